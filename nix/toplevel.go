@@ -1,0 +1,99 @@
+// Package nix knows what NixOS puts into an image: store paths, toplevels,
+// the kinds of init, and the ways Nix writes a digest.
+package nix
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// A Kind says how an init wants to be started.
+type Kind string
+
+const (
+	// Classic is the shell script of stage-2-init.sh, which activates the
+	// system and starts systemd itself.
+	Classic Kind = "classic"
+	// PrepareRoot is a toplevel of NixOS 26.05 or later: its prepare-root
+	// activates the system, then its init, systemd itself, is executed.
+	PrepareRoot Kind = "prepare-root"
+	// Plain is any executable outside a toplevel.
+	Plain Kind = "plain"
+)
+
+// A System is what init= names, looked at inside the new root.
+type System struct {
+	Kind     Kind
+	Init     string // resolved path inside the root, to be executed
+	Toplevel string // its toplevel inside the root; empty for Plain
+	Prepare  string // program to run before Init, inside the root; or empty
+}
+
+// InitError says why an init can't be started. Its class is "no-init".
+type InitError struct {
+	Init  string // as asked for
+	Cause error
+}
+
+func (e *InitError) Error() string {
+	return fmt.Sprintf("init=%s can't be started: %v", e.Init, e.Cause)
+}
+func (e *InitError) Unwrap() error { return e.Cause }
+
+// Class names the failure for operators.
+func (*InitError) Class() string { return "no-init" }
+
+// Inspect resolves init inside the directory root, proves that it can be
+// executed there, and tells its kind. Errors are *InitError.
+//
+// A directory with a nixos-version file is a toplevel (nixpkgs:
+// nixos/modules/system/activation/top-level.nix); the one that holds the
+// fully resolved init comes first, then the one that init itself names.
+func Inspect(root, init string) (System, error) {
+	system, err := inspect(root, init)
+	if err != nil {
+		return System{}, &InitError{Init: init, Cause: err}
+	}
+	return system, nil
+}
+
+func inspect(root, init string) (System, error) {
+	resolved, err := Resolve(root, init)
+	if err != nil {
+		return System{}, err
+	}
+	header, err := proveExecutable(root, resolved)
+	if err != nil {
+		return System{}, err
+	}
+	toplevel, ok := findToplevel(root, path.Dir(resolved), path.Dir(init))
+	if !ok {
+		return System{Kind: Plain, Init: resolved}, nil
+	}
+	if prepare, err := Resolve(root, toplevel+"/prepare-root"); err == nil {
+		if _, err := proveExecutable(root, prepare); err != nil {
+			return System{}, err
+		}
+		return System{Kind: PrepareRoot, Init: resolved, Toplevel: toplevel, Prepare: prepare}, nil
+	}
+	if header == script {
+		return System{Kind: Classic, Init: resolved, Toplevel: toplevel}, nil
+	}
+	return System{}, fmt.Errorf("%s is a NixOS system whose init is a program without prepare-root beside it "+
+		"(system.nixos-init.enable?): nothing would activate the system", toplevel)
+}
+
+func findToplevel(root string, dirs ...string) (string, bool) {
+	for _, dir := range dirs {
+		dir, err := Resolve(root, dir)
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(root, dir, "nixos-version")); err == nil {
+			return dir, true
+		}
+	}
+	return "", false
+}
