@@ -1,0 +1,78 @@
+package mount
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// ImageError says that a file is no image this package can mount. Its class
+// is "bad-image".
+type ImageError struct {
+	File  string
+	Cause error
+}
+
+func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.File, e.Cause) }
+func (e *ImageError) Unwrap() error { return e.Cause }
+
+// Class names the failure for operators.
+func (*ImageError) Class() string { return "bad-image" }
+
+// OpenImage mounts the squashfs or erofs in file, read-only and attached
+// nowhere. squashfs decompresses on every processor where the kernel can
+// (threads=multi, Linux 6.2). The file may be closed afterwards. Errors are
+// *ImageError, *Error or those of the loop device.
+func OpenImage(file *os.File) (*Tree, error) {
+	m, err := recognise(file)
+	if err != nil {
+		return nil, &ImageError{File: file.Name(), Cause: err}
+	}
+	device, err := attachLoop(file)
+	if err != nil {
+		return nil, fmt.Errorf("attach %s to a loop device: %w", file.Name(), err)
+	}
+	defer device.Close()
+	m.Source = device.Name()
+	return m.Open()
+}
+
+// recognise reads the superblock, and holds the length it tells against the
+// file's, because the kernel mounts a squashfs that was cut short.
+func recognise(file *os.File) (Mount, error) {
+	const erofsAt = 1024 // EROFS_SUPER_OFFSET
+	block := make([]byte, erofsAt+128)
+	n, err := file.ReadAt(block, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Mount{}, fmt.Errorf("read the superblock: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return Mount{}, err
+	}
+	if n < len(block) {
+		return Mount{}, fmt.Errorf("%d bytes are no file system", n)
+	}
+
+	var m Mount
+	var length uint64
+	switch erofs := block[erofsAt:]; {
+	case bytes.HasPrefix(block, []byte("hsqs")):
+		// bytes_used, Documentation/filesystems/squashfs.rst.
+		length = binary.LittleEndian.Uint64(block[40:])
+		m = Mount{Type: "squashfs", Options: "ro", Try: "threads=multi"}
+	case binary.LittleEndian.Uint32(erofs) == 0xe0f5e1e2:
+		// blocks and blkszbits of struct erofs_super_block, fs/erofs/erofs_fs.h.
+		length = uint64(binary.LittleEndian.Uint32(erofs[36:])) << (erofs[12] & 31)
+		m = Mount{Type: "erofs", Options: "ro"}
+	default:
+		return Mount{}, fmt.Errorf("neither squashfs nor erofs: it begins with %q", block[:16])
+	}
+	if length > uint64(info.Size()) {
+		return Mount{}, fmt.Errorf("cut short: the %s says it has %d bytes, the file has %d", m.Type, length, info.Size())
+	}
+	return m, nil
+}
