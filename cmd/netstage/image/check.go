@@ -1,0 +1,224 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Registration is the name of the file in a store image that tells Nix which
+// store paths are valid (nixpkgs, closureInfo).
+const Registration = "nix-path-registration"
+
+// checkOutput returns the absolute path of the image to write.
+func checkOutput(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("no output file is named")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	// What a symbolic link points to is replaced, not the link.
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s exists and is no regular file", path)
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("the folder for the image: %w", err)
+	}
+	return filepath.Join(folder, filepath.Base(path)), nil
+}
+
+// checkSource returns the absolute path of the folder to pack.
+func checkSource(path, output string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(real); err != nil {
+		return "", err
+	} else if !info.IsDir() {
+		return "", fmt.Errorf("%s is no folder", path)
+	}
+	if rel, err := filepath.Rel(real, output); err == nil && filepath.IsLocal(rel) {
+		return "", fmt.Errorf("the image %s would lie inside the folder it packs", output)
+	}
+	return real, nil
+}
+
+// checkTree counts the entries of the folder and proves that mksquashfs will
+// be able to read all below it: by itself it packs an empty file for one that
+// it can't read, and succeeds.
+func checkTree(ctx context.Context, source string, wholeRoot bool) (int, error) {
+	entries, err := os.ReadDir(source)
+	if err != nil {
+		return 0, err
+	}
+	if len(entries) == 0 {
+		return 0, fmt.Errorf("%s is empty", source)
+	}
+	if !wholeRoot {
+		if err := checkStore(source, entries); err != nil {
+			return 0, err
+		}
+	}
+
+	var problems problems
+	rootDevice := uint64(0)
+	err = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			problems.add(err)
+			return nil
+		}
+		switch {
+		case d.IsDir():
+			var st unix.Stat_t
+			if err := unix.Lstat(path, &st); err != nil {
+				problems.add(&fs.PathError{Op: "stat", Path: path, Err: err})
+				return nil
+			}
+			if rootDevice == 0 {
+				rootDevice = st.Dev
+			}
+			if name := kernelFS(path); st.Dev != rootDevice && name != "" {
+				problems.add(fmt.Errorf("%s is a mounted %s: unmount it, or pack a copy without it", path, name))
+				return filepath.SkipDir
+			}
+		case d.Type().IsRegular():
+			if err := unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS); err != nil {
+				problems.add(&fs.PathError{Op: "read", Path: path, Err: err})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(entries), problems.err()
+}
+
+// checkStore refuses folders that hold anything but store paths.
+func checkStore(source string, entries []fs.DirEntry) error {
+	paths := 0
+	var strangers []string
+	for _, entry := range entries {
+		switch {
+		case IsStorePath(entry.Name()):
+			paths++
+		case entry.Name() == Registration && entry.Type().IsRegular():
+		default:
+			strangers = append(strangers, entry.Name())
+		}
+	}
+	if len(strangers) > 0 {
+		return fmt.Errorf("%s is no store: %s; store paths are named HASH-NAME with a HASH of 32 characters (--root packs a whole root)",
+			source, some(strangers))
+	}
+	if paths == 0 {
+		return fmt.Errorf("%s holds no store path", source)
+	}
+	return nil
+}
+
+// IsStorePath tells whether a name is that of a store path: 32 digits of
+// Nix's base 32, a dash, and a name of the characters that Nix allows.
+func IsStorePath(name string) bool {
+	if len(name) < 34 || len(name) > 32+1+211 || name[32] != '-' {
+		return false
+	}
+	for i, c := range []byte(name) {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z':
+		case i < 32:
+			return false
+		case 'A' <= c && c <= 'Z', strings.IndexByte("+-._?=", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// kernelFS names the file system at path if it shows the kernel's state.
+func kernelFS(path string) string {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil {
+		return ""
+	}
+	switch int64(st.Type) {
+	case unix.PROC_SUPER_MAGIC:
+		return "proc"
+	case unix.SYSFS_MAGIC:
+		return "sysfs"
+	case unix.DEVPTS_SUPER_MAGIC:
+		return "devpts"
+	case unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
+		return "cgroup file system"
+	}
+	// A devtmpfs calls itself a tmpfs; this one tells it from others.
+	if filepath.Base(path) == "dev" && unix.Access(filepath.Join(path, "null"), unix.F_OK) == nil {
+		return "/dev"
+	}
+	return ""
+}
+
+// problems collects what is wrong with a tree, the first few to be shown.
+type problems struct {
+	first []error
+	more  int
+}
+
+func (p *problems) add(err error) {
+	if len(p.first) < 5 {
+		p.first = append(p.first, err)
+	} else {
+		p.more++
+	}
+}
+
+func (p *problems) err() error {
+	if len(p.first) == 0 {
+		return nil
+	}
+	var lines []string
+	for _, err := range p.first {
+		lines = append(lines, err.Error())
+	}
+	if p.more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", p.more))
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+// some quotes the first few of many names.
+func some(names []string) string {
+	var b strings.Builder
+	for i, name := range names {
+		if i == 3 {
+			fmt.Fprintf(&b, " and %d more", len(names)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%q", name)
+	}
+	return b.String()
+}

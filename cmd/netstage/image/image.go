@@ -1,0 +1,146 @@
+// Package image packs a Nix store, or a whole root file system, into the
+// squashfs that a netbooted machine runs from.
+//
+// The work is mksquashfs's, with the options of nixpkgs' make-squashfs.nix. The
+// result depends on the tree alone: not on the clock, the number of processors
+// or where the tree lies.
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Options say what to pack and where to.
+type Options struct {
+	// Source is the folder to pack. Its entries become the root of the image.
+	Source string
+	// WholeRoot packs Source as a root file system: owners and times are
+	// kept, and its names are not checked. Otherwise Source is a store: its
+	// entries are store paths and, if present, nix-path-registration; all
+	// belong to root and have the time stamp 1, as Nix gives them.
+	WholeRoot bool
+	// AllRoot gives everything in a whole root to root, as for a tree that
+	// was made without privileges.
+	AllRoot bool
+	// Compression of the image; the zero value is zstd at level 19.
+	Compression Compression
+	// Output is the file to write, replaced at once when the image is
+	// complete. Its digest is written to Output + ".sha256".
+	Output string
+	// Progress receives mksquashfs's progress bar when it isn't nil.
+	Progress io.Writer
+}
+
+// Report describes a finished image.
+type Report struct {
+	Path    string // of the image
+	Size    int64  // in bytes
+	SHA256  [sha256.Size]byte
+	Entries int // names in the root of the image
+}
+
+// Build packs an image. Nothing is left behind when it fails.
+func Build(ctx context.Context, o Options) (report Report, err error) {
+	output, err := checkOutput(o.Output)
+	if err != nil {
+		return Report{}, err
+	}
+	source, err := checkSource(o.Source, output)
+	if err != nil {
+		return Report{}, err
+	}
+	entries, err := checkTree(ctx, source, o.WholeRoot)
+	if err != nil {
+		return Report{}, err
+	}
+
+	// The folder is beside the output, so that a rename can put it in place.
+	work, err := os.MkdirTemp(filepath.Dir(output), "."+filepath.Base(output)+".")
+	if err != nil {
+		return Report{}, fmt.Errorf("make room for the image: %w", err)
+	}
+	defer os.RemoveAll(work)
+
+	packed := filepath.Join(work, "image")
+	if err := mksquashfs(ctx, o, source, packed); err != nil {
+		return Report{}, err
+	}
+	report = Report{Path: output, Entries: entries}
+	if report.Size, report.SHA256, err = finish(packed); err != nil {
+		return Report{}, err
+	}
+	digest := filepath.Join(work, "digest")
+	line := fmt.Sprintf("%x  %s\n", report.SHA256, filepath.Base(output))
+	if err := os.WriteFile(digest, []byte(line), 0o644); err != nil {
+		return Report{}, fmt.Errorf("write the digest: %w", err)
+	}
+	// Between the two renames the digest is of the old image: a machine that
+	// boots just then refuses the image, rather than accept it unverified.
+	if err := os.Rename(packed, output); err != nil {
+		return Report{}, fmt.Errorf("put the image in place: %w", err)
+	}
+	if err := os.Rename(digest, output+".sha256"); err != nil {
+		return Report{}, fmt.Errorf("put the digest in place: %w", err)
+	}
+	return report, nil
+}
+
+// finish makes a packed image durable and readable by servers, and digests it.
+func finish(path string) (size int64, digest [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, digest, fmt.Errorf("read the image back: %w", err)
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if size, err = io.Copy(hash, f); err != nil {
+		return 0, digest, fmt.Errorf("read the image back: %w", err)
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return 0, digest, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, digest, fmt.Errorf("write the image to disk: %w", err)
+	}
+	return size, [sha256.Size]byte(hash.Sum(nil)), nil
+}
+
+// ReadDigest returns the SHA-256 of the file at path that path + ".sha256"
+// holds, in lower-case hex. It is "" when there is no such file.
+func ReadDigest(path string) (string, error) {
+	text, err := os.ReadFile(path + ".sha256")
+	if os.IsNotExist(err) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	digest, err := ParseDigest(text)
+	if err != nil {
+		return "", fmt.Errorf("%s.sha256: %w", path, err)
+	}
+	return digest, nil
+}
+
+// ParseDigest returns the digest in lower-case hex that the text of a
+// ".sha256" file begins with, the way sha256sum writes it.
+func ParseDigest(text []byte) (string, error) {
+	const digits = 2 * sha256.Size
+	// sha256sum puts a backslash before the digests of odd file names.
+	if len(text) > 0 && text[0] == '\\' {
+		text = text[1:]
+	}
+	if len(text) < digits || len(text) > digits && text[digits] > ' ' {
+		return "", fmt.Errorf("does not begin with a SHA-256 digest of %d hex digits", digits)
+	}
+	digest, err := hex.DecodeString(string(text[:digits]))
+	if err != nil {
+		return "", fmt.Errorf("does not begin with a SHA-256 digest: %w", err)
+	}
+	return hex.EncodeToString(digest), nil
+}

@@ -1,0 +1,91 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// mksquashfs packs the folder source into a new file.
+func mksquashfs(ctx context.Context, o Options, source, output string) error {
+	program, err := exec.LookPath("mksquashfs")
+	if err != nil {
+		return errors.New("mksquashfs is not installed: it is in the package squashfs-tools (nixpkgs: squashfsTools)")
+	}
+	stamp, err := creationTime()
+	if err != nil {
+		return err
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, arguments(o, source, output, stamp)...)
+	cmd.Env = environment()
+	cmd.Stdout = o.Progress
+	cmd.Stderr = &stderr
+	// SIGTERM lets mksquashfs remove what it has written.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	said := strings.Join(strings.Fields(stderr.String()), " ")
+	if err != nil {
+		return fmt.Errorf("mksquashfs: %w: %s", err, said)
+	}
+	// It calls it a success when a file vanishes or can't be read meanwhile.
+	if strings.Contains(said, "empty file") || strings.Contains(said, "ignoring") {
+		return fmt.Errorf("mksquashfs left something out: %s", said)
+	}
+	return nil
+}
+
+// arguments are those of nixpkgs' make-squashfs.nix, and those that keep
+// everything but the tree out of the result.
+func arguments(o Options, source, output string, stamp int64) []string {
+	args := []string{source, output, "-noappend", "-no-recovery", "-exit-on-error",
+		"-b", "1048576", "-root-mode", "0755", "-mkfs-time", strconv.FormatInt(stamp, 10)}
+	args = append(args, o.Compression.arguments()...)
+	if !o.WholeRoot {
+		args = append(args, "-no-hardlinks", "-all-root", "-no-xattrs", "-all-time", "1")
+	} else if o.AllRoot {
+		args = append(args, "-all-root")
+	}
+	if o.Progress == nil {
+		args = append(args, "-no-progress")
+	}
+	return append(args, "-quiet")
+}
+
+// creationTime is what the image says of its making, in seconds since 1970:
+// SOURCE_DATE_EPOCH if that is set, as reproducible-builds.org defines it, else
+// 1, the time stamp of everything in a Nix store.
+func creationTime() (int64, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return 1, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("SOURCE_DATE_EPOCH=%s is no number of seconds since 1970 of 32 bits", s)
+	}
+	return int64(n), nil
+}
+
+// environment is this process's without SOURCE_DATE_EPOCH, which mksquashfs
+// does not accept beside the options that say the same.
+func environment() []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "SOURCE_DATE_EPOCH=") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
