@@ -1,0 +1,37 @@
+package pid1
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// killOthers kills every process but this one, kernel threads and those whose
+// argv[0] starts with '@', which ask to live on into stage 2
+// (https://systemd.io/ROOT_STORAGE_DAEMONS).
+func killOthers() {
+	names, _ := filepath.Glob("/proc/[0-9]*")
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(name))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// Kernel threads have no executable.
+		if _, err := os.Readlink(name + "/exe"); err != nil {
+			continue
+		}
+		argv, err := os.ReadFile(name + "/cmdline")
+		if err != nil || bytes.HasPrefix(argv, []byte("@")) {
+			continue
+		}
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for {
+		ended, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if ended <= 0 && err != syscall.EINTR {
+			return
+		}
+	}
+}
