@@ -1,0 +1,173 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/debug/internal/waitfd"
+)
+
+// writeTimeout is how long a console may refuse every byte, as one does whose
+// flow control is stuck, before a line is given up.
+const writeTimeout = 2 * time.Second
+
+// TTY is an open console. Its writes give up on a stuck device, so that nobody
+// who wants to reboot the machine hangs on a terminal server.
+type TTY struct {
+	f  *os.File
+	fd int
+
+	mu    sync.Mutex // one writer at a time
+	stuck bool       // the last write gave up: don't wait again until one works
+}
+
+// Open opens a console device without making it the controlling terminal.
+func Open(path string) (*TTY, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("console: open %s: %w", path, err)
+	}
+	return &TTY{f: os.NewFile(uintptr(fd), path), fd: fd}, nil
+}
+
+// Close closes the device.
+func (t *TTY) Close() error { return t.f.Close() }
+
+// Name is the device's path.
+func (t *TTY) Name() string { return t.f.Name() }
+
+// IsTerminal says whether the device is a terminal that can be redrawn.
+func (t *TTY) IsTerminal() bool { return isTerminal(t.fd) }
+
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
+// Write writes all of p, or what the device takes: it returns an error when no
+// byte went out for two seconds.
+func (t *TTY) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	done := 0
+	for done < len(p) {
+		n, err := unix.Write(t.fd, p[done:])
+		if n > 0 {
+			done += n
+			t.stuck = false
+			continue
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			if err := t.waitWritable(); err != nil {
+				return done, err
+			}
+		case err != nil:
+			return done, fmt.Errorf("console: write %s: %w", t.Name(), err)
+		default:
+			return done, fmt.Errorf("console: write %s: %w", t.Name(), io.ErrShortWrite)
+		}
+	}
+	return done, nil
+}
+
+func (t *TTY) waitWritable() error {
+	timeout := writeTimeout
+	if t.stuck {
+		timeout = 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := waitfd.Writable(ctx, t.fd); err != nil {
+		t.stuck = true
+		return fmt.Errorf("console: write %s: %w", t.Name(), err)
+	}
+	return nil
+}
+
+// ReadKey waits for one byte: a key, or the first byte of one, without Enter
+// when the terminal is raw. It returns ctx.Err() when the context ends first,
+// and io.EOF when the device is gone.
+func (t *TTY) ReadKey(ctx context.Context) (byte, error) {
+	for {
+		var b [1]byte
+		n, err := unix.Read(t.fd, b[:])
+		switch {
+		case n == 1:
+			return b[0], nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+		case err == nil, errors.Is(err, unix.EIO):
+			return 0, io.EOF
+		default:
+			return 0, fmt.Errorf("console: read %s: %w", t.Name(), err)
+		}
+		if err := waitfd.Readable(ctx, t.fd); err != nil {
+			if errors.Is(err, waitfd.ErrHangup) {
+				return 0, io.EOF
+			}
+			return 0, err
+		}
+	}
+}
+
+// Drain forgets keys that were typed and not read, such as the rest of an
+// arrow key.
+func (t *TTY) Drain() {
+	if err := unix.IoctlSetInt(t.fd, unix.TCFLSH, unix.TCIFLUSH); err == nil {
+		return
+	}
+	var b [64]byte
+	for range 1024 { // a pipe's worth
+		if n, err := unix.Read(t.fd, b[:]); n <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+// Raw makes keys come at once and unseen; Ctrl-C and its kin become plain
+// keys. Output stays cooked. The function it returns restores what was. On
+// something that is no terminal both do nothing.
+func (t *TTY) Raw() (restore func() error, err error) {
+	old, err := unix.IoctlGetTermios(t.fd, unix.TCGETS)
+	if err != nil {
+		return func() error { return nil }, nil
+	}
+	raw := *old
+	raw.Iflag &^= unix.BRKINT | unix.ICRNL | unix.INLCR | unix.IGNCR | unix.ISTRIP
+	raw.Iflag |= unix.IGNBRK
+	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, &raw); err != nil {
+		return nil, fmt.Errorf("console: raw mode of %s: %w", t.Name(), err)
+	}
+	return func() error {
+		if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, old); err != nil {
+			return fmt.Errorf("console: restore %s: %w", t.Name(), err)
+		}
+		return nil
+	}, nil
+}
+
+// Size is the terminal's width and height in characters, 80 by 24 when it
+// doesn't know, as a serial line.
+func (t *TTY) Size() (width, height int) { return Size(t.fd) }
+
+// Size is the window size of a terminal by its descriptor, 80 by 24 when it is
+// none or doesn't know.
+func Size(fd int) (width, height int) {
+	ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil || ws.Col < 20 || ws.Row < 4 {
+		return 80, 24
+	}
+	return int(ws.Col), int(ws.Row)
+}

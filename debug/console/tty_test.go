@@ -1,0 +1,121 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// terminal returns a console and the operator's end of it.
+func terminal(t *testing.T) (*TTY, *os.File) {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := Open(slave.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tty.Close(); _ = slave.Close(); _ = master.Close() })
+	return tty, master
+}
+
+func TestKeysWithoutEnter(t *testing.T) {
+	tty, master := terminal(t)
+	before, err := unix.IoctlGetTermios(tty.fd, unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore, err := tty.Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []byte("r\x03\x1a\x1c\r") {
+		if _, err := master.Write([]byte{key}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tty.ReadKey(t.Context())
+		if err != nil || got != key {
+			t.Errorf("typed %q, read %q, %v", key, got, err)
+		}
+	}
+	if err := restore(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := unix.IoctlGetTermios(tty.fd, unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("modes not restored: %+v, want %+v (%v)", after, before, err)
+	}
+}
+
+func TestReadKeyEndsWithItsContext(t *testing.T) {
+	tty, _ := terminal(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := tty.ReadKey(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadKeyOfAGoneTerminal(t *testing.T) {
+	tty, master := terminal(t)
+	_ = master.Close()
+	if _, err := tty.ReadKey(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want EOF", err)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	tty, master := terminal(t)
+	if _, err := tty.Raw(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := master.WriteString("\x1b[A"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := tty.ReadKey(t.Context()); err != nil || b != 0x1b {
+		t.Fatalf("read %q, %v", b, err)
+	}
+	tty.Drain()
+	if _, err := master.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := tty.ReadKey(t.Context()); err != nil || b != 'x' {
+		t.Errorf("after an arrow key: read %q, %v", b, err)
+	}
+}
+
+func TestStuckTerminalIsGivenUp(t *testing.T) {
+	tty, _ := terminal(t)
+	big := bytes.Repeat([]byte("x"), 1<<20) // nobody reads the other end
+	if n, err := tty.Write(big); err == nil || n == len(big) {
+		t.Fatalf("wrote %d bytes to a stuck terminal, %v", n, err)
+	}
+	if _, err := tty.Write([]byte("again")); err == nil {
+		t.Error("a second write to a stuck terminal succeeded")
+	}
+}
+
+func TestSize(t *testing.T) {
+	tty, master := terminal(t)
+	if w, h := tty.Size(); w != 80 || h != 24 {
+		t.Errorf("unknown size: %dx%d", w, h)
+	}
+	if err := pty.Setsize(master, &pty.Winsize{Cols: 132, Rows: 50}); err != nil {
+		t.Fatal(err)
+	}
+	if w, h := tty.Size(); w != 132 || h != 50 {
+		t.Errorf("got %dx%d, want 132x50", w, h)
+	}
+	if !tty.IsTerminal() {
+		t.Error("a pty is a terminal")
+	}
+}
