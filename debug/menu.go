@@ -1,0 +1,238 @@
+package debug
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"netstage/debug/console"
+)
+
+// Choice is what the failure menu led to.
+type Choice int
+
+// The choices. Retry is the menu's "any other key".
+const (
+	Retry     Choice = iota // run the step again
+	Shell                   // a shell in a session of its own; afterwards by its exit status
+	ShellPID1               // the shell as PID 1
+	Reboot                  // also what the countdown ends in
+)
+
+func (c Choice) String() string {
+	switch c {
+	case Retry:
+		return "retry"
+	case Shell:
+		return "shell"
+	case ShellPID1:
+		return "shell as PID 1"
+	case Reboot:
+		return "reboot"
+	}
+	return fmt.Sprintf("choice %d", int(c))
+}
+
+// Terminal is the console that keys are read from; a *console.TTY is one. A
+// Terminal with a method Raw() (restore func() error, err error) is made raw
+// first, one with Drain() is drained after each key.
+type Terminal interface {
+	io.Writer
+	ReadKey(ctx context.Context) (byte, error)
+}
+
+// Options says who sees the menu and what they may do.
+type Options struct {
+	Failure Failure
+	// Consoles each get the screen and the countdown. One with a method
+	// IsTerminal() bool that says yes is redrawn, others get plain lines.
+	Consoles []io.Writer
+	// Keys is the interactive console, also one of Consoles as a rule. Nil:
+	// nobody can type, and only the countdown runs.
+	Keys Terminal
+	// AllowShell offers i and f.
+	AllowShell bool
+	// Timeout is how long to wait for a key before Reboot; 0 waits for ever.
+	Timeout time.Duration
+	// Idle is the same after a key stopped the first countdown; default ten
+	// times Timeout. A machine isn't lost because a serial line had noise.
+	Idle time.Duration
+	// KernelLog writes the kernel log for d; nil: not offered.
+	KernelLog func(context.Context, io.Writer) error
+	// Width and Height of the screen in characters; default 80 by 24.
+	Width, Height int
+	// Log is told what was chosen.
+	Log *slog.Logger
+}
+
+// item is one key of the menu: a choice, or something to look at after which
+// the menu comes back.
+type item struct {
+	key    byte
+	text   string
+	choice Choice
+	view   func(context.Context) error
+}
+
+// items are the keys that may be used now.
+func (m *menu) items() []item {
+	var items []item
+	if m.AllowShell {
+		items = append(items,
+			item{key: 'i', text: "shell", choice: Shell},
+			item{key: 'f', text: "shell as PID 1", choice: ShellPID1})
+	}
+	items = append(items, item{key: 'r', text: "reboot", choice: Reboot})
+	if m.KernelLog != nil {
+		items = append(items, item{key: 'd', text: "kernel log", view: m.kernelLog})
+	}
+	return items
+}
+
+// Menu shows the failure on every console and waits for one key, without
+// Enter, or for the countdown. A key that isn't offered is Retry, so nothing
+// typed leads to a shell that isn't allowed; a console that can't be read is
+// the same as one that nobody types on. The error is the context's, with
+// Reboot.
+func Menu(ctx context.Context, o Options) (Choice, error) {
+	if o.Width <= 0 || o.Height <= 0 {
+		o.Width, o.Height = 80, 24
+	}
+	if o.Idle == 0 {
+		o.Idle = 10 * o.Timeout
+	}
+	m := &menu{Options: o}
+	for _, w := range o.Consoles {
+		t, ok := w.(interface{ IsTerminal() bool })
+		m.lines = append(m.lines, console.NewLine(w, ok && t.IsTerminal(), o.Width))
+	}
+	if t, ok := o.Keys.(interface {
+		Raw() (func() error, error)
+	}); ok {
+		restore, err := t.Raw()
+		if err != nil {
+			o.Log.Warn(fmt.Sprintf("failure menu: %v", err))
+		} else {
+			defer func() { _ = restore() }()
+		}
+	}
+	choice, err := m.run(ctx)
+	m.status("")
+	if err == nil {
+		o.Log.Info("failure menu: " + choice.String())
+	}
+	return choice, err
+}
+
+type menu struct {
+	Options
+	lines []*console.Line // one per console
+}
+
+func (m *menu) run(ctx context.Context) (Choice, error) {
+	timeout := m.Timeout
+	for {
+		items := m.items()
+		m.show(m.Failure.Screen(m.Width, m.Height-1, menuLine(items))) // the last line is the countdown's
+		key, err := m.key(ctx, timeout)
+		if errors.Is(err, errTimeout) {
+			return Reboot, nil
+		}
+		if err != nil {
+			return Reboot, err
+		}
+		timeout = m.Idle
+		chosen := item{choice: Retry}
+		for _, it := range items {
+			if it.key == key {
+				chosen = it
+			}
+		}
+		if chosen.view == nil {
+			return chosen.choice, nil
+		}
+		if err := chosen.view(ctx); err != nil {
+			if ctx.Err() != nil {
+				return Reboot, ctx.Err()
+			}
+			m.Log.Warn(fmt.Sprintf("failure menu: %s: %v", chosen.text, err))
+		}
+	}
+}
+
+func menuLine(items []item) string {
+	var b strings.Builder
+	b.WriteString("Keys:")
+	for _, it := range items {
+		fmt.Fprintf(&b, " %c %s,", it.key, it.text)
+	}
+	return b.String() + " any other: retry"
+}
+
+// keyWait is how often a console that nobody counts down on is looked at anew.
+const keyWait = 30 * time.Second
+
+var errTimeout = errors.New("nobody pressed a key")
+
+// key waits for a key, counting down in the status line.
+func (m *menu) key(ctx context.Context, timeout time.Duration) (byte, error) {
+	deadline := time.Now().Add(timeout)
+	for {
+		tick := keyWait
+		if timeout > 0 {
+			left := time.Until(deadline)
+			if left <= 0 {
+				m.status("")
+				m.show("No key was pressed: rebooting.\n")
+				return 0, errTimeout
+			}
+			secs := (left + time.Second - 1) / time.Second
+			m.status(fmt.Sprintf("Reboot in %d s; a key stops the countdown.", secs))
+			tick = left - (secs-1)*time.Second
+		}
+		key, err := m.keyWithin(ctx, tick)
+		if err == nil {
+			m.status("")
+			return key, nil
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// keyWithin reads one key. On a console that can't be read it waits all the
+// same: trying again at once would be a busy loop.
+func (m *menu) keyWithin(ctx context.Context, d time.Duration) (byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	if m.Keys != nil {
+		key, err := m.Keys.ReadKey(ctx)
+		if err == nil {
+			if t, ok := m.Keys.(interface{ Drain() }); ok {
+				t.Drain()
+			}
+			return key, nil
+		}
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// show writes text to every console. One that fails is not worth a word: the
+// others have it.
+func (m *menu) show(text string) {
+	for _, l := range m.lines {
+		_, _ = io.WriteString(l, text)
+	}
+}
+
+func (m *menu) status(text string) {
+	for _, l := range m.lines {
+		_ = l.SetStatus(text)
+	}
+}

@@ -1,0 +1,251 @@
+package debug
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"netstage/debug/console"
+)
+
+// operator is a person at a terminal: reads what is shown, types keys.
+type operator struct {
+	t      *testing.T
+	master *os.File
+	slave  *os.File
+	tty    *console.TTY
+
+	mu    sync.Mutex
+	cond  *sync.Cond
+	shown bytes.Buffer
+	gone  bool
+}
+
+func sitDown(t *testing.T) *operator {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := console.Open(slave.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := &operator{t: t, master: master, slave: slave, tty: tty}
+	op.cond = sync.NewCond(&op.mu)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 4096)
+		for {
+			n, err := master.Read(buf)
+			op.mu.Lock()
+			op.shown.Write(buf[:n])
+			op.gone = err != nil
+			op.cond.Broadcast()
+			op.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = tty.Close(); _ = slave.Close(); _ = master.Close(); <-done })
+	return op
+}
+
+// wait waits until text is shown; what was shown up to there is forgotten.
+func (op *operator) wait(text string) {
+	op.t.Helper()
+	late := time.AfterFunc(20*time.Second, func() { op.mu.Lock(); op.gone = true; op.cond.Broadcast(); op.mu.Unlock() })
+	defer late.Stop()
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	for {
+		if i := strings.Index(op.shown.String(), text); i >= 0 {
+			op.shown.Next(i + len(text))
+			return
+		}
+		if op.gone {
+			op.t.Fatalf("%q was not shown, but:\n%s", text, op.shown.String())
+		}
+		op.cond.Wait()
+	}
+}
+
+func (op *operator) press(keys string) {
+	op.t.Helper()
+	if _, err := op.master.WriteString(keys); err != nil {
+		op.t.Fatal(err)
+	}
+}
+
+type result struct {
+	choice Choice
+	err    error
+}
+
+func menuFor(ctx context.Context, op *operator, change func(*Options)) chan result {
+	o := Options{
+		Failure:  Failure{Class: "no-lease", Cause: "eth0: nobody answered", Step: "network"},
+		Consoles: []io.Writer{op.tty},
+		Keys:     op.tty,
+		Log:      slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := Menu(ctx, o)
+		done <- result{c, err}
+	}()
+	return done
+}
+
+// A key, without Enter, and what it leads to. A shell comes of nothing but an
+// allowed i or f.
+func TestMenuKeys(t *testing.T) {
+	tests := []struct {
+		keys    string
+		allowed bool
+		want    Choice
+	}{
+		{"i", true, Shell}, {"f", true, ShellPID1}, {"r", true, Reboot}, {"x", true, Retry}, {"\r", true, Retry},
+		{"i", false, Retry}, {"f", false, Retry}, {"r", false, Reboot}, {"c", false, Retry},
+		{"\x03", false, Retry}, {"\x04", false, Retry}, {"\x1a", false, Retry}, {"\x1c", false, Retry}, {"\x00", false, Retry},
+		{"\x1b[A", false, Retry}, {"I", true, Retry},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%q allowed %v", tt.keys, tt.allowed), func(t *testing.T) {
+			op := sitDown(t)
+			done := menuFor(t.Context(), op, func(o *Options) { o.AllowShell = tt.allowed })
+			op.wait("boot failed: no-lease")
+			op.wait("Keys:")
+			if tt.allowed {
+				op.wait(" i shell, f shell as PID 1, r reboot, any other: retry")
+			} else {
+				op.wait(" r reboot, any other: retry")
+			}
+			op.press(tt.keys)
+			if got := <-done; got.err != nil || got.choice != tt.want {
+				t.Errorf("got %v, %v, want %v", got.choice, got.err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCountdownReboots(t *testing.T) {
+	op := sitDown(t)
+	var log bytes.Buffer // a console that is no terminal
+	done := menuFor(t.Context(), op, func(o *Options) {
+		o.Timeout = 1100 * time.Millisecond
+		o.Consoles = append(o.Consoles, &log)
+	})
+	op.wait("Reboot in 2 s")
+	op.wait("Reboot in 1 s")
+	op.wait("rebooting")
+	if got := <-done; got.err != nil || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+	for _, want := range []string{"boot failed: no-lease", "Reboot in 2 s; a key stops the countdown.\n", "No key was pressed"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the other console lacks %q:\n%s", want, log.String())
+		}
+	}
+}
+
+// The kernel log comes in pages, its end first; afterwards the menu is back and
+// the first countdown no longer runs.
+func TestKernelLog(t *testing.T) {
+	op := sitDown(t)
+	done := menuFor(t.Context(), op, func(o *Options) {
+		o.Timeout = time.Minute
+		o.KernelLog = func(_ context.Context, w io.Writer) error {
+			for i := range 50 {
+				fmt.Fprintf(w, "kernel line %d\n", i+1)
+			}
+			return nil
+		}
+	})
+	op.wait("d kernel log")
+	op.wait("Reboot in 60 s")
+	op.press("d")
+	op.wait("kernel line 28\r\n")
+	op.wait("kernel line 50\r\nlines 28-50 of 50")
+	op.press("g")
+	op.wait("kernel line 1\r\n")
+	op.wait("lines 1-23 of 50")
+	op.press(" ")
+	op.wait("lines 24-46 of 50")
+	op.press("b")
+	op.wait("lines 1-23 of 50")
+	op.press("q")
+	op.wait("boot failed: no-lease")
+	op.wait("Reboot in 600 s")
+	op.press("r")
+	if got := <-done; got.err != nil || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// deadKeys is a console whose reads fail at once, and which counts them.
+type deadKeys struct {
+	io.Writer
+	err   error
+	reads int
+}
+
+func (d *deadKeys) ReadKey(context.Context) (byte, error) {
+	d.reads++
+	return 0, d.err
+}
+
+// A console that can't be read leads neither to a shell nor to a busy loop.
+func TestUnreadableConsoleWaitsForTheCountdown(t *testing.T) {
+	for _, err := range []error{io.EOF, errors.New("input/output error")} {
+		op := sitDown(t)
+		keys := &deadKeys{Writer: io.Discard, err: err}
+		done := menuFor(t.Context(), op, func(o *Options) {
+			o.AllowShell = true
+			o.Keys = keys
+			o.Timeout = 1100 * time.Millisecond
+		})
+		if got := <-done; got.err != nil || got.choice != Reboot {
+			t.Errorf("%v: got %v, %v", err, got.choice, got.err)
+		}
+		if keys.reads > 3 {
+			t.Errorf("%v: %d reads in a second", err, keys.reads)
+		}
+	}
+}
+
+func TestTerminalThatHangsUp(t *testing.T) {
+	op := sitDown(t)
+	done := menuFor(t.Context(), op, func(o *Options) { o.AllowShell = true; o.Timeout = 1100 * time.Millisecond })
+	op.wait("Keys:")
+	_ = op.master.Close()
+	if got := <-done; got.err != nil || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+func TestNobodyCanType(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	op := sitDown(t)
+	done := menuFor(ctx, op, func(o *Options) { o.Keys = nil })
+	op.wait("Keys:")
+	cancel()
+	if got := <-done; !errors.Is(got.err, context.Canceled) || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
