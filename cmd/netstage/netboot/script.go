@@ -1,0 +1,151 @@
+package netboot
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Boot is what a machine is to boot. Names are URLs relative to the server's
+// root, without the leading slash.
+type Boot struct {
+	Kernel  string
+	Initrds []string // loaded in this order
+	// Image is the name of the system image; "" when an initrd holds it.
+	Image string
+	// SHA256 is the image's digest in hex; "" when nothing vouches for it.
+	SHA256 string
+	// Cmdline is the operator's part of the kernel's command line. Its
+	// rootfs= replaces Image and SHA256.
+	Cmdline string
+	// Base is the absolute URL that Image is relative to, with a slash at the
+	// end. "" leaves it to the agent to find it.
+	Base string
+	// Note is put into the script as a comment.
+	Note string
+}
+
+// waits are the pauses between attempts, in seconds; then the machine reboots.
+var waits = []int{1, 2, 4, 8, 15, 30}
+
+// Arguments returns the kernel's command line for b. mac is put behind
+// "BOOTIF=01-"; "" leaves BOOTIF out.
+func (b Boot) Arguments(mac string) string {
+	var args []string
+	for _, initrd := range b.Initrds {
+		// The kernel's EFI stub looks each up by its name; BIOS ignores it.
+		args = append(args, "initrd="+basename(initrd))
+	}
+	own := parameters(b.Cmdline)
+	if b.Image != "" && !own["rootfs"] {
+		args = append(args, "rootfs="+basename(b.Image))
+		if b.SHA256 != "" && !own["rootfs.sha256"] {
+			args = append(args, "rootfs.sha256="+b.SHA256)
+		}
+	}
+	if b.Base != "" && !own["rootfs.base"] && (b.Image != "" || own["rootfs"]) {
+		args = append(args, "rootfs.base="+b.Base)
+	}
+	if mac != "" && !own["BOOTIF"] {
+		args = append(args, "BOOTIF=01-"+mac)
+	}
+	return strings.Join(append(args, strings.Fields(b.Cmdline)...), " ")
+}
+
+// Script returns the iPXE script that boots b. It tries again, later and later,
+// when a download fails, and reboots the machine in the end: nobody may be
+// there to press a key. It uses what iPXE of 2019 knows.
+func Script(b Boot) string {
+	var s strings.Builder
+	s.WriteString(scriptHead(b.Note))
+	s.WriteString("set tries:int32 0\n\n:try\nimgfree\n")
+	fmt.Fprintf(&s, "kernel /%s %s || goto failed\n", b.Kernel, b.Arguments("${netX/mac:hexhyp}"))
+	for _, initrd := range b.Initrds {
+		fmt.Fprintf(&s, "initrd /%s || goto failed\n", initrd)
+	}
+	s.WriteString("boot || goto failed\n\n")
+	s.WriteString(scriptRetry("could not load what to boot"))
+	return s.String()
+}
+
+// ChainScript returns the first script of a machine: it asks the server for
+// the one made for the machine's MAC address.
+func ChainScript(note string) string {
+	return scriptHead(note) +
+		"set tries:int32 0\n\n:try\n" +
+		"chain /boot.ipxe?mac=${netX/mac:hexhyp} || goto failed\n\n" +
+		scriptRetry("could not load the boot script of this machine")
+}
+
+// ProblemScript returns a script that shows why a machine can't be booted,
+// for long enough to be read, and reboots it to try again.
+func ProblemScript(problem string) string {
+	return scriptHead("") + fmt.Sprintf("echo netstage: %s\necho netstage: rebooting in a minute\nsleep 60\nreboot\n",
+		printable(problem))
+}
+
+func scriptHead(note string) string {
+	head := "#!ipxe\n# Written by netstage serve.\n"
+	if note != "" {
+		head += "# " + printable(note) + "\n"
+	}
+	return head + "\n"
+}
+
+// scriptRetry is the part after the label "failed": pause and go to "try".
+func scriptRetry(problem string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, ":failed\ninc tries\necho netstage: %s, attempt ${tries} of %d\n", problem, len(waits)+1)
+	for i, wait := range waits {
+		// Ctrl-C ends a pause early; that is no reason to give up.
+		fmt.Fprintf(&s, "iseq ${tries} %d && goto wait%d ||\n", i+1, wait)
+	}
+	s.WriteString("echo netstage: rebooting\nsleep 5\nreboot\nexit 1\n")
+	for _, wait := range waits {
+		fmt.Fprintf(&s, "\n:wait%d\nsleep %d ||\ngoto try\n", wait, wait)
+	}
+	return s.String()
+}
+
+// checkCmdline refuses what iPXE would not pass on as it is.
+func checkCmdline(cmdline string) error {
+	for _, word := range strings.Fields(cmdline) {
+		if word == "||" || word == "&&" || strings.HasPrefix(word, "#") {
+			return fmt.Errorf("iPXE can't pass the kernel parameter %q", word)
+		}
+		for _, c := range []byte(word) {
+			if c < ' ' || c == 0x7f {
+				return fmt.Errorf("the kernel parameter %q holds a control character", word)
+			}
+		}
+	}
+	// The kernels of x86 cut what is longer (COMMAND_LINE_SIZE).
+	const most = 2048 - 256
+	if len(cmdline) > most {
+		return fmt.Errorf("the command line has %d characters, %d is the most", len(cmdline), most)
+	}
+	return nil
+}
+
+// parameters returns the names of the parameters on a command line.
+func parameters(cmdline string) map[string]bool {
+	names := make(map[string]bool)
+	for _, word := range strings.Fields(cmdline) {
+		name, _, _ := strings.Cut(word, "=")
+		names[name] = true
+	}
+	return names
+}
+
+func basename(name string) string {
+	return name[strings.LastIndexByte(name, '/')+1:]
+}
+
+// printable makes s one line that iPXE shows as it is.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '$' {
+			return '?'
+		}
+		return r
+	}, s)
+}

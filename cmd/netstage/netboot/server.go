@@ -1,0 +1,184 @@
+// Package netboot serves what machines need to boot from the network: a script
+// for iPXE, made from the files of a folder, and the files themselves.
+package netboot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Options say what is served. Dir, Files or both are given.
+type Options struct {
+	// Dir is the folder whose files are served. Nothing outside of it is,
+	// whatever links it holds; nor are names that begin with a dot.
+	Dir string
+	// Files are served besides: paths on this host by their names in URLs.
+	Files map[string]string
+	// Boot is what every machine boots, instead of what is found in Dir. Its
+	// Base is filled in when it is "".
+	Boot *Boot
+	// Access receives a line for every request; nil for none.
+	Access io.Writer
+	Log    *slog.Logger
+	// Grace is how long running downloads may take after the server was told
+	// to stop.
+	Grace time.Duration
+}
+
+// A Server is an http.Handler that knows how to run itself.
+type Server struct {
+	options Options
+	root    *os.Root // nil without Options.Dir
+	access  accessLog
+	running atomic.Int64 // requests
+}
+
+// New opens the folder to serve. Close the server in the end.
+func New(o Options) (*Server, error) {
+	s := &Server{options: o, access: accessLog{w: o.Access}}
+	if o.Dir != "" {
+		root, err := os.OpenRoot(o.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("open the folder to serve: %w", err)
+		}
+		s.root = root
+	}
+	return s, nil
+}
+
+// Close lets go of the folder.
+func (s *Server) Close() error {
+	if s.root == nil {
+		return nil
+	}
+	return s.root.Close()
+}
+
+// Plan tells what a machine boots that has no files of its own.
+func (s *Server) Plan() (Boot, error) { return s.plan("", "") }
+
+// Serve answers requests on l until ctx ends; then it takes no more, and gives
+// those that run Options.Grace to end. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	if n := s.running.Load(); n > 0 && s.options.Grace > 0 {
+		s.options.Log.Info(fmt.Sprintf("stopping; %d requests have %v to end", n, s.options.Grace))
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
+	defer cancel()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		if n := s.running.Load(); n > 0 {
+			s.options.Log.Warn(fmt.Sprintf("%d requests cut off", n))
+		}
+		err = server.Close()
+	}
+	<-ended
+	return err
+}
+
+// ServeHTTP answers one request and logs it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.running.Add(1)
+	defer s.running.Add(-1)
+	counted := &countingWriter{ResponseWriter: w}
+	start := time.Now()
+	// Deferred, since the http package aborts handlers by panics.
+	defer func() { s.access.line(r, counted, time.Since(start)) }()
+
+	counted.Header().Set("Server", "netstage")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		counted.Header().Set("Allow", "GET, HEAD")
+		http.Error(counted, "only GET and HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch err := s.serveFile(counted, r, name); {
+	case err == nil:
+	case !errors.Is(err, errNotFound):
+		s.options.Log.Warn(err.Error())
+		http.Error(counted, "can't be read", http.StatusForbidden)
+	case name == "boot.ipxe":
+		s.serveScript(counted, r)
+	case name == "":
+		s.serveIndex(counted, r)
+	default:
+		http.Error(counted, "not found", http.StatusNotFound)
+	}
+}
+
+// serveScript answers with the boot script of a machine, or with one that
+// leads to it.
+func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
+	script := ""
+	asked := r.URL.Query().Get("mac")
+	mac, _ := normalMAC(asked)
+	if asked == "" && s.options.Boot == nil && s.root != nil && anyMachineFolder(s.root.FS()) {
+		script = ChainScript("machines with files of their own get another script")
+	} else if boot, err := s.plan(mac, r.Host); err != nil {
+		s.options.Log.Warn(fmt.Sprintf("no boot for %s: %v", client(r), err))
+		script = ProblemScript(err.Error())
+	} else {
+		script = Script(boot)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", fmt.Sprint(len(script)))
+	if r.Method == http.MethodGet {
+		io.WriteString(w, script)
+	}
+}
+
+// plan decides what the machine boots that asked this host by this name.
+func (s *Server) plan(mac, host string) (Boot, error) {
+	var boot Boot
+	switch {
+	case s.options.Boot != nil:
+		boot = *s.options.Boot
+		if err := checkCmdline(boot.Cmdline); err != nil {
+			return Boot{}, err
+		}
+	case s.root == nil:
+		return Boot{}, errors.New("there is nothing to boot")
+	default:
+		var err error
+		if boot, err = plan(s.root.FS(), mac); err != nil {
+			return Boot{}, err
+		}
+	}
+	if boot.Base == "" && plainHost(host) {
+		boot.Base = "http://" + host + "/"
+		if i := strings.LastIndexByte(boot.Image, '/'); i >= 0 {
+			boot.Base += boot.Image[:i+1]
+		}
+	}
+	return boot, nil
+}
+
+// plainHost tells whether a Host header is a name or address and a port, fit
+// for a script.
+func plainHost(host string) bool {
+	return host != "" && strings.Trim(host,
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_:[]") == ""
+}
