@@ -1,0 +1,93 @@
+// Package stage1 is the boot of a netbooted NixOS machine, from the first
+// mount to the moment when PID 1 hands over to stage 2. It runs in a child of
+// PID 1 and prepares everything; the switch itself is PID 1's.
+package stage1
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"netstage/netup"
+	"netstage/nix"
+	"netstage/stage1/kmod"
+)
+
+// steps is the boot's story.
+func (b *Boot) steps() []Step {
+	const limit = 2 * time.Minute
+	return []Step{
+		{Name: "pseudo", Title: "mount the special file systems", Run: b.pseudo, Limit: limit},
+		{Name: "config", Title: "read the kernel command line", Run: b.readConfig, Limit: limit},
+		{Name: "modules", Title: "index the drivers of this kernel", Run: b.openModules, Limit: limit},
+		{Name: "devices", Title: "load the drivers the hardware asks for", Run: b.loadDrivers, Limit: limit},
+		{Name: "network", Title: "bring up the network", Run: b.bringUpNetwork},
+		{Name: "image", Title: "get the image", Run: b.getImage},
+		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.loadFileSystems, After: "modules"},
+		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit},
+	}
+}
+
+// StepNames are the names of the steps, in order.
+var StepNames = []string{"pseudo", "config", "modules", "devices", "network", "image", "root", "handover"}
+
+// firstBreak is the first step that a breakpoint can stop before: earlier
+// ones run before the command line is known.
+const firstBreak = 2
+
+// Boot is one attempt to boot. The first group is set by the caller.
+type Boot struct {
+	Log       *slog.Logger
+	Status    func(string)                                  // shows progress on the console; "" when it ends
+	Configure func(Config)                                  // told as soon as the command line is known; may be nil
+	Break     func(context.Context, Config, Step)           // an operator looks around before a step
+	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
+	Version   string
+
+	// What the steps leave for each other.
+	config   Config
+	drivers  *kmod.Loader // nil where the initrd has no modules for this kernel
+	hotplug  *background
+	network  *netup.Network // nil where the image needs none
+	image    *os.File
+	source   ReportImage
+	lease    *ReportLease
+	system   nix.System
+	timeline Timeline
+}
+
+// HandOver is a new root, ready for PID 1 to switch to.
+type HandOver struct {
+	Root string   // mount point
+	Move []string // mount points to take along
+	nix.System
+}
+
+// Run boots. It returns the hand-over when the new root is ready, or else the
+// choice that ended the boot; a Boot is not to be used again then.
+func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
+	b.timeline.Started = SinceBoot()
+	b.config, _ = ParseConfig(nil) // until the command line has been read
+	runner := Runner{
+		Log: b.Log, Timeline: &b.timeline,
+		Breaks:    func(step string) bool { return b.config.Breaks[step] },
+		Break:     func(ctx context.Context, step Step) { b.Break(ctx, b.config, step) },
+		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
+	}
+	choice := runner.Run(ctx, b.steps())
+	b.stopHotplug()
+	if choice != "" {
+		return nil, choice
+	}
+	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, System: b.system}, ""
+}
+
+// decide asks what follows a failed step. The command line may have asked for
+// a panic, for the sake of an outer supervisor.
+func (b *Boot) decide(ctx context.Context, f Failure) Choice {
+	if b.config.PanicOnFail {
+		return Panic
+	}
+	return b.Rescue(ctx, b.config, f)
+}

@@ -1,0 +1,140 @@
+package stage1
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"netstage/fetch"
+	"netstage/nix"
+	"netstage/stage1/cmdline"
+)
+
+// Config is what the kernel command line asks for. The zero value of a field
+// is its default.
+type Config struct {
+	Init   string      // stage 2, inside the new root; "/init" by default
+	Rootfs []fetch.Ref // mirrors of one image
+	SHA256 []byte      // the image's digest; nil: nothing vouches for it
+	Base   string      // rootfs.base=
+
+	Console string // the interactive console's device name; "tty1" by default
+	Breaks  map[string]bool
+
+	ShellOnFail bool
+	PanicOnFail bool
+	Trace       bool
+	FailTimeout time.Duration // 0: for ever
+	KeepNetwork bool
+	WantNetwork bool // ip= was given
+
+	Modules cmdline.Params // parameters that drivers may look for: module.name=value
+}
+
+// localImage is the image of the all-in-one format, part of the initrd.
+const localImage = "/nix-store.squashfs"
+
+// A ParameterError lists everything that is wrong with the command line. Its
+// class is "bad-parameter".
+type ParameterError struct{ Complaints []error }
+
+func (e *ParameterError) Error() string {
+	return "kernel command line: " + strings.ReplaceAll(errors.Join(e.Complaints...).Error(), "\n", "; ")
+}
+
+// Class names the failure for operators.
+func (*ParameterError) Class() string { return "bad-parameter" }
+
+// ParseConfig reads the parameters of DESIGN's table; it leaves unknown ones
+// alone. The error is a *ParameterError with all complaints, and the Config
+// is then what could be understood: enough to show a failure screen.
+func ParseConfig(params cmdline.Params) (Config, error) {
+	c := Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}, Modules: params}
+	var wrong []error
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+
+	for _, p := range params {
+		switch p.Key {
+		case "init":
+			if c.Init = p.Value; !strings.HasPrefix(p.Value, "/") {
+				complain("init=%s: want an absolute path inside the image", p.Value)
+			}
+		case "rootfs":
+			ref, err := fetch.ParseRef(p.Value)
+			if err != nil {
+				complain("rootfs=: %w", err)
+			}
+			c.Rootfs = append(c.Rootfs, ref)
+		case "rootfs.sha256":
+			digest, err := nix.ParseSHA256(p.Value)
+			if err != nil {
+				complain("rootfs.sha256=: %w", err)
+			} else if c.SHA256 != nil && string(c.SHA256) != string(digest) {
+				complain("rootfs.sha256= is given twice with different values")
+			}
+			c.SHA256 = digest
+		case "rootfs.base":
+			ref, err := fetch.ParseRef(p.Value)
+			if err != nil || ref.Kind != fetch.KindURL {
+				complain("rootfs.base=%s: want an http:// or https:// URL", fetch.Redacted(p.Value))
+			}
+			c.Base = p.Value
+		case "console":
+			if name, _, _ := strings.Cut(p.Value, ","); name != "" && name != "null" {
+				c.Console = name
+			}
+		case "boot.debug1", "debug1":
+			c.Breaks["modules"] = true
+		case "boot.debug1devices":
+			c.Breaks["network"] = true
+		case "boot.debug1mounts":
+			c.Breaks["handover"] = true
+		case "boot.break":
+			if !isStep(p.Value) {
+				complain("boot.break=%s: want one of %s", p.Value, strings.Join(StepNames[firstBreak:], ", "))
+			}
+			c.Breaks[p.Value] = true
+		case "boot.shell_on_fail":
+			c.ShellOnFail = true
+		case "boot.panic_on_fail":
+			c.PanicOnFail = true
+		case "stage1panic":
+			c.PanicOnFail = c.PanicOnFail || p.Value == "1"
+		case "boot.trace", "debugtrace":
+			c.Trace = true
+		case "boot.fail_timeout":
+			seconds, err := strconv.ParseUint(p.Value, 10, 31)
+			if err != nil {
+				complain("boot.fail_timeout=%s: want a number of seconds, 0 for ever", p.Value)
+				break
+			}
+			c.FailTimeout = time.Duration(seconds) * time.Second
+		case "boot.network":
+			if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
+				complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)
+			}
+		case "ip":
+			c.WantNetwork = true
+			switch p.Value {
+			case "dhcp", "on", "any":
+			default:
+				complain("ip=%s: only ip=dhcp is supported", p.Value)
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return c, &ParameterError{wrong}
+	}
+	return c, nil
+}
+
+func isStep(name string) bool {
+	for _, step := range StepNames[firstBreak:] {
+		if step == name {
+			return true
+		}
+	}
+	return false
+}

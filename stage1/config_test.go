@@ -1,0 +1,91 @@
+package stage1
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netstage/fetch"
+	"netstage/stage1/cmdline"
+)
+
+const emptySHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func TestParseConfig(t *testing.T) {
+	defaults := func(change func(*Config)) Config {
+		c := Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}}
+		if change != nil {
+			change(&c)
+		}
+		return c
+	}
+	for line, want := range map[string]Config{
+		"": defaults(nil),
+		"BOOT_IMAGE=/bzImage quiet loglevel=4 live.nixos.passwordHash=$6$x systemd.unit=rescue.target root=fstab": defaults(nil),
+		"rootfs=http://a/b?x=y rootfs=img.squashfs init=/nix/store/x/init rootfs.sha256=" + emptySHA: defaults(func(c *Config) {
+			c.Init = "/nix/store/x/init"
+			c.Rootfs = []fetch.Ref{{Kind: fetch.KindURL, Raw: "http://a/b?x=y"}, {Kind: fetch.KindRelative, Raw: "img.squashfs"}}
+			c.SHA256 = []byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}
+		}),
+		"console=tty0 console=ttyS0,115200n8": defaults(func(c *Config) { c.Console = "ttyS0" }),
+		"boot.debug1":                         defaults(func(c *Config) { c.Breaks["modules"] = true }),
+		"debug1 boot.debug1devices boot.debug1mounts boot.break=image": defaults(func(c *Config) {
+			c.Breaks = map[string]bool{"modules": true, "network": true, "handover": true, "image": true}
+		}),
+		"boot.shell_on_fail boot.trace boot.fail_timeout=0": defaults(func(c *Config) { c.ShellOnFail, c.Trace, c.FailTimeout = true, true, 0 }),
+		"stage1panic=1 debugtrace boot.fail_timeout=5":      defaults(func(c *Config) { c.PanicOnFail, c.Trace, c.FailTimeout = true, true, 5*time.Second }),
+		"stage1panic=0":                 defaults(nil),
+		"boot.panic_on_fail":            defaults(func(c *Config) { c.PanicOnFail = true }),
+		"ip=dhcp boot.network=keep":     defaults(func(c *Config) { c.WantNetwork, c.KeepNetwork = true, true }),
+		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
+	} {
+		got, err := ParseConfig(cmdline.Parse(line))
+		got.Modules = nil
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%q: %v (-want +got):\n%s", line, err, diff)
+		}
+	}
+}
+
+func TestParseConfigComplainsOfEverything(t *testing.T) {
+	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4::"))
+	var wrong *ParameterError
+	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
+		t.Fatalf("error %v", err)
+	}
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4::"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %s", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("more than a line: %q", err)
+	}
+	if len(wrong.Complaints) != 8 {
+		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
+	}
+}
+
+// A digest that is given twice must not be loosened by the second.
+func TestTwoDigests(t *testing.T) {
+	other := strings.Repeat("0", 64)
+	if _, err := ParseConfig(cmdline.Parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=" + other)); err == nil {
+		t.Error("two different digests pass")
+	}
+	if _, err := ParseConfig(cmdline.Parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=sha256:" + emptySHA)); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add("init=/x rootfs=http://a/b rootfs.sha256=" + emptySHA + " boot.break=root console=ttyS0,1")
+	f.Fuzz(func(t *testing.T, line string) {
+		c, err := ParseConfig(cmdline.Parse(line))
+		if err == nil && !strings.HasPrefix(c.Init, "/") {
+			t.Errorf("init %q accepted", c.Init)
+		}
+	})
+}

@@ -1,0 +1,108 @@
+package stage1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+
+	"netstage/fetch"
+	"netstage/netup"
+)
+
+// needsNetwork tells whether anything has to come over the network.
+func (c Config) needsNetwork() bool {
+	if c.WantNetwork && c.KeepNetwork {
+		return true
+	}
+	for _, ref := range c.Rootfs {
+		if ref.Kind == fetch.KindURL || ref.Kind == fetch.KindRelative {
+			return true
+		}
+	}
+	return false
+}
+
+// bringUpNetwork brings up the NIC that leads to the image.
+func (b *Boot) bringUpNetwork(ctx context.Context) error {
+	if !b.config.needsNetwork() {
+		b.Log.Info("network: not needed, the image is in the initrd")
+		return nil
+	}
+	if b.network != nil { // a retry
+		b.network.Close()
+		b.network = nil
+	}
+	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Prove: b.provePath})
+	if err != nil {
+		return err
+	}
+	b.network = network
+	lease := network.Lease()
+	b.lease = &ReportLease{Link: lease.Link, MAC: lease.MAC.String(), Address: lease.Addr.String()}
+	if lease.Server.IsValid() {
+		b.lease.Server = lease.Server.String()
+	}
+	// For the tools of the debug shell; the agent asks the servers itself.
+	if err := os.WriteFile("/etc/resolv.conf", network.ResolvConf(), 0o644); err != nil {
+		b.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))
+	}
+	return nil
+}
+
+// provePath tells whether a lease leads to a server of the image: one that
+// answers, be it by refusing.
+func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
+	var last error
+	for _, ref := range b.config.Rootfs {
+		address, err := serverOf(ref, b.base(lease))
+		if err != nil {
+			last = err
+			continue
+		}
+		conn, err := lease.Dialer().DialContext(ctx, "tcp", address)
+		if err == nil {
+			conn.Close()
+			return nil
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		last = err
+	}
+	return last
+}
+
+// serverOf is the host:port that ref means with base.
+func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
+	text, err := fetch.ResolveRef(ref.Raw, base)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	port := u.Port()
+	switch {
+	case port != "":
+	case strings.EqualFold(u.Scheme, "https"):
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// base is what relative references mean with this lease.
+func (b *Boot) base(lease netup.Lease) fetch.Base {
+	base := fetch.Base{Rootfs: b.config.Base, BootFile: lease.BootFile, NextServer: lease.NextName}
+	if lease.Next.IsValid() {
+		base.NextServer = lease.Next.String()
+	}
+	return base
+}

@@ -1,0 +1,87 @@
+package stage1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"netstage/mount"
+	"netstage/stage1/cmdline"
+)
+
+// The places a NixOS stage 1 uses (nixpkgs: stage-1-init.sh).
+const (
+	newRoot  = "/mnt-root"
+	secrets  = "/.initrd-secrets"
+	imageDir = "/image" // the file system that a fetched image lies in
+	modprobe = "/sbin/modprobe"
+
+	// reportFile is documented for stage 2.
+	reportFile = "/run/netstage/boot.json"
+	// layersDir holds the two layers of a whole-root image.
+	layersDir = "/run/netstage"
+)
+
+// pseudo mounts the special file systems and makes the files that tools
+// expect in an initrd. It starts with taking down what an earlier attempt may
+// have left.
+func (b *Boot) pseudo(context.Context) error {
+	if err := errors.Join(mount.Discard(newRoot), mount.Discard(imageDir)); err != nil {
+		return err
+	}
+	if err := mount.MountMissing(mount.Pseudo); err != nil {
+		return err
+	}
+	if err := mount.SpecialFiles("/"); err != nil {
+		return err
+	}
+	n, err := mount.CopySecrets(secrets, "/")
+	if n > 0 {
+		b.Log.Info(fmt.Sprintf("secrets: copied %d files of the initrd to their places", n))
+	}
+	return errors.Join(err, b.ownModprobe())
+}
+
+// ownModprobe makes the kernel's own requests for modules reach this binary.
+// A kernel without modules has no such file.
+func (b *Boot) ownModprobe() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, link := range []string{modprobe, "/bin/sh"} {
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(exe, link); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return setModprobe(modprobe)
+}
+
+// setModprobe tells the kernel which program loads modules
+// (Documentation/admin-guide/sysctl/kernel.rst).
+func setModprobe(path string) error {
+	err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(path), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// readConfig reads the kernel command line.
+func (b *Boot) readConfig(context.Context) error {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	config, err := ParseConfig(cmdline.Parse(string(line)))
+	b.config = config
+	if b.Configure != nil {
+		b.Configure(config)
+	}
+	return err
+}

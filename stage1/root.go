@@ -1,0 +1,40 @@
+package stage1
+
+import (
+	"context"
+	"fmt"
+
+	"netstage/mount"
+	"netstage/nix"
+)
+
+// mountRoot mounts the image the way it wants to be mounted, and proves that
+// the init inside can be executed.
+func (b *Boot) mountRoot(context.Context) error {
+	if err := mount.Discard(newRoot); err != nil { // a retry
+		return err
+	}
+	tree, err := mount.OpenImage(b.image)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	layout, err := nix.LayoutOf(tree.Path(), b.config.Init)
+	if err != nil {
+		return err
+	}
+	if layout == nix.StoreImage {
+		err = mount.NixStore(newRoot, tree)
+	} else {
+		err = mount.WholeRoot(newRoot, layersDir, tree)
+	}
+	if err != nil {
+		return err
+	}
+	b.source.Layout = string(layout)
+	if b.system, err = nix.Inspect(newRoot, b.config.Init); err != nil {
+		return err
+	}
+	b.Log.Info(fmt.Sprintf("%s image at %s, init %s (%s)", layout, newRoot, b.system.Init, b.system.Kind))
+	return nil
+}

@@ -1,0 +1,138 @@
+package stage1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// A Step is one line of the boot's story.
+type Step struct {
+	Name  string
+	Title string
+	Run   func(context.Context) error
+	Limit time.Duration // how long Run may take; 0 where it sets its own deadlines
+
+	// From names an earlier step to go back to when this one failed and is
+	// retried; empty for the step itself.
+	From string
+
+	// Ahead is a part of the step that needs only what the step After has
+	// done. It runs beside the steps between; Run begins when it has ended.
+	Ahead func(context.Context) error
+	After string
+}
+
+// A Choice is what follows a failed step.
+type Choice string
+
+// The choices after a failure.
+const (
+	Retry    Choice = "retry"
+	Continue Choice = "continue" // with the next step
+	Reboot   Choice = "reboot"
+	PowerOff Choice = "power-off"
+	Shell    Choice = "shell" // PID 1 becomes a shell
+	Panic    Choice = "panic"
+)
+
+// A Runner runs steps in order. It owns their numbering, timing, log lines
+// and breakpoints.
+type Runner struct {
+	Log       *slog.Logger
+	Timeline  *Timeline
+	Break     func(context.Context, Step)           // called before a step; returns when the operator goes on
+	Breaks    func(step string) bool                // whether to stop before step
+	OnFailure func(context.Context, Failure) Choice // decides what follows
+}
+
+// ErrTimeout is the cause of a step that took longer than its Limit.
+var ErrTimeout = errors.New("took too long")
+
+// Run runs the steps. It returns "" when all are done, else the choice that
+// ended the boot.
+func (r Runner) Run(ctx context.Context, steps []Step) Choice {
+	ctx, cancel := context.WithCancel(ctx)
+	ahead := map[string]chan error{} // by the step they belong to
+	defer func() {
+		cancel()
+		for _, result := range ahead {
+			<-result
+		}
+	}()
+	for i := 0; i < len(steps); {
+		step := steps[i]
+		if r.Breaks(step.Name) {
+			r.Break(ctx, step)
+		}
+		label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
+		r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
+		started := r.Timeline.Start(step.Name)
+		err := r.run(ctx, step, ahead)
+		took := r.Timeline.Done(step.Name, err)
+		if err == nil {
+			r.Log.Info(fmt.Sprintf("%s: done, %.3f s", label, took.Seconds()))
+			r.startAhead(ctx, step.Name, steps, ahead)
+			i++
+			continue
+		}
+		r.Log.Error(fmt.Sprintf("%s: %s: %v", label, ClassOf(err), err))
+		switch choice := r.OnFailure(ctx, failure(step, err, started, took)); choice {
+		case Retry:
+			i = indexOf(steps, step.From, i)
+		case Continue:
+			i++
+		default:
+			return choice
+		}
+	}
+	return ""
+}
+
+// run runs one step once, with its part that went ahead.
+func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error) error {
+	if step.Limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, step.Limit, fmt.Errorf("step %s %w: the limit is %v", step.Name, ErrTimeout, step.Limit))
+		defer cancel()
+	}
+	if result, ok := ahead[step.Name]; ok {
+		delete(ahead, step.Name)
+		if err := <-result; err != nil {
+			return err
+		}
+	} else if step.Ahead != nil {
+		if err := step.Ahead(ctx); err != nil { // a retry
+			return err
+		}
+	}
+	err := step.Run(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), ErrTimeout) {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// indexOf finds the step called name, or returns i.
+func indexOf(steps []Step, name string, i int) int {
+	for n, step := range steps {
+		if step.Name == name {
+			return n
+		}
+	}
+	return i
+}
+
+// startAhead starts what waited for the step called done.
+func (r Runner) startAhead(ctx context.Context, done string, steps []Step, ahead map[string]chan error) {
+	for _, step := range steps {
+		if step.Ahead == nil || step.After != done {
+			continue
+		}
+		result := make(chan error, 1)
+		ahead[step.Name] = result
+		go func() { result <- step.Ahead(ctx) }()
+	}
+}

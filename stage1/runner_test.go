@@ -1,0 +1,178 @@
+package stage1
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// story runs steps and returns what happened, line by line.
+type story struct {
+	lines  []string
+	log    bytes.Buffer
+	breaks map[string]bool
+	choose func(Failure) Choice
+}
+
+func (s *story) tell(format string, args ...any) {
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+func (s *story) step(name string, results ...error) Step {
+	return Step{Name: name, Title: "do " + name, Run: func(context.Context) error {
+		s.tell("%s", name)
+		if len(results) == 0 {
+			return nil
+		}
+		err := results[0]
+		results = results[1:]
+		return err
+	}}
+}
+
+func (s *story) run(steps ...Step) (Choice, Timeline) {
+	var timeline Timeline
+	choice := Runner{
+		Log: slog.New(slog.NewTextHandler(&s.log, nil)), Timeline: &timeline,
+		Breaks:    func(name string) bool { return s.breaks[name] },
+		Break:     func(_ context.Context, step Step) { s.tell("break before %s", step.Name) },
+		OnFailure: func(_ context.Context, f Failure) Choice { s.tell("%s: %s", f.Step, f.Class); return s.choose(f) },
+	}.Run(context.Background(), steps)
+	return choice, timeline
+}
+
+func (s *story) expect(t *testing.T, want ...string) {
+	t.Helper()
+	if got := strings.Join(s.lines, ", "); got != strings.Join(want, ", ") {
+		t.Errorf("got  %s\nwant %s", got, strings.Join(want, ", "))
+	}
+}
+
+type classed struct{ error }
+
+func (classed) Class() string   { return "no-lease" }
+func (classed) Tried() []string { return []string{"eth0: no answer"} }
+
+func TestRunnerRunsInOrder(t *testing.T) {
+	s := story{breaks: map[string]bool{"b": true}}
+	choice, timeline := s.run(s.step("a"), s.step("b"), s.step("c"))
+	s.expect(t, "a", "break before b", "b", "c")
+	if choice != "" || len(timeline.Spans) != 3 || timeline.Spans[2].Step != "c" {
+		t.Errorf("choice %q, timeline %+v", choice, timeline)
+	}
+	for _, want := range []string{"a (1/3): do a", "c (3/3): done"} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("no %q in\n%s", want, s.log.String())
+		}
+	}
+}
+
+func TestRunnerRetries(t *testing.T) {
+	fault := classed{errors.New("nobody answers")}
+	s := story{choose: func(f Failure) Choice {
+		if len(f.Tried) != 1 || f.Cause != "nobody answers" || f.Title != "do b" {
+			t.Errorf("failure %+v", f)
+		}
+		return Retry
+	}}
+	back := s.step("c", fmt.Errorf("wrapped: %w", fault))
+	back.From = "a"
+	s.choose = func(Failure) Choice { return Retry }
+	choice, timeline := s.run(s.step("a"), s.step("b", fault), back)
+	s.expect(t, "a", "b", "b: no-lease", "b", "c", "c: no-lease", "a", "b", "c")
+	if choice != "" || timeline.Spans[1].Failure != "no-lease" || timeline.Spans[2].Failure != "" {
+		t.Errorf("choice %q, timeline %+v", choice, timeline)
+	}
+}
+
+func TestRunnerObeysTheChoice(t *testing.T) {
+	s := story{choose: func(Failure) Choice { return Continue }}
+	if choice, _ := s.run(s.step("a", errors.New("no")), s.step("b")); choice != "" {
+		t.Errorf("choice %q", choice)
+	}
+	s.expect(t, "a", "a: failed", "b")
+	for _, want := range []Choice{Reboot, Shell, Panic, PowerOff} {
+		s := story{choose: func(Failure) Choice { return want }}
+		if choice, _ := s.run(s.step("a", errors.New("no")), s.step("b")); choice != want {
+			t.Errorf("choice %q, want %q", choice, want)
+		}
+		s.expect(t, "a", "a: failed")
+	}
+}
+
+func TestRunnerWorksAhead(t *testing.T) {
+	s := story{choose: func(Failure) Choice { return Retry }}
+	free := make(chan struct{})
+	begun := make(chan struct{})
+	tries := 0
+	waiting := Step{Name: "wait", Run: func(context.Context) error {
+		<-begun // deadlocks unless the part that goes ahead has started
+		close(free)
+		return nil
+	}}
+	ahead := s.step("root")
+	ahead.After, ahead.Ahead = "first", func(context.Context) error {
+		if tries++; tries == 1 {
+			close(begun)
+			<-free
+			return classed{errors.New("missing")}
+		}
+		return nil
+	}
+	if choice, _ := s.run(s.step("first"), waiting, ahead); choice != "" {
+		t.Errorf("choice %q", choice)
+	}
+	s.expect(t, "first", "root: no-lease", "root")
+	if tries != 2 {
+		t.Errorf("the part that goes ahead ran %d times, want 2: once more for the retry", tries)
+	}
+}
+
+// When the boot ends early, what went ahead is ended and waited for.
+func TestRunnerEndsWhatWentAhead(t *testing.T) {
+	s := story{choose: func(Failure) Choice { return Reboot }}
+	ended := false
+	ahead := s.step("late")
+	ahead.After, ahead.Ahead = "first", func(ctx context.Context) error {
+		<-ctx.Done()
+		ended = true
+		return ctx.Err()
+	}
+	if choice, _ := s.run(s.step("first"), s.step("fails", errors.New("no")), ahead); choice != Reboot || !ended {
+		t.Errorf("choice %q, ended %v", choice, ended)
+	}
+}
+
+func TestRunnerLimitsSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := story{choose: func(f Failure) Choice {
+			if !strings.Contains(f.Cause, "1m0s") {
+				t.Errorf("cause %q does not name the limit", f.Cause)
+			}
+			return Reboot
+		}}
+		slow := Step{Name: "slow", Limit: time.Minute, Run: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		if choice, _ := s.run(slow); choice != Reboot {
+			t.Errorf("choice %q", choice)
+		}
+		s.expect(t, "slow: step-timeout")
+	})
+}
+
+func TestStepNames(t *testing.T) {
+	var b Boot
+	for i, step := range b.steps() {
+		if StepNames[i] != step.Name || step.Title == "" || step.Run == nil {
+			t.Errorf("step %d is %+v, want %s", i, step, StepNames[i])
+		}
+	}
+	if len(b.steps()) != len(StepNames) || StepNames[firstBreak-1] != "config" {
+		t.Errorf("StepNames is %v", StepNames)
+	}
+}
