@@ -41,7 +41,7 @@ type Boot struct {
 	Log       *slog.Logger
 	Status    func(string)                                  // shows progress on the console; "" when it ends
 	Configure func(Config)                                  // told as soon as the command line is known; may be nil
-	Break     func(context.Context, Config, Step)           // an operator looks around before a step
+	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
 	Version   string
 
@@ -72,7 +72,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	runner := Runner{
 		Log: b.Log, Timeline: &b.timeline,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
-		Break:     func(ctx context.Context, step Step) { b.Break(ctx, b.config, step) },
+		Break:     func(ctx context.Context, step Step) Choice { return b.Break(ctx, b.config, step) },
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
 	}
 	choice := runner.Run(ctx, b.steps())

@@ -43,7 +43,7 @@ const (
 type Runner struct {
 	Log       *slog.Logger
 	Timeline  *Timeline
-	Break     func(context.Context, Step)           // called before a step; returns when the operator goes on
+	Break     func(context.Context, Step) Choice    // called before a step; "" goes on
 	Breaks    func(step string) bool                // whether to stop before step
 	OnFailure func(context.Context, Failure) Choice // decides what follows
 }
@@ -65,7 +65,9 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 	for i := 0; i < len(steps); {
 		step := steps[i]
 		if r.Breaks(step.Name) {
-			r.Break(ctx, step)
+			if choice := r.Break(ctx, step); choice != "" {
+				return choice
+			}
 		}
 		label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
 		r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))

@@ -14,10 +14,11 @@ import (
 
 // story runs steps and returns what happened, line by line.
 type story struct {
-	lines  []string
-	log    bytes.Buffer
-	breaks map[string]bool
-	choose func(Failure) Choice
+	lines   []string
+	log     bytes.Buffer
+	breaks  map[string]bool
+	choose  func(Failure) Choice
+	atBreak Choice
 }
 
 func (s *story) tell(format string, args ...any) {
@@ -41,7 +42,7 @@ func (s *story) run(steps ...Step) (Choice, Timeline) {
 	choice := Runner{
 		Log: slog.New(slog.NewTextHandler(&s.log, nil)), Timeline: &timeline,
 		Breaks:    func(name string) bool { return s.breaks[name] },
-		Break:     func(_ context.Context, step Step) { s.tell("break before %s", step.Name) },
+		Break:     func(_ context.Context, step Step) Choice { s.tell("break before %s", step.Name); return s.atBreak },
 		OnFailure: func(_ context.Context, f Failure) Choice { s.tell("%s: %s", f.Step, f.Class); return s.choose(f) },
 	}.Run(context.Background(), steps)
 	return choice, timeline
@@ -104,6 +105,14 @@ func TestRunnerObeysTheChoice(t *testing.T) {
 		}
 		s.expect(t, "a", "a: failed")
 	}
+}
+
+func TestRunnerEndsAtABreakpoint(t *testing.T) {
+	s := story{breaks: map[string]bool{"b": true}, atBreak: Reboot}
+	if choice, _ := s.run(s.step("a"), s.step("b")); choice != Reboot {
+		t.Errorf("choice %q", choice)
+	}
+	s.expect(t, "a", "break before b")
 }
 
 func TestRunnerWorksAhead(t *testing.T) {
