@@ -1,0 +1,161 @@
+package kmod
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+const busTree = `virtio_pci.ko: virtio_ring.ko
+virtio_ring.ko:
+virtio_net.ko:
+e1000.ko:
+broken.ko:
+`
+
+const busAliases = `alias pci:v00001AF4d* virtio_pci
+alias virtio:d00000001v* virtio_net
+alias pci:v00008086d0000100Esv* e1000
+alias pci:v0000DEAD* broken
+`
+
+func device(sysfs, bus, name string, attrs map[string]string) error {
+	dir := filepath.Join(sysfs, "bus", bus, "devices", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for attr, value := range attrs {
+		if err := os.WriteFile(filepath.Join(dir, attr), []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestColdplug has a bus driver bring a device to light, and a driver that
+// fails.
+func TestColdplug(t *testing.T) {
+	sysfs := t.TempDir()
+	k := &fakeKernel{fail: map[string]unix.Errno{"broken": unix.EIO}, onLoad: func(name string) {
+		if name == "virtio_pci" {
+			if err := device(sysfs, "virtio", "virtio0", map[string]string{"modalias": "virtio:d00000001v00001AF4"}); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	for name, modalias := range map[string]string{"0000:00:03.0": "pci:v00001AF4d00001000sv0", "0000:00:04.0": "pci:v0000DEADd0", "0000:00:05.0": "pci:v00001234d00005678"} {
+		if err := device(sysfs, "pci", name, map[string]string{"modalias": modalias}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, log := newTestLoader(t, moduleTree(t, busTree, map[string]string{"modules.alias": busAliases}), k)
+	r, err := l.Coldplug(t.Context(), sysfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"virtio_net", "virtio_pci", "virtio_ring"}, k.names()); diff != "" {
+		t.Error(diff)
+	}
+	if r.Modaliases != 4 || r.Matched < 3 || len(r.Failed) != 1 || len(r.Loaded) != 3 {
+		t.Errorf("report %+v", r)
+	}
+	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "broken") {
+		t.Errorf("no warning:\n%s", log)
+	}
+	if _, err := l.Coldplug(t.Context(), filepath.Join(sysfs, "nowhere")); err == nil {
+		t.Error("no sysfs, no error")
+	}
+}
+
+func TestMissingDrivers(t *testing.T) {
+	sysfs := t.TempDir()
+	for name, attrs := range map[string]map[string]string{
+		"0000:00:03.0": {"class": "0x020000", "vendor": "0x8086", "device": "0x100e", "modalias": "pci:v00008086d0000100Esv0"},
+		"0000:00:04.0": {"class": "0x020000", "vendor": "0x14e4", "device": "0x1657", "modalias": "pci:v000014E4d00001657sv0"},
+		"0000:00:05.0": {"class": "0x020000", "vendor": "0x14e4", "device": "0x1657", "driver": ""},
+		"0000:00:06.0": {"class": "0x010000", "vendor": "0x14e4", "device": "0x1657"},
+	} {
+		if err := device(sysfs, "pci", name, attrs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ix, err := Open(moduleTree(t, busTree, map[string]string{"modules.alias": busAliases}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ix.MissingDrivers(sysfs)
+	want := []MissingDriver{
+		{Bus: "pci", Device: "0000:00:03.0", ID: "8086:100e", Modalias: "pci:v00008086d0000100Esv0", Modules: []string{"e1000"}},
+		{Bus: "pci", Device: "0000:00:04.0", ID: "14e4:1657", Modalias: "pci:v000014E4d00001657sv0"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	if s := got[1].String(); !strings.Contains(s, "14e4:1657") || !strings.Contains(s, "pack one") {
+		t.Error(s)
+	}
+}
+
+// TestRealEvents listens to the host's kernel while a device's uevent file is
+// written to, which makes the kernel send the event again.
+func TestRealEvents(t *testing.T) {
+	const file = "/sys/devices/virtual/mem/null/uevent"
+	if _, err := os.Stat(file); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and /sys")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := openUevents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := os.WriteFile(file, []byte("change"), 0o200); err != nil {
+		t.Skipf("the kernel's events cannot be asked for here: %v", err)
+	}
+	l, _ := newTestLoader(t, moduleTree(t, busTree, nil), &fakeKernel{})
+	found := false
+	err = s.receive(ctx, l.log, func(e Uevent) {
+		if e.Devpath == "/devices/virtual/mem/null" && e.Action == "change" && e.Subsystem == "mem" {
+			found = true
+			cancel()
+		}
+	})
+	if err != nil || !found {
+		t.Fatalf("found %v, %v", found, err)
+	}
+}
+
+// TestQueue feeds the loading half of Hotplug what the kernel would send.
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &fakeKernel{}
+		l, log := newTestLoader(t, moduleTree(t, busTree, map[string]string{"modules.alias": busAliases}), k)
+		l.sysfs = t.TempDir()
+		if err := device(l.sysfs, "virtio", "virtio0", map[string]string{"modalias": "virtio:d00000001v00001AF4"}); err != nil {
+			t.Fatal(err)
+		}
+		q := l.newQueue(t.Context(), l.sysfs)
+		q.take(Uevent{Action: "remove", Env: map[string]string{"MODALIAS": "pci:v0000DEADd0"}})
+		q.take(Uevent{Action: "add", Env: map[string]string{"MODALIAS": "pci:v00008086d0000100Esv0"}})
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"e1000"}, k.names()); diff != "" {
+			t.Error(diff)
+		}
+		q.take(Uevent{Action: Lost})
+		q.end()
+		if diff := cmp.Diff([]string{"e1000", "virtio_net"}, k.names()); diff != "" {
+			t.Error(diff)
+		}
+		if !strings.Contains(log.String(), "new device, loaded e1000") {
+			t.Errorf("not told:\n%s", log)
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotFound is wrapped by every error that says that a name or an alias
+// matches no module.
+var ErrNotFound = errors.New("no such module")
+
+// NotFoundError says that nothing in an index is called Name.
+type NotFoundError struct {
+	Name string // as it was asked for
+	Dir  string // the index's folder
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("no module %s in %s: pack it into the initrd", e.Name, e.Dir)
+}
+
+// Class implements the failure classes of the boot.
+func (e *NotFoundError) Class() string { return "no-module" }
+
+// Unwrap makes errors.Is(err, ErrNotFound) true.
+func (e *NotFoundError) Unwrap() error { return ErrNotFound }
+
+// LoadError says that the kernel or the file system refused a module.
+type LoadError struct {
+	Module string // normalised name
+	Path   string // its file
+	Op     string // what failed: open, decompress, finit_module, load NAME
+	Err    error  // the errno, or the LoadError of a dependency
+}
+
+func (e *LoadError) Error() string {
+	var dep *LoadError
+	if errors.As(e.Err, &dep) {
+		return fmt.Sprintf("module %s: needs %s: %v", e.Module, dep.Module, dep)
+	}
+	s := fmt.Sprintf("module %s (%s): %s: %v", e.Module, e.Path, e.Op, e.Err)
+	if advice := e.advice(); advice != "" {
+		s += ": " + advice
+	}
+	return s
+}
+
+// Class implements the failure classes of the boot.
+func (e *LoadError) Class() string { return "module" }
+
+func (e *LoadError) Unwrap() error { return e.Err }
+
+// absent says that the module found no hardware to drive, which many drivers
+// report as a failure and which is no fault of anybody's.
+func (e *LoadError) absent() bool {
+	return errors.Is(e.Err, unix.ENODEV) || errors.Is(e.Err, unix.ENXIO)
+}
+
+// advice turns an errno of finit_module(2) into what an operator can do.
+func (e *LoadError) advice() string {
+	var errno unix.Errno
+	if !errors.As(e.Err, &errno) {
+		return ""
+	}
+	if e.Op == "open" && errno == unix.ENOENT {
+		return "the index names a file that is missing; pack the initrd again"
+	}
+	switch errno {
+	case unix.ENOEXEC:
+		return "built for another kernel; pack the modules of the kernel that runs"
+	case unix.ENOENT:
+		return "a symbol is unknown; pack all modules from one kernel build (dmesg names the symbol)"
+	case unix.EKEYREJECTED, unix.ENOKEY, unix.EPERM, unix.EACCES:
+		return "this kernel takes only modules signed for it; pack them unchanged or switch lockdown off"
+	case unix.EINVAL:
+		return "a parameter or the file is wrong (dmesg says which)"
+	case unix.ENODEV, unix.ENXIO:
+		return "it found no device to drive"
+	case unix.ENOMEM:
+		return "give the machine more memory"
+	case unix.EBUSY:
+		return "another loader of the same module failed or its resource is taken"
+	case unix.ENOSYS:
+		return "this kernel has no loadable modules"
+	}
+	return ""
+}

@@ -1,0 +1,141 @@
+package kmod
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Listen opens the socket that Hotplug reads from. Called before Coldplug, it
+// makes sure that no device falls between the two. Close it by Hotplug or
+// Close.
+func (l *Loader) Listen() error {
+	l.listenMu.Lock()
+	defer l.listenMu.Unlock()
+	if l.socket != nil {
+		return nil
+	}
+	s, err := openUevents()
+	l.socket = s
+	return err
+}
+
+// Close gives up the socket of a Listen that no Hotplug took over, and waits
+// for modules that are still starting after their Load was cancelled.
+func (l *Loader) Close() error {
+	l.listenMu.Lock()
+	if l.socket != nil {
+		l.socket.close()
+		l.socket = nil
+	}
+	l.listenMu.Unlock()
+	l.running.Wait()
+	return nil
+}
+
+// Hotplug loads the drivers of devices that appear, till the context ends,
+// which is no error. Without a Listen before it looks once at all of sysfs, so
+// that it misses nothing either way.
+func (l *Loader) Hotplug(ctx context.Context) error {
+	l.listenMu.Lock()
+	s, sysfs := l.socket, l.sysfs
+	l.socket = nil
+	l.listenMu.Unlock()
+	if s == nil {
+		var err error
+		if s, err = openUevents(); err != nil {
+			return err
+		}
+		l.rescan(ctx, sysfs)
+	}
+	defer s.close()
+
+	q := l.newQueue(ctx, sysfs)
+	defer q.end()
+	return s.receive(ctx, l.log, q.take)
+}
+
+// queue stands between receiving and loading, which takes longer: it keeps the
+// socket empty, and what is waiting is loaded in one go.
+type queue struct {
+	ctx      context.Context
+	incoming chan string // modaliases; rescanMark for all of sysfs
+	ended    chan struct{}
+}
+
+const rescanMark = ""
+
+func (l *Loader) newQueue(ctx context.Context, sysfs string) *queue {
+	q := &queue{ctx: ctx, incoming: make(chan string, 1024), ended: make(chan struct{})}
+	go func() {
+		defer close(q.ended)
+		for first := range q.incoming {
+			batch := q.waiting(first)
+			if slices.Contains(batch, rescanMark) {
+				l.rescan(ctx, sysfs)
+			} else {
+				l.arrived(ctx, batch)
+			}
+		}
+	}()
+	return q
+}
+
+// waiting adds to the first all that has come since.
+func (q *queue) waiting(first string) []string {
+	batch := []string{first}
+	for {
+		select {
+		case next, ok := <-q.incoming:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+}
+
+// take queues an event. A full queue makes the kernel's buffer wait.
+func (q *queue) take(e Uevent) {
+	m := e.Env["MODALIAS"]
+	switch e.Action {
+	case "add", "change", "bind": // a bus may learn the modalias late
+		if m == "" {
+			return
+		}
+	case Lost:
+		m = rescanMark
+	default:
+		return
+	}
+	select {
+	case q.incoming <- m:
+	case <-q.ctx.Done():
+	}
+}
+
+// end waits till everything queued is dealt with.
+func (q *queue) end() {
+	close(q.incoming)
+	<-q.ended
+}
+
+func (l *Loader) arrived(ctx context.Context, modaliases []string) {
+	_, loaded, _ := l.drive(ctx, modaliases)
+	if len(loaded) > 0 {
+		l.log.Info(fmt.Sprintf("modules: new device, loaded %s", strings.Join(loaded, " ")))
+	}
+}
+
+func (l *Loader) rescan(ctx context.Context, sysfs string) {
+	r, err := l.Coldplug(ctx, sysfs)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn(fmt.Sprintf("modules: %v", err))
+	}
+	if len(r.Loaded) > 0 {
+		l.log.Info(fmt.Sprintf("modules: new device, loaded %s", strings.Join(r.Loaded, " ")))
+	}
+}

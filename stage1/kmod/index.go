@@ -1,0 +1,258 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Index answers which modules a name or an alias stands for and what they
+// need. It reads each of depmod's text files when it is first asked for
+// something in it. It may be used from several goroutines.
+type Index struct {
+	dir    string
+	config *Config
+
+	deps     func() *depTable
+	aliases  func() *aliasTable
+	symbols  func() *aliasTable
+	softdeps func() []Softdep
+	builtin  func() *builtinTable
+}
+
+// builtinTable is what is part of the kernel itself.
+type builtinTable struct {
+	names   map[string]bool
+	aliases *aliasTable
+}
+
+// Open reads the index in dir, a lib/modules/VERSION folder. Only modules.dep
+// must be there; the error says so otherwise.
+func Open(dir string) (*Index, error) {
+	dep, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = " (run depmod, or pack the modules of the kernel that runs)"
+		}
+		return nil, fmt.Errorf("module index: %w%s", err, hint)
+	}
+	read := func(name string) string {
+		text, _ := os.ReadFile(filepath.Join(dir, name)) // absent in many trees
+		return string(text)
+	}
+	return newIndex(dir, string(dep), read), nil
+}
+
+// newIndex is Open with the files' texts from read.
+func newIndex(dir, dep string, read func(name string) string) *Index {
+	return &Index{
+		dir:      dir,
+		config:   &Config{},
+		deps:     sync.OnceValue(func() *depTable { return newDepTable(dep) }),
+		aliases:  sync.OnceValue(func() *aliasTable { return newAliasTable(read("modules.alias")) }),
+		symbols:  sync.OnceValue(func() *aliasTable { return newAliasTable(read("modules.symbols")) }),
+		softdeps: sync.OnceValue(func() []Softdep { return parseSoftdeps(read("modules.softdep")) }),
+		builtin: sync.OnceValue(func() *builtinTable {
+			t := &builtinTable{names: map[string]bool{}}
+			for line := range strings.Lines(read("modules.builtin")) {
+				if line = strings.TrimSpace(line); line != "" {
+					t.names[Name(line)] = true
+				}
+			}
+			t.aliases = newAliasTable(builtinAliases(read("modules.builtin.modinfo")))
+			return t
+		}),
+	}
+}
+
+// Use makes the index obey a configuration. Call it before anything else.
+func (ix *Index) Use(c *Config) {
+	if c != nil {
+		ix.config = c
+	}
+}
+
+// Dir is the folder the index describes.
+func (ix *Index) Dir() string { return ix.dir }
+
+// Names returns every module of the index, in its order.
+func (ix *Index) Names() []string { return slices.Clone(ix.deps().names) }
+
+// Path returns the file of a module, by its name.
+func (ix *Index) Path(name string) (string, bool) {
+	path, _, ok := ix.deps().get(Name(name))
+	if !ok {
+		return "", false
+	}
+	return ix.abs(path), true
+}
+
+func (ix *Index) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(ix.dir, path)
+}
+
+// Depends returns the names of the modules that a module needs, directly and
+// not; what must be loaded first comes first.
+func (ix *Index) Depends(name string) []string {
+	_, paths, _ := ix.deps().get(Name(name))
+	names := make([]string, 0, len(paths))
+	for _, p := range slices.Backward(paths) {
+		names = append(names, Name(p))
+	}
+	return names
+}
+
+// Builtin says whether a name or an alias is known to be part of the kernel.
+// A tree without modules.builtin knows of none.
+func (ix *Index) Builtin(nameOrAlias string) bool {
+	t := ix.builtin()
+	return t.names[Name(nameOrAlias)] || len(t.aliases.lookup(nameOrAlias)) > 0
+}
+
+// Lookup returns the names of the modules that a name or an alias stands for;
+// none when it is built in or masked by a blacklist; an error that wraps
+// ErrNotFound when nothing is known of it. The order of search is kmod's.
+func (ix *Index) Lookup(nameOrAlias string) ([]string, error) {
+	nameOrAlias = strings.TrimSpace(nameOrAlias)
+	if names := ix.config.lookup(nameOrAlias); len(names) > 0 {
+		return ix.allowed(names), nil
+	}
+	if name := Name(nameOrAlias); !strings.Contains(nameOrAlias, ":") {
+		if _, ok := ix.deps().lines[name]; ok {
+			return []string{name}, nil
+		}
+	}
+	table := ix.aliases
+	if strings.HasPrefix(nameOrAlias, "symbol:") {
+		table = ix.symbols
+	}
+	names := table().lookup(nameOrAlias)
+	// An index may hold aliases of modules that were not packed.
+	known := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		_, ok := ix.deps().lines[n]
+		return !ok
+	})
+	if len(known) > 0 {
+		return ix.allowed(known), nil
+	}
+	if ix.Builtin(nameOrAlias) {
+		return nil, nil
+	}
+	return nil, &NotFoundError{Name: nameOrAlias, Dir: ix.dir}
+}
+
+func (c *Config) lookup(alias string) []string {
+	var names []string
+	for _, a := range c.aliases {
+		if Match(a.pattern, alias) && !slices.Contains(names, a.module) {
+			names = append(names, a.module)
+		}
+	}
+	return names
+}
+
+// allowed drops what the blacklist names.
+func (ix *Index) allowed(names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return ix.config.blacklist[n] })
+}
+
+// soft returns the names that a module wishes to be loaded before and after
+// it; what is not there is left out.
+func (ix *Index) soft(name string) (pre, post []string) {
+	add := func(d Softdep) {
+		if !Match(d.Module, name) {
+			return
+		}
+		for _, p := range d.Pre {
+			names, _ := ix.Lookup(p)
+			pre = append(pre, names...)
+		}
+		for _, p := range d.Post {
+			names, _ := ix.Lookup(p)
+			post = append(post, names...)
+		}
+	}
+	for _, d := range ix.config.softdeps {
+		add(d)
+	}
+	for _, d := range ix.softdeps() {
+		add(d)
+	}
+	return pre, post
+}
+
+// Resolve returns the files to load for a name or an alias, in an order in
+// which they can be loaded one by one: dependencies and soft dependencies
+// ("pre") first, "post" ones after. It is empty where nothing needs loading
+// (built in, masked), and wraps ErrNotFound when nothing matches.
+func (ix *Index) Resolve(nameOrAlias string) ([]string, error) {
+	names, err := ix.Order(nameOrAlias)
+	if err != nil {
+		return nil, err
+	}
+	paths := make([]string, 0, len(names))
+	for _, n := range names {
+		if path, ok := ix.Path(n); ok {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// Order is Resolve with names for files.
+func (ix *Index) Order(nameOrAlias string) ([]string, error) {
+	names, err := ix.Lookup(nameOrAlias)
+	if err != nil {
+		return nil, err
+	}
+	o := order{ix: ix, visited: map[string]bool{}, filled: map[string]bool{}}
+	for _, n := range names {
+		o.visit(n)
+	}
+	return o.list, nil
+}
+
+// order walks as libkmod's kmod_module_get_probe_list does, so that the two
+// agree also where soft dependencies form a ring.
+type order struct {
+	ix              *Index
+	visited, filled map[string]bool
+	list            []string
+}
+
+func (o *order) visit(name string) {
+	if o.visited[name] {
+		return
+	}
+	o.visited[name] = true
+	for _, d := range o.ix.Depends(name) {
+		o.fill(d)
+	}
+	o.fill(name)
+}
+
+func (o *order) fill(name string) {
+	pre, post := []string(nil), []string(nil)
+	if !o.filled[name] {
+		o.filled[name] = true
+		pre, post = o.ix.soft(name)
+	}
+	for _, p := range pre {
+		o.visit(p)
+	}
+	if !slices.Contains(o.list, name) {
+		o.list = append(o.list, name)
+	}
+	for _, p := range post {
+		o.visit(p)
+	}
+}

@@ -1,0 +1,212 @@
+package kmod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Loader puts modules into the kernel, each once, in parallel as far as their
+// dependencies allow. It may be used from several goroutines.
+type Loader struct {
+	ix      *Index
+	log     *slog.Logger
+	in      inserter
+	graph   graph
+	workers chan struct{}
+	running sync.WaitGroup
+
+	seenMu sync.Mutex
+	seen   map[string]bool // modaliases that need nothing more
+
+	listenMu sync.Mutex
+	socket   *ueventSocket
+	sysfs    string
+}
+
+// slowStart is how long a driver may take before the console says so.
+const slowStart = 5 * time.Second
+
+// errAbandoned ends a module whose Load was cancelled before its turn came.
+var errAbandoned = errors.New("abandoned")
+
+// NewLoader returns a loader over an index (and the configuration the index
+// uses).
+func NewLoader(ix *Index, log *slog.Logger) *Loader {
+	// A driver's start is more waiting for hardware than computing.
+	workers := min(max(4, 2*runtime.NumCPU()), 16)
+	return &Loader{
+		ix:      ix,
+		log:     log,
+		in:      inserter{sysfs: "/sys", finit: unix.FinitModule},
+		graph:   graph{nodes: map[string]*node{}},
+		workers: make(chan struct{}, workers),
+		seen:    map[string]bool{},
+		sysfs:   "/sys",
+	}
+}
+
+// Load loads what the names and modaliases stand for, with what they need.
+// What is loaded, built in or masked already is a success. The error joins a
+// *NotFoundError for each unknown name and a *LoadError for each module that
+// failed. A failure is not remembered: the next call tries again.
+func (l *Loader) Load(ctx context.Context, names ...string) error {
+	var modules []string
+	var errs []error
+	for _, name := range names {
+		found, err := l.ix.Lookup(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		modules = append(modules, found...)
+	}
+	_, failed := l.loadModules(ctx, modules)
+	return errors.Join(append(errs, failed...)...)
+}
+
+// loadModules loads modules by their names and waits for them. It returns
+// which modules are new in the kernel.
+func (l *Loader) loadModules(ctx context.Context, names []string) (loaded []string, errs []error) {
+	for {
+		loaded, errs = l.try(ctx, names)
+		again := false
+		for _, err := range errs {
+			// Another caller's cancellation is not ours.
+			again = again || errors.Is(err, errAbandoned)
+		}
+		if !again || ctx.Err() != nil {
+			return loaded, errs
+		}
+	}
+}
+
+func (l *Loader) try(ctx context.Context, names []string) (loaded []string, errs []error) {
+	wanted := make(map[string]bool, len(names))
+	for _, n := range names {
+		wanted[n] = true
+	}
+	all, fresh := l.graph.plan(l.ix, names)
+	for _, n := range fresh {
+		l.running.Go(func() { l.run(ctx, n) })
+	}
+	for _, n := range all {
+		if err := l.await(ctx, n); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		switch {
+		case n.err == nil:
+		case wanted[n.name]:
+			errs = append(errs, n.err)
+		default:
+			l.log.Debug(fmt.Sprintf("modules: passed over: %v", n.err))
+		}
+	}
+	for _, n := range fresh {
+		if n.finished() && n.isNew {
+			loaded = append(loaded, n.name)
+		}
+	}
+	return loaded, errs
+}
+
+// await waits for a node, no longer than the context lasts: the kernel cannot
+// be told to stop starting a driver.
+func (l *Loader) await(ctx context.Context, n *node) error {
+	select {
+	case <-n.done:
+		return nil
+	case <-ctx.Done():
+	}
+	if n.finished() {
+		return nil
+	}
+	return &LoadError{Module: n.name, Path: n.path, Op: "wait", Err: ctx.Err()}
+}
+
+// run takes one node to its end.
+func (l *Loader) run(ctx context.Context, n *node) {
+	defer close(n.done)
+	for _, d := range n.soft {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+		}
+	}
+	for _, d := range n.hard {
+		select {
+		case <-d.done:
+			if d.err != nil && n.err == nil {
+				n.err = &LoadError{Module: n.name, Path: n.path, Op: "load " + d.name, Err: d.err}
+			}
+		case <-ctx.Done():
+		}
+	}
+	if n.err == nil {
+		tried := false
+		select {
+		case l.workers <- struct{}{}:
+			if tried = ctx.Err() == nil; tried {
+				n.isNew, n.err = l.insert(n)
+			}
+			<-l.workers
+		case <-ctx.Done():
+		}
+		if !tried {
+			n.err = &LoadError{Module: n.name, Path: n.path, Op: "wait", Err: fmt.Errorf("%w: %w", errAbandoned, ctx.Err())}
+		}
+	}
+	if n.err != nil {
+		l.graph.forget(n)
+	}
+}
+
+// insert gives a module to the kernel unless it has it.
+func (l *Loader) insert(n *node) (isNew bool, err error) {
+	if masked, refused := l.ix.config.masked(n.name); refused {
+		return false, &LoadError{Module: n.name, Path: n.path, Op: "install", Err: errors.New("refused by the module configuration (install … false)")}
+	} else if masked {
+		l.log.Debug(fmt.Sprintf("modules: %s: masked by the module configuration", n.name))
+		return false, nil
+	}
+	state, err := os.ReadFile(filepath.Join(l.sysfs, "module", n.name, "initstate"))
+	if err == nil && strings.TrimSpace(string(state)) == "live" {
+		return false, nil
+	}
+	start := time.Now()
+	slow := time.AfterFunc(slowStart, func() {
+		l.log.Info(fmt.Sprintf("modules: waiting for %s to start, %v so far", n.name, slowStart))
+	})
+	defer slow.Stop()
+	op, err := l.in.insert(n.path, n.params)
+	if err == unix.EEXIST {
+		return false, nil
+	}
+	if err != nil {
+		return false, &LoadError{Module: n.name, Path: n.path, Op: op, Err: err}
+	}
+	took := time.Since(start).Round(100 * time.Microsecond)
+	l.log.Debug(strings.TrimSpace(fmt.Sprintf("modules: %s loaded in %v %s", n.name, took, n.params)))
+	return true, nil
+}
+
+// SetFirmwarePath adds a folder that the kernel searches for firmware before
+// /lib/firmware (kernel doc driver-api/firmware/fw_search_path). sysfs is
+// where sysfs is mounted.
+func SetFirmwarePath(sysfs, dir string) error {
+	file := filepath.Join(sysfs, "module/firmware_class/parameters/path")
+	if err := os.WriteFile(file, []byte(dir), 0o644); err != nil {
+		return fmt.Errorf("firmware path %s: %w", dir, err)
+	}
+	return nil
+}

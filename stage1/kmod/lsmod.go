@@ -1,0 +1,98 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// LsmodMain is the lsmod applet. It returns the exit status.
+func LsmodMain(stdout, stderr io.Writer) int {
+	f, err := os.Open("/proc/modules")
+	if err == nil {
+		defer f.Close()
+		err = writeModules(stdout, f)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "lsmod: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// writeModules turns /proc/modules ("NAME SIZE USES USERS, STATE ADDRESS")
+// into lsmod's table.
+func writeModules(w io.Writer, procModules io.Reader) error {
+	text, err := io.ReadAll(procModules)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-22s %9s  Used by\n", "Module", "Size")
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			continue
+		}
+		users := strings.TrimSuffix(f[3], ",")
+		if users == "-" {
+			users = ""
+		}
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-22s %9s  %s %s", f[0], f[1], f[2], users), " ") + "\n")
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// RmmodMain is the rmmod applet: rmmod [-f] NAME…. args are without argv[0].
+// It returns the exit status.
+func RmmodMain(args []string, stdout, stderr io.Writer) int {
+	const usage = "usage: rmmod [-f] NAME...\n"
+	force := false
+	var names []string
+	for _, a := range args {
+		switch a {
+		case "-f", "--force":
+			force = true
+		case "-h", "--help":
+			fmt.Fprint(stdout, usage)
+			return 0
+		default:
+			names = append(names, a)
+		}
+	}
+	if len(names) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 1
+	}
+	status := 0
+	for _, n := range names {
+		if err := Remove(n, force); err != nil {
+			fmt.Fprintf(stderr, "rmmod: %v\n", err)
+			status = 1
+		}
+	}
+	return status
+}
+
+// Remove unloads one module by delete_module(2).
+func Remove(name string, force bool) error {
+	flags := unix.O_NONBLOCK
+	if force {
+		flags |= unix.O_TRUNC
+	}
+	err := unix.DeleteModule(Name(name), flags)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("module %s is not loaded", Name(name))
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("module %s is in use", Name(name))
+	}
+	return fmt.Errorf("remove module %s: %w", Name(name), err)
+}
