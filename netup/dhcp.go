@@ -1,0 +1,275 @@
+package netup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"github.com/insomniacslk/dhcp/iana"
+)
+
+// requestTries is how often a REQUEST is sent before DISCOVER starts again.
+const requestTries = 4
+
+// errNAK says that a server refused an address.
+var errNAK = errors.New("dhcp: the server refused the address (NAK)")
+
+// dhcp4 is one link's DHCPv4 client (RFC 2131): the messages and the order of
+// them. Sockets, matching of transactions and reading are nclient4's.
+type dhcp4 struct {
+	index  int
+	name   string
+	mac    net.HardwareAddr
+	vendor string
+	user   string
+	log    *slog.Logger
+	rng    *rand.Rand
+	// running ends when the link's queue has surely been started. A DISCOVER
+	// sent before may be lost, here or in a switch port just as young, and is
+	// sent again then.
+	running context.Context
+	note    func(state string, sent int) // for the table of links
+}
+
+// reply is a lease and when the message that led to it was sent.
+type reply struct {
+	lease Lease
+	sent  time.Time
+}
+
+// acquire returns a lease, trying for ever until ctx ends. A valid hint is an
+// address this machine had on this link before: it is asked for at once
+// (INIT-REBOOT). An error is the end of ctx. The second result closes the socket and can take a while,
+// because the kernel waits for other processors; call it off the fast path.
+func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (reply, func(), error) {
+	tries := &backoff{first: time.Second, limit: 16 * time.Second, rng: c.rng}
+	for {
+		cl, err := c.open()
+		if err == nil {
+			r, err := c.converse(ctx, cl, hint)
+			return r, func() { cl.Close() }, err
+		}
+		c.log.Warn(fmt.Sprintf("%s: %v", c.name, err))
+		if err := pause(ctx, tries.next()); err != nil {
+			return reply{}, func() {}, err
+		}
+	}
+}
+
+func (c *dhcp4) open() (*nclient4.Client, error) {
+	conn, err := listenRaw(c.index, c.name)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := nclient4.NewWithConn(conn, c.mac, nclient4.WithTimeout(time.Hour), nclient4.WithRetry(1))
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: dhcp: %w", c.name, err)
+	}
+	return cl, nil
+}
+
+// converse runs the state machine over one socket until a lease or the end of
+// ctx, which is its only error.
+func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Addr) (reply, error) {
+	start := time.Now()
+	refused := &backoff{first: 250 * time.Millisecond, limit: 8 * time.Second, rng: c.rng}
+	for round := 0; ; round++ {
+		var r reply
+		var err error
+		if round == 0 && hint.IsValid() {
+			r, err = c.reboot(ctx, cl, hint)
+		} else {
+			r, err = c.select4(ctx, cl, start)
+		}
+		switch {
+		case err == nil:
+			return r, nil
+		case ctx.Err() != nil:
+			return reply{}, ctx.Err()
+		case errors.Is(err, errNAK):
+			c.log.Warn(fmt.Sprintf("%s: %v, starting over", c.name, err))
+			// The first refusal is normal after a move to another network;
+			// a server that goes on refusing is not to be flooded.
+			if round > 0 {
+				if err := pause(ctx, refused.next()); err != nil {
+					return reply{}, err
+				}
+			}
+		default:
+			c.log.Debug(fmt.Sprintf("%s: %v, starting over", c.name, err))
+		}
+	}
+}
+
+// select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever.
+func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Time) (reply, error) {
+	m := c.message(dhcpv4.MessageTypeDiscover)
+	var offer Lease
+	isOffer := func(p *dhcpv4.DHCPv4) bool {
+		if p.MessageType() != dhcpv4.MessageTypeOffer {
+			return false
+		}
+		var err error
+		if offer, err = leaseFrom(p); err != nil {
+			c.log.Warn(fmt.Sprintf("%s: offer ignored: %v", c.name, err))
+			return false
+		}
+		return true
+	}
+	wait := retransmit(c.rng)
+	for sent := 1; ; sent++ {
+		c.note("discovering", sent)
+		m.NumSeconds = uint16(min(time.Since(start)/time.Second, 0xffff))
+		sub, cancel := context.WithCancel(ctx)
+		if c.running.Err() == nil {
+			context.AfterFunc(c.running, cancel)
+		}
+		got, err := c.exchange(sub, cl, m, wait.next(), isOffer)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			err, wait.n = nil, 0 // sent too early
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		if got != nil {
+			break
+		}
+	}
+	c.log.Debug(fmt.Sprintf("%s: dhcp: %s offers %s", c.name, offer.Server, offer.Addr))
+
+	req := c.message(dhcpv4.MessageTypeRequest)
+	// RFC 2131 section 4.4.1: the REQUEST repeats the DISCOVER's xid and secs.
+	req.TransactionID, req.NumSeconds = m.TransactionID, m.NumSeconds
+	req.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.Addr.Addr().AsSlice()))
+	req.UpdateOption(dhcpv4.OptServerIdentifier(offer.Server.AsSlice()))
+	return c.request(ctx, cl, req, "requesting", requestTries, offer.Server)
+}
+
+// reboot asks any server whether a known address still holds (INIT-REBOOT).
+func (c *dhcp4) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr) (reply, error) {
+	req := c.message(dhcpv4.MessageTypeRequest)
+	req.UpdateOption(dhcpv4.OptRequestedIPAddress(addr.AsSlice()))
+	return c.request(ctx, cl, req, "rebooting", 2, netip.Addr{})
+}
+
+// request sends a REQUEST up to tries times and waits for ACK or NAK, from
+// server only when that is valid.
+func (c *dhcp4) request(ctx context.Context, cl *nclient4.Client, req *dhcpv4.DHCPv4, state string, tries int, server netip.Addr) (reply, error) {
+	wait := retransmit(c.rng)
+	for sent := 1; sent <= tries; sent++ {
+		c.note(state, sent)
+		at := time.Now()
+		got, err := c.exchange(ctx, cl, req, wait.next(), c.isVerdict(server))
+		if err != nil {
+			return reply{}, err
+		}
+		if got != nil {
+			return c.verdict(got, at)
+		}
+	}
+	return reply{}, fmt.Errorf("dhcp: no answer to %d requests", tries)
+}
+
+// isVerdict matches an ACK that makes a lease and a NAK.
+func (c *dhcp4) isVerdict(server netip.Addr) nclient4.Matcher {
+	return func(p *dhcpv4.DHCPv4) bool {
+		if id, ok := addr4(p.ServerIdentifier()); server.IsValid() && (!ok || id != server) {
+			return false
+		}
+		switch p.MessageType() {
+		case dhcpv4.MessageTypeNak:
+			return true
+		case dhcpv4.MessageTypeAck:
+			if _, err := leaseFrom(p); err != nil {
+				c.log.Warn(fmt.Sprintf("%s: ack ignored: %v", c.name, err))
+				return false
+			}
+			return true
+		}
+		return false
+	}
+}
+
+func (c *dhcp4) verdict(p *dhcpv4.DHCPv4, sent time.Time) (reply, error) {
+	if p.MessageType() == dhcpv4.MessageTypeNak {
+		if s := text(p.Message()); s != "" {
+			return reply{}, fmt.Errorf("%w: %s", errNAK, s)
+		}
+		return reply{}, errNAK
+	}
+	l, err := leaseFrom(p)
+	if err != nil {
+		return reply{}, err
+	}
+	l.Link, l.Index, l.MAC, l.Acquired = c.name, c.index, c.mac, sent
+	return reply{lease: l, sent: sent}, nil
+}
+
+// exchange sends m and waits for a match; nil without an error means that
+// time ran out.
+func (c *dhcp4) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DHCPv4, wait time.Duration, match nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
+	sub, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	c.log.Debug(fmt.Sprintf("%s: dhcp: send %s, wait %s", c.name, m.MessageType(), wait.Round(time.Millisecond)))
+	got, err := cl.SendAndRead(sub, cl.RemoteAddr(), m, match)
+	if err == nil {
+		return got, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	// A write can fail while the link is on its way up or down; the time of
+	// this transmission is waited for all the same.
+	if sub.Err() == nil {
+		c.log.Debug(fmt.Sprintf("%s: dhcp: %v", c.name, err))
+		<-sub.Done()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
+}
+
+// message is a client message with what every one of them carries. Its
+// transaction number does not come from the kernel's random pool, which may
+// not be filled this early.
+func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	m := &dhcpv4.DHCPv4{
+		OpCode:        dhcpv4.OpcodeBootRequest,
+		HWType:        iana.HWTypeEthernet,
+		ClientHWAddr:  c.mac,
+		ClientIPAddr:  net.IPv4zero,
+		YourIPAddr:    net.IPv4zero,
+		ServerIPAddr:  net.IPv4zero,
+		GatewayIPAddr: net.IPv4zero,
+		Options:       dhcpv4.Options{},
+	}
+	x := c.rng.Uint32()
+	m.TransactionID = dhcpv4.TransactionID{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)}
+	m.UpdateOption(dhcpv4.OptMessageType(t))
+	m.UpdateOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))
+	m.UpdateOption(dhcpv4.OptClassIdentifier(c.vendor))
+	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{1}, c.mac...)))
+	if c.user != "" {
+		m.UpdateOption(dhcpv4.OptRFC3004UserClass([]string{c.user}))
+	}
+	// RFC 3442: 121 comes before 3.
+	m.UpdateOption(dhcpv4.OptParameterRequestList(
+		dhcpv4.OptionSubnetMask, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionRouter,
+		dhcpv4.OptionDomainNameServer, dhcpv4.OptionDomainName, dhcpv4.OptionDNSDomainSearchList,
+		dhcpv4.OptionHostName, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionNTPServers,
+		dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
+		dhcpv4.OptionServerIdentifier, dhcpv4.OptionTFTPServerName, dhcpv4.OptionBootfileName,
+		optMSRoutes,
+	))
+	return m
+}

@@ -1,0 +1,77 @@
+package netup
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Error says why there is no network. Its Class is one of no-nic, no-carrier,
+// no-lease, no-route, or the class of the error that Options.Prove returned.
+type Error struct {
+	class string
+	msg   string
+	tried []string
+	links []LinkState
+	cause error
+}
+
+// Error is one line: the cause and what was tried.
+func (e *Error) Error() string { return e.msg }
+
+// Class is stable and short, for scripts and advice.
+func (e *Error) Class() string { return e.class }
+
+// Tried is one line per link, then the last proofs, newest last.
+func (e *Error) Tried() []string { return e.tried }
+
+// Links is the table of links when Up gave up.
+func (e *Error) Links() []LinkState { return e.links }
+
+// Unwrap gives the end of the context or the last failed proof.
+func (e *Error) Unwrap() error { return e.cause }
+
+// failure describes the state of the race as an error; cause is why it ends.
+func failure(links []LinkState, proofs []string, proofErr, cause error, waited time.Duration) *Error {
+	e := &Error{links: links, cause: cause}
+	var carrier, lease bool
+	for _, l := range links {
+		carrier = carrier || l.Carrier
+		lease = lease || l.Lease != ""
+		e.tried = append(e.tried, l.String())
+	}
+	e.tried = append(e.tried, proofs...)
+	secs := fmt.Sprintf("%d s", int(waited.Seconds()))
+	switch {
+	case len(links) == 0:
+		e.class = "no-nic"
+		e.msg = "network: no network card found in " + secs + " (no driver, or none fitted)"
+	case !carrier:
+		e.class = "no-carrier"
+		e.msg = "network: no carrier on " + names(links, func(LinkState) bool { return true }) + " after " + secs + " (cable, switch port)"
+	case !lease:
+		e.class = "no-lease"
+		e.msg = "network: no DHCP answer on " + names(links, func(l LinkState) bool { return l.Carrier }) + " after " + secs
+	default:
+		e.class = "no-route"
+		e.msg = "network: a lease but no path on " + names(links, func(l LinkState) bool { return l.Lease != "" }) + " after " + secs
+		if proofErr != nil {
+			e.cause = proofErr
+			e.msg += ": " + proofErr.Error()
+			if c := classOf(proofErr); c != "" {
+				e.class = c
+			}
+		}
+	}
+	return e
+}
+
+func names(links []LinkState, pick func(LinkState) bool) string {
+	var out []string
+	for _, l := range links {
+		if pick(l) {
+			out = append(out, l.Name)
+		}
+	}
+	return strings.Join(out, ", ")
+}

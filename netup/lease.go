@@ -1,0 +1,100 @@
+package netup
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Route is one route a lease asks for.
+type Route struct {
+	Dst     netip.Prefix
+	Gateway netip.Addr // not valid: Dst is on the link
+}
+
+// Lease is what one link got: from a DHCP server, or found already configured.
+type Lease struct {
+	Link  string // interface name
+	Index int    // interface index
+	MAC   net.HardwareAddr
+
+	Addr     netip.Prefix // the address with its on-link prefix
+	Routes   []Route      // in the order given; none when the lease leads nowhere
+	DNS      []netip.Addr
+	Search   []string // domain search list (option 119, then 15)
+	NTP      []netip.Addr
+	MTU      int // 0: not given
+	Host     string
+	Server   netip.Addr // who gave the lease
+	Next     netip.Addr // next-server (siaddr); not valid when not given
+	NextName string     // TFTP server name (option 66), a name or an address
+	BootFile string     // boot file (option 67, else the file field)
+
+	// Time, T1 and T2 are the lease's length and when to renew and rebind
+	// (RFC 2131); Time is 0 for a lease without end.
+	Time, T1, T2 time.Duration
+	// Acquired is when the request that led to the lease was sent.
+	Acquired time.Time
+	// Took is the time from carrier, or from the start of DHCP after a loss,
+	// to the lease.
+	Took time.Duration
+	// Source says where it comes from: "dhcp", or "kernel" for an interface
+	// that was found configured.
+	Source string
+}
+
+// OffLink reports whether the lease has a route through a gateway.
+func (l Lease) OffLink() bool {
+	for _, r := range l.Routes {
+		if r.Gateway.IsValid() {
+			return true
+		}
+	}
+	return false
+}
+
+// Gateway returns the gateway of the default route, or an invalid address.
+func (l Lease) Gateway() netip.Addr {
+	for _, r := range l.Routes {
+		if r.Dst.Bits() == 0 && r.Gateway.IsValid() {
+			return r.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+// demoted reports whether a lease must give way to better ones: it is
+// link-local, as a BMC's USB NIC hands out, or has no route off the link.
+func (l Lease) demoted() bool {
+	return l.Addr.Addr().IsLinkLocalUnicast() || !l.OffLink()
+}
+
+// String is the lease in one line, for the console.
+func (l Lease) String() string {
+	var b strings.Builder
+	b.WriteString(l.Addr.String())
+	if g := l.Gateway(); g.IsValid() {
+		b.WriteString(" via " + g.String())
+	} else if !l.OffLink() {
+		b.WriteString(" (no route off the link)")
+	}
+	if len(l.DNS) > 0 {
+		b.WriteString(", dns")
+		for _, a := range l.DNS {
+			b.WriteString(" " + a.String())
+		}
+	}
+	if l.Server.IsValid() {
+		b.WriteString(", from " + l.Server.String())
+	}
+	return b.String()
+}
+
+func millis(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}

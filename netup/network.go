@@ -1,0 +1,111 @@
+package netup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Network is the network once it is up: one link with a proven lease, which is
+// renewed until Down or Close.
+type Network struct {
+	opts   Options
+	log    *slog.Logger
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the race and all it started
+
+	started time.Time
+	won     chan struct{}     // closed when winner is set
+	settled chan struct{}     // closed when the losers' addresses are gone
+	noNIC   chan struct{}     // closed when no link showed up in time
+	ready   chan netlink.Link // links just set up
+
+	mu       sync.Mutex
+	links    map[int]*link
+	winner   *link
+	proofs   []string // failed proofs, newest last, bounded
+	proofErr error
+}
+
+// Up brings the network up and returns when a lease has won. All links race
+// for ever; the end of ctx, or a machine without any link, ends it with an
+// *Error. The links are then left as they are, for a second Up or a look.
+// ctx has no bearing on the Network once Up has returned.
+func Up(ctx context.Context, opts Options) (*Network, error) {
+	opts = opts.withDefaults()
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n := &Network{
+		opts: opts, log: opts.Log, cancel: cancel, started: time.Now(),
+		won: make(chan struct{}), settled: make(chan struct{}), noNIC: make(chan struct{}),
+		ready: make(chan netlink.Link),
+		links: map[int]*link{},
+	}
+	n.wg.Go(func() { n.race(run) })
+	var cause error
+	select {
+	case <-n.settled:
+		return n, nil
+	case <-n.noNIC:
+		cause = fmt.Errorf("no network card after %s", opts.NoNICTimeout)
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	}
+	n.mu.Lock()
+	proofs, proofErr := append([]string(nil), n.proofs...), n.proofErr
+	n.mu.Unlock()
+	err := failure(n.Links(), proofs, proofErr, cause, time.Since(n.started))
+	n.stop()
+	return nil, err
+}
+
+// Lease returns the winning lease as it now stands; renewals change it.
+func (n *Network) Lease() Lease {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.winner == nil || n.winner.lease == nil {
+		return Lease{}
+	}
+	return *n.winner.lease
+}
+
+// Close stops renewing and watching and leaves the link configured.
+func (n *Network) Close() error {
+	n.stop()
+	return nil
+}
+
+// Down removes addresses and routes from every link that took part and sets it
+// down, as NixOS leaves links to stage 2 (nixpkgs#63941).
+func (n *Network) Down(ctx context.Context) error {
+	n.stop()
+	var errs []error
+	for _, l := range n.links { // nothing else runs any more
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("network down: %w", err))...)
+		}
+		errs = append(errs, l.release(n.log))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Network) stop() {
+	n.cancel()
+	n.wg.Wait()
+}
+
+// win makes l the winner unless another link was faster.
+func (n *Network) win(l *link) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.winner != nil || l.lease == nil {
+		return n.winner == l
+	}
+	n.winner = l
+	close(n.won)
+	return true
+}

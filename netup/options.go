@@ -1,0 +1,61 @@
+package netup
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Options says how to bring the network up. Only Log must be set.
+type Options struct {
+	// Log receives Info lines for what changes, Warn for faults survived and
+	// Debug for every change made to the kernel.
+	Log *slog.Logger
+	// Sysfs is where sysfs is mounted; "/sys" when empty.
+	Sysfs string
+	// PNP is the file in which the kernel's own ip= autoconfiguration leaves
+	// its name servers; "/proc/net/pnp" when empty.
+	PNP string
+	// NoNICTimeout is how long a machine may show no link at all before Up
+	// fails with class no-nic; 60 s when zero.
+	NoNICTimeout time.Duration
+	// Prove says whether a lease leads to where the caller wants to go. It is
+	// called with the lease's addresses and routes installed, for several
+	// links at a time, and again after a pause when it fails. Use
+	// Lease.Dialer to stay on the lease's link. It must return soon after its
+	// context ends. When nil, the first lease with a route off-link wins.
+	Prove func(context.Context, Lease) error
+	// ProveTimeout bounds one call of Prove; 30 s when zero.
+	ProveTimeout time.Duration
+	// VendorClass is DHCP option 60; "netstage" when empty.
+	VendorClass string
+	// UserClass is DHCP option 77 (RFC 3004), not sent when empty.
+	UserClass string
+	// Grace is how long a lease that is link-local or leads nowhere waits for
+	// a better one before it wins without a proof; 10 s when zero.
+	Grace time.Duration
+	// Report is the time between two "still waiting" lines; 5 s when zero.
+	Report time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&o.NoNICTimeout, time.Minute)
+	def(&o.ProveTimeout, 30*time.Second)
+	def(&o.Grace, 10*time.Second)
+	def(&o.Report, 5*time.Second)
+	if o.Sysfs == "" {
+		o.Sysfs = "/sys"
+	}
+	if o.PNP == "" {
+		o.PNP = "/proc/net/pnp"
+	}
+	if o.VendorClass == "" {
+		o.VendorClass = "netstage"
+	}
+	return o
+}

@@ -1,0 +1,109 @@
+package netup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Links returns the table of links, in the order of their indices.
+func (n *Network) Links() []LinkState {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]LinkState, 0, len(n.links))
+	for _, l := range n.links {
+		s := LinkState{
+			Name: l.name, Index: l.index, MAC: l.mac, Driver: l.driver,
+			Carrier: l.carrier, OperState: l.operState, DHCP: l.state, Sent: l.sent,
+			Since: time.Since(l.since), Last: l.last, Winner: l == n.winner,
+		}
+		if l.lease != nil {
+			s.Lease = l.lease.Addr.String()
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b LinkState) int { return a.Index - b.Index })
+	return out
+}
+
+// note records a link's DHCP state, the number of messages sent in it, and
+// what happened last, where given.
+func (n *Network) note(l *link, state string, sent int, last string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if state != "" && state != l.state {
+		l.state, l.since = state, time.Now()
+	}
+	l.sent = sent
+	if last != "" {
+		l.last = last
+	}
+}
+
+func (n *Network) leased(l *link, lease *Lease, state string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.lease, l.state, l.sent, l.since = lease, state, 0, time.Now()
+	l.last = "lease lost"
+	if lease != nil {
+		l.last = "lease in " + millis(lease.Took)
+	}
+}
+
+// retired records that a loser is flushed and down.
+func (n *Network) retired(l *link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.lease, l.state, l.sent, l.since, l.last = nil, "", 0, time.Now(), "lost the race, set down"
+}
+
+func (n *Network) leaseOf(l *link) *Lease {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return l.lease
+}
+
+// alone reports whether there is just one link, so that no other can do better.
+func (n *Network) alone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.links) == 1
+}
+
+// unproven records a proof that failed.
+func (n *Network) unproven(l *link, err error) {
+	line := fmt.Sprintf("%s: no path: %v", l.name, err)
+	n.log.Warn(line)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.last, n.proofErr = "no path: "+err.Error(), err
+	n.proofs = append(n.proofs, line)
+	if len(n.proofs) > maxListed {
+		n.proofs = n.proofs[1:]
+	}
+}
+
+// stillWaiting says what every link waits for.
+func (n *Network) stillWaiting() {
+	links := n.Links()
+	if len(links) == 0 {
+		n.log.Info(fmt.Sprintf("network: still waiting for a network card, %d s", int(time.Since(n.started).Seconds())))
+		return
+	}
+	var parts []string
+	for _, l := range links {
+		parts = append(parts, l.String())
+	}
+	n.log.Info("network: still waiting: " + strings.Join(parts, " | "))
+}
+
+// classOf finds the class of an error of another package.
+func classOf(err error) string {
+	var c interface{ Class() string }
+	if errors.As(err, &c) {
+		return c.Class()
+	}
+	return ""
+}
