@@ -35,7 +35,7 @@ func (c Config) handOver(s Stage2) error {
 			return err
 		}
 	}
-	ensureConsole()
+	openConsole()
 	// From here on the initramfs is given up: its memory belongs to stage 2.
 	if detached {
 		unix.Fchdir(old)
@@ -132,21 +132,4 @@ func describe(status syscall.WaitStatus) string {
 		return "signal " + status.Signal().String()
 	}
 	return fmt.Sprintf("exit status %d", status.ExitStatus())
-}
-
-// ensureConsole opens /dev/console where the kernel could not, for want of
-// the device node: stage 2 expects descriptors 0 to 2 to be there.
-func ensureConsole() {
-	var null, fd unix.Stat_t
-	if unix.Stat("/dev/null", &null) != nil || unix.Fstat(1, &fd) != nil || fd.Rdev != null.Rdev {
-		return
-	}
-	console, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return
-	}
-	for n := range 3 {
-		unix.Dup3(console, n, 0)
-	}
-	unix.Close(console)
 }

@@ -18,6 +18,7 @@ func (c Config) run(argv []string) ([]byte, syscall.WaitStatus, error) {
 		return nil, 0, err
 	}
 	defer unix.Close(pipe[0])
+	openConsole()
 	exe := c.Exe
 	if _, err := os.Stat(exe); err != nil {
 		exe = "/proc/self/exe" // the initramfs has been emptied

@@ -1,0 +1,138 @@
+package nsmachine
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+)
+
+// LAN is a network with a bridge, a DHCP server and room for HTTP servers, in
+// a network namespace of its own: 10.77.0.1/24.
+type LAN struct {
+	name string
+	dir  string
+}
+
+// Gateway is the address of the LAN's servers.
+const Gateway = "10.77.0.1"
+
+var serial atomic.Int64
+
+// NewLAN makes a network that lives as long as the test.
+func NewLAN(t *testing.T) *LAN {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	l := &LAN{name: fmt.Sprintf("ns%d-%d", os.Getpid(), serial.Add(1)), dir: t.TempDir()}
+	run(t, "ip", "netns", "add", l.name)
+	t.Cleanup(func() { run(t, "ip", "netns", "del", l.name) })
+	l.run(t, "ip", "link", "set", "lo", "up")
+	l.run(t, "ip", "link", "add", "br0", "type", "bridge")
+	l.run(t, "ip", "addr", "add", Gateway+"/24", "dev", "br0")
+	l.run(t, "ip", "link", "set", "br0", "up")
+	return l
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+func (l *LAN) run(t *testing.T, args ...string) {
+	t.Helper()
+	run(t, "ip", append([]string{"netns", "exec", l.name}, args...)...)
+}
+
+// Plug connects a machine, given by a process of it, by a NIC.
+func (l *LAN) Plug(t *testing.T, pid int, nic string) {
+	t.Helper()
+	port := fmt.Sprintf("p%d", serial.Add(1))
+	l.run(t, "ip", "link", "add", port, "type", "veth", "peer", "name", nic, "netns", fmt.Sprint(pid))
+	l.run(t, "ip", "link", "set", port, "master", "br0", "up")
+}
+
+// DHCP starts dnsmasq with further options, until the test ends.
+func (l *LAN) DHCP(t *testing.T, options ...string) {
+	t.Helper()
+	pid := filepath.Join(l.dir, "dnsmasq.pid")
+	args := append([]string{
+		"netns", "exec", l.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-ping",
+		"--interface=br0", "--bind-interfaces", "--dhcp-authoritative", "--dhcp-range=10.77.0.10,10.77.0.99,1h", "--user=root",
+		"--dhcp-leasefile=" + filepath.Join(l.dir, "leases"), "--pid-file=" + pid, "--address=/server.test/" + Gateway,
+	}, options...)
+	cmd := exec.Command("ip", args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() // "ip netns exec" has become dnsmasq
+		cmd.Wait()
+	})
+	for range 500 {
+		if _, err := os.Stat(pid); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("dnsmasq does not start")
+}
+
+// Listen opens a TCP port of the LAN's server; ":0" picks one.
+func (l *LAN) Listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	type result struct {
+		net.Listener
+		error
+	}
+	opened := make(chan result)
+	go func() {
+		// Not unlocked: the thread has changed its namespace, and ends.
+		runtime.LockOSThread()
+		ns, err := netns.GetFromName(l.name)
+		if err == nil {
+			defer ns.Close()
+			err = netns.Set(ns)
+		}
+		if err != nil {
+			opened <- result{nil, err}
+			return
+		}
+		listener, err := net.Listen("tcp4", address)
+		opened <- result{listener, err}
+	}()
+	r := <-opened
+	if r.error != nil {
+		t.Fatal(r.error)
+	}
+	return r.Listener
+}
+
+// Serve answers HTTP at http://10.77.0.1:PORT/, which it returns.
+func (l *LAN) Serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	listener := l.Listen(t, Gateway+":0")
+	server := &http.Server{Handler: handler}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-done
+	})
+	return "http://" + listener.Addr().String() + "/"
+}

@@ -1,0 +1,184 @@
+// Package nsmachine boots an initramfs without a virtual machine: its /init
+// is PID 1 of new namespaces, with a tmpfs as root, a pty as console and veth
+// NICs, on the host's kernel. Loop devices, squashfs, overlay, DHCP and HTTP
+// are real; a boot takes a third of a second. Needs root.
+package nsmachine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"netstage/cmd/netstage/vm/transcript"
+)
+
+// Config says what machine to boot.
+type Config struct {
+	Init    string            // agent binary
+	Files   map[string]string // further files of the initramfs: path → file or directory here
+	Cmdline string            // /proc/cmdline
+	Env     []string          // what the kernel gives to init
+	LAN     *LAN              // nil: no NIC
+}
+
+// An End is how a machine ended.
+type End string
+
+// The ends of a machine, by the signals of reboot(2) in a PID namespace.
+const (
+	Rebooted   End = "rebooted"
+	PoweredOff End = "powered off"
+	Panicked   End = "panicked" // PID 1 exited
+)
+
+// Machine is a running machine.
+type Machine struct {
+	Console *transcript.Transcript
+	Kmsg    *transcript.Transcript
+	t       *testing.T
+	cmd     *exec.Cmd
+	master  *os.File
+	copying sync.WaitGroup
+	done    chan struct{}
+	end     End
+}
+
+// Start boots a machine, which is killed when the test ends.
+func Start(t *testing.T, c Config) *Machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("namespaces with mounts need root")
+	}
+	m := &Machine{t: t, Console: transcript.New(nil), Kmsg: transcript.New(nil), done: make(chan struct{})}
+	consoleSlave := m.pty(m.Console, &m.master)
+	kmsgSlave := m.pty(m.Kmsg, nil)
+
+	files := map[string]string{"/init": c.Init}
+	for to, from := range c.Files {
+		files[to] = from
+	}
+	text, err := json.Marshal(plan{Files: files, Cmdline: c.Cmdline, Console: consoleSlave.Name(), Kmsg: kmsgSlave.Name(), Env: c.Env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, hold, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.cmd = exec.Command("/proc/self/exe")
+	m.cmd.Env = []string{launchEnv + "=" + string(text), "TMPDIR=" + t.TempDir()}
+	m.cmd.Stdin, m.cmd.Stdout, m.cmd.Stderr = consoleSlave, consoleSlave, consoleSlave
+	m.cmd.ExtraFiles = []*os.File{ready}
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET,
+		Setsid:     true,
+	}
+	err = m.cmd.Start()
+	ready.Close()
+	consoleSlave.Close()
+	kmsgSlave.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.kill)
+	if c.LAN != nil {
+		c.LAN.Plug(t, m.cmd.Process.Pid, "eth0")
+	}
+	hold.Close()
+	go m.wait()
+	return m
+}
+
+// pty makes a pseudo terminal whose output goes to text, and returns the end
+// that the machine gets.
+func (m *Machine) pty(text *transcript.Transcript, master **os.File) *os.File {
+	m.t.Helper()
+	ours, theirs, err := pty.Open()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := pty.Setsize(ours, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		m.t.Fatal(err)
+	}
+	if master != nil {
+		*master = ours
+	}
+	m.copying.Go(func() {
+		io.Copy(text, ours) // ends with EIO when the machine is gone
+		text.Close()
+	})
+	m.t.Cleanup(func() {
+		ours.Close()
+		m.copying.Wait()
+	})
+	return theirs
+}
+
+func (m *Machine) wait() {
+	defer close(m.done)
+	err := m.cmd.Wait()
+	status, _ := m.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled() && status.Signal() == unix.SIGHUP:
+		m.end = Rebooted
+	case status.Signaled() && status.Signal() == unix.SIGINT:
+		m.end = PoweredOff
+	case status.Exited():
+		m.end = Panicked
+	default:
+		m.end = End(fmt.Sprint(err))
+	}
+}
+
+func (m *Machine) kill() {
+	m.cmd.Process.Kill()
+	<-m.done
+	if m.t.Failed() {
+		m.t.Logf("console:\n%s", m.Console.String())
+		m.t.Logf("kernel log:\n%s", m.Kmsg.String())
+	}
+}
+
+// Pid is the machine's PID 1 as the host sees it.
+func (m *Machine) Pid() int { return m.cmd.Process.Pid }
+
+// Expect waits until the console shows text.
+func (m *Machine) Expect(text string) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("not within a minute"))
+	defer cancel()
+	if _, _, err := m.Console.Expect(ctx, transcript.Text(text)); err != nil {
+		m.t.Fatalf("no %q on the console: %v", text, err)
+	}
+}
+
+// Type sends keys to the console.
+func (m *Machine) Type(keys string) {
+	m.t.Helper()
+	if _, err := io.WriteString(m.master, keys); err != nil {
+		m.t.Fatalf("type %q: %v", keys, err)
+	}
+}
+
+// End waits for the machine's end.
+func (m *Machine) End() End {
+	m.t.Helper()
+	select {
+	case <-m.done:
+		return m.end
+	case <-time.After(time.Minute):
+		m.t.Fatal("the machine did not end within a minute")
+		return ""
+	}
+}
