@@ -1,0 +1,81 @@
+package fetch
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// answer is what a response means for the download.
+type answer struct {
+	restart  string // why the body begins at the first byte though more was asked for; "": it continues
+	complete bool   // there is nothing left to read
+	size     int64  // of the whole image; -1: not known
+	framed   bool   // the body's end is told from a broken connection
+}
+
+// judge reads the header of a response to a request from byte offset on; size is what is known so far, or -1, and
+// trusted says that it comes from the operator. Everything unusable is an *Error.
+func judge(s *source, resp *http.Response, offset, size int64, trusted bool, retryAfterCap time.Duration, now time.Time) (answer, *Error) {
+	h := resp.Header
+	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" && resp.StatusCode/100 == 2 {
+		return answer{}, newError(mirror, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
+	}
+	a := answer{size: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		a.size = resp.ContentLength
+		if offset > 0 {
+			a.restart = "it sends no ranges"
+			if how, changed := s.version.differs(validatorOf(h)); changed {
+				a.restart = how
+			} else if a.size >= 0 && size >= 0 && a.size != size {
+				a.restart = fmt.Sprintf("its length %d became %d", size, a.size)
+			}
+		}
+	case http.StatusPartialContent:
+		r, ok := parseContentRange(h.Get("Content-Range"))
+		if offset == 0 || !ok || r.first != offset || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
+			return a, newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, offset, h.Get("Content-Range"))
+		}
+		a.size = r.total
+		if how, changed := s.version.differs(validatorOf(h)); changed {
+			return a, newError(transient, "changed", nil, "%s: %s", s.name, how)
+		}
+		if size >= 0 && a.size >= 0 && a.size != size {
+			return a, newError(transient, "changed", nil, "%s: its length is %d, not %d", s.name, a.size, size)
+		}
+		if a.size < 0 {
+			a.size = size
+		}
+	case http.StatusRequestedRangeNotSatisfiable:
+		if offset == 0 {
+			return a, statusError(s, resp, retryAfterCap, now)
+		}
+		if r, ok := parseContentRange(h.Get("Content-Range")); ok && r.total == offset && size < 0 {
+			return answer{size: offset, complete: true, framed: true}, nil
+		}
+		return a, newError(transient, "changed", nil, "%s: has no byte %d any more (Content-Range %q)", s.name, offset, h.Get("Content-Range"))
+	default:
+		return a, statusError(s, resp, retryAfterCap, now)
+	}
+	if trusted && a.size >= 0 && a.size != size {
+		return a, newError(mirror, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, a.size, size)
+	}
+	if a.size == 0 {
+		return a, newError(mirror, "short", nil, "%s: its image is empty", s.name)
+	}
+	return a, nil
+}
+
+// statusError sorts the statuses that carry no image into those that pass and those that stay.
+func statusError(s *source, resp *http.Response, retryAfterCap time.Duration, now time.Time) *Error {
+	code := resp.StatusCode
+	e := newError(mirror, fmt.Sprintf("http-%d", code), nil, "%s: %d %s for %s", s.name, code, http.StatusText(code), Redacted(s.url.String()))
+	switch {
+	case code/100 == 5, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+		e.scope = transient
+		e.retryAfter = parseRetryAfter(resp.Header, now, retryAfterCap)
+	}
+	return e
+}

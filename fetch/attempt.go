@@ -1,0 +1,251 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// deliveredAtLeast is how much a mirror must send for its earlier failures to be forgotten.
+const deliveredAtLeast = 64 << 10
+
+// attempt asks s for what is missing and keeps what comes. Nil means that the image is whole and verified.
+func (e *engine) attempt(ctx context.Context, s *source) *Error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, a, err := e.ask(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if a.complete {
+		e.size = a.size
+		return e.verdict(s, a)
+	}
+	if err := e.begin(s, resp, a); err != nil {
+		return err
+	}
+	return e.pour(ctx, cancel, s, resp.Body, a)
+}
+
+// ask sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
+func (e *engine) ask(ctx context.Context, s *source) (*http.Response, answer, *Error) {
+	if why, must := e.mustRestart(s); must {
+		e.restart(s, why)
+	}
+	for {
+		resp, err := e.send(ctx, s)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, answer{}, newError(transient, "reset", err, "%s: closed the connection without an answer", s.name)
+		}
+		if err != nil {
+			return nil, answer{}, classify(s.name, err)
+		}
+		a, fault := judge(s, resp, e.asked(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
+		if fault == nil {
+			return resp, a, nil
+		}
+		resp.Body.Close()
+		if fault.class != "changed" || e.offset == 0 {
+			return nil, a, fault
+		}
+		e.restart(s, fault.text)
+		s.version = validator{}
+	}
+}
+
+// mustRestart tells whether the bytes in hand may not be continued by s.
+func (e *engine) mustRestart(s *source) (string, bool) {
+	switch {
+	case e.offset == 0 || e.from == s:
+		return "", false
+	case e.pure:
+		return "the image is taken from one mirror alone", true
+	case !e.req.vouched() && e.version.ifRange() == "":
+		return "nothing tells whether it has the same image", true
+	}
+	return "", false
+}
+
+// asked is the first byte that a request to s asks for.
+func (e *engine) asked(s *source) int64 {
+	if s.noRanges {
+		return 0
+	}
+	return e.offset
+}
+
+func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
+	if err != nil {
+		return nil, newError(mirror, "bad-url", nil, "%s: not a URL", s.name)
+	}
+	r.Header.Set("User-Agent", e.req.UserAgent)
+	r.Header.Set("Accept-Encoding", "identity")
+	if e.req.Bearer != "" && s.url.User == nil {
+		r.Header.Set("Authorization", "Bearer "+e.req.Bearer)
+	}
+	first := e.asked(s)
+	if first > 0 {
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", first))
+		// Where nothing vouches for the image, only the very version in hand may be continued.
+		version := s.version
+		if !e.req.vouched() {
+			version = e.version
+		}
+		if v := version.ifRange(); v != "" {
+			r.Header.Set("If-Range", v)
+		}
+	}
+	e.stats.Requests++
+	e.req.Log.Debug(fmt.Sprintf("image: GET %s from byte %d", Redacted(s.url.String()), first))
+	return e.client.Do(r)
+}
+
+// begin makes ready for the body of an accepted answer.
+func (e *engine) begin(s *source, resp *http.Response, a answer) *Error {
+	if resp.StatusCode == http.StatusOK {
+		// Its first byte is the image's first.
+		if a.restart == "" {
+			a.restart = "it sends no ranges"
+		}
+		e.restart(s, a.restart)
+		if err := e.prepare(max(a.size, e.size)); err != nil {
+			return err
+		}
+		e.version = validatorOf(resp.Header)
+		e.req.Log.Info(fmt.Sprintf("image: %s from %s", sizeText(max(a.size, e.size)), Redacted(resp.Request.URL.String())))
+	} else {
+		e.mixed = e.mixed || e.from != s || s.version.ifRange() == ""
+		e.req.Log.Info(fmt.Sprintf("image: resuming at %s from %s", e.position(), s.name))
+	}
+	e.from = s
+	s.version = validatorOf(resp.Header)
+	if a.size >= 0 {
+		e.size = a.size
+	}
+	return nil
+}
+
+func sizeText(n int64) string {
+	if n < 0 {
+		return "unknown size"
+	}
+	return fmt.Sprintf("%d MiB", mib(n))
+}
+
+// pour streams a body into the store, verifying.
+func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) *Error {
+	var f flow
+	begin := e.offset
+	stopWatch := e.watch(cancel, s, &f, begin)
+	err := e.ring.pump(body, &f, func() { cancel(nil) }, func(p []byte) error { return e.keep(s, p) })
+	stopWatch()
+	e.stats.Received += f.received.Load()
+	if e.offset-begin >= deliveredAtLeast {
+		s.failures = 0
+	}
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(context.Cause(ctx), &own): // the watcher's
+		return own
+	case err != io.EOF:
+		return classify(s.name, err)
+	case e.size >= 0 && e.offset < e.size:
+		return newError(transient, "short", io.ErrUnexpectedEOF, "%s: the body ended early", s.name)
+	}
+	return e.verdict(s, a)
+}
+
+// keep verifies and writes the next bytes.
+func (e *engine) keep(s *source, p []byte) error {
+	if e.size >= 0 && e.offset+int64(len(p)) > e.size {
+		return newError(mirror, "mismatch", nil, "%s: sends more than the %d bytes of the image", s.name, e.size)
+	}
+	if err := e.grow(e.offset + int64(len(p))); err != nil {
+		return err
+	}
+	n, verr := e.verify.Write(p)
+	if n > 0 {
+		if _, err := e.file.WriteAt(p[:n], e.offset); err != nil {
+			return storeError(err)
+		}
+		e.offset += int64(n)
+	}
+	if verr != nil {
+		return mismatch(s, verr)
+	}
+	return nil
+}
+
+// verdict asks the verifier about the whole image.
+func (e *engine) verdict(s *source, a answer) *Error {
+	err := e.verify.Close()
+	switch {
+	case err == nil:
+		if !a.framed && e.size < 0 && !e.req.vouched() {
+			e.req.Log.Warn(fmt.Sprintf("image: %s sent no length, and nothing vouches for these %d bytes being all", s.name, e.offset))
+		}
+		return nil
+	case !a.framed && e.size < 0 && s.mismatch != e.offset:
+		// Cut off or wrong: the next answer tells, since it is asked for what comes after.
+		s.mismatch = e.offset
+		return newError(transient, "short", err, "%s: the body has no length and ended after %d bytes, which do not verify: %v", s.name, e.offset, err)
+	case e.mixed && !e.pure:
+		e.pure = true
+		e.restart(s, fmt.Sprintf("the parts received do not make up the image (%v)", err))
+		return newError(transient, "mismatch", err, "%s: %v, after a resume; one mirror alone will tell which is wrong", s.name, err)
+	}
+	fault := mismatch(s, err)
+	e.restart(s, err.Error())
+	return fault
+}
+
+// mismatch blames a mirror for wrong bytes.
+func mismatch(s *source, err error) *Error {
+	return newError(mirror, "mismatch", err, "%s serves a wrong image: %v (%s)", s.name, err, Redacted(s.url.String()))
+}
+
+// watch reports progress and cuts the body when it stays below the floor. The function it returns ends it and waits.
+func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin int64) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(min(100*time.Millisecond, e.req.Floor.Window/4))
+		defer tick.Stop()
+		floor := newFloorGauge(e.req.Floor, time.Now())
+		last, lastAt := int64(0), time.Now()
+		for {
+			select {
+			case <-done:
+				return
+			case now := <-tick.C:
+				got := f.received.Load()
+				e.meter.add(got-last, now.Sub(lastAt))
+				last, lastAt = got, now
+				if e.req.Progress != nil {
+					e.req.Progress(e.progress(begin+got, s))
+				}
+				if rate, stalled := floor.add(now, got, f.starved.Load()); stalled {
+					cancel(newError(transient, "stalled", nil, "%s: stalled: %s over %v, the floor is %s", s.name,
+						rateString(rate), e.req.Floor.Window, rateString(e.req.Floor.rate())))
+					return
+				}
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+func (e *engine) progress(bytes int64, s *source) Progress {
+	p := Progress{Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Mirror: s.name, Retries: e.stats.Retries, Elapsed: time.Since(e.start)}
+	if p.Total >= 0 && p.Rate > 0 {
+		p.ETA = time.Duration(float64(p.Total-bytes) / p.Rate * float64(time.Second))
+	}
+	return p
+}

@@ -1,0 +1,224 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"time"
+)
+
+// engine is one download under way. All of it belongs to the goroutine of Get; what others touch is atomic.
+type engine struct {
+	req     Request
+	client  *http.Client
+	sources []*source
+	rng     *rand.Rand
+	ring    *ring
+	verify  Verifier
+	sum     *digest // nil: not computed
+
+	file   *os.File
+	room   int64 // bytes the store has room for
+	size   int64 // of the image; -1: not known
+	offset int64 // verified and written so far; a retry resumes here
+
+	from    *source   // the mirror that sent the bytes so far
+	version validator // of those bytes
+	mixed   bool      // they come from several mirrors, or from versions that nothing tells apart
+	pure    bool      // never mix again: it went wrong once
+
+	meter meter
+	start time.Time
+	stats Stats
+	tried attempts
+	last  *Error
+}
+
+func newEngine(req Request) (*engine, error) {
+	req = req.withDefaults()
+	e := &engine{req: req, client: newClient(req), sources: newSources(req.URLs), rng: newRand(req.Seed), room: -1, start: time.Now()}
+	if len(e.sources) == 0 {
+		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
+	}
+	if req.SHA256 != nil && len(req.SHA256) != 32 {
+		return nil, newError(fatal, "mismatch", nil, "the expected SHA-256 has %d bytes, not 32", len(req.SHA256))
+	}
+	if req.SHA256 != nil || req.Digest {
+		e.sum = newDigest(req.SHA256)
+	}
+	switch {
+	case req.Verify != nil && e.sum != nil:
+		e.verify = all{req.Verify, e.sum}
+	case req.Verify != nil:
+		e.verify = req.Verify
+	case e.sum != nil:
+		e.verify = e.sum
+	default:
+		e.verify = nothing{}
+	}
+	e.forget()
+	ring, err := newRing()
+	if err != nil {
+		return nil, newError(fatal, "no-memory", err, "image: %v", err)
+	}
+	e.ring = ring
+	return e, nil
+}
+
+func (e *engine) close() error {
+	e.client.CloseIdleConnections()
+	return e.ring.Close()
+}
+
+// run asks one mirror after the other until the image is whole, none is left, or ctx ends.
+func (e *engine) run(ctx context.Context) (*Image, error) {
+	for _, s := range e.sources {
+		if s.dead != nil {
+			e.req.Log.Warn("image: " + s.dead.text)
+			e.tried.add(s.dead.text)
+		}
+	}
+	for {
+		s := next(e.sources, time.Now())
+		if s == nil {
+			return nil, e.final(exhausted(e.sources))
+		}
+		if err := e.wait(ctx, s); err != nil {
+			return nil, err
+		}
+		err := e.attempt(ctx, s)
+		if err == nil {
+			return e.finish(s)
+		}
+		if ctx.Err() != nil {
+			return nil, e.interrupted(ctx)
+		}
+		e.record(s, err)
+		if err.scope == fatal {
+			return nil, e.final(err)
+		}
+	}
+}
+
+// record notes what a failure means for its mirror.
+func (e *engine) record(s *source, err *Error) {
+	e.last = err
+	e.tried.add(err.text)
+	e.stats.Retries++
+	s.faults++
+	switch {
+	case err.scope == mirror:
+		s.dead = err
+	case err.scope == transient:
+		s.ready = time.Now().Add(e.req.Backoff.delay(e.rng, s.failures, err.retryAfter))
+		s.failures++
+	}
+	if err.class == "bad-range" {
+		s.noRanges = true
+	}
+	text := err.text
+	if e.offset > 0 {
+		text += " (" + e.position() + " done)"
+	}
+	switch n := next(e.sources, time.Now()); {
+	case err.scope == fatal || n == nil:
+	case n != s:
+		text += ", next try from " + n.name
+	default:
+		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.ready)).Seconds())
+	}
+	e.req.Log.Warn("image: " + text)
+}
+
+// position is how far the download is: "352/1024 MiB".
+func (e *engine) position() string {
+	if e.size < 0 {
+		return fmt.Sprintf("%d MiB", e.offset>>20)
+	}
+	return fmt.Sprintf("%d/%d MiB", e.offset>>20, mib(e.size))
+}
+
+// wait sleeps until s may be asked.
+func (e *engine) wait(ctx context.Context, s *source) error {
+	t := time.NewTimer(time.Until(s.ready))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return e.interrupted(ctx)
+	case <-t.C:
+	}
+	if ctx.Err() != nil {
+		return e.interrupted(ctx)
+	}
+	return nil
+}
+
+// interrupted is the error when ctx ended: what went wrong last is its cause and gives it its class.
+func (e *engine) interrupted(ctx context.Context) *Error {
+	class, text, cause := "cancelled", "the download was cancelled", ctx.Err()
+	if errors.Is(cause, context.DeadlineExceeded) {
+		class, text = "timeout", "the download took too long"
+	}
+	if e.last != nil {
+		class, text, cause = e.last.class, e.last.text, errors.Join(cause, e.last)
+	}
+	if e.offset > 0 {
+		text += " (" + e.position() + " done)"
+	}
+	return e.final(newError(transient, class, cause, "no image after %d requests in %.0f s: %s", e.stats.Requests, time.Since(e.start).Seconds(), text))
+}
+
+func (e *engine) final(err *Error) *Error {
+	err.tried = e.tried.list()
+	return err
+}
+
+// restart throws away what was received: the next byte is the image's first.
+func (e *engine) restart(s *source, why string) {
+	if e.offset > 0 {
+		e.stats.Restarts++
+		e.req.Log.Warn(fmt.Sprintf("image: %s: starting over at %s: %s", s.name, e.position(), why))
+	}
+	e.forget()
+}
+
+func (e *engine) forget() {
+	e.verify.Reset()
+	e.offset, e.from, e.version, e.mixed = 0, nil, validator{}, false
+	e.size = -1
+	if e.req.Size > 0 {
+		e.size = e.req.Size
+	}
+}
+
+// finish hands the verified image over.
+func (e *engine) finish(s *source) (*Image, error) {
+	f, path, err := e.req.Store.Commit(e.offset)
+	if err != nil {
+		return nil, e.final(storeError(err))
+	}
+	e.stats.Duration = time.Since(e.start)
+	image := &Image{File: f, Path: path, Size: e.offset, Source: Redacted(s.url.String()), Stats: e.stats, store: e.req.Store}
+	by := "not verified: nothing vouches for it"
+	if e.sum != nil {
+		copy(image.SHA256[:], e.sum.hash.Sum(nil))
+		by = fmt.Sprintf("not verified: nothing vouches for sha256 %x", image.SHA256)
+	}
+	if e.req.vouched() {
+		by = "verified"
+	}
+	if e.req.Progress != nil {
+		e.req.Progress(e.progress(e.offset, s))
+	}
+	text := fmt.Sprintf("image: %d MiB from %s in %.1f s, %s, %s", mib(e.offset), s.name, e.stats.Duration.Seconds(),
+		rateString(float64(e.offset)/max(e.stats.Duration.Seconds(), 1e-3)), by)
+	if e.req.vouched() {
+		e.req.Log.Info(text)
+	} else {
+		e.req.Log.Warn(text)
+	}
+	return image, nil
+}

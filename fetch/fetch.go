@@ -1,0 +1,150 @@
+// Package fetch downloads the image of a system: over HTTP/1.1, from several mirrors, verified as it streams, resumed
+// after every fault that a network or a server has in store, and kept in memory once.
+package fetch
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Request says what to fetch, from where, what vouches for it and where it goes. URLs, Store and Log are required.
+type Request struct {
+	// URLs are mirrors of the same image, http or https, the preferred one first.
+	URLs []string
+	// SHA256 is the image's digest; nil: not pinned.
+	SHA256 []byte
+	// Verify checks the image in addition, block by block for instance; nil: nothing does.
+	Verify Verifier
+	// Size is the image's length when something trusted names it; 0: as the server says.
+	Size int64
+	// Digest has the SHA-256 computed for Image.SHA256 even when it is not pinned.
+	Digest bool
+	Store  Store
+	Log    *slog.Logger
+
+	// Dial opens connections; nil: the system's own way.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Proxy as in http.Transport; nil: none, whatever the environment says.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Roots are the certificate authorities trusted for https; nil: the system's.
+	Roots *x509.CertPool
+	// Now is the clock that certificates are judged by; nil: time.Now. Where SHA256 or Verify vouch for the image,
+	// a certificate that is only too old or too new is accepted with a warning.
+	Now func() time.Time
+	// Bearer is a token sent to the mirrors whose URL has no user of its own; redirects to other hosts don't get it.
+	Bearer string
+	// UserAgent is sent to servers; empty: "netstage".
+	UserAgent string
+
+	// Seed makes the waits between tries differ from machine to machine: the MAC address.
+	Seed    uint64
+	Backoff Backoff
+	// RetryAfterCap bounds what a server may ask for with Retry-After; 0: 5 minutes.
+	RetryAfterCap time.Duration
+	// Floor is the rate below which a mirror counts as stalled.
+	Floor Floor
+	// Timeouts of one try.
+	Timeouts Timeouts
+
+	// MemAvailable is asked before the first byte when the store is in memory; nil: SystemMemAvailable.
+	MemAvailable func() (int64, error)
+	// Progress is called about ten times a second while bytes arrive, and once at the end; never concurrently.
+	Progress func(Progress)
+}
+
+// Floor is a rate: Bytes within Window. A body that brings less is cut and resumed, elsewhere if possible.
+type Floor struct {
+	Bytes  int64         // default 640 KiB
+	Window time.Duration // default 10 s
+}
+
+// Timeouts bound the steps before a body.
+type Timeouts struct {
+	Dial   time.Duration // default 10 s
+	TLS    time.Duration // default 10 s
+	Header time.Duration // from the request to the end of the response's header; default 20 s
+}
+
+// Image is a complete image that passed every check.
+type Image struct {
+	File   *os.File // open for reading, at its start
+	Path   string
+	Size   int64
+	SHA256 [32]byte // zero unless it was pinned or asked for
+	Source string   // URL of the mirror that finished it, without credentials
+	Stats  Stats
+	store  Store
+}
+
+// Close closes File and gives back the store: an image in memory is gone then.
+func (i *Image) Close() error { return errors.Join(i.File.Close(), i.store.Close()) }
+
+// Stats tells what a download took.
+type Stats struct {
+	Duration time.Duration
+	Received int64 // bytes of bodies, also those thrown away
+	Requests int
+	Retries  int // faults survived
+	Restarts int // how often it began from the first byte again
+}
+
+// Get downloads and verifies an image. It survives every transient failure for as long as ctx lives; what no retry
+// can mend is an *Error at once, and the store is empty then.
+func Get(ctx context.Context, req Request) (*Image, error) {
+	e, err := newEngine(req)
+	if err != nil {
+		return nil, err
+	}
+	image, err := e.run(ctx)
+	if err := errors.Join(e.close()); err != nil {
+		e.req.Log.Warn(fmt.Sprintf("image: cannot give back buffers: %v", err))
+	}
+	if err != nil {
+		if cerr := req.Store.Close(); cerr != nil {
+			e.req.Log.Warn(fmt.Sprintf("image: cannot empty the store: %v", cerr))
+		}
+		return nil, err
+	}
+	return image, nil
+}
+
+func (r Request) withDefaults() Request {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&r.Timeouts.Dial, 10*time.Second)
+	set(&r.Timeouts.TLS, 10*time.Second)
+	set(&r.Timeouts.Header, 20*time.Second)
+	set(&r.RetryAfterCap, 5*time.Minute)
+	set(&r.Floor.Window, 10*time.Second)
+	if r.Floor.Bytes <= 0 {
+		r.Floor.Bytes = 640 << 10
+	}
+	r.Backoff = r.Backoff.withDefaults()
+	if r.Dial == nil {
+		r.Dial = new(net.Dialer).DialContext
+	}
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	if r.UserAgent == "" {
+		r.UserAgent = "netstage"
+	}
+	if r.MemAvailable == nil {
+		r.MemAvailable = SystemMemAvailable
+	}
+	return r
+}
+
+// vouched reports whether anything is given to verify the image against.
+func (r Request) vouched() bool { return r.SHA256 != nil || r.Verify != nil }

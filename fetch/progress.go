@@ -1,0 +1,76 @@
+package fetch
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Progress is how far a download is.
+type Progress struct {
+	Bytes   int64         // received so far
+	Total   int64         // -1: not known
+	Rate    float64       // bytes per second, lately
+	ETA     time.Duration // -1: not known
+	Mirror  string        // host
+	Retries int           // faults survived
+	Elapsed time.Duration
+}
+
+// String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA 6 s from HOST".
+func (p Progress) String() string {
+	s := fmt.Sprintf("image %d MiB", p.Bytes>>20)
+	if p.Total > 0 {
+		s = fmt.Sprintf("image %d%% %d/%d MiB", p.Bytes*100/p.Total, p.Bytes>>20, mib(p.Total))
+	}
+	s += " " + rateString(p.Rate)
+	if p.ETA >= 0 {
+		s += fmt.Sprintf(" ETA %d s", int64(math.Ceil(p.ETA.Seconds())))
+	}
+	tail := ""
+	if p.Retries == 1 {
+		tail = " (1 retry)"
+	} else if p.Retries > 1 {
+		tail = fmt.Sprintf(" (%d retries)", p.Retries)
+	}
+	host := []rune(p.Mirror)
+	if room := 79 - len(s) - len(tail) - len(" from "); len(host) > room {
+		host = append(host[:max(0, room-1)], '…')
+	}
+	return s + " from " + string(host) + tail
+}
+
+// rateString has two significant digits or more: "118 MiB/s", "1.4 MiB/s", "12 KiB/s".
+func rateString(bytesPerSecond float64) string {
+	switch mibs := bytesPerSecond / (1 << 20); {
+	case mibs >= 10:
+		return fmt.Sprintf("%.0f MiB/s", mibs)
+	case mibs >= 1:
+		return fmt.Sprintf("%.1f MiB/s", mibs)
+	}
+	return fmt.Sprintf("%.0f KiB/s", bytesPerSecond/(1<<10))
+}
+
+// meter is a rate averaged with more weight on what is recent.
+type meter struct {
+	rate   float64
+	weight float64 // how much of the average is real and not its start at zero
+}
+
+const meterSpan = 3 * time.Second
+
+func (m *meter) add(bytes int64, dt time.Duration) {
+	if dt <= 0 {
+		return
+	}
+	keep := math.Exp(-dt.Seconds() / meterSpan.Seconds())
+	m.rate = m.rate*keep + float64(bytes)/dt.Seconds()*(1-keep)
+	m.weight = m.weight*keep + (1 - keep)
+}
+
+func (m *meter) value() float64 {
+	if m.weight == 0 {
+		return 0
+	}
+	return m.rate / m.weight
+}

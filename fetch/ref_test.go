@@ -1,0 +1,143 @@
+package fetch
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestResolveRef(t *testing.T) {
+	boot := Base{BootFile: "http://10.0.2.2:8080/site/a/boot.ipxe?mac=1", NextServer: "10.0.2.9"}
+	for _, c := range []struct {
+		ref  string
+		base Base
+		want string
+	}{
+		{"http://h/x.squashfs", boot, "http://h/x.squashfs"},
+		{"HTTPS://h/x?a=b=c", Base{}, "HTTPS://h/x?a=b=c"},
+		{"x.squashfs", boot, "http://10.0.2.2:8080/site/a/x.squashfs"},
+		{"x.squashfs", Base{Rootfs: "https://cdn/images", BootFile: boot.BootFile}, "https://cdn/images/x.squashfs"},
+		{"x.squashfs", Base{Rootfs: "https://cdn/images/"}, "https://cdn/images/x.squashfs"},
+		{"v1/x.squashfs?t=1", Base{Rootfs: "https://u:p@cdn"}, "https://u:p@cdn/v1/x.squashfs?t=1"},
+		{"../x", boot, "http://10.0.2.2:8080/site/x"},
+		{"nixos:26.11.img", boot, "http://10.0.2.2:8080/site/a/nixos:26.11.img"},
+		{"a%20b", boot, "http://10.0.2.2:8080/site/a/a%20b"},
+		{"x", Base{BootFile: "pxelinux.0", NextServer: "10.0.2.9"}, "http://10.0.2.9/x"},
+		{"x", Base{BootFile: "tftp://10.0.2.2/boot.ipxe", NextServer: "10.0.2.9"}, "http://10.0.2.9/x"},
+		{"x", Base{BootFile: "http://h", NextServer: "10.0.2.9"}, "http://h/x"},
+		{"x", Base{NextServer: "fe80::1%eth0"}, "http://[fe80::1%25eth0]/x"},
+		{"x", Base{NextServer: "fd00::1"}, "http://[fd00::1]/x"},
+	} {
+		got, err := ResolveRef(c.ref, c.base)
+		if err != nil || got != c.want {
+			t.Errorf("ResolveRef(%q, %+v) = %q, %v; want %q", c.ref, c.base, got, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		ref  string
+		base Base
+		says string
+	}{
+		{"x", Base{}, "no rootfs.base=, DHCP named no boot file by URL (\"\") and no next-server"},
+		{"x", Base{BootFile: "pxelinux.0"}, `"pxelinux.0"`},
+		{"x", Base{Rootfs: "ftp://h/"}, "rootfs.base"},
+		{"", boot, "empty"},
+		{"a b", boot, "spaces"},
+		{"ftp://h/x", boot, "only http and https"},
+		{"http:///x", boot, "no host"},
+		{"/nix-store.squashfs", boot, "local"},
+		{"LABEL=nixos:/x", boot, "local"},
+		{"http://u:geheim@[::1/x", boot, "not a URL"},
+	} {
+		got, err := ResolveRef(c.ref, c.base)
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("ResolveRef(%q, %+v) = %q, %v; want an error that says %q", c.ref, c.base, got, err, c.says)
+		}
+		if err != nil && (strings.Contains(err.Error(), "geheim") || err.(*Error).Class() != "bad-url") {
+			t.Errorf("%q: %v", c.ref, err)
+		}
+	}
+}
+
+func TestParseRef(t *testing.T) {
+	for _, c := range []struct {
+		ref  string
+		want Ref
+	}{
+		{"/nix-store.squashfs", Ref{Kind: KindFile, Path: "/nix-store.squashfs"}},
+		{"LABEL=my disk", Ref{}},
+		{"LABEL=nixos:/images/a.squashfs", Ref{Kind: KindDevice, Tag: "LABEL", Value: "nixos", Path: "/images/a.squashfs"}},
+		{"PARTUUID=ab-cd", Ref{Kind: KindDevice, Tag: "PARTUUID", Value: "ab-cd"}},
+		{"/dev/disk/by-path/pci-0000:00:1f.2-ata-1:/x", Ref{Kind: KindDevice, Tag: "DEV", Value: "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", Path: "/x"}},
+		{"/dev/vda", Ref{Kind: KindDevice, Tag: "DEV", Value: "/dev/vda"}},
+		{"UUID=:/x", Ref{}},
+		{"UUID=a:/", Ref{}},
+		{"/dev/", Ref{}},
+		{"label=x", Ref{Kind: KindRelative}},
+		{"dir/x?u=http://h/", Ref{Kind: KindRelative}},
+		{"http://h/x", Ref{Kind: KindURL}},
+	} {
+		got, err := ParseRef(c.ref)
+		if (err != nil) != (c.want == Ref{}) && c.ref != "http://h/x" {
+			t.Errorf("ParseRef(%q): %v", c.ref, err)
+		}
+		if c.want.Raw = c.ref; err == nil && got != c.want {
+			t.Errorf("ParseRef(%q) = %+v, want %+v", c.ref, got, c.want)
+		}
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://h/x":                   "http://h/x",
+		"https://u:p@h:8/x?sig=1#frag": "https://h:8/x?…",
+		"http://u@p@h/x":               "http://h/x",
+		"http://tok@h":                 "http://h",
+		"http://u:p@h?x@y":             "http://h?…",
+		"name?tok=1":                   "name?…",
+	} {
+		if got := Redacted(in); got != want {
+			t.Errorf("Redacted(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestWithSuffix(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://h/x.img":     "http://h/x.img.verity",
+		"http://h/x.img?t=1": "http://h/x.img.verity?t=1",
+		"x.img":              "x.img.verity",
+		"x.img?t=1":          "x.img.verity?t=1",
+		"/x?.img":            "/x?.img.verity",
+		"LABEL=a:/x?y":       "LABEL=a:/x?y.verity",
+	} {
+		if got := WithSuffix(in, ".verity"); got != want {
+			t.Errorf("WithSuffix(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzRef(f *testing.F) {
+	for _, s := range []string{"x", "http://u:secretpw@h/x?y", "LABEL=a:/b", "/dev/vda:/x", "../../x", "a:b", "%zz", "//h/x", "?", "http://[fe80::1%25eth0]/"} {
+		f.Add(s, "http://b/dir", "boot.ipxe", "10.0.0.1")
+		f.Add(s, "", "http://u:secretpw@h/a/b?c", "fe80::1%eth0")
+	}
+	f.Fuzz(func(t *testing.T, ref, rootfs, boot, next string) {
+		r, err := ParseRef(ref)
+		_ = r.String()
+		u, rerr := ResolveRef(ref, Base{rootfs, boot, next})
+		if err != nil && rerr == nil {
+			t.Errorf("%q does not parse and resolves to %q", ref, u)
+		}
+		if rerr == nil {
+			p, err := parseURL(u)
+			if err != nil {
+				t.Fatalf("%q resolves to %q, which is not fetched: %v", ref, u, err)
+			}
+			if p.User != nil {
+				if pw, _ := p.User.Password(); len(pw) > 7 && strings.Contains(Redacted(u), "secretpw") {
+					t.Errorf("%q printed as %q", u, Redacted(u))
+				}
+			}
+		}
+	})
+}
