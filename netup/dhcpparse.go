@@ -160,7 +160,7 @@ func searchFrom(m *dhcpv4.DHCPv4) []string {
 			add(s)
 		}
 	}
-	for _, s := range strings.Fields(m.DomainName()) {
+	for _, s := range strings.Fields(text(m.DomainName())) {
 		add(s)
 	}
 	return out

@@ -21,10 +21,16 @@ type fakeDHCP struct {
 
 	mu   sync.Mutex
 	seen []*dhcpv4.DHCPv4
-	from []netip.Addr
 }
 
 func (p *peer) fakeDHCP(t testing.TB, link, server string, answer func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) *fakeDHCP {
+	t.Helper()
+	return p.fakeDHCPAt(t, link, server, "", answer)
+}
+
+// fakeDHCPAt hears only what is sent to one address: the server's own, or
+// 255.255.255.255.
+func (p *peer) fakeDHCPAt(t testing.TB, link, server, at string, answer func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) *fakeDHCP {
 	t.Helper()
 	f := &fakeDHCP{t: t, server: netip.MustParseAddr(server)}
 	p.do(t, func() error {
@@ -37,7 +43,7 @@ func (p *peer) fakeDHCP(t testing.TB, link, server string, answer func(f *fakeDH
 			})
 		}}
 		var err error
-		f.conn, err = lc.ListenPacket(t.Context(), "udp4", ":67")
+		f.conn, err = lc.ListenPacket(t.Context(), "udp4", at+":67")
 		return err
 	})
 	done := make(chan struct{})
@@ -45,7 +51,7 @@ func (p *peer) fakeDHCP(t testing.TB, link, server string, answer func(f *fakeDH
 		defer close(done)
 		buf := make([]byte, 2048)
 		for {
-			n, from, err := f.conn.ReadFrom(buf)
+			n, _, err := f.conn.ReadFrom(buf)
 			if err != nil {
 				return
 			}
@@ -54,7 +60,7 @@ func (p *peer) fakeDHCP(t testing.TB, link, server string, answer func(f *fakeDH
 				continue
 			}
 			f.mu.Lock()
-			f.seen, f.from = append(f.seen, m), append(f.from, from.(*net.UDPAddr).AddrPort().Addr())
+			f.seen = append(f.seen, m)
 			f.mu.Unlock()
 			for _, r := range answer(f, m) {
 				f.conn.WriteTo(r.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68})

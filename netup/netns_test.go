@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -122,12 +123,17 @@ func withLink(name string, f func(netlink.Link) error) error {
 	return f(l)
 }
 
+var nextIndex atomic.Int32
+
 // cable makes a veth pair: name here, still down, and name+"p" in the peer's
 // namespace with addr, up.
 func (p *peer) cable(t testing.TB, name, addr string) {
 	t.Helper()
 	la := netlink.NewLinkAttrs()
 	la.Name = name
+	// With the same index at both ends the kernel takes a veth for a plain
+	// device and reports its carrier up to a second late.
+	la.Index = 1000 + int(nextIndex.Add(1))
 	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: la, PeerName: name + "p", PeerNamespace: netlink.NsFd(p.ns)})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,10 +16,11 @@ import (
 // Network is the network once it is up: one link with a proven lease, which is
 // renewed until Down or Close.
 type Network struct {
-	opts   Options
-	log    *slog.Logger
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // the race and all it started
+	opts     Options
+	resolver *net.Resolver
+	log      *slog.Logger
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup // the race and all it started
 
 	started time.Time
 	won     chan struct{}     // closed when winner is set
@@ -45,6 +48,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 		ready: make(chan netlink.Link),
 		links: map[int]*link{},
 	}
+	n.resolver = resolver(func() []netip.Addr { return n.Lease().DNS }, "")
 	n.wg.Go(func() { n.race(run) })
 	var cause error
 	select {

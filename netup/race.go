@@ -36,6 +36,8 @@ type link struct {
 	since     time.Time
 	last      string
 	lease     *Lease
+	// configured says that a session began to change the link.
+	configured bool
 }
 
 // race watches links, gives each one with carrier a session, and ends the
@@ -254,17 +256,19 @@ func (n *Network) retire() {
 			continue
 		}
 		l.cancel()
-		flushed.Go(func() {
-			if l.sess == nil && l.found.empty() {
-				return
-			}
-			if l.sess != nil {
-				<-l.sess.over
-			}
-			if err := flush(n.log, l.index); err != nil {
-				n.log.Warn(fmt.Sprintf("%v", err))
-			}
-		})
+		n.mu.Lock()
+		configured := l.configured || !l.found.empty()
+		n.mu.Unlock()
+		if configured {
+			flushed.Go(func() {
+				if l.sess != nil {
+					<-l.sess.over
+				}
+				if err := flush(n.log, l.index); err != nil {
+					n.log.Warn(fmt.Sprintf("%v", err))
+				}
+			})
+		}
 		n.wg.Go(func() {
 			l.wait()
 			if err := l.release(n.log); err != nil {

@@ -52,6 +52,17 @@ func (n *Network) leased(l *link, lease *Lease, state string) {
 	}
 }
 
+// mayConfigure asks before a link is changed: a loser must not be.
+func (n *Network) mayConfigure(l *link) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.configured = true
+	return true
+}
+
 // retired records that a loser is flushed and down.
 func (n *Network) retired(l *link) {
 	n.mu.Lock()

@@ -6,34 +6,16 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // dnsTimeout bounds one question to one server, so that a dead first server
 // costs little. Go's resolver asks several times in all.
 const dnsTimeout = 1500 * time.Millisecond
 
-// ErrNoDNS says that the lease named no DNS server. Its Class is dns.
-var ErrNoDNS error = noDNS{}
-
-type noDNS struct{}
-
-func (noDNS) Error() string { return "the lease names no DNS server" }
-func (noDNS) Class() string { return "dns" }
-
 // Resolver asks the lease's DNS servers and no others, the next one after a
 // failure. It needs no resolv.conf, and the lease's renewals reach it.
-func (n *Network) Resolver() *net.Resolver {
-	return resolver(func() []netip.Addr { return n.Lease().DNS }, "")
-}
-
-// Dialer dials on any link and looks names up with Resolver.
-func (n *Network) Dialer() *net.Dialer {
-	return &net.Dialer{Resolver: n.Resolver()}
-}
+func (n *Network) Resolver() *net.Resolver { return n.resolver }
 
 // ResolvConf is the text of a resolv.conf for the winning lease.
 func (n *Network) ResolvConf() []byte { return n.Lease().ResolvConf() }
@@ -54,25 +36,6 @@ func (l Lease) ResolvConf() []byte {
 	return b
 }
 
-// Dialer dials through the lease's link only, look-ups included, whatever
-// routes other links have. It needs the right to bind to a device.
-func (l Lease) Dialer() *net.Dialer {
-	servers := l.DNS
-	return &net.Dialer{
-		Control:  bindTo(l.Link),
-		Resolver: resolver(func() []netip.Addr { return servers }, l.Link),
-	}
-}
-
-func bindTo(link string) func(network, address string, c syscall.RawConn) error {
-	if link == "" {
-		return nil
-	}
-	return func(network, address string, c syscall.RawConn) error {
-		return onSocket(c, func(fd int) error { return unix.BindToDevice(fd, link) })
-	}
-}
-
 func resolver(servers func() []netip.Addr, link string) *net.Resolver {
 	var turn atomic.Uint32 // grows when a server fails
 	return &net.Resolver{
@@ -80,7 +43,7 @@ func resolver(servers func() []netip.Addr, link string) *net.Resolver {
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			list := servers()
 			if len(list) == 0 {
-				return nil, ErrNoDNS
+				return nil, errNoDNS
 			}
 			mine := turn.Load()
 			server := netip.AddrPortFrom(list[mine%uint32(len(list))], 53)

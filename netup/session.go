@@ -85,6 +85,9 @@ func (s *session) hold(c *dhcp4, hint netip.Addr) {
 	}
 	l := r.lease
 	l.Took = time.Since(s.start)
+	if !s.n.mayConfigure(s.l) {
+		return
+	}
 	if err := configure(s.n.log, l, s.l.metric); err != nil {
 		s.n.log.Warn(fmt.Sprintf("%v", err))
 		s.n.note(s.l, "", 0, err.Error())
