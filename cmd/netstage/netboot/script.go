@@ -20,6 +20,8 @@ type Boot struct {
 	// Base is the absolute URL that Image is relative to, with a slash at the
 	// end. "" leaves it to the agent to find it.
 	Base string
+	// Plain makes initrd= and Cmdline the whole command line.
+	Plain bool
 	// Note is put into the script as a comment.
 	Note string
 }
@@ -34,6 +36,9 @@ func (b Boot) Arguments(mac string) string {
 	for _, initrd := range b.Initrds {
 		// The kernel's EFI stub looks each up by its name; BIOS ignores it.
 		args = append(args, "initrd="+basename(initrd))
+	}
+	if b.Plain {
+		return strings.Join(append(args, strings.Fields(b.Cmdline)...), " ")
 	}
 	own := parameters(b.Cmdline)
 	if b.Image != "" && !own["rootfs"] {

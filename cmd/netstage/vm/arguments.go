@@ -1,0 +1,112 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// paths are the files that QEMU is given besides those of the Config.
+type paths struct {
+	qmp    string // the control socket
+	initrd string // the initrds, joined; "" for none
+}
+
+// qemu is the program that runs machines.
+const qemu = "qemu-system-x86_64"
+
+// arguments returns QEMU's command line.
+func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
+	machine, cpu := "pc", "qemu64,+rdrand" // without rdrand, getrandom blocks a second
+	if c.UEFI {
+		machine = "q35"
+	}
+	if kvm {
+		machine, cpu = machine+",accel=kvm", "host"
+	}
+	memory, cpus := c.Memory, c.CPUs
+	if memory == 0 {
+		memory = 2048
+	}
+	if cpus == 0 {
+		cpus = 1
+	}
+	args := []string{qemu, "-machine", machine, "-cpu", cpu, "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
+		"-nographic", "-serial", "mon:stdio", "-no-reboot", "-qmp", "unix:" + at.qmp + ",server=on,wait=off"}
+	if c.UEFI {
+		args = append(args,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(firmwareCode),
+			// What the firmware stores is gone afterwards.
+			"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file="+escape(firmwareVariables))
+	}
+	if c.Direct {
+		args = append(args, "-kernel", c.Kernel)
+		if at.initrd != "" {
+			args = append(args, "-initrd", at.initrd)
+		}
+		args = append(args, "-append", directCmdline(c, p, bootURL))
+	} else {
+		args = append(args, "-boot", "n")
+	}
+	for i, nic := range c.nics() {
+		args = append(args, "-nic", nic.argument(i, bootURL))
+	}
+	if c.NoNIC {
+		args = append(args, "-nic", "none")
+	}
+	for _, drive := range c.Drives {
+		args = append(args, "-drive", drive)
+	}
+	return append(args, c.ExtraArgs...)
+}
+
+// directCmdline is the command line that iPXE would have passed on.
+func directCmdline(c Config, p plan, bootURL string) string {
+	b := *p.boot
+	b.Initrds = nil
+	if base, ok := strings.CutSuffix(bootURL, "boot.ipxe"); ok {
+		b.Base = base
+	}
+	mac := ""
+	if nics := c.nics(); len(nics) > 0 {
+		mac = strings.ReplaceAll(nics[0].MAC, ":", "-")
+	}
+	return b.Arguments(mac)
+}
+
+func (c Config) nics() []NIC {
+	if c.NoNIC {
+		return nil
+	}
+	nics := c.NICs
+	if nics == nil {
+		nics = []NIC{{}}
+	}
+	filled := make([]NIC, len(nics))
+	for i, nic := range nics {
+		if nic.Model == "" {
+			nic.Model = "virtio-net-pci"
+		}
+		if nic.MAC == "" {
+			nic.MAC = fmt.Sprintf("52:54:00:12:34:%02x", 0x56+i)
+		}
+		filled[i] = nic
+	}
+	return filled
+}
+
+// argument is the value of -nic for the card of that index. Its name for
+// set_link is nic and the index.
+func (n NIC) argument(index int, bootURL string) string {
+	backend := n.Backend
+	if backend == "" {
+		backend = "user"
+		if bootURL != "" {
+			backend += ",bootfile=" + escape(bootURL)
+		}
+	}
+	return fmt.Sprintf("%s,id=nic%d,model=%s,mac=%s", backend, index, n.Model, n.MAC)
+}
+
+// escape doubles the commas of a value in QEMU's option syntax.
+func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
