@@ -1,0 +1,152 @@
+package fetch
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkFetch downloads one image over loopback from nginx into tmpfs with every contender in turn, several rounds,
+// and reports the median MB/s and CPU seconds of each, and the ratios that matter. The image's size is
+// FETCH_BENCH_MIB, 1024 by default. Run it as: go test -run - -bench Fetch -benchtime 5x ./fetch
+func BenchmarkFetch(b *testing.B) {
+	size := 1024
+	if s := os.Getenv("FETCH_BENCH_MIB"); s != "" {
+		size, _ = strconv.Atoi(s)
+	}
+	served := tmpfs(b, "huge=always")
+	content := imageBytes(size << 20)
+	if err := os.WriteFile(filepath.Join(served, "image"), content, 0o644); err != nil {
+		b.Fatal(err)
+	}
+	digest := sum(content)
+	content = nil
+	url := startNginx(b, served, "") + "image"
+	contenders := []struct {
+		name string
+		run  func(dir string) time.Duration // returns its CPU time
+	}{
+		{"get", func(dir string) time.Duration { return benchGet(b, dir, url, nil) }},
+		{"get-sha256", func(dir string) time.Duration { return benchGet(b, dir, url, digest) }},
+		{"curl", func(dir string) time.Duration { return command(b, dir, "curl", "-sSf", "-o", "image", url) }},
+		{"curl-huge", func(dir string) time.Duration { return command(b, dir, "curl", "-sSf", "-o", "image", url) }},
+		{"curl+sha256sum", func(dir string) time.Duration {
+			return command(b, dir, "sh", "-c", "curl -sSf -o image "+url+" && sha256sum image >/dev/null")
+		}},
+		{"wget+sha256sum", func(dir string) time.Duration {
+			return command(b, dir, "sh", "-c", "wget -q -O image "+url+" && sha256sum image >/dev/null")
+		}},
+	}
+	walls, cpus := map[string][]float64{}, map[string][]float64{}
+	var peak float64
+	for b.Loop() {
+		for _, c := range contenders {
+			option := "size=90%"
+			if strings.HasSuffix(c.name, "-huge") {
+				option += ",huge=always"
+			}
+			dir := tmpfs(b, option)
+			resetPeak(b)
+			before := resident(b, "VmRSS")
+			start := time.Now()
+			cpu := c.run(dir)
+			walls[c.name] = append(walls[c.name], time.Since(start).Seconds())
+			cpus[c.name] = append(cpus[c.name], cpu.Seconds())
+			if c.name == "get-sha256" {
+				peak = max(peak, resident(b, "VmHWM")-before)
+			}
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for _, c := range contenders {
+		b.ReportMetric(float64(size)*1.048576/median(walls[c.name]), c.name+"-MB/s")
+		b.ReportMetric(median(cpus[c.name]), c.name+"-cpu-s")
+	}
+	b.ReportMetric(median(walls["curl"])/median(walls["get-sha256"]), "x-of-curl")
+	b.ReportMetric(median(walls["curl-huge"])/median(walls["get-sha256"]), "x-of-curl-huge")
+	b.ReportMetric(median(walls["curl+sha256sum"])/median(walls["get-sha256"]), "x-of-curl+sha256sum")
+	b.ReportMetric(median(cpus["get-sha256"])/median(cpus["curl+sha256sum"]), "cpu-of-curl+sha256sum")
+	b.ReportMetric(peak/1024, "peak-MiB")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+func tmpfs(b *testing.B, options string) string {
+	b.Helper()
+	dir := b.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		b.Fatalf("mount: %v", err)
+	}
+	b.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func benchGet(b *testing.B, dir, url string, digest []byte) time.Duration {
+	b.Helper()
+	before := cpuTime(b)
+	image, err := Get(b.Context(), Request{URLs: []string{url}, SHA256: digest, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cpu := cpuTime(b) - before
+	if err := image.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return cpu
+}
+
+func command(b *testing.B, dir, name string, args ...string) time.Duration {
+	b.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func resetPeak(b *testing.B) {
+	b.Helper()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// resident is a line of /proc/self/status, in KiB.
+func resident(b *testing.B, field string) float64 {
+	b.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), field+":")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib
+}
