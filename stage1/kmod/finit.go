@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"bufio"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ type inserter struct {
 	finit func(fd int, params string, flags int) error
 }
 
-// compressions are the kernel's names (/sys/module/compression) by suffix.
-func compressionOf(path string) string {
+// CompressionOf returns the kernel's word (as in /sys/module/compression) for a
+// file's compression by its suffix; empty for a plain file.
+func CompressionOf(path string) string {
 	switch filepath.Ext(path) {
 	case ".xz":
 		return "xz"
@@ -46,7 +48,7 @@ func (in *inserter) insert(path, params string) (op string, err error) {
 		return "open", unwrapPath(err)
 	}
 	defer f.Close()
-	kind := compressionOf(path)
+	kind := CompressionOf(path)
 	if kind == "" {
 		return "finit_module", in.call(f, params, 0)
 	}
@@ -121,7 +123,7 @@ func Decompress(r io.Reader, kind string) (io.ReadCloser, error) {
 	case "":
 		return io.NopCloser(r), nil
 	case "xz":
-		x, err := xz.NewReader(r)
+		x, err := xz.NewReader(bufio.NewReaderSize(r, 64<<10)) // it reads byte by byte
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,165 @@
+package initrd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"netstage/stage1/kmod"
+)
+
+// alwaysModules is what a boot needs whatever the NIC: the image's loop device
+// and file systems, packet sockets for DHCP, and the bus of every virtual
+// machine's devices. Each may be built in, or not exist in a kernel.
+var alwaysModules = []string{"loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
+
+// nicFolders hold the drivers of NICs and what NICs ask for by alias while
+// they start (PHYs, MDIO buses, PCS). Below kernel/, or wherever else a
+// distribution puts out-of-tree drivers (updates/, extra/).
+var nicFolders = []string{
+	"drivers/net/ethernet/", "drivers/net/phy/", "drivers/net/mdio/", "drivers/net/pcs/",
+	"drivers/net/usb/", "drivers/net/hyperv/", "drivers/net/vmxnet3/", "drivers/net/fjes/",
+}
+
+// nicModules are NIC drivers and what sits on NICs (vlan=, bond=) elsewhere.
+var nicModules = []string{"virtio_net", "xen_netfront", "bonding", "8021q"}
+
+// busFolders and busModules bring up the buses that NICs are on and that are
+// not their dependencies: USB controllers, PCI passed through by Hyper-V. A USB
+// keyboard is for the failure menu.
+var (
+	busFolders = []string{"drivers/usb/host/"}
+	busModules = []string{"pci_hyperv", "usbhid", "hid_generic"}
+)
+
+// choice is what Options.Modules asks for.
+type choice struct {
+	narrow, add, drop []string
+}
+
+func parseChoice(words []string) (choice, error) {
+	var c choice
+	for _, w := range words {
+		name := strings.TrimLeft(w, "+-")
+		if name == "" || len(w)-len(name) > 1 {
+			return c, fmt.Errorf("module %q: give NAME, +NAME or -NAME", w)
+		}
+		switch w[0] {
+		case '+':
+			c.add = append(c.add, name)
+		case '-':
+			c.drop = append(c.drop, kmod.Name(name))
+		default:
+			c.narrow = append(c.narrow, name)
+		}
+	}
+	return c, nil
+}
+
+// roots returns the modules asked for, without what they need, and those asked
+// for that are built in.
+func (t *tree) roots(ctx context.Context, words []string) (names, builtin []string, err error) {
+	c, err := parseChoice(words)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, inKernel := t.builtin()
+	for _, name := range alwaysModules {
+		if t.paths[name] != "" {
+			names = append(names, name)
+		} else if inKernel[name] {
+			builtin = append(builtin, name)
+		}
+	}
+	for _, name := range append(slices.Clone(c.narrow), c.add...) {
+		found, err := t.lookup(ctx, name)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case len(found) > 0:
+			names = append(names, found...)
+		case inKernel[kmod.Name(name)]:
+			builtin = append(builtin, kmod.Name(name))
+		default:
+			return nil, nil, fmt.Errorf("module %s: not in %s, neither as a module nor built in: check the name, or give the modules of another kernel", name, t.dir)
+		}
+	}
+	if len(c.narrow) == 0 {
+		names = append(names, t.below(nicFolders)...)
+		names = append(names, t.present(nicModules)...)
+		names = append(names, t.below(busFolders)...)
+		names = append(names, t.present(busModules)...)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(c.drop, n) })
+	slices.Sort(names)
+	return slices.Compact(names), builtin, nil
+}
+
+func (t *tree) present(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return t.paths[n] == "" })
+}
+
+func (t *tree) below(folders []string) []string {
+	var names []string
+	for name, path := range t.paths {
+		for _, f := range folders {
+			if strings.Contains(path, "/"+f) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// close adds everything the roots need: dependencies, soft and weak ones, and
+// the USB controllers where a USB device's driver is among them.
+func (t *tree) close(ctx context.Context, roots []string) ([]*module, error) {
+	chosen := map[string]bool{}
+	var all []*module
+	for wave := roots; len(wave) > 0; {
+		for _, n := range wave {
+			chosen[n] = true
+		}
+		modules, err := t.get(ctx, wave)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, modules...)
+		var next []string
+		for _, m := range modules {
+			needs, err := t.needs(ctx, m)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, needs...)
+		}
+		slices.Sort(next)
+		next = slices.Compact(next)
+		wave = slices.DeleteFunc(next, func(n string) bool { return chosen[n] || t.paths[n] == "" })
+	}
+	slices.SortFunc(all, func(a, b *module) int { return strings.Compare(a.Path, b.Path) })
+	return all, nil
+}
+
+func (t *tree) needs(ctx context.Context, m *module) ([]string, error) {
+	needs := slices.Clone(m.Depends)
+	soft := slices.Clone(m.Weakdeps)
+	for _, d := range m.Softdeps {
+		soft = append(append(soft, d.Pre...), d.Post...)
+	}
+	for _, s := range soft {
+		names, err := t.lookup(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		needs = append(needs, names...)
+	}
+	if strings.Contains(m.Path, "/drivers/net/usb/") {
+		needs = append(needs, t.below(busFolders)...)
+	}
+	if m.Name == "hv_netvsc" {
+		needs = append(needs, "pci_hyperv")
+	}
+	return needs, nil
+}

@@ -1,0 +1,219 @@
+package initrd
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"netstage/stage1/kmod"
+)
+
+// tree is a lib/modules/VERSION folder of the host. What a module needs is
+// read from the module itself, which is what depmod reads too; depmod's own
+// files only save reading all modules when somebody asks for an alias.
+type tree struct {
+	dir   string
+	paths map[string]string // name -> path relative to dir
+	index *kmod.Index       // nil where depmod has not been run
+
+	mu   sync.Mutex
+	read map[string]*module
+}
+
+// module is a module file, decompressed.
+type module struct {
+	kmod.Module // Path without the suffix of its compression
+	data        []byte
+}
+
+func openTree(dir string) (*tree, error) {
+	t := &tree{dir: dir, paths: map[string]string{}, read: map[string]*module{}}
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, fmt.Errorf("kernel modules: %w", err)
+	}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != root && (d.Name() == "build" || d.Name() == "source") {
+			return filepath.SkipDir // kernel headers, where installed
+		}
+		if kmod.IsModule(p) && !d.IsDir() {
+			rel, err := filepath.Rel(root, p)
+			if err != nil {
+				return err
+			}
+			// updates/ and extra/ come before kernel/, as with depmod.
+			if old, twice := t.paths[kmod.Name(p)]; !twice || strings.HasPrefix(old, "kernel/") {
+				t.paths[kmod.Name(p)] = rel
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kernel modules: %w", err)
+	}
+	if len(t.paths) == 0 {
+		return nil, fmt.Errorf("kernel modules: no .ko file below %s: give a lib/modules/VERSION folder", dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); err == nil {
+		if t.index, err = kmod.Open(dir); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// builtin returns the names in modules.builtin, where there is one.
+func (t *tree) builtin() (text []byte, names map[string]bool) {
+	text, _ = os.ReadFile(filepath.Join(t.dir, "modules.builtin"))
+	names = map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		names[kmod.Name(strings.TrimSpace(line))] = true
+	}
+	return text, names
+}
+
+// get reads modules by name, in parallel, each once. Names that are no module
+// are passed over.
+func (t *tree) get(ctx context.Context, names []string) ([]*module, error) {
+	all := make([]*module, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for i, name := range names {
+		path, ok := t.paths[name]
+		if !ok {
+			continue
+		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			m, err := t.load(name, path)
+			all[i] = m
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.DeleteFunc(all, func(m *module) bool { return m == nil }), err
+}
+
+func (t *tree) load(name, path string) (*module, error) {
+	t.mu.Lock()
+	m := t.read[name]
+	t.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	data, plain, err := readMaybeCompressed(filepath.Join(t.dir, path))
+	if err != nil {
+		return nil, fmt.Errorf("module %s: %w", filepath.Join(t.dir, path), err)
+	}
+	m = &module{data: data}
+	m.ModInfo, err = modInfo(data)
+	if err != nil {
+		return nil, fmt.Errorf("module %s: %w", filepath.Join(t.dir, path), err)
+	}
+	m.Path, m.Name = strings.TrimSuffix(path, filepath.Ext(path)), name
+	if plain {
+		m.Path = path
+	}
+	t.mu.Lock()
+	t.read[name] = m
+	t.mu.Unlock()
+	return m, nil
+}
+
+// modInfo finds the .modinfo section of a module.
+func modInfo(data []byte) (kmod.ModInfo, error) {
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return kmod.ModInfo{}, fmt.Errorf("no kernel module: %w", err)
+	}
+	s := f.Section(".modinfo")
+	if s == nil {
+		return kmod.ModInfo{}, errors.New("no kernel module: it has no .modinfo section")
+	}
+	text, err := s.Data()
+	if err != nil {
+		return kmod.ModInfo{}, fmt.Errorf(".modinfo: %w", err)
+	}
+	return kmod.ParseModInfo(text), nil
+}
+
+// readMaybeCompressed reads a file, decompressed by what its name ends in.
+func readMaybeCompressed(path string) (data []byte, plain bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	kind := kmod.CompressionOf(path)
+	r, err := kmod.Decompress(f, kind)
+	if err != nil {
+		return nil, false, err
+	}
+	defer r.Close()
+	data, err = io.ReadAll(r)
+	return data, kind == "", err
+}
+
+// lookup returns the modules that a name or an alias stands for.
+func (t *tree) lookup(ctx context.Context, nameOrAlias string) ([]string, error) {
+	if name := kmod.Name(nameOrAlias); t.paths[name] != "" && !strings.Contains(nameOrAlias, ":") {
+		return []string{name}, nil
+	}
+	if t.index != nil {
+		names, err := t.index.Lookup(nameOrAlias)
+		if errors.Is(err, kmod.ErrNotFound) {
+			return nil, nil
+		}
+		return names, err
+	}
+	// Without depmod's files the modules must be asked. Words without a bus
+	// are the crypto layer's, nearly always, and reading all takes seconds.
+	if !strings.Contains(nameOrAlias, ":") {
+		names, err := t.search(ctx, nameOrAlias, func(path string) bool {
+			return strings.Contains(path, "/crypto/") || strings.HasPrefix(path, "kernel/lib/")
+		})
+		if err != nil || len(names) > 0 {
+			return names, err
+		}
+	}
+	return t.search(ctx, nameOrAlias, func(string) bool { return true })
+}
+
+// search reads the .modinfo of all modules whose path is wanted.
+func (t *tree) search(ctx context.Context, alias string, wanted func(path string) bool) ([]string, error) {
+	var names []string
+	for name, path := range t.paths {
+		if wanted(filepath.ToSlash(path)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	modules, err := t.get(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, m := range modules {
+		if slices.ContainsFunc(m.Aliases, func(a string) bool { return kmod.Match(a, alias) }) {
+			found = append(found, m.Name)
+		}
+	}
+	return found, nil
+}
