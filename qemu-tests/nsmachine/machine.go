@@ -50,6 +50,7 @@ type Machine struct {
 	cmd     *exec.Cmd
 	master  *os.File
 	copying sync.WaitGroup
+	slaves  []*os.File // held open: without a user a pty's other end reads an error
 	done    chan struct{}
 	end     End
 }
@@ -86,8 +87,7 @@ func Start(t *testing.T, c Config) *Machine {
 	}
 	err = m.cmd.Start()
 	ready.Close()
-	consoleSlave.Close()
-	kmsgSlave.Close()
+	m.slaves = []*os.File{consoleSlave, kmsgSlave}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +128,9 @@ func (m *Machine) pty(text *transcript.Transcript, master **os.File) *os.File {
 func (m *Machine) wait() {
 	defer close(m.done)
 	err := m.cmd.Wait()
+	for _, slave := range m.slaves {
+		slave.Close()
+	}
 	status, _ := m.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case status.Signaled() && status.Signal() == unix.SIGHUP:

@@ -11,8 +11,10 @@ func openConsole() {
 	if err != nil {
 		return
 	}
-	defer unix.Close(console)
 	for fd := range 3 {
 		unix.Dup3(console, fd, 0)
+	}
+	if console > 2 {
+		unix.Close(console)
 	}
 }

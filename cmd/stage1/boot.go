@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/mount"
+	"netstage/stage1"
+	"netstage/stage1/pid1"
+)
+
+// crashFile keeps the trace of a boot that panicked for the rescue. It lies
+// in the initramfs, because /run may not be there yet.
+const crashFile = "/.stage1-crash"
+
+// runBoot is the child of PID 1 that does the work.
+func runBoot() int {
+	unix.CloseOnExec(verdictFD)
+	if file, err := os.Create(crashFile); err == nil {
+		debug.SetCrashOutput(file, debug.CrashOptions{})
+		file.Close()
+	}
+	// The log needs /proc and /dev. The step "pseudo" tries again and tells
+	// what is wrong with them.
+	mount.MountMissing(mount.Pseudo[:3])
+	log := openJournal()
+	people := operator{log: log}
+	boot := stage1.Boot{
+		Log: log.Logger, Version: version,
+		Status: func(text string) { log.screen.SetStatus(text) },
+		Configure: func(c stage1.Config) {
+			if c.Trace {
+				log.level.Set(slog.LevelDebug)
+			}
+		},
+		Break:  people.lookAround,
+		Rescue: people.rescue,
+	}
+	handOver, choice := boot.Run(context.Background())
+	if handOver == nil {
+		return leave(verdictOf(choice))
+	}
+	return leave(pid1.Verdict{Action: pid1.HandOver, Stage2: &pid1.Stage2{
+		Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare,
+	}})
+}

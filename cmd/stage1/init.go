@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"netstage/debug/kmsg"
+	"netstage/stage1/pid1"
+)
+
+// tag begins every line in the kernel log, as in nixpkgs' stage-1-init.sh.
+const tag = "stage-1-init: "
+
+// runInit is PID 1.
+func runInit() {
+	exe := os.Args[0]
+	if exe[0] != '/' {
+		exe = "/init"
+	}
+	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute})
+}
+
+// say opens the kernel log for each line, because PID 1 speaks before /dev is
+// mounted, after it has moved, and rarely.
+func say(line string) {
+	log, err := kmsg.Open("/dev/kmsg")
+	if err == nil {
+		defer log.Close()
+		err = log.Log(kmsg.PrioErr, tag+line)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, tag+line)
+	}
+}

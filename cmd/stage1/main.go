@@ -1,0 +1,48 @@
+// Stage1 is the init of the initrd of a netbooted NixOS machine. The name it
+// is called by picks the part it plays: "init" is PID 1, "boot" the child that
+// does the work, "rescue" the failure ladder after a child's death, and every
+// other name a tool of the debug shell.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/stage1/pid1"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if name == "stage1" && len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	status := run(name, args)
+	if os.Getpid() == 1 {
+		// The shell that PID 1 became has been left.
+		pid1.Power(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+	os.Exit(status)
+}
+
+func run(name string, args []string) int {
+	switch name {
+	case "init", "stage1":
+		if os.Getpid() != 1 {
+			fmt.Fprintf(os.Stderr, "%s: this is the init of an initrd, and has to be process 1 (version %s)\n", name, version)
+			return 2
+		}
+		runInit()
+		return 1
+	case "boot":
+		return runBoot()
+	case "rescue":
+		return runRescue(args)
+	}
+	return runTool(name, args)
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"netstage/debug"
+	"netstage/debug/console"
+	"netstage/debug/kmsg"
+	"netstage/debug/shell"
+	"netstage/stage1"
+	"netstage/stage1/cmdline"
+	"netstage/stage1/pid1"
+)
+
+// operator is whoever sits at the console, or nobody.
+type operator struct {
+	log *journal
+}
+
+// lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
+// on; any other status leads to the menu, and from there back.
+func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) stage1.Choice {
+	for {
+		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): "exit" goes on, "exit 1" opens the menu`, step.Name, step.Title))
+		status := o.shell(ctx, c)
+		if status == 0 {
+			return ""
+		}
+		c.ShellOnFail = true // whoever may stop here may have a shell
+		choice := o.rescue(ctx, c, stage1.Failure{
+			Class: "breakpoint", Step: step.Name,
+			Cause: fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status),
+		})
+		if choice != stage1.Retry {
+			return choice
+		}
+	}
+}
+
+// rescue shows the failure on every console and asks what to do.
+func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure) stage1.Choice {
+	o.log.screen.SetStatus("")
+	screen := debug.Failure{
+		Class: f.Class, Cause: f.Cause, Step: f.Step, Elapsed: f.Took, Tried: f.Tried, Lines: o.log.ring.Lines(),
+	}
+	for {
+		switch o.menu(ctx, c, screen) {
+		case debug.Retry:
+			return stage1.Retry
+		case debug.ShellPID1:
+			return stage1.Shell
+		case debug.Shell:
+			if o.shell(ctx, c) == 0 {
+				return stage1.Retry
+			}
+		default:
+			return stage1.Reboot
+		}
+	}
+}
+
+func (o operator) menu(ctx context.Context, c stage1.Config, f debug.Failure) debug.Choice {
+	options := debug.Options{
+		Failure: f, AllowShell: c.ShellOnFail, Timeout: c.FailTimeout, Log: o.log.Logger,
+		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
+	}
+	keys := consolePath(c.Console)
+	for _, path := range consolePaths(keys) {
+		tty, err := console.Open(path)
+		if err != nil {
+			o.log.Warn(fmt.Sprintf("no failure screen there: %v", err))
+			continue
+		}
+		defer tty.Close()
+		options.Consoles = append(options.Consoles, tty)
+		if path == keys {
+			options.Keys = tty
+			options.Width, options.Height = tty.Size()
+		}
+	}
+	choice, err := debug.Menu(ctx, options)
+	if err != nil {
+		o.log.Error(fmt.Sprintf("failure menu: %v", err))
+	}
+	return choice
+}
+
+// shell runs the shell in a session of its own on the interactive console and
+// returns its exit status.
+func (o operator) shell(ctx context.Context, c stage1.Config) int {
+	path := consolePath(c.Console)
+	status, err := shell.Session(ctx, path, "/proc/self/exe", nil, pid1.Environment())
+	if err != nil {
+		o.log.Error(fmt.Sprintf("shell on %s: %v", path, err))
+		return 1
+	}
+	return status
+}
+
+// commandLine is the configuration for those who come before or after the
+// step "config". What is wrong with it, that step tells.
+func commandLine() stage1.Config {
+	line, _ := os.ReadFile("/proc/cmdline")
+	config, _ := stage1.ParseConfig(cmdline.Parse(string(line)))
+	return config
+}
+
+// consolePath is the device of the interactive console.
+func consolePath(want string) string {
+	if name, ok := console.Interactive(consoles(), want); ok {
+		return name.Path()
+	}
+	return "/dev/console"
+}
+
+// consolePaths are the devices of all consoles, with the one for keys.
+func consolePaths(keys string) []string {
+	paths := []string{keys}
+	for _, name := range consoles() {
+		if name.Path() != keys {
+			paths = append(paths, name.Path())
+		}
+	}
+	return paths
+}
+
+func consoles() []console.Name {
+	file, err := os.Open("/proc/consoles")
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	return console.List(file)
+}

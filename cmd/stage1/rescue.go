@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/stage1"
+)
+
+// runRescue is the child of PID 1 that shows the failure ladder for a boot
+// that ended without a verdict. Its arguments are a class and a cause.
+func runRescue(args []string) int {
+	unix.CloseOnExec(verdictFD)
+	failure := stage1.Failure{Class: "killed", Step: "boot", Cause: "no cause was given"}
+	if len(args) == 2 {
+		failure.Class, failure.Cause = args[0], args[1]
+	}
+	config := commandLine()
+	if config.PanicOnFail {
+		return leave(verdictOf(stage1.Panic))
+	}
+	log := openJournal()
+	if trace, err := os.ReadFile(crashFile); err == nil && len(trace) > 0 {
+		const most = 8 // the message and the innermost calls
+		for i, line := range strings.Split(string(trace), "\n") {
+			if i == 0 {
+				failure.Cause += ": " + line
+			}
+			if i < most {
+				failure.Tried = append(failure.Tried, line)
+			}
+		}
+		for _, line := range failure.Tried {
+			log.Error(line)
+		}
+	}
+	return leave(verdictOf(operator{log}.rescue(context.Background(), config, failure)))
+}

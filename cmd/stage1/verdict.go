@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"netstage/stage1"
+	"netstage/stage1/pid1"
+)
+
+// verdictFD is the pipe that PID 1 gives its children.
+const verdictFD = 3
+
+// verdictOf translates a choice for PID 1.
+func verdictOf(choice stage1.Choice) pid1.Verdict {
+	actions := map[stage1.Choice]pid1.Action{
+		stage1.Retry: pid1.Retry, stage1.Continue: pid1.Retry, stage1.Reboot: pid1.Reboot,
+		stage1.PowerOff: pid1.PowerOff, stage1.Panic: pid1.Panic, stage1.Shell: pid1.Shell,
+	}
+	verdict := pid1.Verdict{Action: actions[choice]}
+	if verdict.Action == pid1.Shell {
+		verdict.Console = consolePath(commandLine().Console)
+	}
+	return verdict
+}
+
+// leave hands the verdict to PID 1 and returns the exit status.
+func leave(v pid1.Verdict) int {
+	text, err := v.Encode()
+	if err == nil {
+		_, err = os.NewFile(verdictFD, "verdict").Write(text)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, tag+"verdict:", err)
+		return 1
+	}
+	return 0
+}
