@@ -26,6 +26,8 @@ type Options struct {
 	// Boot is what every machine boots, instead of what is found in Dir. Its
 	// Base is filled in when it is "".
 	Boot *Boot
+	// Append is put at the end of every machine's command line.
+	Append string
 	// Access receives a line for every request; nil for none.
 	Access io.Writer
 	Log    *slog.Logger
@@ -156,9 +158,6 @@ func (s *Server) plan(mac, host string) (Boot, error) {
 	switch {
 	case s.options.Boot != nil:
 		boot = *s.options.Boot
-		if err := checkCmdline(boot.Cmdline); err != nil {
-			return Boot{}, err
-		}
 	case s.root == nil:
 		return Boot{}, errors.New("there is nothing to boot")
 	default:
@@ -166,6 +165,10 @@ func (s *Server) plan(mac, host string) (Boot, error) {
 		if boot, err = plan(s.root.FS(), mac); err != nil {
 			return Boot{}, err
 		}
+	}
+	boot.Cmdline = strings.TrimSpace(boot.Cmdline + " " + joinCmdline(s.options.Append))
+	if err := checkCmdline(boot.Cmdline); err != nil {
+		return Boot{}, err
 	}
 	if boot.Base == "" && plainHost(host) {
 		boot.Base = "http://" + host + "/"

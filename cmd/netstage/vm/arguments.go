@@ -64,6 +64,7 @@ func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 func directCmdline(c Config, p plan, bootURL string) string {
 	b := *p.boot
 	b.Initrds = nil
+	b.Cmdline = parameters(c)
 	if base, ok := strings.CutSuffix(bootURL, "boot.ipxe"); ok {
 		b.Base = base
 	}

@@ -106,15 +106,7 @@ func newPlan(c Config) (plan, error) {
 	for _, initrd := range c.Initrds {
 		p.boot.Initrds = append(p.boot.Initrds, p.add(initrd))
 	}
-	var words []string
 	p.boot.Plain = c.Plain
-	if !c.Plain {
-		// Without a reboot after a panic the machine would hang.
-		words = append(words, "console=ttyS0", "panic=-1")
-		if c.Init != "" {
-			words = append(words, "init="+c.Init)
-		}
-	}
 	if c.Image != "" {
 		if err := readable(c.Image); err != nil {
 			return plan{}, err
@@ -128,8 +120,20 @@ func newPlan(c Config) (plan, error) {
 			p.boot.SHA256 = digest
 		}
 	}
-	p.boot.Cmdline = strings.Join(append(words, strings.Fields(c.Append)...), " ")
 	return p, nil
+}
+
+// parameters are the kernel parameters that don't depend on the files.
+func parameters(c Config) string {
+	var words []string
+	if !c.Plain {
+		// Without a reboot after a panic the machine would hang.
+		words = append(words, "console=ttyS0", "panic=-1")
+		if c.Init != "" {
+			words = append(words, "init="+c.Init)
+		}
+	}
+	return strings.Join(append(words, strings.Fields(c.Append)...), " ")
 }
 
 // readable proves that a file can be served: a machine could not say why not.

@@ -105,7 +105,7 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 // serve starts the HTTP server of the machine and returns its port.
 func (m *Machine) serve(p plan) (int, error) {
 	server, err := netboot.New(netboot.Options{
-		Dir: m.config.Dir, Files: p.files, Boot: p.boot, Access: m.config.Access, Log: m.config.Log,
+		Dir: m.config.Dir, Files: p.files, Boot: p.boot, Append: parameters(m.config), Access: m.config.Access, Log: m.config.Log,
 	})
 	if err != nil {
 		return 0, err

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"netstage/cmd/netstage/initrd"
+)
+
+const initrdHelp = `Packs an initrd: the stage1 agent as /init, the kernel modules that it needs with
+all they depend on, their firmware, and further files. The same input gives
+the same bytes. FILE is replaced when it is complete.
+
+DIR is the lib/modules/VERSION folder of the kernel to be booted, with depmod's
+files or without. Every NIC driver is packed by default. --module NAME packs
+only the NIC drivers named; --module +NAME adds a module to what is packed
+otherwise, --module -NAME leaves one out. What mounts images is always packed.
+
+examples:
+  netstage initrd --kernel-modules /lib/modules/6.12.1 -o initrd.zst
+  netstage initrd --kernel-modules … --module igb --module virtio_net -o initrd.zst
+  netstage initrd --kernel-modules … --module +nvme --firmware /lib/firmware -o initrd.zst
+  netstage initrd --kernel-modules … --file nix-store.squashfs:/nix-store.squashfs -o initrd.zst`
+
+func newInitrd(std streams) *ffcli.Command {
+	fs := newFlags("initrd")
+	var o initrd.Options
+	var modules, files list
+	fs.StringVar(&o.KernelModules, "kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR`")
+	fs.Var(&modules, "module", "pack the module `[+|-]NAME`; may be repeated")
+	fs.StringVar(&o.FirmwareDir, "firmware", "", "a lib/firmware folder `DIR`; what the modules name is packed")
+	fs.Var(&files, "file", "put a file or folder of this host into the initrd: `SRC:DST`; may be repeated")
+	fs.StringVar(&o.Init, "init", "", "the agent `FILE` (default stage1 beside this program)")
+	fs.StringVar(&o.Compression, "compression", initrd.Zstd, "`ALGORITHM`: zstd or none")
+	output := fs.String("o", "", "write the initrd to `FILE`")
+	return &ffcli.Command{
+		Name:       "initrd",
+		ShortUsage: "netstage initrd --kernel-modules DIR -o FILE [FLAGS]",
+		ShortHelp:  "pack agent, kernel modules and files into an initrd",
+		LongHelp:   initrdHelp,
+		FlagSet:    fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noOperands(fs, args); err != nil {
+				return err
+			}
+			switch {
+			case *output == "":
+				return usageError("where to? Give -o FILE")
+			case o.KernelModules == "":
+				return usageError("which kernel? Give --kernel-modules DIR")
+			case o.Compression != initrd.Zstd && o.Compression != initrd.None:
+				return usageError("--compression is zstd or none")
+			}
+			o.Modules = modules
+			for _, file := range files {
+				source, target, found := strings.Cut(file, ":")
+				if !found || source == "" || !filepath.IsAbs(target) {
+					return usageError(fmt.Sprintf("--file %s is not SRC:/DST", file))
+				}
+				o.Files = append(o.Files, initrd.File{Source: source, Target: target})
+			}
+			if o.Init == "" {
+				agent, err := besides("stage1")
+				if err != nil {
+					return err
+				}
+				o.Init = agent
+			}
+			report, err := writeInitrd(ctx, o, *output)
+			if err != nil {
+				return err
+			}
+			describeInitrd(std.err, report)
+			return nil
+		},
+	}
+}
+
+// besides finds a file in the folder of this program.
+func besides(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(file); err != nil {
+		return "", fmt.Errorf("no agent beside this program: %w; build it, or give --init FILE", err)
+	}
+	return file, nil
+}
+
+// writeInitrd replaces the file by a new initrd, once that is complete.
+func writeInitrd(ctx context.Context, o initrd.Options, file string) (report initrd.Report, err error) {
+	temp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".")
+	if err != nil {
+		return report, err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temp.Name())
+		}
+	}()
+	buffer := bufio.NewWriterSize(temp, 1<<20)
+	report, err = initrd.Build(ctx, o, buffer)
+	err = errors.Join(err, buffer.Flush(), temp.Chmod(0o644), temp.Close())
+	if err != nil {
+		return report, err
+	}
+	return report, os.Rename(temp.Name(), file)
+}
+
+func describeInitrd(w io.Writer, r initrd.Report) {
+	fmt.Fprintf(w, "%d modules of %s, %d firmware files: %.2f MiB (%.2f MiB unpacked) in %v\n",
+		len(r.Modules), r.Version, len(r.Firmware), mib(r.Compressed), mib(r.Size), r.Took.Round(time.Millisecond))
+	for _, missing := range r.MissingFirmware {
+		fmt.Fprintf(w, "missing firmware: %s\n", missing)
+	}
+}
+
+// mib converts bytes for people.
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
