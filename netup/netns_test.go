@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,11 @@ const inNamespace = "NETUP_TEST_NAMESPACE"
 // whatever goroutine of the package opens a socket finds only the links of the
 // test, and what a test leaves running dies with it.
 func TestMain(m *testing.M) {
-	if os.Getenv(inNamespace) != "" || os.Geteuid() != 0 {
+	// Fuzzing talks to its workers over inherited files and needs no links.
+	fuzzing := slices.ContainsFunc(os.Args, func(a string) bool {
+		return strings.HasPrefix(a, "-test.fuzz=") || a == "-test.fuzzworker"
+	})
+	if os.Getenv(inNamespace) != "" || os.Geteuid() != 0 || fuzzing {
 		if os.Getenv(inNamespace) != "" {
 			must(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 			must(unix.Mount("proc", "/proc", "proc", 0, ""))
