@@ -1,0 +1,53 @@
+# make boot    watch a machine boot from the network, to the end
+# make test    every test; make bench: the figures
+# make build   bin/stage1, the agent, and bin/netstage, the tool
+
+# The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
+KERNEL ?= 6.12
+# More kernel parameters for make boot, such as boot.debug1. With any, it waits
+# for you as long as you like.
+APPEND ?=
+TIMEOUT ?= $(if $(APPEND),0,5m)
+
+version := $(shell git describe --always --dirty 2>/dev/null)
+setup := qemu-tests/setup
+demo := build/demo
+
+.PHONY: build deps boot test bench fmt vet clean distclean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -tags nethttpomithttp2 -o bin/stage1 ./cmd/stage1
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o bin/netstage ./cmd/netstage
+
+# The Debian packages that boots and tests need; nothing when all are there.
+deps:
+	@$(setup)/deps.sh
+
+boot: build deps
+	@$(setup)/kernel.sh $(KERNEL)
+	@$(setup)/demo.sh $(demo)
+	bin/netstage initrd --kernel-modules build/kernels/$(KERNEL)/lib/modules/* -o $(demo)/initrd.zst
+	bin/netstage boot --kernel build/kernels/$(KERNEL)/boot/vmlinuz-* --initrd $(demo)/initrd.zst \
+		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) --append '$(APPEND)' --timeout $(TIMEOUT)
+
+test: build deps vet
+	@$(setup)/kernel.sh 6.1
+	@$(setup)/kernel.sh 6.12
+	go test -count=1 -p 2 -timeout 10m ./...
+
+bench: build deps
+	@$(setup)/kernel.sh 6.12
+	go test -count=1 -run '^$$' -bench . -timeout 60m ./qemu-tests/...
+
+fmt:
+	gofmt -l -w .
+
+vet:
+	go vet ./...
+
+# The kernels stay: they take a download.
+clean:
+	rm -rf bin $(demo)
+
+distclean: clean
+	rm -rf build
