@@ -20,12 +20,18 @@ const writeTimeout = 2 * time.Second
 
 // TTY is an open console. Its writes give up on a stuck device, so that nobody
 // who wants to reboot the machine hangs on a terminal server.
+//
+// A shell in a session of its own leaves the device hung up behind it
+// (drivers/tty/tty_io.c, __tty_hangup); a TTY then opens it again.
 type TTY struct {
 	f  *os.File
-	fd int
+	fd int // never changes: a new opening is put in its place
 
 	mu    sync.Mutex // one writer at a time
 	stuck bool       // the last write gave up: don't wait again until one works
+
+	modes sync.Mutex
+	raw   bool
 }
 
 // Open opens a console device without making it the controlling terminal.
@@ -56,7 +62,7 @@ func isTerminal(fd int) bool {
 func (t *TTY) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	done := 0
+	done, reopened := 0, false
 	for done < len(p) {
 		n, err := unix.Write(t.fd, p[done:])
 		if n > 0 {
@@ -68,6 +74,11 @@ func (t *TTY) Write(p []byte) (int, error) {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			if err := t.waitWritable(); err != nil {
+				return done, err
+			}
+		case errors.Is(err, unix.EIO) && !reopened:
+			reopened = true
+			if err := t.reopen(); err != nil {
 				return done, err
 			}
 		case err != nil:
@@ -97,6 +108,33 @@ func (t *TTY) waitWritable() error {
 // when the terminal is raw. It returns ctx.Err() when the context ends first,
 // and io.EOF when the device is gone.
 func (t *TTY) ReadKey(ctx context.Context) (byte, error) {
+	b, err := t.readKey(ctx)
+	if errors.Is(err, io.EOF) && t.reopen() == nil {
+		return t.readKey(ctx)
+	}
+	return b, err
+}
+
+// reopen opens a device that was hung up, under the same descriptor and in the
+// same mode.
+func (t *TTY) reopen() error {
+	t.modes.Lock()
+	defer t.modes.Unlock()
+	fd, err := unix.Open(t.Name(), unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("console: reopen %s: %w", t.Name(), err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Dup3(fd, t.fd, unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("console: reopen %s: %w", t.Name(), err)
+	}
+	if t.raw {
+		_, err = t.makeRaw()
+	}
+	return err
+}
+
+func (t *TTY) readKey(ctx context.Context) (byte, error) {
 	for {
 		var b [1]byte
 		n, err := unix.Read(t.fd, b[:])
@@ -138,9 +176,32 @@ func (t *TTY) Drain() {
 // keys. Output stays cooked. The function it returns restores what was. On
 // something that is no terminal both do nothing.
 func (t *TTY) Raw() (restore func() error, err error) {
+	t.modes.Lock()
+	defer t.modes.Unlock()
+	old, err := t.makeRaw()
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		return func() error { return nil }, nil
+	}
+	t.raw = true
+	return func() error {
+		t.modes.Lock()
+		defer t.modes.Unlock()
+		t.raw = false
+		if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, old); err != nil {
+			return fmt.Errorf("console: restore %s: %w", t.Name(), err)
+		}
+		return nil
+	}, nil
+}
+
+// makeRaw sets raw mode and returns the mode that was; nil on no terminal.
+func (t *TTY) makeRaw() (*unix.Termios, error) {
 	old, err := unix.IoctlGetTermios(t.fd, unix.TCGETS)
 	if err != nil {
-		return func() error { return nil }, nil
+		return nil, nil
 	}
 	raw := *old
 	raw.Iflag &^= unix.BRKINT | unix.ICRNL | unix.INLCR | unix.IGNCR | unix.ISTRIP
@@ -150,12 +211,7 @@ func (t *TTY) Raw() (restore func() error, err error) {
 	if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, &raw); err != nil {
 		return nil, fmt.Errorf("console: raw mode of %s: %w", t.Name(), err)
 	}
-	return func() error {
-		if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, old); err != nil {
-			return fmt.Errorf("console: restore %s: %w", t.Name(), err)
-		}
-		return nil
-	}, nil
+	return old, nil
 }
 
 // Size is the terminal's width and height in characters, 80 by 24 when it

@@ -1,0 +1,105 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"netstage/debug/console"
+)
+
+const (
+	ctrlC      = 3
+	maxHistory = 500
+)
+
+// editor reads lines from a terminal in raw mode, with history.
+type editor struct {
+	in, out *os.File
+	raw     func() error
+	history history
+}
+
+// readLine shows the prompt and returns a line, errInterrupt for Ctrl-C, and
+// io.EOF for Ctrl-D on an empty line or a terminal that is gone.
+//
+// term.Terminal returns io.EOF for Ctrl-C too, and again at each later call as
+// it never takes the key off its buffer. So each line gets a new Terminal, which
+// is given one byte at a time: it never holds more than its line, and what is
+// typed ahead stays in the kernel for the command that is to read it.
+func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
+	if err := e.raw(); err != nil {
+		return "", io.EOF
+	}
+	keys := &keyReader{ctx: ctx, in: e.in}
+	t := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{keys, cookedWriter{e.out}}, prompt)
+	t.History = &e.history
+	width, height := console.Size(int(e.out.Fd()))
+	if err := t.SetSize(width, height); err != nil {
+		return "", io.EOF
+	}
+	line, err := t.ReadLine()
+	switch {
+	case err == nil || errors.Is(err, term.ErrPasteIndicator):
+		return line, nil
+	case keys.last == ctrlC:
+		_, err := io.WriteString(e.out, "^C\n")
+		return "", errors.Join(errInterrupt, err)
+	}
+	_, _ = io.WriteString(e.out, "\n")
+	return "", io.EOF
+}
+
+// cookedWriter is a terminal that adds the carriage returns itself.
+type cookedWriter struct{ w io.Writer }
+
+func (c cookedWriter) Write(p []byte) (int, error) {
+	_, err := c.w.Write(bytes.ReplaceAll(p, []byte("\r\n"), []byte("\n")))
+	return len(p), err
+}
+
+// keyReader gives one byte at a time and remembers the last.
+type keyReader struct {
+	ctx  context.Context
+	in   *os.File
+	last byte
+}
+
+func (k *keyReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b, err := readByte(k.ctx, k.in)
+	if err != nil {
+		k.last = 0
+		return 0, err
+	}
+	k.last, p[0] = b, b
+	return 1, nil
+}
+
+// history is the lines typed so far, newest last; no empty ones, and none twice
+// in a row.
+type history struct{ lines []string }
+
+func (h *history) Add(line string) {
+	if line == "" || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
+		return
+	}
+	if len(h.lines) == maxHistory {
+		h.lines = h.lines[1:]
+	}
+	h.lines = append(h.lines, line)
+}
+
+func (h *history) Len() int { return len(h.lines) }
+
+// At returns the i-th last line.
+func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }

@@ -1,0 +1,152 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+)
+
+// applet marks a name that is to be an applet although the interpreter believes
+// that it is a builtin.
+const applet = "applet\x00"
+
+// call sees every simple command first. The interpreter takes kill, help and
+// others for builtins and doesn't have them; its wait can't be interrupted.
+func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
+	switch args[0] {
+	case "kill", "help":
+		if s.isApplet(args[0]) {
+			args = slices.Clone(args)
+			if args[0] == "kill" {
+				s.jobArgs(args)
+			}
+			args[0] = applet + args[0]
+		}
+	case "wait":
+		if len(args) == 1 {
+			s.waitJobs(ctx)
+			return []string{"true"}, nil
+		}
+	case "jobs":
+		s.listJobs(interp.HandlerCtx(ctx).Stdout)
+		return []string{"true"}, nil
+	case "fg", "bg", "suspend":
+		fmt.Fprintf(interp.HandlerCtx(ctx).Stderr, "%s: no job control here; kill %%N ends a background job\n", args[0])
+		return []string{"false"}, nil
+	}
+	return args, nil
+}
+
+func (s *shell) isApplet(name string) bool { return slices.Contains(s.Applets, name) }
+
+// exec runs one command as a process and waits for it.
+func (s *shell) exec(ctx context.Context, args []string) error {
+	hc := interp.HandlerCtx(ctx)
+	name := strings.TrimPrefix(args[0], applet)
+	path := s.Exe
+	if s.Exe == "" || !s.isApplet(name) {
+		var err error
+		if path, err = interp.LookPathDir(hc.Dir, hc.Env, name); err != nil {
+			fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", name)
+			return interp.ExitStatus(127)
+		}
+	}
+	g, ok := ctx.Value(groupKey{}).(*group)
+	if !ok {
+		g = &group{ctx: ctx}
+	}
+
+	build := func() *exec.Cmd {
+		cmd := exec.CommandContext(ctx, path)
+		cmd.Args = append([]string{name}, args[1:]...)
+		cmd.Env = environ(hc.Env)
+		cmd.Dir = hc.Dir
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = hc.Stdin, hc.Stdout, hc.Stderr
+		cmd.Cancel = func() error {
+			g.signal(unix.SIGINT)
+			return cmd.Process.Signal(unix.SIGTERM)
+		}
+		cmd.WaitDelay = killAfter
+		return cmd
+	}
+
+	s.procs.Add(1)
+	defer s.procs.Done()
+	cmd, err := g.start(build)
+	if err != nil {
+		return s.startError(hc, name, path, err)
+	}
+	err = cmd.Wait()
+	g.ended()
+
+	var exit *exec.ExitError
+	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	case errors.As(err, &exit):
+		status, _ := exit.Sys().(syscall.WaitStatus)
+		if !status.Signaled() {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return interp.ExitStatus(exit.ExitCode())
+		}
+		if g.tty != nil && status.Signal() == unix.SIGINT {
+			g.cancel(errInterrupt) // the rest of the line was meant too
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if status.Signal() != unix.SIGPIPE {
+			fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, status.Signal())
+		}
+		return interp.ExitStatus(128 + status.Signal())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, err)
+	return interp.ExitStatus(126)
+}
+
+// startError says why a command could not be started, and what that often means.
+func (s *shell) startError(hc interp.HandlerContext, name, path string, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		hint = " (its interpreter or loader is missing)"
+	case errors.Is(err, unix.ENOEXEC):
+		hint = " (another architecture, or a script without #!: try sh " + path + ")"
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno
+	}
+	fmt.Fprintf(hc.Stderr, "sh: %s: %s: %v%s\n", name, path, err, hint)
+	return interp.ExitStatus(126)
+}
+
+// environ is the exported variables.
+func environ(env expand.Environ) []string {
+	vars := map[string]string{}
+	for name, v := range env.Each {
+		if !v.IsSet() || !v.Exported || v.Kind != expand.String {
+			delete(vars, name)
+			continue
+		}
+		vars[name] = v.String()
+	}
+	list := make([]string, 0, len(vars))
+	for name, value := range vars {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
