@@ -3,6 +3,7 @@ package kmod
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,7 @@ type LoadError struct {
 func (e *LoadError) Error() string {
 	var dep *LoadError
 	if errors.As(e.Err, &dep) {
-		return fmt.Sprintf("module %s: needs %s: %v", e.Module, dep.Module, dep)
+		return fmt.Sprintf("module %s needs %s", e.Module, strings.TrimPrefix(dep.Error(), "module "))
 	}
 	s := fmt.Sprintf("module %s (%s): %s: %v", e.Module, e.Path, e.Op, e.Err)
 	if advice := e.advice(); advice != "" {
@@ -52,10 +53,19 @@ func (e *LoadError) Class() string { return "module" }
 
 func (e *LoadError) Unwrap() error { return e.Err }
 
-// absent says that the module found no hardware to drive, which many drivers
-// report as a failure and which is no fault of anybody's.
+// absent says that nobody is at fault where the module was not asked for by
+// name: it found no hardware to drive, which many drivers report as a failure,
+// or the index is of a larger set than was packed.
 func (e *LoadError) absent() bool {
-	return errors.Is(e.Err, unix.ENODEV) || errors.Is(e.Err, unix.ENXIO)
+	var root *LoadError
+	for cause := e; cause != nil; {
+		root, cause = cause, nil
+		errors.As(root.Err, &cause)
+	}
+	if root.Op == "open" && errors.Is(root.Err, unix.ENOENT) {
+		return true
+	}
+	return errors.Is(root.Err, unix.ENODEV) || errors.Is(root.Err, unix.ENXIO)
 }
 
 // advice turns an errno of finit_module(2) into what an operator can do.

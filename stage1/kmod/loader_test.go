@@ -64,7 +64,7 @@ func TestLoadFailure(t *testing.T) {
 	if !errors.Is(err, ErrNotFound) || !errors.Is(err, unix.ENOEXEC) {
 		t.Fatalf("got %v", err)
 	}
-	for _, want := range []string{"virtio_net: needs", "kernel/net/core/failover.ko", "exec format error", "another kernel", "no module nonsense"} {
+	for _, want := range []string{"module virtio_net needs", "kernel/net/core/failover.ko", "exec format error", "another kernel", "no module nonsense"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}

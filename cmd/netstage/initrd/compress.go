@@ -17,8 +17,10 @@ const window = 8 << 20
 // newCompressor wraps w. The default is the library's best level: on the
 // initrds of Debian's cloud kernels (17 and 19 MB) it is 12.5 % larger than
 // zstd -19 (5.3 to 4.7 MB), takes a sixth of the time, and needs no program
-// whose version the bytes depend on. One goroutine: the output then depends on
-// the input alone, not on the number of processors.
+// whose version the bytes depend on. The kernel unpacks it faster, too: 17 MB
+// in 218 million instructions of an emulated processor, to 262 for zstd -19,
+// 266 for zstd -3 and 41 for an archive that is not compressed. One goroutine:
+// the output then depends on the input alone, not on the number of processors.
 func newCompressor(ctx context.Context, w io.Writer, kind string) (io.WriteCloser, error) {
 	switch kind {
 	case "", Zstd:
