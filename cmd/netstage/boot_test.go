@@ -55,10 +55,12 @@ func TestBootTimeout(t *testing.T) {
 	}
 }
 
-// TestBootTerminal switches a machine off by Ctrl-A X.
-func TestBootTerminal(t *testing.T) {
-	kernel := anyKernel(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+// onTerminal runs the tool on a terminal of its own. Whenever it shows the next
+// of prompts, the text after it is typed. It returns the exit status and all
+// that was shown.
+func onTerminal(t *testing.T, args []string, prompts ...string) (status int, shown string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
@@ -69,29 +71,74 @@ func TestBootTerminal(t *testing.T) {
 	if err := os.Symlink(self, tool); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, tool, "boot", "--kernel", kernel, "--direct", "--memory", "128", "--", "-S")
+	cmd := exec.CommandContext(ctx, tool, args...)
 	terminal, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	var shown bytes.Buffer
-	for !strings.Contains(shown.String(), "Ctrl-A X switches it off") {
-		if _, err := io.CopyN(&shown, terminal, 1); err != nil {
-			t.Fatalf("%v: %s", err, shown.String())
+	var text bytes.Buffer
+	for i := 0; i < len(prompts); i += 2 {
+		for !strings.Contains(text.String(), prompts[i]) {
+			if _, err := io.CopyN(&text, terminal, 1); err != nil {
+				t.Fatalf("%q was not shown: %v, %v\n%s", prompts[i], err, cmd.Wait(), text.String())
+			}
+		}
+		if _, err := terminal.WriteString(prompts[i+1]); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := terminal.WriteString("\x01x"); err != nil {
-		t.Fatal(err)
-	}
-	io.Copy(&shown, terminal) // ends with an error when the terminal has no more users
-	err = cmd.Wait()
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != exitFailure {
-		t.Errorf("%v\n%s", err, shown.String())
+	io.Copy(&text, terminal) // ends with an error when the terminal has no more users
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+func TestBootIsLeftByCtrlAX(t *testing.T) {
+	status, shown := onTerminal(t, []string{"boot", "--kernel", anyKernel(t), "--direct", "--memory", "128", "--", "-S"},
+		"Ctrl-A X switches it off", "\x01x")
+	if status != exitFailure {
+		t.Errorf("status %d", status)
 	}
 	for _, want := range []string{"QEMU: Terminated", "the machine was switched off from outside"} {
-		if !strings.Contains(shown.String(), want) {
-			t.Errorf("%q is missing in\n%s", want, shown.String())
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is missing in\n%s", want, shown)
 		}
+	}
+}
+
+// TestPackAndBoot packs an initrd, boots it, and has the machine switch itself
+// off by a command that is typed.
+func TestPackAndBoot(t *testing.T) {
+	kernel := anyKernel(t)
+	modules, err := filepath.Glob("../../build/kernels/6.1/lib/modules/*")
+	if err != nil || len(modules) != 1 {
+		t.Fatalf("modules: %v, %v", modules, err)
+	}
+	dir := t.TempDir()
+	init, initrd := filepath.Join(dir, "init"), filepath.Join(dir, "initrd.zst")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "./vm/testdata/init")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var errors bytes.Buffer
+	status := run([]string{"initrd", "--kernel-modules", modules[0], "--module", "virtio_net", "--init", init,
+		"--file", "main.go:/etc/main.go", "-o", initrd}, streams{nil, io.Discard, &errors})
+	if status != exitOK || !strings.Contains(errors.String(), "modules of "+filepath.Base(modules[0])) {
+		t.Fatalf("status %d: %s", status, errors.String())
+	}
+	list, err := exec.Command("sh", "-c", `zstd -dcq "$1" | cpio -t --quiet`, "sh", initrd).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, list)
+	}
+	for _, want := range []string{"init\n", "etc/main.go\n", "/virtio_net.ko\n", "/squashfs.ko\n"} {
+		if !bytes.Contains(list, []byte(want)) {
+			t.Errorf("%q is missing in\n%s", want, list)
+		}
+	}
+	status, shown := onTerminal(t, []string{"boot", "--kernel", kernel, "--initrd", initrd, "--direct", "--memory", "256", "--append", "quiet"},
+		"what now? ", "poweroff\r")
+	if status != exitOK {
+		t.Errorf("status %d\n%s", status, shown)
 	}
 }
