@@ -170,3 +170,26 @@ func TestQueue(t *testing.T) {
 		}
 	})
 }
+
+// TestHotplugEnds starts Hotplug on the host's real events and ends it by its
+// context, with and without a Listen before.
+func TestHotplugEnds(t *testing.T) {
+	l, _ := newTestLoader(t, moduleTree(t, busTree, nil), &fakeKernel{})
+	for _, listen := range []bool{true, false} {
+		if listen {
+			if err := l.Listen(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- l.Hotplug(ctx) }()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("listen %v: %v", listen, err)
+		}
+	}
+	if l.socket != nil || l.plugging != 0 {
+		t.Error("a socket is left open")
+	}
+}

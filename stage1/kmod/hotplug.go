@@ -8,12 +8,12 @@ import (
 )
 
 // Listen opens the socket that Hotplug reads from. Called before Coldplug, it
-// makes sure that no device falls between the two. Close it by Hotplug or
-// Close.
+// makes sure that no device falls between the two. While a Hotplug runs it has
+// nothing to do. Hotplug or Close closes the socket.
 func (l *Loader) Listen() error {
 	l.listenMu.Lock()
 	defer l.listenMu.Unlock()
-	if l.socket != nil {
+	if l.socket != nil || l.plugging > 0 {
 		return nil
 	}
 	s, err := openUevents()
@@ -41,7 +41,13 @@ func (l *Loader) Hotplug(ctx context.Context) error {
 	l.listenMu.Lock()
 	s, sysfs := l.socket, l.sysfs
 	l.socket = nil
+	l.plugging++
 	l.listenMu.Unlock()
+	defer func() {
+		l.listenMu.Lock()
+		l.plugging--
+		l.listenMu.Unlock()
+	}()
 	if s == nil {
 		var err error
 		if s, err = openUevents(); err != nil {

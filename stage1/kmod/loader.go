@@ -29,7 +29,8 @@ type Loader struct {
 	seen   map[string]bool // modaliases that need nothing more
 
 	listenMu sync.Mutex
-	socket   *ueventSocket
+	socket   *ueventSocket // opened by Listen, not yet taken by Hotplug
+	plugging int           // Hotplugs that run
 	sysfs    string
 }
 
