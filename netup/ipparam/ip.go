@@ -1,0 +1,255 @@
+package ipparam
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// methods are the words for autoconf, the kernel's and dracut's.
+var methods = map[string]Method{
+	"dhcp": DHCP, "on": DHCP, "any": DHCP, "single-dhcp": DHCP, "dhcp4": DHCP,
+	// Every DHCP server still answers what these asked for.
+	"bootp": DHCP, "rarp": DHCP, "both": DHCP,
+	"dhcp6": DHCP6, "auto6": Auto6, "link6": Auto6, "either6": Auto6,
+	"off": Off, "none": Off, "static": Off, "ibft": IBFT,
+}
+
+const wantMethod = "dhcp, on, any, dhcp6, auto6, either6, link6, ibft, off or none"
+
+// parser reads the fields of one ip=.
+type parser struct {
+	text   string
+	fields []string
+	e      Entry
+}
+
+func (p *parser) fail(field, got, want string) error {
+	return &Error{Param: "ip=" + p.text, Field: field, Got: got, Want: want}
+}
+
+// parseIP reads one ip=. The forms are told apart as dracut does it: a single
+// word, a device and a method, or the kernel's ten fields.
+func parseIP(s string) (Entry, error) {
+	p := &parser{text: s, e: Entry{Text: s}}
+	var ok bool
+	if p.fields, ok = split(s); !ok {
+		return Entry{}, p.fail("", s, "every [ to have its ]")
+	}
+	var err error
+	switch first := p.fields[0]; {
+	case s == "": // the kernel's way of saying off
+		p.e.Method = Off
+	case len(p.fields) == 1 && isMethod(first):
+		err = p.method(first)
+	case len(p.fields) > 1 && !isAddr(first) && first != "" && isMethod(p.fields[1]):
+		err = p.deviceForm()
+	default:
+		err = p.kernelForm()
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return p.e, nil
+}
+
+func isMethod(s string) bool {
+	name, _, _ := strings.Cut(s, ",")
+	_, ok := methods[name]
+	return ok
+}
+
+func isAddr(s string) bool { _, ok := parseAddr(s); return ok }
+
+// method reads the autoconf word, with the kernel's "dhcp,TYPE,ID".
+func (p *parser) method(s string) error {
+	name, id, has := strings.Cut(s, ",")
+	m, ok := methods[name]
+	if !ok || has && name != "dhcp" {
+		return p.fail("autoconf", s, wantMethod)
+	}
+	p.e.Method = m
+	if !has {
+		return nil
+	}
+	typ, value, _ := strings.Cut(id, ",")
+	n, err := strconv.ParseUint(typ, 10, 8)
+	if err != nil || value == "" || len(value) > 250 {
+		return p.fail("autoconf", s, "dhcp,TYPE,ID with a TYPE from 0 to 255")
+	}
+	raw := []byte(value)
+	if b, err := hex.DecodeString(value); err == nil && n == 1 {
+		raw = b // an Ethernet address in hex
+	}
+	p.e.ClientID = append([]byte{byte(n)}, raw...)
+	return nil
+}
+
+// deviceForm is DEVICE:METHOD[:[MTU][:MAC]].
+func (p *parser) deviceForm() error {
+	if err := p.link(p.fields[0]); err != nil {
+		return err
+	}
+	if err := p.method(p.fields[1]); err != nil {
+		return err
+	}
+	return p.tail(p.fields[2:])
+}
+
+// kernelForm is CLIENT:SERVER:GW:MASK:HOST:DEVICE:AUTOCONF and then either
+// DNS0:DNS1:NTP0 or dracut's MTU:MAC.
+func (p *parser) kernelForm() error {
+	f := make([]string, 7)
+	copy(f, p.fields)
+	var rest []string
+	if len(p.fields) > 7 {
+		rest = p.fields[7:]
+	}
+	if len(p.fields) == 1 && !isAddr(f[0]) {
+		return p.fail("", f[0], "an address, or "+wantMethod)
+	}
+	client, err := p.addr("client-ip", f[0])
+	if err != nil {
+		return err
+	}
+	if p.e.Peer, err = p.addr("server-ip", f[1]); err != nil {
+		return err
+	}
+	if p.e.Gateway, err = p.addr("gw-ip", f[2]); err != nil {
+		return err
+	}
+	if f[4] != "" {
+		if !validHost(f[4]) {
+			return p.fail("hostname", f[4], "letters, digits, dots and dashes")
+		}
+		p.e.Hostname = f[4]
+	}
+	if f[5] != "" {
+		if err := p.link(f[5]); err != nil {
+			return err
+		}
+	}
+	if f[6] != "" {
+		if err := p.method(f[6]); err != nil {
+			return err
+		}
+	}
+	if err := p.address(client, f[3], f[6]); err != nil {
+		return err
+	}
+	return p.tail(rest)
+}
+
+// address settles what the client address, the mask and the method mean together.
+func (p *parser) address(client netip.Addr, mask, method string) error {
+	if !client.IsValid() {
+		if mask != "" {
+			return p.fail("netmask", mask, "nothing without a client-ip")
+		}
+		switch {
+		case method == "":
+			p.e.Method = DHCP
+		case p.e.Method == Off && (p.e.Link == "" || method == "static"):
+			return p.fail("client-ip", "", "an address, which autoconf "+method+" needs")
+		}
+		return nil
+	}
+	if method != "" && p.e.Method != Off {
+		return p.fail("client-ip", client.String(), "nothing, which is what autoconf "+method+" leaves it to find")
+	}
+	p.e.Method = Static
+	bits, ok := classBits(client), true
+	if mask != "" {
+		bits, ok = parseMask(mask, client.BitLen())
+	}
+	if !ok || bits == 0 {
+		return p.fail("netmask", mask, "a netmask such as 255.255.255.0 or a prefix length")
+	}
+	p.e.Addr = netip.PrefixFrom(client, bits)
+	if g := p.e.Gateway; g.IsValid() && g.Is4() != client.Is4() {
+		return p.fail("gw-ip", g.String(), "the same family as client-ip "+client.String())
+	}
+	if client.IsMulticast() || client.IsLoopback() || client == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return p.fail("client-ip", client.String(), "an address a host can have")
+	}
+	return nil
+}
+
+// classBits is the kernel's guess of a missing netmask; /64 for IPv6.
+func classBits(a netip.Addr) int {
+	if a.Is6() {
+		return 64
+	}
+	switch b := a.As4()[0]; {
+	case b < 128:
+		return 8
+	case b < 192:
+		return 16
+	}
+	return 24
+}
+
+func (p *parser) link(s string) error {
+	if !validLink(s) {
+		return p.fail("device", s, "a device name of at most 15 characters")
+	}
+	p.e.Link = s
+	return nil
+}
+
+// addr reads an address field; empty, and the kernel's 0.0.0.0, is none.
+func (p *parser) addr(field, s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, ok := parseAddr(s)
+	if !ok {
+		return a, p.fail(field, s, "an IPv4 address, or an IPv6 address in brackets")
+	}
+	if a.IsUnspecified() {
+		return netip.Addr{}, nil
+	}
+	return a, nil
+}
+
+// tail reads what follows the method: DNS0:DNS1:NTP0, or MTU:MAC.
+func (p *parser) tail(f []string) error {
+	if len(f) == 0 {
+		return nil
+	}
+	_, mac := parseMAC(strings.Join(f[1:], ":"))
+	if mac || isDigits(f[0]) {
+		if f[0] != "" {
+			n, err := strconv.Atoi(f[0])
+			if err != nil || n < 68 || n > 65535 {
+				return p.fail("mtu", f[0], "a number from 68 to 65535")
+			}
+			p.e.MTU = n
+		}
+		if mac := strings.Join(f[1:], ":"); mac != "" {
+			m, ok := parseMAC(mac)
+			if !ok || m[0]&1 != 0 {
+				return p.fail("macaddr", mac, "an Ethernet address such as 52:54:00:12:34:56")
+			}
+			p.e.MAC = m
+		}
+		return nil
+	}
+	if len(f) > 3 {
+		return p.fail("", p.text, "at most ten fields")
+	}
+	for i, name := range []string{"dns0-ip", "dns1-ip", "ntp0-ip"}[:len(f)] {
+		a, err := p.addr(name, f[i])
+		switch {
+		case err != nil:
+			return err
+		case !a.IsValid():
+		case i < 2:
+			p.e.DNS = append(p.e.DNS, a)
+		default:
+			p.e.NTP = append(p.e.NTP, a)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+// Package ipparam reads what an operator writes about the network: the
+// kernel's ip= in every form (Documentation/admin-guide/nfs/nfsroot.rst),
+// dracut's ip=, nameserver=, rd.route=, ifname= (dracut.cmdline(7)) and
+// pxelinux's BOOTIF=. It takes the values of those parameters and gives plain
+// values back; it touches nothing.
+package ipparam
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Params are the values of the parameters, in the order given, without names.
+type Params struct {
+	IP         []string
+	BootIF     []string
+	NameServer []string
+	Route      []string // rd.route=
+	IfName     []string
+}
+
+// Method is how a link gets its address.
+type Method string
+
+// The methods. An entry without one leaves the choice to us: DHCP.
+const (
+	DHCP   Method = "dhcp"   // dhcp, on, any, single-dhcp, and the kernel's bootp, rarp, both
+	DHCP6  Method = "dhcp6"  // DHCPv6
+	Auto6  Method = "auto6"  // IPv6 router advertisements
+	Static Method = "static" // the address is given
+	Off    Method = "off"    // leave the link, or all of them, alone
+	IBFT   Method = "ibft"   // what the firmware's iBFT says
+)
+
+// Config is all of it. The zero Config asks for nothing: DHCP everywhere.
+type Config struct {
+	Entries []Entry          // one per ip=
+	BootMAC net.HardwareAddr // BOOTIF=; nil when not given
+	Names   []Name           // ifname=
+	DNS     []netip.Addr     // nameserver=
+	Routes  []Route          // rd.route=
+}
+
+// Entry is one ip=.
+type Entry struct {
+	Text     string // as written
+	Link     string // device name; "" is any
+	Method   Method
+	Addr     netip.Prefix // Static: the address and its on-link prefix
+	Peer     netip.Addr   // the kernel's server-ip, dracut's peer
+	Gateway  netip.Addr
+	Hostname string
+	DNS      []netip.Addr
+	NTP      []netip.Addr
+	MTU      int              // 0: not given
+	MAC      net.HardwareAddr // to be given to the device; nil: not given
+	ClientID []byte           // DHCP client identifier, type first; nil: not given
+}
+
+// Name is one ifname=: the device with this address is to have this name.
+type Name struct {
+	Name string
+	MAC  net.HardwareAddr
+}
+
+// Route is one rd.route=.
+type Route struct {
+	Dst     netip.Prefix
+	Gateway netip.Addr // not valid: on the link
+	Link    string     // "": any
+}
+
+// Error is one malformed field.
+type Error struct {
+	Param string // "ip=…" as written
+	Field string // its name in the documentation, "" for the whole
+	Got   string
+	Want  string
+}
+
+// Error shows the parameter, the field and what was expected.
+func (e *Error) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("%s: expected %s", e.Param, e.Want)
+	}
+	return fmt.Sprintf("%s: %s %q: expected %s", e.Param, e.Field, e.Got, e.Want)
+}
+
+// Class is config.
+func (e *Error) Class() string { return "config" }
+
+// Parse reads all parameters. Every mistake is reported, joined; what could be
+// read is returned with them.
+func Parse(p Params) (Config, error) {
+	var c Config
+	var errs []error
+	for _, s := range p.IP {
+		e, err := parseIP(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.Entries = append(c.Entries, e)
+	}
+	for _, s := range p.BootIF {
+		mac, err := parseBootIF(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.BootMAC = mac
+	}
+	for _, s := range p.NameServer {
+		a, ok := parseAddr(s)
+		if !ok || a.IsUnspecified() || a.IsMulticast() {
+			errs = append(errs, &Error{Param: "nameserver=" + s, Field: "address", Got: s, Want: "an IPv4 or IPv6 address"})
+			continue
+		}
+		c.DNS = append(c.DNS, a)
+	}
+	for _, s := range p.Route {
+		r, err := parseRoute(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.Routes = append(c.Routes, r)
+	}
+	for _, s := range p.IfName {
+		n, err := c.parseIfName(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.Names = append(c.Names, n)
+	}
+	return c, errors.Join(append(errs, c.conflicts()...)...)
+}
+
+// conflicts finds entries that contradict each other.
+func (c *Config) conflicts() []error {
+	var errs []error
+	for i, e := range c.Entries {
+		for _, f := range c.Entries[:i] {
+			if e.Link != f.Link || e.Method == Static && f.Method == Static && e.Addr != f.Addr ||
+				e.v6() != f.v6() && e.Method != Off && f.Method != Off {
+				continue
+			}
+			link := "any device"
+			if e.Link != "" {
+				link = e.Link
+			}
+			errs = append(errs, &Error{Param: "ip=" + e.Text, Field: "device", Got: e.Link,
+				Want: fmt.Sprintf("no second setting for %s, which ip=%s has settled", link, f.Text)})
+			break
+		}
+	}
+	return errs
+}
+
+func (e Entry) v6() bool {
+	return e.Method == DHCP6 || e.Method == Auto6 || e.Method == Static && e.Addr.Addr().Is6()
+}

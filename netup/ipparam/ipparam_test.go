@@ -1,0 +1,181 @@
+package ipparam
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var equal = []cmp.Option{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func mac(s string) net.HardwareAddr {
+	m, err := net.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func TestIP(t *testing.T) {
+	for in, want := range map[string]Entry{
+		// The kernel's document.
+		"":                   {Method: Off},
+		"off":                {Method: Off},
+		"none":               {Method: Off},
+		"on":                 {Method: DHCP},
+		"any":                {Method: DHCP},
+		"dhcp":               {Method: DHCP},
+		"both":               {Method: DHCP},
+		"192.168.7.5":        {Method: Static, Addr: prefix("192.168.7.5/24")},
+		"10.0.0.5::10.0.0.1": {Method: Static, Addr: prefix("10.0.0.5/8"), Gateway: addr("10.0.0.1")},
+		"192.168.0.10:192.168.0.2:192.168.0.1:255.255.255.128:node7:eth0:off:192.168.0.3:192.168.0.4:192.168.0.5": {
+			Method: Static, Addr: prefix("192.168.0.10/25"), Peer: addr("192.168.0.2"), Gateway: addr("192.168.0.1"), Hostname: "node7", Link: "eth0",
+			DNS: []netip.Addr{addr("192.168.0.3"), addr("192.168.0.4")}, NTP: []netip.Addr{addr("192.168.0.5")}},
+		":::::eth0:dhcp":          {Method: DHCP, Link: "eth0"},
+		"::::::":                  {Method: DHCP},
+		"::::node7:eth1:":         {Method: DHCP, Hostname: "node7", Link: "eth1"},
+		":::::eth0:dhcp,1,0a0b0c": {Method: DHCP, Link: "eth0", ClientID: []byte{1, 10, 11, 12}},
+		"dhcp,0,node-7":           {Method: DHCP, ClientID: []byte("\x00node-7")},
+		"0.0.0.0::::node7::dhcp":  {Method: DHCP, Hostname: "node7"},
+		":::::::10.0.0.3":         {Method: DHCP, DNS: []netip.Addr{addr("10.0.0.3")}},
+		// dracut's.
+		"dhcp6":                            {Method: DHCP6},
+		"auto6":                            {Method: Auto6},
+		"eth0:dhcp":                        {Method: DHCP, Link: "eth0"},
+		"eth0:on:1400":                     {Method: DHCP, Link: "eth0", MTU: 1400},
+		"eth0:dhcp:1400:52:54:00:12:34:56": {Method: DHCP, Link: "eth0", MTU: 1400, MAC: mac("52:54:00:12:34:56")},
+		"eth0:dhcp::52:54:00:12:34:56":     {Method: DHCP, Link: "eth0", MAC: mac("52:54:00:12:34:56")},
+		"eth0:auto6":                       {Method: Auto6, Link: "eth0"},
+		"eth0:off":                         {Method: Off, Link: "eth0"},
+		"ibft":                             {Method: IBFT},
+		"10.0.0.5::10.0.0.1:24:node7:eth0:none:1400:52:54:00:12:34:56": {
+			Method: Static, Addr: prefix("10.0.0.5/24"), Gateway: addr("10.0.0.1"), Hostname: "node7", Link: "eth0", MTU: 1400, MAC: mac("52:54:00:12:34:56")},
+		"[2001:db8::5]::[2001:db8::1]:64:node7:eth0:none:[2001:db8::3]": {
+			Method: Static, Addr: prefix("2001:db8::5/64"), Gateway: addr("2001:db8::1"), Hostname: "node7", Link: "eth0", DNS: []netip.Addr{addr("2001:db8::3")}},
+		"[2001:db8::5]::::::none": {Method: Static, Addr: prefix("2001:db8::5/64")},
+	} {
+		want.Text = in
+		c, err := Parse(Params{IP: []string{in}})
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if d := cmp.Diff([]Entry{want}, c.Entries, equal...); d != "" {
+			t.Errorf("ip=%s: %s", in, d)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct {
+		p    Params
+		want []string // parameter, field, what was expected
+	}{
+		{Params{IP: []string{"dhpc"}}, []string{"ip=dhpc", "dhcp6"}},
+		{Params{IP: []string{"10.0.0.300"}}, []string{"ip=10.0.0.300", "an address"}},
+		{Params{IP: []string{"10.0.0.5::10.0.0.1:255.0.255.0::eth0:off"}}, []string{"netmask \"255.0.255.0\"", "255.255.255.0"}},
+		{Params{IP: []string{"10.0.0.5::10.0.0.1:33"}}, []string{"netmask \"33\""}},
+		{Params{IP: []string{"10.0.0.5:::::eth0:dhcp"}}, []string{"client-ip \"10.0.0.5\"", "dhcp"}},
+		{Params{IP: []string{":::::eth0:static"}}, []string{"client-ip", "static needs"}},
+		{Params{IP: []string{"10.0.0.5::[2001:db8::1]:24"}}, []string{"gw-ip", "same family"}},
+		{Params{IP: []string{"2001:db8::5::::64"}}, []string{"client-ip \"2001\"", "brackets"}},
+		{Params{IP: []string{"[2001:db8::5"}}, []string{"every [ to have its ]"}},
+		{Params{IP: []string{":::::averyveryverylongname:dhcp"}}, []string{"device", "15 characters"}},
+		{Params{IP: []string{"eth0:dhcp:9"}}, []string{"mtu \"9\"", "68"}},
+		{Params{IP: []string{"eth0:dhcp:1400:52:54:00:12:34"}}, []string{"macaddr", "52:54:00:12:34:56"}},
+		{Params{IP: []string{"eth0:dhcp:1400:53:54:00:12:34:56"}}, []string{"macaddr", "53:54"}},
+		{Params{IP: []string{"::::no/de::dhcp"}}, []string{"hostname \"no/de\""}},
+		{Params{IP: []string{"eth0:dhcp:10.0.0.1:10.0.0.2:10.0.0.3:10.0.0.4"}}, []string{"ten fields"}},
+		{Params{IP: []string{"dhcp,999,x"}}, []string{"autoconf", "TYPE"}},
+		{Params{IP: []string{"eth0:dhcp", "eth0:off"}}, []string{"no second setting for eth0", "ip=eth0:dhcp"}},
+		{Params{BootIF: []string{"20-52-54-00-12-34-56"}}, []string{"BOOTIF=20-52", "01-52-54-00-12-34-56"}},
+		{Params{NameServer: []string{"dns.example"}}, []string{"nameserver=dns.example", "IPv6 address"}},
+		{Params{Route: []string{"10.0.0.0/33:10.1.0.1"}}, []string{"rd.route=", "network"}},
+		{Params{Route: []string{"10.0.0.0/8"}}, []string{"NET/MASK:GATEWAY"}},
+		{Params{Route: []string{"10.0.0.0/8:[2001:db8::1]"}}, []string{"gateway", "same family"}},
+		{Params{Route: []string{"10.0.0.0/8:"}}, []string{"a gateway or a device"}},
+		{Params{IfName: []string{"lan0"}}, []string{"ifname=lan0", "address"}},
+		{Params{IfName: []string{"lan0:52:54:00:12:34:56", "lan0:52:54:00:12:34:57"}}, []string{"one name for each address"}},
+	} {
+		_, err := Parse(c.p)
+		if err == nil {
+			t.Errorf("%+v accepted", c.p)
+			continue
+		}
+		for _, w := range c.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%+v: %q not in %q", c.p, w, err)
+			}
+		}
+	}
+	// All at once.
+	_, err := Parse(Params{IP: []string{"dhpc", "1.2.3"}, BootIF: []string{"x"}})
+	if n := strings.Count(fmt.Sprint(err), "expected"); n != 3 {
+		t.Errorf("%d complaints: %v", n, err)
+	}
+}
+
+func TestOthers(t *testing.T) {
+	c, err := Parse(Params{
+		IP:         []string{"eth0:dhcp", "10.0.0.5:::24::eth0:none", "10.0.0.6:::24::eth1:none", "[fd00::5]::::eth1:none"},
+		BootIF:     []string{"01-52-54-00-AB-CD-EF"},
+		NameServer: []string{"10.0.0.3", "[2001:db8::3]", "2001:db8::4"},
+		Route:      []string{"192.168.200.0/24:192.168.100.222:ens10", "10.7.0.0/255.255.0.0:10.0.0.7", "192.168.201.0/24::ens10", "[2001:DB8:3::/48]:[2001:DB8:2::1]:ens10", "default:10.0.0.1"},
+		IfName:     []string{"lan0:52:54:00:12:34:56"},
+	})
+	if err == nil || len(c.Entries) != 4 || !strings.Contains(err.Error(), "eth0") || strings.Contains(err.Error(), "eth1") {
+		t.Errorf("%v", err)
+	}
+	if c.BootMAC.String() != "52:54:00:ab:cd:ef" {
+		t.Errorf("BOOTIF %v", c.BootMAC)
+	}
+	if d := cmp.Diff([]netip.Addr{addr("10.0.0.3"), addr("2001:db8::3"), addr("2001:db8::4")}, c.DNS, equal...); d != "" {
+		t.Error(d)
+	}
+	want := []Route{
+		{prefix("192.168.200.0/24"), addr("192.168.100.222"), "ens10"}, {prefix("10.7.0.0/16"), addr("10.0.0.7"), ""},
+		{Dst: prefix("192.168.201.0/24"), Link: "ens10"}, {prefix("2001:db8:3::/48"), addr("2001:db8:2::1"), "ens10"},
+		{prefix("0.0.0.0/0"), addr("10.0.0.1"), ""},
+	}
+	if d := cmp.Diff(want, c.Routes, equal...); d != "" {
+		t.Error(d)
+	}
+	if len(c.Names) != 1 || c.Names[0].Name != "lan0" {
+		t.Errorf("%v", c.Names)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		"dhcp", "eth0:dhcp:1400:52:54:00:12:34:56", "192.168.0.10:192.168.0.2:192.168.0.1:255.255.255.128:node7:eth0:off:192.168.0.3:192.168.0.4:192.168.0.5",
+		"[2001:db8::5]::[2001:db8::1]:64:node7:eth0:none:[2001:db8::3]", "dhcp,1,0a", ":::::eth0:dhcp::52-54-00-12-34-56",
+	} {
+		f.Add(s, "01-52-54-00-12-34-56", "10.0.0.1", "10.0.0.0/8:10.1.0.1:eth0", "lan0:52:54:00:12:34:56")
+	}
+	f.Fuzz(func(t *testing.T, ip, bootif, ns, route, name string) {
+		c, err := Parse(Params{IP: []string{ip}, BootIF: []string{bootif}, NameServer: []string{ns}, Route: []string{route}, IfName: []string{name}})
+		if err == nil && len(c.Entries)+len(c.DNS)+len(c.Routes)+len(c.Names) != 4 {
+			t.Errorf("something was dropped without a word: %+v", c)
+		}
+		for _, e := range c.Entries {
+			if (e.Method == Static) != e.Addr.IsValid() || e.Method == "" || e.Addr.Addr().Zone() != "" ||
+				e.MTU != 0 && (e.MTU < 68 || e.MTU > 65535) || len(e.MAC) != 0 && len(e.MAC) != 6 {
+				t.Errorf("%+v", e)
+			}
+		}
+		for _, r := range c.Routes {
+			if !r.Dst.IsValid() || r.Dst != r.Dst.Masked() || !r.Gateway.IsValid() && r.Link == "" {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}

@@ -1,0 +1,79 @@
+package ipparam
+
+import (
+	"bytes"
+	"net"
+	"strings"
+)
+
+// parseBootIF reads pxelinux's BOOTIF=: an address with dashes or colons,
+// most often after the hardware type 01, Ethernet.
+func parseBootIF(s string) (net.HardwareAddr, error) {
+	t := s
+	if len(t) == 20 && (strings.HasPrefix(t, "01-") || strings.HasPrefix(t, "01:")) {
+		t = t[3:]
+	}
+	mac, ok := parseMAC(t)
+	if !ok {
+		return nil, &Error{Param: "BOOTIF=" + s, Field: "address", Got: s, Want: "an Ethernet address such as 01-52-54-00-12-34-56"}
+	}
+	return mac, nil
+}
+
+// parseRoute reads NET/MASK:[GATEWAY][:DEVICE].
+func parseRoute(s string) (Route, error) {
+	fail := func(field, got, want string) error {
+		return &Error{Param: "rd.route=" + s, Field: field, Got: got, Want: want}
+	}
+	f, ok := split(s)
+	if !ok || len(f) < 2 || len(f) > 3 {
+		return Route{}, fail("", s, "NET/MASK:GATEWAY[:DEVICE], IPv6 in brackets")
+	}
+	var r Route
+	if r.Dst, ok = parseNet(f[0]); !ok {
+		return Route{}, fail("network", f[0], "an address with a netmask or a prefix length")
+	}
+	if f[1] != "" {
+		if r.Gateway, ok = parseAddr(f[1]); !ok || r.Gateway.IsUnspecified() || r.Gateway.IsMulticast() {
+			return Route{}, fail("gateway", f[1], "an address")
+		}
+		// "default" takes the gateway's family.
+		if f[0] == "default" && r.Gateway.Is6() {
+			r.Dst, _ = parseNet("::/0")
+		}
+		if r.Gateway.Is4() != r.Dst.Addr().Is4() {
+			return Route{}, fail("gateway", f[1], "the same family as the network's")
+		}
+	}
+	if len(f) == 3 && f[2] != "" {
+		if !validLink(f[2]) {
+			return Route{}, fail("device", f[2], "a device name of at most 15 characters")
+		}
+		r.Link = f[2]
+	}
+	if f[1] == "" && r.Link == "" {
+		return Route{}, fail("gateway", "", "a gateway or a device")
+	}
+	return r, nil
+}
+
+// parseIfName reads NAME:MAC.
+func (c *Config) parseIfName(s string) (Name, error) {
+	fail := func(field, got, want string) error {
+		return &Error{Param: "ifname=" + s, Field: field, Got: got, Want: want}
+	}
+	name, addr, _ := strings.Cut(s, ":")
+	if !validLink(name) {
+		return Name{}, fail("name", name, "a device name of at most 15 characters")
+	}
+	mac, ok := parseMAC(addr)
+	if !ok {
+		return Name{}, fail("address", addr, "an Ethernet address such as 52:54:00:12:34:56")
+	}
+	for _, n := range c.Names {
+		if (n.Name == name) != bytes.Equal(n.MAC, mac) {
+			return Name{}, fail("name", name, "one name for each address, but "+n.Name+" is "+n.MAC.String())
+		}
+	}
+	return Name{Name: name, MAC: mac}, nil
+}
