@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -20,8 +21,9 @@ const forever = 0xffffffff
 
 // configure puts a lease on its link: MTU, address, routes with the link's own
 // metric, so that two links on one subnet don't hide each other. Doing it
-// twice is the same as doing it once. Other IPv4 addresses on the link go.
-func configure(log *slog.Logger, l Lease, metric int) error {
+// twice is the same as doing it once. Other IPv4 addresses on the link go, but
+// not those of keep.
+func configure(log *slog.Logger, l Lease, metric int, keep []Lease) error {
 	link, err := netlink.LinkByIndex(l.Index)
 	if err != nil {
 		return fmt.Errorf("%s: find link: %w", l.Link, err)
@@ -33,6 +35,9 @@ func configure(log *slog.Logger, l Lease, metric int) error {
 		}
 	}
 	addr := &netlink.Addr{IPNet: ipNet(l.Addr, false), Flags: unix.IFA_F_NOPREFIXROUTE}
+	if l.Addr.Addr().Is6() {
+		addr.Flags |= unix.IFA_F_NODAD // detection takes a second or two
+	}
 	if l.Time > 0 {
 		left := max(int(time.Until(l.Acquired.Add(l.Time))/time.Second)+1, 1)
 		addr.ValidLft, addr.PreferedLft = left, left
@@ -41,8 +46,10 @@ func configure(log *slog.Logger, l Lease, metric int) error {
 	if err := netlink.AddrReplace(link, addr); err != nil {
 		return fmt.Errorf("%s: add address %s: %w", l.Link, l.Addr, err)
 	}
-	if err := dropOtherAddrs(log, link, l.Addr); err != nil {
-		return err
+	if l.Addr.Addr().Is4() {
+		if err := dropOtherAddrs(log, link, append(keep[:len(keep):len(keep)], l)); err != nil {
+			return err
+		}
 	}
 	for _, r := range kernelRoutes(l, metric) {
 		log.Debug(fmt.Sprintf("%s: add route %s", l.Link, routeText(r)))
@@ -57,10 +64,14 @@ func configure(log *slog.Logger, l Lease, metric int) error {
 // kernelRoutes is what a lease means in the kernel's terms, in an order in
 // which every gateway is reachable when its route is added.
 func kernelRoutes(l Lease, metric int) []*netlink.Route {
+	proto := protoDHCP
+	if l.Source == "static" {
+		proto = unix.RTPROT_STATIC
+	}
 	route := func(dst netip.Prefix, gw netip.Addr) *netlink.Route {
 		r := &netlink.Route{
 			LinkIndex: l.Index, Dst: ipNet(dst, true), Priority: metric,
-			Src: l.Addr.Addr().AsSlice(), Protocol: protoDHCP, Scope: netlink.SCOPE_LINK,
+			Src: l.Addr.Addr().AsSlice(), Protocol: proto, Scope: netlink.SCOPE_LINK,
 		}
 		if gw.IsValid() {
 			r.Gw, r.Scope = gw.AsSlice(), netlink.SCOPE_UNIVERSE
@@ -98,14 +109,15 @@ func kernelRoutes(l Lease, metric int) []*netlink.Route {
 	return out
 }
 
-func dropOtherAddrs(log *slog.Logger, link netlink.Link, keep netip.Prefix) error {
+func dropOtherAddrs(log *slog.Logger, link netlink.Link, keep []Lease) error {
 	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("%s: list addresses: %w", link.Attrs().Name, err)
 	}
 	var errs []error
 	for i, a := range have {
-		if p, ok := prefixOf(a.IPNet); ok && p == keep {
+		p, ok := prefixOf(a.IPNet)
+		if ok && slices.ContainsFunc(keep, func(l Lease) bool { return l.Addr == p }) {
 			continue
 		}
 		log.Debug(fmt.Sprintf("%s: remove address %s", link.Attrs().Name, a.IPNet))

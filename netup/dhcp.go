@@ -24,13 +24,16 @@ var errNAK = errors.New("dhcp: the server refused the address (NAK)")
 // dhcp4 is one link's DHCPv4 client (RFC 2131): the messages and the order of
 // them. Sockets, matching of transactions and reading are nclient4's.
 type dhcp4 struct {
-	index  int
-	name   string
-	mac    net.HardwareAddr
-	vendor string
-	user   string
-	log    *slog.Logger
-	rng    *rand.Rand
+	index    int
+	name     string
+	mac      net.HardwareAddr
+	vendor   string
+	user     string
+	host     string            // option 12, when not empty
+	clientID []byte            // option 61; by the MAC when nil
+	amend    func(Lease) Lease // adds what the operator said
+	log      *slog.Logger
+	rng      *rand.Rand
 	// running ends when the link's queue has surely been started. A DISCOVER
 	// sent before may be lost, here or in a switch port just as young, and is
 	// sent again then.
@@ -38,17 +41,11 @@ type dhcp4 struct {
 	note    func(state string, sent int) // for the table of links
 }
 
-// reply is a lease and when the message that led to it was sent.
-type reply struct {
-	lease Lease
-	sent  time.Time
-}
-
 // acquire returns a lease, trying for ever until ctx ends. A valid hint is an
 // address this machine had on this link before: it is asked for at once
 // (INIT-REBOOT). An error is the end of ctx. The second result closes the socket and can take a while,
 // because the kernel waits for other processors; call it off the fast path.
-func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (reply, func(), error) {
+func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (Lease, func(), error) {
 	tries := &backoff{first: time.Second, limit: 16 * time.Second, rng: c.rng}
 	for {
 		cl, err := c.open()
@@ -58,7 +55,7 @@ func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (reply, func(), er
 		}
 		c.log.Warn(fmt.Sprintf("%s: %v", c.name, err))
 		if err := pause(ctx, tries.next()); err != nil {
-			return reply{}, func() {}, err
+			return Lease{}, func() {}, err
 		}
 	}
 }
@@ -78,11 +75,11 @@ func (c *dhcp4) open() (*nclient4.Client, error) {
 
 // converse runs the state machine over one socket until a lease or the end of
 // ctx, which is its only error.
-func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Addr) (reply, error) {
+func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Addr) (Lease, error) {
 	start := time.Now()
 	refused := &backoff{first: 250 * time.Millisecond, limit: 8 * time.Second, rng: c.rng}
 	for round := 0; ; round++ {
-		var r reply
+		var r Lease
 		var err error
 		if round == 0 && hint.IsValid() {
 			r, err = c.reboot(ctx, cl, hint)
@@ -93,14 +90,14 @@ func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Ad
 		case err == nil:
 			return r, nil
 		case ctx.Err() != nil:
-			return reply{}, ctx.Err()
+			return Lease{}, ctx.Err()
 		case errors.Is(err, errNAK):
 			c.log.Warn(fmt.Sprintf("%s: %v, starting over", c.name, err))
 			// The first refusal is normal after a move to another network;
 			// a server that goes on refusing is not to be flooded.
 			if round > 0 {
 				if err := pause(ctx, refused.next()); err != nil {
-					return reply{}, err
+					return Lease{}, err
 				}
 			}
 		default:
@@ -110,7 +107,7 @@ func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Ad
 }
 
 // select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever.
-func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Time) (reply, error) {
+func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Time) (Lease, error) {
 	m := c.message(dhcpv4.MessageTypeDiscover)
 	var offer Lease
 	isOffer := func(p *dhcpv4.DHCPv4) bool {
@@ -138,7 +135,7 @@ func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Tim
 			err, wait.n = nil, 0 // sent too early
 		}
 		if err != nil {
-			return reply{}, err
+			return Lease{}, err
 		}
 		if got != nil {
 			break
@@ -155,7 +152,7 @@ func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Tim
 }
 
 // reboot asks any server whether a known address still holds (INIT-REBOOT).
-func (c *dhcp4) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr) (reply, error) {
+func (c *dhcp4) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr) (Lease, error) {
 	req := c.message(dhcpv4.MessageTypeRequest)
 	req.UpdateOption(dhcpv4.OptRequestedIPAddress(addr.AsSlice()))
 	return c.request(ctx, cl, req, "rebooting", 2, netip.Addr{})
@@ -163,20 +160,20 @@ func (c *dhcp4) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr
 
 // request sends a REQUEST up to tries times and waits for ACK or NAK, from
 // server only when that is valid.
-func (c *dhcp4) request(ctx context.Context, cl *nclient4.Client, req *dhcpv4.DHCPv4, state string, tries int, server netip.Addr) (reply, error) {
+func (c *dhcp4) request(ctx context.Context, cl *nclient4.Client, req *dhcpv4.DHCPv4, state string, tries int, server netip.Addr) (Lease, error) {
 	wait := retransmit(c.rng)
 	for sent := 1; sent <= tries; sent++ {
 		c.note(state, sent)
 		at := time.Now()
 		got, err := c.exchange(ctx, cl, req, wait.next(), c.isVerdict(server))
 		if err != nil {
-			return reply{}, err
+			return Lease{}, err
 		}
 		if got != nil {
 			return c.verdict(got, at)
 		}
 	}
-	return reply{}, fmt.Errorf("dhcp: no answer to %d requests", tries)
+	return Lease{}, fmt.Errorf("dhcp: no answer to %d requests", tries)
 }
 
 // isVerdict matches an ACK that makes a lease and a NAK.
@@ -199,19 +196,19 @@ func (c *dhcp4) isVerdict(server netip.Addr) nclient4.Matcher {
 	}
 }
 
-func (c *dhcp4) verdict(p *dhcpv4.DHCPv4, sent time.Time) (reply, error) {
+func (c *dhcp4) verdict(p *dhcpv4.DHCPv4, sent time.Time) (Lease, error) {
 	if p.MessageType() == dhcpv4.MessageTypeNak {
 		if s := text(p.Message()); s != "" {
-			return reply{}, fmt.Errorf("%w: %s", errNAK, s)
+			return Lease{}, fmt.Errorf("%w: %s", errNAK, s)
 		}
-		return reply{}, errNAK
+		return Lease{}, errNAK
 	}
 	l, err := leaseFrom(p)
 	if err != nil {
-		return reply{}, err
+		return Lease{}, err
 	}
 	l.Link, l.Index, l.MAC, l.Acquired = c.name, c.index, c.mac, sent
-	return reply{lease: l, sent: sent}, nil
+	return c.amend(l), nil
 }
 
 // exchange sends m and waits for a match; nil without an error means that
@@ -258,7 +255,14 @@ func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	m.UpdateOption(dhcpv4.OptMessageType(t))
 	m.UpdateOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))
 	m.UpdateOption(dhcpv4.OptClassIdentifier(c.vendor))
-	m.UpdateOption(dhcpv4.OptClientIdentifier(append([]byte{1}, c.mac...)))
+	id := c.clientID
+	if id == nil {
+		id = append([]byte{byte(iana.HWTypeEthernet)}, c.mac...)
+	}
+	m.UpdateOption(dhcpv4.OptClientIdentifier(id))
+	if c.host != "" {
+		m.UpdateOption(dhcpv4.OptHostName(c.host))
+	}
 	if c.user != "" {
 		m.UpdateOption(dhcpv4.OptRFC3004UserClass([]string{c.user}))
 	}

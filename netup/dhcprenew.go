@@ -85,5 +85,5 @@ func (c *dhcp4) renewOnce(ctx context.Context, l Lease, server *net.UDPAddr, sta
 	if err != nil {
 		return nil, err
 	}
-	return &r.lease, nil
+	return &r, nil
 }

@@ -32,7 +32,8 @@ func (e *Error) Links() []LinkState { return e.links }
 func (e *Error) Unwrap() error { return e.cause }
 
 // failure describes the state of the race as an error; cause is why it ends.
-func failure(links []LinkState, proofs []string, proofErr, cause error, waited time.Duration) *Error {
+func (n *Network) failure(proofs []string, proofErr, cause error) *Error {
+	links, waited := n.Links(), time.Since(n.started)
 	e := &Error{links: links, cause: cause}
 	var carrier, lease bool
 	for _, l := range links {
@@ -46,6 +47,10 @@ func failure(links []LinkState, proofs []string, proofErr, cause error, waited t
 	case len(links) == 0:
 		e.class = "no-nic"
 		e.msg = "network: no network card found in " + secs + " (no driver, or none fitted)"
+		if w := n.plan.wanted(); w != "" {
+			e.msg = "network: no network card as " + w + " wants it in " + secs
+		}
+		e.tried = n.ignoredLinks()
 	case !carrier:
 		e.class = "no-carrier"
 		e.msg = "network: no carrier on " + names(links, func(LinkState) bool { return true }) + " after " + secs + " (cable, switch port)"

@@ -40,8 +40,8 @@ type Lease struct {
 	// Took is the time from carrier, or from the start of DHCP after a loss,
 	// to the lease.
 	Took time.Duration
-	// Source says where it comes from: "dhcp", or "kernel" for an interface
-	// that was found configured.
+	// Source says where it comes from: "dhcp", "static" for an address the
+	// operator gave, or "kernel" for an interface that was found configured.
 	Source string
 }
 
@@ -66,9 +66,10 @@ func (l Lease) Gateway() netip.Addr {
 }
 
 // demoted reports whether a lease must give way to better ones: it is
-// link-local, as a BMC's USB NIC hands out, or has no route off the link.
+// link-local, as a BMC's USB NIC hands out, or has no route off the link. What
+// the operator wrote is good.
 func (l Lease) demoted() bool {
-	return l.Addr.Addr().IsLinkLocalUnicast() || !l.OffLink()
+	return l.Source != "static" && (l.Addr.Addr().IsLinkLocalUnicast() || !l.OffLink())
 }
 
 // String is the lease in one line, for the console.

@@ -17,6 +17,7 @@ import (
 // renewed until Down or Close.
 type Network struct {
 	opts     Options
+	plan     plan
 	resolver *net.Resolver
 	log      *slog.Logger
 	cancel   context.CancelFunc
@@ -30,6 +31,7 @@ type Network struct {
 
 	mu       sync.Mutex
 	links    map[int]*link
+	ignored  map[int]string // links left out by the operator's words
 	winner   *link
 	proofs   []string // failed proofs, newest last, bounded
 	proofErr error
@@ -41,12 +43,16 @@ type Network struct {
 // ctx has no bearing on the Network once Up has returned.
 func Up(ctx context.Context, opts Options) (*Network, error) {
 	opts = opts.withDefaults()
+	plan := plan{opts.Config}
+	if err := plan.check(); err != nil {
+		return nil, err
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Network{
-		opts: opts, log: opts.Log, cancel: cancel, started: time.Now(),
+		opts: opts, plan: plan, log: opts.Log, cancel: cancel, started: time.Now(),
 		won: make(chan struct{}), settled: make(chan struct{}), noNIC: make(chan struct{}),
 		ready: make(chan netlink.Link),
-		links: map[int]*link{},
+		links: map[int]*link{}, ignored: map[int]string{},
 	}
 	n.resolver = resolver(func() []netip.Addr { return n.Lease().DNS }, "")
 	n.wg.Go(func() { n.race(run) })
@@ -62,7 +68,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	n.mu.Lock()
 	proofs, proofErr := append([]string(nil), n.proofs...), n.proofErr
 	n.mu.Unlock()
-	err := failure(n.Links(), proofs, proofErr, cause, time.Since(n.started))
+	err := n.failure(proofs, proofErr, cause)
 	n.stop()
 	return nil, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"netstage/netup/ipparam"
 )
 
 // Options says how to bring the network up. Only Log must be set.
@@ -11,6 +13,9 @@ type Options struct {
 	// Log receives Info lines for what changes, Warn for faults survived and
 	// Debug for every change made to the kernel.
 	Log *slog.Logger
+	// Config is what the operator fixed: ip=, BOOTIF=, ifname=, nameserver=,
+	// rd.route=. The zero value is DHCP on every link.
+	Config ipparam.Config
 	// Sysfs is where sysfs is mounted; "/sys" when empty.
 	Sysfs string
 	// PNP is the file in which the kernel's own ip= autoconfiguration leaves

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"netstage/netup/ipparam"
 )
 
 // link is one physical link in the race. The race goroutine owns all fields
@@ -22,6 +24,7 @@ type link struct {
 	changes int // carrier_changes when last seen
 	kept    sysctls
 	found   found
+	entries []ipparam.Entry // what to do with it
 
 	cancel context.CancelFunc // ends the opener and the session
 	ctx    context.Context
@@ -143,7 +146,12 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
 			return
 		default:
 		}
-		l = n.join(ctx, nl)
+		entries := n.plan.entries(a.Name, a.HardwareAddr)
+		if len(entries) == 0 {
+			n.ignore(nl)
+			return
+		}
+		l = n.join(ctx, nl, entries)
 	}
 	up := carrier(nl, l.carrier || opened)
 	changes, counted := carrierChanges(a.Name, n.opts.Sysfs)
@@ -152,7 +160,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
 
 	n.mu.Lock()
 	was := l.carrier
-	l.name, l.operState, l.carrier = a.Name, a.OperState.String(), up
+	l.operState, l.carrier = a.OperState.String(), up
 	if was != up {
 		l.since, l.sent = time.Now(), 0
 		if !up {
@@ -181,15 +189,28 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
 	}
 }
 
-// join adds a link to the race and sets it up.
-func (n *Network) join(ctx context.Context, nl netlink.Link) *link {
+// ignore notes a link that the operator's words leave out.
+func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
+	n.mu.Lock()
+	_, known := n.ignored[a.Index]
+	n.ignored[a.Index] = a.Name + " " + a.HardwareAddr.String()
+	n.mu.Unlock()
+	if !known {
+		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.wanted()))
+	}
+}
+
+// join adds a link to the race and sets it up.
+func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry) *link {
+	a := nl.Attrs()
+	name, mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
-		index: a.Index, name: a.Name, mac: a.HardwareAddr, mtu: a.MTU,
-		driver: driverOf(a.Name, n.opts.Sysfs), metric: 1024 + a.Index,
+		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
+		driver: driverOf(name, n.opts.Sysfs), metric: 1024 + a.Index,
 		since: time.Now(), opened: make(chan struct{}),
 	}
-	l.changes, _ = carrierChanges(a.Name, n.opts.Sysfs)
+	l.changes, _ = carrierChanges(name, n.opts.Sysfs)
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error
 	if l.found, err = inspect(nl, n.opts.PNP); err != nil {
@@ -199,7 +220,7 @@ func (n *Network) join(ctx context.Context, nl netlink.Link) *link {
 	n.links[l.index] = l
 	n.mu.Unlock()
 	n.log.Info(fmt.Sprintf("%s: found, %s", l.name, l.about()))
-	name, up := a.Name, a.Flags&net.FlagUp != 0
+	up := a.Flags&net.FlagUp != 0
 	l.kept = quiet(n.log, name)
 	go func() {
 		defer close(l.opened)

@@ -100,7 +100,11 @@ func (n *Network) unproven(l *link, err error) {
 func (n *Network) stillWaiting() {
 	links := n.Links()
 	if len(links) == 0 {
-		n.log.Info(fmt.Sprintf("network: still waiting for a network card, %d s", int(time.Since(n.started).Seconds())))
+		line := "network: still waiting for a network card"
+		if w := n.plan.wanted(); w != "" {
+			line += " as " + w + " wants it"
+		}
+		n.log.Info(fmt.Sprintf("%s, %d s", line, int(time.Since(n.started).Seconds())))
 		return
 	}
 	var parts []string
@@ -108,6 +112,18 @@ func (n *Network) stillWaiting() {
 		parts = append(parts, l.String())
 	}
 	n.log.Info("network: still waiting: " + strings.Join(parts, " | "))
+}
+
+// ignoredLinks lists the links that the operator's words leave out.
+func (n *Network) ignoredLinks() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []string
+	for _, s := range n.ignored {
+		out = append(out, s+": not asked for")
+	}
+	slices.Sort(out)
+	return out
 }
 
 // classOf finds the class of an error of another package.

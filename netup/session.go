@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"netstage/netup/ipparam"
 )
 
 // session is one stretch of carrier on one link: DHCP, configuration, proof,
@@ -47,8 +49,20 @@ func (n *Network) newSession(l *link, before *session) *session {
 }
 
 func (s *session) run() {
+	static := s.n.plan.static(s.l, s.name)
+	entry, dhcp := dhcpEntry(s.l.entries)
+	if !s.fixed(static) {
+		return
+	}
+	if !dhcp {
+		s.n.leased(s.l, &static[0], "static")
+		s.n.log.Info(fmt.Sprintf("%s: %s as given", s.name, static[0]))
+		s.contend(s.ctx)
+		<-s.ctx.Done()
+		return
+	}
 	if s.l.found.lease != nil {
-		l := *s.l.found.lease
+		l := s.n.plan.amend(*s.l.found.lease, entry)
 		l.Acquired, l.Took = time.Now(), time.Since(s.start)
 		s.n.log.Info(fmt.Sprintf("%s: already configured: %s", s.name, l))
 		s.n.leased(s.l, &l, "configured")
@@ -61,14 +75,39 @@ func (s *session) run() {
 		hint = had.Addr.Addr()
 	}
 	for s.ctx.Err() == nil {
-		s.hold(s.client(), hint)
+		s.hold(s.client(entry), hint)
 		hint = netip.Addr{}
 		s.start = time.Now()
 	}
 }
 
-func (s *session) client() *dhcp4 {
+// fixed configures the addresses the operator gave; false means that the
+// session is over.
+func (s *session) fixed(static []Lease) bool {
+	tries := &backoff{first: time.Second, limit: 8 * time.Second, rng: newRand(s.l.mac)}
+	for _, l := range static {
+		for {
+			if !s.n.mayConfigure(s.l) {
+				return false
+			}
+			err := configure(s.n.log, l, s.l.metric, static)
+			if err == nil {
+				break
+			}
+			s.n.log.Warn(fmt.Sprintf("%v", err))
+			s.n.note(s.l, "", 0, err.Error())
+			if pause(s.ctx, tries.next()) != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s *session) client(e ipparam.Entry) *dhcp4 {
 	return &dhcp4{
+		host: e.Hostname, clientID: e.ClientID,
+		amend: func(l Lease) Lease { return s.n.plan.amend(l, e) },
 		index: s.l.index, name: s.name, mac: s.l.mac,
 		vendor: s.n.opts.VendorClass, user: s.n.opts.UserClass,
 		log: s.n.log, rng: newRand(s.l.mac), running: s.isRunning,
@@ -78,17 +117,16 @@ func (s *session) client() *dhcp4 {
 
 // hold gets a lease and keeps it as long as a server and the context allow.
 func (s *session) hold(c *dhcp4, hint netip.Addr) {
-	r, closer, err := c.acquire(s.ctx, hint)
+	l, closer, err := c.acquire(s.ctx, hint)
 	s.tail.Go(closer)
 	if err != nil {
 		return
 	}
-	l := r.lease
 	l.Took = time.Since(s.start)
 	if !s.n.mayConfigure(s.l) {
 		return
 	}
-	if err := configure(s.n.log, l, s.l.metric); err != nil {
+	if err := configure(s.n.log, l, s.l.metric, s.n.plan.static(s.l, s.name)); err != nil {
 		s.n.log.Warn(fmt.Sprintf("%v", err))
 		s.n.note(s.l, "", 0, err.Error())
 		_ = pause(s.ctx, time.Second)
@@ -121,7 +159,7 @@ func (s *session) keep(c *dhcp4, l Lease) error {
 			return err
 		}
 		next.Took = l.Took
-		if err := configure(s.n.log, next, s.l.metric); err != nil {
+		if err := configure(s.n.log, next, s.l.metric, s.n.plan.static(s.l, s.name)); err != nil {
 			return err
 		}
 		s.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", s.name, next.Addr, next.Time))

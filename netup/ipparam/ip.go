@@ -125,6 +125,9 @@ func (p *parser) kernelForm() error {
 		}
 		p.e.Hostname = f[4]
 	}
+	if _, word := methods[f[5]]; word {
+		return p.fail("device", f[5], "a device name; autoconf comes one field later")
+	}
 	if f[5] != "" {
 		if err := p.link(f[5]); err != nil {
 			return err

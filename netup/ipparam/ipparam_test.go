@@ -90,6 +90,7 @@ func TestMistakes(t *testing.T) {
 		{Params{IP: []string{"2001:db8::5::::64"}}, []string{"client-ip \"2001\"", "brackets"}},
 		{Params{IP: []string{"[2001:db8::5"}}, []string{"every [ to have its ]"}},
 		{Params{IP: []string{":::::averyveryverylongname:dhcp"}}, []string{"device", "15 characters"}},
+		{Params{IP: []string{"10.0.0.5:::24:eth0:none"}}, []string{"device \"none\"", "one field later"}},
 		{Params{IP: []string{"eth0:dhcp:9"}}, []string{"mtu \"9\"", "68"}},
 		{Params{IP: []string{"eth0:dhcp:1400:52:54:00:12:34"}}, []string{"macaddr", "52:54:00:12:34:56"}},
 		{Params{IP: []string{"eth0:dhcp:1400:53:54:00:12:34:56"}}, []string{"macaddr", "53:54"}},
@@ -126,7 +127,7 @@ func TestMistakes(t *testing.T) {
 
 func TestOthers(t *testing.T) {
 	c, err := Parse(Params{
-		IP:         []string{"eth0:dhcp", "10.0.0.5:::24::eth0:none", "10.0.0.6:::24::eth1:none", "[fd00::5]::::eth1:none"},
+		IP:         []string{"eth0:dhcp", "10.0.0.5:::24::eth0:none", "10.0.0.6:::24::eth1:none", "[fd00::5]:::::eth1:none"},
 		BootIF:     []string{"01-52-54-00-AB-CD-EF"},
 		NameServer: []string{"10.0.0.3", "[2001:db8::3]", "2001:db8::4"},
 		Route:      []string{"192.168.200.0/24:192.168.100.222:ens10", "10.7.0.0/255.255.0.0:10.0.0.7", "192.168.201.0/24::ens10", "[2001:DB8:3::/48]:[2001:DB8:2::1]:ens10", "default:10.0.0.1"},

@@ -1,0 +1,184 @@
+package netup
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"netstage/netup/ipparam"
+)
+
+// plan is what an operator fixed about the links.
+type plan struct{ ipparam.Config }
+
+// check refuses what is not there yet, rather than boot another way than asked.
+func (p plan) check() error {
+	named := false
+	for _, e := range p.Entries {
+		switch e.Method {
+		case ipparam.DHCP6, ipparam.Auto6, ipparam.IBFT:
+			return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s: %s is not supported", e.Text, e.Method)}
+		}
+		named = named || e.Method != ipparam.Off
+	}
+	if off := p.anyLink(); len(off) > 0 && off[0].Method == ipparam.Off && !named {
+		return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
+	}
+	return nil
+}
+
+// anyLink returns the entries that name no device.
+func (p plan) anyLink() []ipparam.Entry {
+	var out []ipparam.Entry
+	for _, e := range p.Entries {
+		if e.Link == "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// rename returns the name that ifname= has for a device, or "".
+func (p plan) rename(mac net.HardwareAddr) string {
+	for _, n := range p.Names {
+		if bytes.Equal(n.MAC, mac) {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// entries returns what is to be done with a link; none means that the link is
+// not to take part. A link that is named by ip= gets that; the others get the
+// ip= without a device, or DHCP when nothing is named, and BOOTIF= narrows
+// those down to one.
+func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
+	alias, own, pinned := p.rename(mac), []ipparam.Entry(nil), false
+	for _, e := range p.Entries {
+		switch {
+		case e.Link == "":
+		case e.Link == name || e.Link == alias || e.Link == "enx"+strings.ReplaceAll(mac.String(), ":", ""):
+			own = append(own, e)
+		case e.Method != ipparam.Off:
+			pinned = true
+		}
+	}
+	if own == nil {
+		own = p.anyLink()
+		switch {
+		case p.BootMAC != nil && !bytes.Equal(p.BootMAC, mac):
+			return nil
+		case len(own) == 0 && pinned:
+			return nil
+		case len(own) == 0:
+			return []ipparam.Entry{{Method: ipparam.DHCP}}
+		}
+	}
+	if slices.ContainsFunc(own, func(e ipparam.Entry) bool { return e.Method == ipparam.Off }) {
+		return nil
+	}
+	return own
+}
+
+// wanted says which links take part, for people.
+func (p plan) wanted() string {
+	var out []string
+	for _, e := range p.Entries {
+		if e.Link != "" && e.Method != ipparam.Off {
+			out = append(out, "ip="+e.Text)
+		}
+	}
+	if p.BootMAC != nil {
+		out = append(out, "BOOTIF="+p.BootMAC.String())
+	}
+	return strings.Join(out, " ")
+}
+
+// dhcp returns the entry of a link that asks for DHCP, if any.
+func dhcpEntry(entries []ipparam.Entry) (ipparam.Entry, bool) {
+	for _, e := range entries {
+		if e.Method == ipparam.DHCP {
+			return e, true
+		}
+	}
+	return ipparam.Entry{}, false
+}
+
+// static turns the fixed addresses of a link into leases, in order.
+func (p plan) static(l *link, name string) []Lease {
+	var out []Lease
+	for _, e := range l.entries {
+		if e.Method != ipparam.Static {
+			continue
+		}
+		s := Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
+		if e.Gateway.IsValid() {
+			all := netip.IPv4Unspecified()
+			if e.Gateway.Is6() {
+				all = netip.IPv6Unspecified()
+			}
+			s.Routes = []Route{{Dst: netip.PrefixFrom(all, 0), Gateway: e.Gateway}}
+		}
+		out = append(out, p.amend(s, e))
+	}
+	return out
+}
+
+// amend adds what the operator said to a lease; it comes first.
+func (p plan) amend(l Lease, e ipparam.Entry) Lease {
+	var dns []netip.Addr
+	for _, a := range slices.Concat(p.DNS, e.DNS, l.DNS) {
+		if !slices.Contains(dns, a) {
+			dns = append(dns, a)
+		}
+	}
+	l.DNS = dns
+	l.NTP = append(slices.Clone(e.NTP), l.NTP...)
+	if e.MTU != 0 {
+		l.MTU = e.MTU
+	}
+	if e.Hostname != "" {
+		l.Host = e.Hostname
+	}
+	alias := p.rename(l.MAC)
+	for _, r := range p.Routes {
+		here := r.Link != "" && (r.Link == l.Link || r.Link == alias) ||
+			r.Link == "" && l.Addr.Masked().Contains(r.Gateway)
+		if here && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
+			l.Routes = append(slices.Clone(l.Routes), Route{Dst: r.Dst, Gateway: r.Gateway})
+		}
+	}
+	return l
+}
+
+// prepare gives a link the name and the hardware address asked for, before it
+// is set up. It returns the names as they are then.
+func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) (string, net.HardwareAddr) {
+	name, mac := nl.Attrs().Name, nl.Attrs().HardwareAddr
+	if want := p.rename(mac); want != "" && want != name {
+		log.Info(fmt.Sprintf("%s: renamed to %s", name, want))
+		if err := netlink.LinkSetName(nl, want); err != nil {
+			log.Warn(fmt.Sprintf("%s: rename to %s: %v", name, want, err))
+		} else {
+			name = want
+		}
+	}
+	for _, e := range entries {
+		if e.MAC == nil || bytes.Equal(e.MAC, mac) {
+			continue
+		}
+		log.Info(fmt.Sprintf("%s: hardware address %s", name, e.MAC))
+		if err := netlink.LinkSetHardwareAddr(nl, e.MAC); err != nil {
+			log.Warn(fmt.Sprintf("%s: set hardware address %s: %v", name, e.MAC, err))
+		} else {
+			mac = e.MAC
+		}
+	}
+	return name, mac
+}
