@@ -168,23 +168,43 @@ func TestNetworkBoot(t *testing.T) {
 	}
 }
 
-// TestEnds boots directly and sees how machines end that don't switch
-// themselves off.
+// sector writes a boot sector with some code for the 8086.
+func sector(t *testing.T, code string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "sector")
+	text := code + strings.Repeat("\x00", 510-len(code)) + "\x55\xaa" + strings.Repeat("\x00", 1<<20-512)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestEnds runs machines that end in one way or another.
 func TestEnds(t *testing.T) {
 	needQEMU(t)
-	initrd := initrd(t)
-	for command, want := range map[string]End{"reboot": Reset, "exit": Panic} {
-		t.Run(command, func(t *testing.T) {
+	const (
+		// mov dx, 0x604; mov ax, 0x2000; out dx, ax: ACPI's soft off
+		poweroff = "\xba\x04\x06\xb8\x00\x20\xef\xf4"
+		// mov al, 0xfe; out 0x64, al; hlt: the keyboard controller's reset
+		reset = "\xb0\xfe\xe6\x64\xf4"
+		// xor ax, ax; mov ds, ax; mov si, text; then write all of text to the
+		// first serial port, and the reset
+		print = "\x31\xc0\x8e\xd8\xbe\x17\x7c\xac\x08\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5" + reset
+	)
+	for _, test := range []struct {
+		code string
+		want End
+	}{
+		{poweroff, PowerOff},
+		{reset, Reset},
+		{print + "Kernel panic - not syncing: test\r\n\x00", Panic},
+	} {
+		t.Run(string(test.want), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			m := start(t, ctx, Config{Kernel: kernel(t), Initrds: []string{initrd}, Append: "quiet", Direct: true, Memory: 256})
-			if _, err := m.Expect(ctx, "what now? "); err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Send(command + "\n"); err != nil {
-				t.Fatal(err)
-			}
-			if end, err := m.Wait(ctx); end != want || err != nil {
+			m := start(t, ctx, Config{Dir: t.TempDir(), Memory: 64, NoNIC: true,
+				Drives: []string{"format=raw,file=" + sector(t, test.code)}, ExtraArgs: []string{"-boot", "c"}})
+			if end, err := m.Wait(ctx); end != test.want || err != nil {
 				t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.tail(20))
 			}
 			// An error afterwards says what there was, and how to see it again.
@@ -192,7 +212,7 @@ func TestEnds(t *testing.T) {
 			if err == nil {
 				t.Fatal("a text was found that never came")
 			}
-			for _, part := range []string{"the machine ended first", "netstage boot --kernel", "qemu-system-x86_64 -machine pc"} {
+			for _, part := range []string{"the machine ended first", "SeaBIOS", "netstage boot --dir", "qemu-system-x86_64 -machine pc"} {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%q is missing in %v", part, err)
 				}
