@@ -17,6 +17,7 @@ xz-utils compressed modules
 cpio looking into initrds from outside
 e2fsprogs ext4 disks for persistent roots
 mmdebstrap a Debian with systemd as stage 2
+patchelf that systemd as a Nix store would hold it
 dnsmasq-base a real DHCP server
 nginx-light a real web server
 iproute2 network namespaces and bridges

@@ -1,0 +1,186 @@
+package qemutests
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/system"
+)
+
+// The kernels of the tests, as setup/kernel.sh lays them out.
+const (
+	plainModules = "6.1"  // uncompressed, and a kernel that can't decompress
+	xzModules    = "6.12" // .ko.xz, as nixpkgs has them
+)
+
+// setupDir is where the setup scripts put what they make.
+func setupDir(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("../build", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("%v (make test makes it)", err)
+	}
+	return dir
+}
+
+// one finds the only file of a pattern.
+func one(t testing.TB, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %v, %v", pattern, found, err)
+	}
+	return found[0]
+}
+
+// guest is a machine to boot: a kernel of setup/kernel.sh with an initrd of
+// ours, packed as the tool packs it.
+func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
+	t.Helper()
+	dir := setupDir(t, "kernels/"+kernel)
+	archive := filepath.Join(t.TempDir(), "initrd.zst")
+	out, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	_, err = initrd.Build(context.Background(), initrd.Options{
+		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, "netstage/cmd/stage1"), Files: files,
+		Modules: []string{"virtio_net"},
+	}, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vm.Config{Kernel: one(t, dir+"/boot/vmlinuz-*"), Initrds: []string{archive}, Memory: 1024}
+}
+
+// A running machine of a test.
+type running struct {
+	*vm.Machine
+	t   testing.TB
+	ctx context.Context
+}
+
+func start(t testing.TB, c vm.Config) running {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 4*time.Minute, errors.New("four minutes are over"))
+	t.Cleanup(cancel)
+	m, err := vm.Start(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Close()
+		if t.Failed() {
+			t.Logf("console:\n%s\nto see it again:\n%s", m.Console(), m.Command())
+		}
+	})
+	return running{m, t, ctx}
+}
+
+func (r running) expect(text string) {
+	r.t.Helper()
+	if _, err := r.Expect(r.ctx, text); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r running) send(text string) {
+	r.t.Helper()
+	if err := r.Send(text); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// end waits for the machine's end and checks the console; a text with '!' must
+// not be there.
+func (r running) end(want vm.End, texts ...string) {
+	r.t.Helper()
+	got, err := r.Wait(r.ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if got != want {
+		r.t.Errorf("the machine ended by %s, want %s", got, want)
+	}
+	for _, text := range texts {
+		not, negative := strings.CutPrefix(text, "!")
+		if negative == strings.Contains(r.Console(), not) {
+			r.t.Errorf("console: %q", text)
+		}
+	}
+}
+
+// From the firmware to stage 2, through iPXE, on both kinds of modules.
+func TestQEMUBootByIPXE(t *testing.T) {
+	a := store(t, classic())
+	for _, kernel := range []string{plainModules, xzModules} {
+		t.Run(kernel, func(t *testing.T) {
+			c := guest(t, kernel)
+			c.Image, c.Init = a.path, system.Init
+			m := start(t, c)
+			m.end(vm.PowerOff, "iPXE", "stage 2 done", "store: writable", "verified",
+				"mount: / tmpfs tmpfs rw", "mount: /dev devtmpfs devtmpfs rw,nosuid", "mount: /nix/store overlay overlay",
+				"link: eth0 down", "fd 0: /dev/console", "modprobe: /sbin/modprobe", "entry: nix\n", "!entry: init", "!entry: lib", "!inet 10.0.2.15")
+		})
+	}
+}
+
+// The all-in-one format, loaded by QEMU as kexec or rEFInd would, without a
+// NIC in sight.
+func TestQEMUImageInInitrd(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, xzModules, initrd.File{Source: a.path, Target: "/nix-store.squashfs"})
+	c.Direct, c.NoNIC, c.Init = true, true, system.Init
+	start(t, c).end(vm.PowerOff, "stage 2 done", "network: not needed", "mount: /nix/.ro-store squashfs /dev/loop0")
+}
+
+// A digest that does not match is refused before anything is mounted; the
+// machine reboots by itself.
+func TestQEMURefusesWrongDigest(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, xzModules)
+	c.Direct, c.Image, c.Init, c.Unverified = true, a.path, system.Init, true
+	c.Append = "boot.fail_timeout=1 rootfs.sha256=" + strings.Repeat("0", 64)
+	start(t, c).end(vm.Reset, "boot failed: mismatch", a.sha256[:16], "!root (7/8)", "!stage 2: pid 1")
+}
+
+// A real systemd up to multi-user, with no failed unit, on the mounts that
+// NixOS's fstab names.
+func TestQEMUSystemd(t *testing.T) {
+	root := setupDir(t, "debian")
+	dir := t.TempDir()
+	if err := system.WriteDebian(root, dir); err != nil {
+		t.Fatal(err)
+	}
+	report, err := image.Build(context.Background(), image.Options{
+		Source: dir, Output: filepath.Join(t.TempDir(), "image.squashfs"), Compression: image.Compression{Algorithm: "zstd", Level: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, init := range map[string]string{"classic": system.DebianClassic, "prepare-root": system.DebianPrepareRoot} {
+		t.Run(name, func(t *testing.T) {
+			c := guest(t, xzModules)
+			c.Direct, c.Image, c.Init = true, report.Path, init
+			start(t, c).end(vm.PowerOff,
+				"systemd: running", "!failed: ", "PID 1: systemd, multi-user active",
+				"mount: / tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/.ro-store squashfs /dev/loop0 ro",
+				"mount: /nix/.rw-store tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/store overlay overlay",
+				"touch: touch: cannot touch '/nix/store/x': Read-only file system",
+				"journal: ", "stage-1-init", "handover (8/8)",
+			)
+		})
+	}
+}

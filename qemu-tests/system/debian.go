@@ -1,0 +1,132 @@
+package system
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// The two systems of a Debian store: the same systemd, started as NixOS does
+// classically and since 26.05.
+const (
+	debian            = "/nix/store/0d3b1an0d3b1an0d3b1an0d3b1an0d3b-debian"
+	DebianClassic     = "/nix/store/0c1ass1c0c1ass1c0c1ass1c0c1ass1c-nixos-system-debian-25.05/init"
+	DebianPrepareRoot = "/nix/store/0prepar00prepar00prepar00prepar0-nixos-system-debian-26.05/init"
+)
+
+// activate does what NixOS's stage 2 does before systemd: the store becomes
+// read-only, and the rest of the root is laid out from it.
+const activate = `
+set -e
+[ "$(readlink /proc/$$/fd/0)" = /dev/console ]
+mount --bind /nix/store /nix/store
+mount -o remount,bind,ro,nosuid,nodev /nix/store
+mkdir -p /usr /var /tmp /root /etc
+chmod 1777 /tmp
+mount --bind ` + debian + `/usr /usr
+for link in bin sbin lib lib64; do ln -s usr/$link /$link; done
+cp -a ` + debian + `/etc/. /etc/
+cp -a ` + debian + `/var/. /var/
+echo "activated by $0 as $$, IN_NIXOS_SYSTEMD_STAGE1=$IN_NIXOS_SYSTEMD_STAGE1"
+`
+
+// fstab is what NixOS writes for the file systems of netboot.nix.
+const fstab = `tmpfs / tmpfs x-initrd.mount,mode=0755 0 0
+../nix-store.squashfs /nix/.ro-store squashfs x-initrd.mount,loop,threads=multi 0 0
+tmpfs /nix/.rw-store tmpfs x-initrd.mount,mode=0755 0 0
+overlay /nix/store overlay x-initrd.mount,lowerdir=/nix/.ro-store,upperdir=/nix/.rw-store/store,workdir=/nix/.rw-store/work 0 0
+`
+
+// tellUnit reports how far systemd got, and ends the machine.
+const tellUnit = `[Unit]
+Description=Tell how the boot went
+[Service]
+ExecStart=/bin/sh -c 'echo "systemd: $(systemctl is-system-running --wait)"; \
+  systemctl list-units --failed --plain --no-legend | sed "s/^/failed: /"; \
+  while read -r s t f o r; do echo "mount: $t $f $s $o"; done < /proc/self/mounts; \
+  echo "PID 1: $(cat /proc/1/comm), multi-user $(systemctl is-active multi-user.target)"; \
+  echo "touch: $(touch /nix/store/x 2>&1)"; \
+  journalctl -b -o short-monotonic -t stage-1-init --no-pager | sed "s/^/journal: /"; \
+  systemctl poweroff'
+StandardOutput=tty
+TTYPath=/dev/ttyS0
+[Install]
+WantedBy=multi-user.target
+`
+
+// WriteDebian arranges the Debian at root, made by setup/debian.sh, as a store
+// in dir, with both systems.
+func WriteDebian(root, dir string) error {
+	tree := filepath.Join(dir, filepath.Base(debian))
+	// Links instead of copies: nothing below is written in place.
+	if out, err := exec.Command("cp", "-al", root, tree).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", root, err, out)
+	}
+	etc := map[string]string{
+		"fstab":                       fstab,
+		"machine-id":                  "0123456789abcdef0123456789abcdef\n",
+		"hostname":                    "netstage\n",
+		"systemd/system/tell.service": tellUnit,
+	}
+	for name, text := range etc {
+		if err := replace(filepath.Join(tree, "etc", name), text); err != nil {
+			return err
+		}
+	}
+	units := filepath.Join(tree, "etc/systemd/system")
+	if err := os.MkdirAll(units+"/multi-user.target.wants", 0o755); err != nil {
+		return err
+	}
+	for name, target := range map[string]string{
+		"default.target":                       "/lib/systemd/system/multi-user.target",
+		"multi-user.target.wants/tell.service": "/etc/systemd/system/tell.service",
+		"serial-getty@ttyS0.service":           "/dev/null", // the console is the test's
+	} {
+		os.Remove(filepath.Join(units, name))
+		if err := os.Symlink(target, filepath.Join(units, name)); err != nil {
+			return err
+		}
+	}
+
+	files, err := busybox("/" + filepath.Base(Busybox))
+	if err != nil {
+		return err
+	}
+	files[toplevelFile(DebianClassic, "nixos-version")] = "25.05"
+	files[toplevelFile(DebianClassic, "init")] = Script(activate + "exec " + debian + "/lib/systemd/systemd\n")
+	files[toplevelFile(DebianPrepareRoot, "nixos-version")] = "26.05"
+	files[toplevelFile(DebianPrepareRoot, "prepare-root")] = Script(activate)
+	if err := files.Write(dir); err != nil {
+		return err
+	}
+
+	// As on NixOS, systemd names a loader in the store.
+	init := filepath.Join(dir, toplevelFile(DebianPrepareRoot, "init"))
+	for _, args := range [][]string{
+		{"cp", filepath.Join(root, "lib/systemd/systemd"), init},
+		{"patchelf", "--set-interpreter", debian + "/lib64/ld-linux-x86-64.so.2", init},
+		{"chmod", "755", init},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+func toplevelFile(init, name string) string {
+	return strings.TrimPrefix(filepath.Dir(init), "/nix/store") + "/" + name
+}
+
+// replace writes a file anew, so that other links to the old one keep it.
+func replace(name, text string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.WriteFile(name, []byte(text), 0o644)
+}
