@@ -170,13 +170,18 @@ func (e *engine) keep(s *source, p []byte) error {
 	if err := e.grow(e.offset + int64(len(p))); err != nil {
 		return err
 	}
+	// Hashing and writing cost about the same, so they run side by side. Bytes that turn out wrong are on the store
+	// for a moment; they are beyond e.offset, so they are written over, cut off, or dropped with the store.
+	written := make(chan error, 1)
+	go func() {
+		_, err := e.file.WriteAt(p, e.offset)
+		written <- err
+	}()
 	n, verr := e.verify.Write(p)
-	if n > 0 {
-		if _, err := e.file.WriteAt(p[:n], e.offset); err != nil {
-			return storeError(err)
-		}
-		e.offset += int64(n)
+	if err := <-written; err != nil {
+		return storeError(err)
 	}
+	e.offset += int64(n)
 	if verr != nil {
 		return mismatch(s, verr)
 	}

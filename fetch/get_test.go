@@ -320,7 +320,7 @@ func TestGetLargerThanMemoryIsRefusedBeforeTheFirstByte(t *testing.T) {
 	// The same when the server tells no length: refused while it grows.
 	s = serve(t, imageBytes(1<<20), faulty.Behaviour{NoLength: true, NoRanges: true, Times: -1})
 	r, _ = quick(t, nil, s.URL("x"))
-	r.MemAvailable = func() (int64, error) { return 100 << 20, nil }
+	r.MemAvailable = func() (int64, error) { return 90 << 20, nil }
 	mustFail(t, r, "no-memory")
 	r, _ = quick(t, nil, s.URL("x"))
 	r.MemAvailable = func() (int64, error) { return 128 << 20, nil }
@@ -328,7 +328,7 @@ func TestGetLargerThanMemoryIsRefusedBeforeTheFirstByte(t *testing.T) {
 }
 
 func TestGetOfUnknownSizeGrows(t *testing.T) {
-	content := imageBytes(growStep + growStep/2)
+	content := imageBytes(growStep + 1<<20)
 	s := serve(t, content, faulty.Behaviour{Chunked: true})
 	r, _ := quick(t, content, s.URL("x"))
 	asked := 0

@@ -15,7 +15,7 @@ const (
 	// memoryMargin stays free besides the image: the buffers, the agent, and the first steps of stage 2.
 	memoryMargin = 64 << 20
 	// growStep is how much room an image of unknown size is given at a time.
-	growStep = 64 << 20
+	growStep = 32 << 20
 )
 
 // SystemMemAvailable is MemAvailable of /proc/meminfo, in bytes.

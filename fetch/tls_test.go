@@ -1,0 +1,176 @@
+package fetch
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"netstage/fetch/faulty"
+)
+
+// authority is a CA that certifies servers for a span of time.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func newAuthority(t *testing.T, from, to time.Time) authority {
+	t.Helper()
+	k := newKey(t)
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return authority{cert, k, pool}
+}
+
+func (a authority) serverConfig(t *testing.T, from, to time.Time, names ...string) *tls.Config {
+	t.Helper()
+	k := newKey(t)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, DNSNames: names,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, k.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: k}}}
+}
+
+func serveTLS(t *testing.T, c *tls.Config, content []byte, script ...faulty.Behaviour) *faulty.Server {
+	t.Helper()
+	s, err := faulty.ListenTLS("127.0.0.1:0", c, content, script...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// dialTo leads every name to one server.
+func dialTo(addr string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+}
+
+const secureURL = "https://boot.example.test/x"
+
+func TestTLS(t *testing.T) {
+	content := imageBytes(3 << 20)
+	from, to := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := func() time.Time { return from.AddDate(0, 6, 0) }
+	ca := newAuthority(t, from.AddDate(-1, 0, 0), to.AddDate(9, 0, 0))
+	good := ca.serverConfig(t, from, to, "boot.example.test")
+	request := func(t *testing.T, s *faulty.Server, pin []byte) (Request, *story) {
+		r, log := quick(t, pin, secureURL)
+		r.Dial, r.Roots, r.Now = dialTo(s.Addr()), ca.pool, now
+		return r, log
+	}
+	t.Run("with a pinned digest and without", func(t *testing.T) {
+		for _, pin := range [][]byte{content, nil} {
+			s := serveTLS(t, good, content, faulty.Behaviour{End: faulty.EndReset, Cut: 2 << 20})
+			r, _ := request(t, s, pin)
+			mustGet(t, r, content)
+		}
+	})
+	for name, clock := range map[string]time.Time{"1970": time.Unix(0, 0), "expired": to.AddDate(3, 0, 0)} {
+		t.Run(name+": refused without a pin, warned with one", func(t *testing.T) {
+			s := serveTLS(t, good, content)
+			r, _ := request(t, s, nil)
+			r.Now = func() time.Time { return clock }
+			mustFail(t, r, "tls-date")
+			r, log := request(t, s, content)
+			r.Now = func() time.Time { return clock }
+			mustGet(t, r, content)
+			log.mustSay(t, "WARN image: boot.example.test: certificate is valid from 2026-01-01 to 2027-01-01 and the clock says "+clock.UTC().Format(time.DateOnly))
+		})
+	}
+	t.Run("a pin forgives dates only", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			config *tls.Config
+			says   string
+		}{
+			"other name":      {ca.serverConfig(t, from, to, "other.example.test"), "not for this host"},
+			"other authority": {newAuthority(t, from, to).serverConfig(t, from, to, "boot.example.test"), "not from a trusted authority"},
+		} {
+			for _, clock := range []time.Time{now(), time.Unix(0, 0)} {
+				for _, pin := range [][]byte{content, nil} {
+					s := serveTLS(t, c.config, content)
+					r, _ := request(t, s, pin)
+					r.Now = func() time.Time { return clock }
+					_, err := Get(soon(t), r)
+					e, ok := err.(*Error)
+					if !ok || !strings.HasPrefix(e.Class(), "tls") || !e.Permanent() {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if clock.Equal(now()) && (e.Class() != "tls" || !strings.Contains(e.Error(), c.says)) {
+						t.Errorf("%s: class %s: %v", name, e.Class(), e)
+					}
+				}
+			}
+		}
+	})
+	t.Run("TLS 1.1 is refused", func(t *testing.T) {
+		old := good.Clone()
+		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		s := serveTLS(t, old, content)
+		r, _ := request(t, s, content)
+		mustFail(t, r, "tls")
+	})
+	t.Run("plain HTTP where TLS is expected", func(t *testing.T) {
+		s := serve(t, content)
+		r, _ := request(t, s, content)
+		mustFail(t, r, "tls")
+	})
+	t.Run("https never falls to http", func(t *testing.T) {
+		plain := serve(t, content)
+		s := serveTLS(t, good, content, faulty.Behaviour{Location: plain.URL("x"), Times: -1})
+		r, _ := request(t, s, content)
+		err := mustFail(t, r, "redirect")
+		if !strings.Contains(err.Error(), "from https to http://") || len(plain.Log()) != 0 {
+			t.Errorf("%v, %d plain requests", err, len(plain.Log()))
+		}
+	})
+	t.Run("handshake that never ends", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody answers
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		r, log := quick(t, content, secureURL)
+		r.Dial, r.Timeouts.TLS = dialTo(l.Addr().String()), 100*time.Millisecond
+		ctx, cancel := context.WithTimeout(soon(t), 400*time.Millisecond)
+		defer cancel()
+		mustFailIn(t, ctx, r, "timeout")
+		log.mustSay(t, "no TLS handshake in time")
+	})
+}

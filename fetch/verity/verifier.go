@@ -1,0 +1,82 @@
+package verity
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+)
+
+// Verifier checks an image block by block as it streams by. It is a fetch.Verifier.
+type Verifier struct {
+	tree    *Tree
+	hashers []*hasher
+	next    int64 // block
+}
+
+// Verifier returns a new one that hashes on up to workers cores; less than 1 means 1.
+func (t *Tree) Verifier(workers int) *Verifier {
+	v := &Verifier{tree: t}
+	for range max(1, workers) {
+		v.hashers = append(v.hashers, newHasher(t.super.Salt))
+	}
+	return v
+}
+
+// Write checks the whole blocks in p and returns how many bytes they are. On an error these are the ones before the
+// first wrong block.
+func (v *Verifier) Write(p []byte) (int, error) {
+	size := v.tree.super.DataBlockSize
+	blocks := int64(len(p) / size)
+	if v.next+blocks > v.tree.super.DataBlocks {
+		return 0, fmt.Errorf("the image is longer than the %d blocks of its verity tree", v.tree.super.DataBlocks)
+	}
+	// Every worker has a run of blocks and stops at the first wrong one; the earliest counts.
+	share := (blocks + int64(len(v.hashers)) - 1) / int64(len(v.hashers))
+	wrong := make([]error, len(v.hashers))
+	good := make([]int64, len(v.hashers))
+	var wait sync.WaitGroup
+	for i, h := range v.hashers {
+		first, last := min(int64(i)*share, blocks), min(int64(i+1)*share, blocks)
+		run := func() { good[i], wrong[i] = v.check(h, p, first, last) }
+		if i == len(v.hashers)-1 {
+			run()
+			continue
+		}
+		wait.Go(run)
+	}
+	wait.Wait()
+	for i := range v.hashers {
+		if wrong[i] != nil {
+			v.next += good[i]
+			return int(good[i]) * size, wrong[i]
+		}
+	}
+	v.next += blocks
+	return int(blocks) * size, nil
+}
+
+// check compares the blocks first to last-1 of p and returns the number of good ones from p's start.
+func (v *Verifier) check(h *hasher, p []byte, first, last int64) (int64, error) {
+	size := int64(v.tree.super.DataBlockSize)
+	for b := first; b < last; b++ {
+		want := v.tree.leaf(v.next + b)
+		if got := h.sum(p[b*size : (b+1)*size]); !bytes.Equal(got, want) {
+			return b, &MismatchError{What: fmt.Sprintf("block %d (byte %d)", v.next+b, (v.next+b)*size), Expected: want, Got: bytes.Clone(got)}
+		}
+	}
+	return last, nil
+}
+
+// leaf is the digest of a data block.
+func (t *Tree) leaf(block int64) []byte { return t.leaves[block*digestSize:][:digestSize] }
+
+// Close says whether every block was seen.
+func (v *Verifier) Close() error {
+	if v.next < v.tree.super.DataBlocks {
+		return fmt.Errorf("the image ends after %d of the %d blocks of its verity tree", v.next, v.tree.super.DataBlocks)
+	}
+	return nil
+}
+
+// Reset starts over at the first block.
+func (v *Verifier) Reset() { v.next = 0 }
