@@ -214,4 +214,3 @@ func (p *peer) dnsmasq(t testing.TB, args ...string) {
 		t.Fatal("dnsmasq does not start:\n" + lines.String())
 	}
 }
-
