@@ -29,7 +29,7 @@ func (*ImageError) Class() string { return "bad-image" }
 func OpenImage(file *os.File) (*Tree, error) {
 	m, err := recognise(file)
 	if err != nil {
-		return nil, &ImageError{File: file.Name(), Cause: err}
+		return nil, err
 	}
 	device, err := attachLoop(file)
 	if err != nil {
@@ -40,9 +40,24 @@ func OpenImage(file *os.File) (*Tree, error) {
 	return m.Open()
 }
 
-// recognise reads the superblock, and holds the length it tells against the
-// file's, because the kernel mounts a squashfs that was cut short.
+// TypeOf is the type of the file system in file, "squashfs" or "erofs".
+// Errors are *ImageError.
+func TypeOf(file *os.File) (string, error) {
+	m, err := recognise(file)
+	return m.Type, err
+}
+
 func recognise(file *os.File) (Mount, error) {
+	m, err := readSuperblock(file)
+	if err != nil {
+		return Mount{}, &ImageError{File: file.Name(), Cause: err}
+	}
+	return m, nil
+}
+
+// readSuperblock tells how to mount file. It holds the length it tells against the
+// file's, because the kernel mounts a squashfs that was cut short.
+func readSuperblock(file *os.File) (Mount, error) {
 	const erofsAt = 1024 // EROFS_SUPER_OFFSET
 	block := make([]byte, erofsAt+128)
 	n, err := file.ReadAt(block, 0)

@@ -1,6 +1,7 @@
 package stage1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,23 @@ func (b *Boot) openModules(context.Context) error {
 		}
 	}
 	index.Use(rules)
+	b.shareRules(rules)
 	b.drivers = kmod.NewLoader(index, b.Log)
 	return nil
+}
+
+// shareRules tells the modprobe that the kernel starts what the command line
+// says of modules.
+func (b *Boot) shareRules(rules *kmod.Config) {
+	var text bytes.Buffer
+	rules.WriteTo(&text)
+	err := os.MkdirAll("/run/modprobe.d", 0o755)
+	if err == nil {
+		err = os.WriteFile("/run/modprobe.d/cmdline.conf", text.Bytes(), 0o644)
+	}
+	if err != nil {
+		b.Log.Warn(fmt.Sprintf("modules that the kernel asks for get no options of the command line: %v", err))
+	}
 }
 
 // loadDrivers loads what the hardware asks for, and goes on doing so for
@@ -82,10 +98,22 @@ func (b *Boot) loadFileSystems(ctx context.Context) error {
 	if b.drivers == nil {
 		return nil
 	}
-	for _, name := range []string{"loop", "squashfs", "overlay", "erofs"} {
-		if err := b.drivers.Load(ctx, name); err != nil && !errors.Is(err, kmod.ErrNotFound) {
-			return err
+	return mayBeBuiltIn(b.drivers.Load(ctx, "loop", "overlay", "squashfs"))
+}
+
+// mayBeBuiltIn drops the complaints of a Load about modules that are not
+// there.
+func mayBeBuiltIn(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if errors.Is(err, kmod.ErrNotFound) {
+			return nil
 		}
+		return err
 	}
-	return nil
+	var rest []error
+	for _, err := range joined.Unwrap() {
+		rest = append(rest, mayBeBuiltIn(err))
+	}
+	return errors.Join(rest...)
 }

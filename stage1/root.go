@@ -10,9 +10,18 @@ import (
 
 // mountRoot mounts the image the way it wants to be mounted, and proves that
 // the init inside can be executed.
-func (b *Boot) mountRoot(context.Context) error {
+func (b *Boot) mountRoot(ctx context.Context) error {
 	if err := mount.Discard(newRoot); err != nil { // a retry
 		return err
+	}
+	kind, err := mount.TypeOf(b.image)
+	if err != nil {
+		return err
+	}
+	if b.drivers != nil {
+		if err := mayBeBuiltIn(b.drivers.Load(ctx, kind)); err != nil {
+			return err
+		}
 	}
 	tree, err := mount.OpenImage(b.image)
 	if err != nil {

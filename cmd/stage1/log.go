@@ -28,6 +28,8 @@ func openJournal() *journal {
 	log, err := kmsg.Open("/dev/kmsg")
 	if err != nil {
 		log = nil
+	} else {
+		log.Tag = tag
 	}
 	_, limitErr := kmsg.Unlimit("/proc/sys/kernel/printk_devkmsg")
 	j.Logger = slog.New(kmsg.NewHandler(kmsg.HandlerOptions{

@@ -106,7 +106,7 @@ func WriteDebian(root, dir string) error {
 	init := filepath.Join(dir, toplevelFile(DebianPrepareRoot, "init"))
 	for _, args := range [][]string{
 		{"cp", filepath.Join(root, "lib/systemd/systemd"), init},
-		{"patchelf", "--set-interpreter", debian + "/lib64/ld-linux-x86-64.so.2", init},
+		{"patchelf", "--set-interpreter", debian + "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", init},
 		{"chmod", "755", init},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
