@@ -10,11 +10,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// Registration is the name of the file in a store image that tells Nix which
-// store paths are valid (nixpkgs, closureInfo).
-const Registration = "nix-path-registration"
+	"netstage/nix"
+)
 
 // checkOutput returns the absolute path of the image to write.
 func checkOutput(path string) (string, error) {
@@ -120,40 +118,21 @@ func checkStore(source string, entries []fs.DirEntry) error {
 	var strangers []string
 	for _, entry := range entries {
 		switch {
-		case IsStorePath(entry.Name()):
+		case nix.IsStoreName(entry.Name()):
 			paths++
-		case entry.Name() == Registration && entry.Type().IsRegular():
+		case entry.Name() == nix.Registration && entry.Type().IsRegular():
 		default:
 			strangers = append(strangers, entry.Name())
 		}
 	}
 	if len(strangers) > 0 {
-		return fmt.Errorf("%s is no store: %s; store paths are named HASH-NAME with a HASH of 32 characters (--root packs a whole root)",
+		return fmt.Errorf("%s is no store: %s; store paths are named HASH-NAME with a HASH of 32 digits of Nix's base 32 (--root packs a whole root)",
 			source, some(strangers))
 	}
 	if paths == 0 {
 		return fmt.Errorf("%s holds no store path", source)
 	}
 	return nil
-}
-
-// IsStorePath tells whether a name is that of a store path: 32 digits of
-// Nix's base 32, a dash, and a name of the characters that Nix allows.
-func IsStorePath(name string) bool {
-	if len(name) < 34 || len(name) > 32+1+211 || name[32] != '-' {
-		return false
-	}
-	for i, c := range []byte(name) {
-		switch {
-		case '0' <= c && c <= '9', 'a' <= c && c <= 'z':
-		case i < 32:
-			return false
-		case 'A' <= c && c <= 'Z', strings.IndexByte("+-._?=", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // kernelFS names the file system at path if it shows the kernel's state.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netstage/nix"
 )
 
 const hashA, hashB = "0123456789abcdfghijklmnpqrsvwxyz", "zyxwvsrqpnmlkjihgfdcba9876543210"
@@ -23,7 +25,7 @@ func store(t *testing.T) string {
 	write(t, filepath.Join(dir, hashA+"-hello", "bin", "hello"), "#!/bin/sh\n", 0o555)
 	write(t, filepath.Join(dir, hashA+"-hello", ".hidden"), "seen", 0o444)
 	write(t, filepath.Join(dir, hashB+"-file.conf"), strings.Repeat("text ", 1000), 0o444)
-	write(t, filepath.Join(dir, Registration), "registration", 0o644)
+	write(t, filepath.Join(dir, nix.Registration), "registration", 0o644)
 	link(t, "../../"+hashB+"-file.conf", filepath.Join(dir, hashA+"-hello", "conf"))
 	return dir
 }
@@ -76,7 +78,7 @@ func TestStoreImage(t *testing.T) {
 		"squashfs-root/" + hashA + "-hello/.hidden\n",
 		"squashfs-root/" + hashA + "-hello/conf -> ../../" + hashB + "-file.conf\n",
 		"squashfs-root/" + hashB + "-file.conf\n",
-		"squashfs-root/" + Registration + "\n",
+		"squashfs-root/" + nix.Registration + "\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
@@ -225,7 +227,7 @@ func TestRefused(t *testing.T) {
 		want    string
 	}{
 		"strangers":     {Options{Source: stranger}, `is no store: ".links", "bin"`},
-		"no folder":     {Options{Source: filepath.Join(good, Registration)}, "is no folder"},
+		"no folder":     {Options{Source: filepath.Join(good, nix.Registration)}, "is no folder"},
 		"missing":       {Options{Source: filepath.Join(good, "nowhere")}, "no such file"},
 		"empty":         {Options{Source: t.TempDir()}, "is empty"},
 		"output inside": {Options{Source: good, Output: filepath.Join(good, "image")}, "inside the folder"},
@@ -332,23 +334,6 @@ func TestUnreadableFile(t *testing.T) {
 	}
 	if !bytes.Contains(out, []byte("read "+secret+": permission denied")) {
 		t.Errorf("got %s", out)
-	}
-}
-
-func TestIsStorePath(t *testing.T) {
-	for name, want := range map[string]bool{
-		hashA + "-hello-2.12":         true,
-		hashA + "-x+y_z?=.A":          true,
-		hashA + "-":                   false,
-		hashA:                         false,
-		hashA[1:] + "-hello":          false,
-		"A" + hashA[1:] + "-hello":    false,
-		hashA + "-hello.drv.chroot/x": false,
-		hashA + "-" + "\n":            false,
-	} {
-		if got := IsStorePath(name); got != want {
-			t.Errorf("%q: %v", name, got)
-		}
 	}
 }
 

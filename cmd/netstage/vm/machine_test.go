@@ -189,7 +189,7 @@ func TestEnds(t *testing.T) {
 		reset = "\xb0\xfe\xe6\x64\xf4"
 		// xor ax, ax; mov ds, ax; mov si, text; then write all of text to the
 		// first serial port, and the reset
-		print = "\x31\xc0\x8e\xd8\xbe\x17\x7c\xac\x08\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5" + reset
+		say = "\x31\xc0\x8e\xd8\xbe\x17\x7c\xac\x08\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5" + reset
 	)
 	for _, test := range []struct {
 		code string
@@ -197,7 +197,7 @@ func TestEnds(t *testing.T) {
 	}{
 		{poweroff, PowerOff},
 		{reset, Reset},
-		{print + "Kernel panic - not syncing: test\r\n\x00", Panic},
+		{say + "Kernel panic - not syncing: test\r\n\x00", Panic},
 	} {
 		t.Run(string(test.want), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
