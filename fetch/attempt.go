@@ -114,6 +114,9 @@ func (e *engine) begin(s *source, resp *http.Response, a answer) *Error {
 		}
 		e.restart(s, a.restart)
 		if err := e.prepare(max(a.size, e.size)); err != nil {
+			if err.scope == mirror {
+				err.text = s.name + ": " + err.text
+			}
 			return err
 		}
 		e.version = validatorOf(resp.Header)

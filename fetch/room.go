@@ -100,7 +100,10 @@ func (e *engine) checkMemory(more, have int64) *Error {
 
 // storeError is a failure to keep the image: no mirror can help.
 func storeError(err error) *Error {
+	var own *Error
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.Is(err, unix.ENOMEM):
 		return newError(fatal, "no-memory", err, "the image does not fit: %v", err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
