@@ -2,7 +2,6 @@ package nix
 
 import (
 	"bytes"
-	"debug/elf"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +13,8 @@ import (
 type header int
 
 const (
-	script header = iota // #! and an interpreter
-	binary               // ELF
+	scriptFile header = iota // #! and an interpreter
+	elfFile
 )
 
 // proveExecutable tells whether the kernel would execute the resolved path
@@ -53,14 +52,14 @@ func prove(root, name string, depth int) (header, error) {
 	}
 	start = start[:n]
 
-	kind, interpreter := binary, ""
+	kind, interpreter := elfFile, ""
 	switch {
 	case bytes.HasPrefix(start, []byte("#!")):
-		kind = script
+		kind = scriptFile
 		if interpreter = shebang(start); interpreter == "" {
 			return 0, fmt.Errorf("%s: #! names no interpreter", name)
 		}
-	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+	case bytes.HasPrefix(start, []byte(elfMagic)):
 		if interpreter, err = loader(file); err != nil {
 			return 0, fmt.Errorf("%s: %w", name, err)
 		}
@@ -88,31 +87,4 @@ func shebang(start []byte) string {
 		return ""
 	}
 	return fields[0]
-}
-
-// loader returns the dynamic loader an ELF program asks for (PT_INTERP), or
-// "" for a static one. A program of another machine is an error.
-func loader(file io.ReaderAt) (string, error) {
-	program, err := elf.NewFile(file)
-	if err != nil {
-		return "", err
-	}
-	if program.Machine != machine {
-		return "", fmt.Errorf("a program for %s, this machine is %s", program.Machine, machine)
-	}
-	for _, p := range program.Progs {
-		if p.Type != elf.PT_INTERP {
-			continue
-		}
-		const pathMax = 4096
-		if p.Filesz > pathMax {
-			return "", fmt.Errorf("its dynamic loader's name has %d bytes", p.Filesz)
-		}
-		name := make([]byte, p.Filesz)
-		if _, err := p.ReadAt(name, 0); err != nil {
-			return "", fmt.Errorf("read the dynamic loader's name: %w", err)
-		}
-		return strings.TrimRight(string(name), "\x00"), nil
-	}
-	return "", nil
 }

@@ -78,7 +78,7 @@ func inspect(root, init string) (System, error) {
 		}
 		return System{Kind: PrepareRoot, Init: resolved, Toplevel: toplevel, Prepare: prepare}, nil
 	}
-	if header == script {
+	if header == scriptFile {
 		return System{Kind: Classic, Init: resolved, Toplevel: toplevel}, nil
 	}
 	return System{}, fmt.Errorf("%s is a NixOS system whose init is a program without prepare-root beside it "+

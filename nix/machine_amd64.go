@@ -1,5 +1,0 @@
-package nix
-
-import "debug/elf"
-
-const machine = elf.EM_X86_64

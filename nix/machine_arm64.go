@@ -1,5 +1,0 @@
-package nix
-
-import "debug/elf"
-
-const machine = elf.EM_AARCH64
