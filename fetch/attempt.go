@@ -16,6 +16,8 @@ const deliveredAtLeast = 64 << 10
 func (e *engine) attempt(ctx context.Context, s *source) *Error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	begun, received := time.Now(), e.stats.Received
+	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
 	resp, a, err := e.ask(ctx, s)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ type source struct {
 	failures int       // in a row, without bytes to speak of
 	faults   int       // in all
 	ready    time.Time // not to be asked before
+	rate     float64   // bytes per second that it delivered; 0: not known
 	dead     *Error    // of no use in this download
 	mismatch int64     // size of an image of unknown length that did not verify; a second time it is the mirror's fault
 }
@@ -47,26 +48,64 @@ func newSources(urls []string) []*source {
 	return list
 }
 
-// next chooses the mirror to ask: among those that are ready the one with the fewest faults, earlier ones first; else
-// the one that is ready soonest. Nil when all are dead.
+// patience is how long a much faster mirror is waited for while a slow one is ready.
+const (
+	patience   = time.Second
+	muchFaster = 4
+)
+
+// next chooses the mirror to ask: the most promising of those that are ready, earlier ones first, unless one known to
+// be much faster is about to be; else the one that is ready soonest. Nil when all are dead.
 func next(list []*source, now time.Time) *source {
-	var best *source
-	better := func(a, b *source) bool {
-		aReady, bReady := !a.ready.After(now), !b.ready.After(now)
-		switch {
-		case aReady != bReady:
-			return aReady
-		case !aReady:
-			return a.ready.Before(b.ready)
-		}
-		return a.faults < b.faults
-	}
+	fastest := 1.0
 	for _, s := range list {
-		if s.dead == nil && (best == nil || better(s, best)) {
-			best = s
+		fastest = max(fastest, s.rate)
+	}
+	// What a mirror promises: its rate, shared with its faults. One that was not measured may be as fast as any.
+	promise := func(s *source) float64 {
+		rate := s.rate
+		if rate == 0 {
+			rate = fastest
+		}
+		return rate / float64(1+s.faults)
+	}
+	var ready, soon, soonest *source
+	for _, s := range list {
+		switch wait := s.ready.Sub(now); {
+		case s.dead != nil:
+			continue
+		case wait <= 0:
+			if ready == nil || promise(s) > promise(ready) {
+				ready = s
+			}
+		case wait <= patience:
+			if soon == nil || s.rate > soon.rate {
+				soon = s
+			}
+		}
+		if soonest == nil || s.ready.Before(soonest.ready) {
+			soonest = s
 		}
 	}
-	return best
+	switch {
+	case ready == nil:
+		return soonest
+	case soon != nil && ready.rate > 0 && soon.rate > muchFaster*ready.rate:
+		return soon
+	}
+	return ready
+}
+
+// measure notes what a body brought, the time to ask for it included. Small ones say little.
+func (s *source) measure(bytes int64, took time.Duration) {
+	if bytes < 1<<20 && took < time.Second || took <= 0 {
+		return
+	}
+	rate := max(1, float64(bytes)/took.Seconds())
+	if s.rate > 0 {
+		rate = (s.rate + rate) / 2
+	}
+	s.rate = rate
 }
 
 // exhausted is the error when every mirror is dead. One that served wrong bytes matters most.
