@@ -33,10 +33,15 @@ type streams struct {
 	out, err io.Writer
 }
 
-// run executes the command line and returns the exit status. SIGINT and SIGTERM
-// cancel the context; a second one ends the process at once.
+// run executes the command line and returns the exit status. SIGINT, SIGTERM and
+// the end of the terminal cancel the context; a second signal ends the process
+// at once.
 func run(args []string, std streams) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
