@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/fetch/verity"
 )
 
 // BenchmarkFetch downloads one image over loopback from nginx into tmpfs with every contender in turn, several rounds,
@@ -29,14 +32,24 @@ func BenchmarkFetch(b *testing.B) {
 		b.Fatal(err)
 	}
 	digest := sum(content)
+	var w bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	tree, err := verity.Open(w.Bytes(), root)
+	if err != nil {
+		b.Fatal(err)
+	}
 	content = nil
 	url := startNginx(b, served, "") + "image"
 	contenders := []struct {
 		name string
 		run  func(dir string) time.Duration // returns its CPU time
 	}{
-		{"get", func(dir string) time.Duration { return benchGet(b, dir, url, nil) }},
-		{"get-sha256", func(dir string) time.Duration { return benchGet(b, dir, url, digest) }},
+		{"get", func(dir string) time.Duration { return benchGet(b, dir, url, nil, nil) }},
+		{"get-sha256", func(dir string) time.Duration { return benchGet(b, dir, url, digest, nil) }},
+		{"get-verity", func(dir string) time.Duration { return benchGet(b, dir, url, nil, tree.Verifier(2)) }},
 		{"curl", func(dir string) time.Duration { return command(b, dir, "curl", "-sSf", "-o", "image", url) }},
 		{"curl-huge", func(dir string) time.Duration { return command(b, dir, "curl", "-sSf", "-o", "image", url) }},
 		{"curl+sha256sum", func(dir string) time.Duration {
@@ -96,10 +109,10 @@ func tmpfs(b *testing.B, options string) string {
 	return dir
 }
 
-func benchGet(b *testing.B, dir, url string, digest []byte) time.Duration {
+func benchGet(b *testing.B, dir, url string, digest []byte, v Verifier) time.Duration {
 	b.Helper()
 	before := cpuTime(b)
-	image, err := Get(b.Context(), Request{URLs: []string{url}, SHA256: digest, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
+	image, err := Get(b.Context(), Request{URLs: []string{url}, SHA256: digest, Verify: v, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -354,4 +356,15 @@ func TestGetRejectsBadRequests(t *testing.T) {
 	r, _ = quick(t, nil, "http://127.0.0.1:1/x")
 	r.SHA256 = []byte{1}
 	mustFail(t, r, "mismatch")
+}
+
+func TestGetThroughAProxyWhenAsked(t *testing.T) {
+	content := imageBytes(100_000)
+	proxy := serve(t, content, faulty.Behaviour{End: faulty.EndClose, Cut: 50_000})
+	r, _ := quick(t, content, "http://boot.example.test/dir/x")
+	r.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL("")) }
+	mustGet(t, r, content)
+	if l := proxy.Log(); len(l) != 2 || l[1].Path != "/dir/x" {
+		t.Errorf("the proxy saw %+v", l)
+	}
 }
