@@ -96,7 +96,7 @@ func kernelRoutes(l Lease, metric int) []*netlink.Route {
 		if !r.Gateway.IsValid() {
 			continue
 		}
-		covered := false
+		covered := r.Gateway.Is6() && r.Gateway.IsLinkLocalUnicast()
 		for _, p := range reachable {
 			covered = covered || p.Contains(r.Gateway)
 		}
@@ -132,11 +132,6 @@ func dropOtherAddrs(log *slog.Logger, link netlink.Link, keep []Lease) error {
 // routes of an IPv4 address with it, but not those given another source.
 func flush(log *slog.Logger, index int) error {
 	return flushFamilies(log, index, netlink.FAMILY_V4, netlink.FAMILY_V6)
-}
-
-// flush4 is flush for IPv4 alone.
-func flush4(log *slog.Logger, index int) error {
-	return flushFamilies(log, index, netlink.FAMILY_V4)
 }
 
 func flushFamilies(log *slog.Logger, index int, families ...int) error {

@@ -40,8 +40,9 @@ type Lease struct {
 	// Took is the time from carrier, or from the start of DHCP after a loss,
 	// to the lease.
 	Took time.Duration
-	// Source says where it comes from: "dhcp", "static" for an address the
-	// operator gave, or "kernel" for an interface that was found configured.
+	// Source says where it comes from: "dhcp", "ra" for a router advertisement,
+	// "static" for an address the operator gave, or "kernel" for an interface
+	// that was found configured.
 	Source string
 }
 

@@ -193,7 +193,7 @@ func (p *peer) dnsmasq(t testing.TB, args ...string) {
 		once := sync.OnceFunc(func() { close(ready) })
 		for s := bufio.NewScanner(out); s.Scan(); {
 			lines.add(s.Text())
-			if strings.Contains(s.Text(), "DHCP, ") || strings.Contains(s.Text(), "sockets bound") {
+			if strings.Contains(s.Text(), "DHCP, ") || strings.Contains(s.Text(), "sockets bound") || strings.Contains(s.Text(), "router advertisement") {
 				once()
 			}
 		}

@@ -22,8 +22,13 @@ func (p plan) check() error {
 	named := false
 	for _, e := range p.Entries {
 		switch e.Method {
-		case ipparam.DHCP6, ipparam.Auto6, ipparam.IBFT:
+		case ipparam.DHCP6, ipparam.IBFT:
 			return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s: %s is not supported", e.Text, e.Method)}
+		}
+		for _, f := range p.Entries {
+			if e.Link == f.Link && e.Method == ipparam.DHCP && f.Method == ipparam.Auto6 {
+				return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s and ip=%s: two ways to find an address of one link are not supported", e.Text, f.Text)}
+			}
 		}
 		named = named || e.Method != ipparam.Off
 	}
@@ -100,10 +105,10 @@ func (p plan) wanted() string {
 	return strings.Join(out, " ")
 }
 
-// dhcp returns the entry of a link that asks for DHCP, if any.
-func dhcpEntry(entries []ipparam.Entry) (ipparam.Entry, bool) {
+// dynamic returns the entry by which a link finds an address by itself, if any.
+func dynamic(entries []ipparam.Entry) (ipparam.Entry, bool) {
 	for _, e := range entries {
-		if e.Method == ipparam.DHCP {
+		if e.Method == ipparam.DHCP || e.Method == ipparam.Auto6 {
 			return e, true
 		}
 	}

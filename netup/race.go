@@ -20,9 +20,10 @@ type link struct {
 	mac     net.HardwareAddr
 	driver  string
 	metric  int
-	mtu     int // before any lease changed it
-	changes int // carrier_changes when last seen
-	kept    sysctls
+	mtu     int     // before any lease changed it
+	changes int     // carrier_changes when last seen
+	kept    sysctls // for the race
+	kept6   sysctls // for as long as the link is ours
 	found   found
 	entries []ipparam.Entry // what to do with it
 
@@ -222,6 +223,9 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	n.log.Info(fmt.Sprintf("%s: found, %s", l.name, l.about()))
 	up := a.Flags&net.FlagUp != 0
 	l.kept = quiet(n.log, name)
+	if e, ok := dynamic(entries); ok && e.Method == ipparam.Auto6 {
+		l.kept6 = manual(n.log, name)
+	}
 	go func() {
 		defer close(l.opened)
 		n.open(l, name, up)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"netstage/netup/ipparam"
 )
 
@@ -50,18 +52,18 @@ func (n *Network) newSession(l *link, before *session) *session {
 
 func (s *session) run() {
 	static := s.n.plan.static(s.l, s.name)
-	entry, dhcp := dhcpEntry(s.l.entries)
+	entry, moves := dynamic(s.l.entries)
 	if !s.fixed(static) {
 		return
 	}
-	if !dhcp {
+	if !moves {
 		s.n.leased(s.l, &static[0], "static")
 		s.n.log.Info(fmt.Sprintf("%s: %s as given", s.name, static[0]))
 		s.contend(s.ctx)
 		<-s.ctx.Done()
 		return
 	}
-	if s.l.found.lease != nil {
+	if s.l.found.lease != nil && entry.Method == ipparam.DHCP {
 		l := s.n.plan.amend(*s.l.found.lease, entry)
 		l.Acquired, l.Took = time.Now(), time.Since(s.start)
 		s.n.log.Info(fmt.Sprintf("%s: already configured: %s", s.name, l))
@@ -104,19 +106,33 @@ func (s *session) fixed(static []Lease) bool {
 	return true
 }
 
-func (s *session) client(e ipparam.Entry) *dhcp4 {
+// client finds an address and keeps it.
+type client interface {
+	// acquire returns a lease or the end of ctx; see dhcp4.acquire.
+	acquire(ctx context.Context, hint netip.Addr) (Lease, func(), error)
+	// renew returns when the lease has changed or is lost.
+	renew(ctx context.Context, l Lease) (Lease, error)
+}
+
+func (s *session) client(e ipparam.Entry) client {
+	amend := func(l Lease) Lease { return s.n.plan.amend(l, e) }
+	note := func(state string, sent int) { s.n.note(s.l, state, sent, "") }
+	if e.Method == ipparam.Auto6 {
+		return &slaac6{
+			index: s.l.index, name: s.name, mac: s.l.mac, log: s.n.log, rng: newRand(s.l.mac),
+			running: s.isRunning, amend: amend, note: note,
+		}
+	}
 	return &dhcp4{
-		host: e.Hostname, clientID: e.ClientID,
-		amend: func(l Lease) Lease { return s.n.plan.amend(l, e) },
+		host: e.Hostname, clientID: e.ClientID, amend: amend, note: note,
 		index: s.l.index, name: s.name, mac: s.l.mac,
 		vendor: s.n.opts.VendorClass, user: s.n.opts.UserClass,
 		log: s.n.log, rng: newRand(s.l.mac), running: s.isRunning,
-		note: func(state string, sent int) { s.n.note(s.l, state, sent, "") },
 	}
 }
 
 // hold gets a lease and keeps it as long as a server and the context allow.
-func (s *session) hold(c *dhcp4, hint netip.Addr) {
+func (s *session) hold(c client, hint netip.Addr) {
 	l, closer, err := c.acquire(s.ctx, hint)
 	s.tail.Go(closer)
 	if err != nil {
@@ -146,13 +162,17 @@ func (s *session) hold(c *dhcp4, hint netip.Addr) {
 	}
 	s.n.log.Warn(fmt.Sprintf("%s: %v, starting over", s.name, err))
 	s.n.leased(s.l, nil, "")
-	if err := flush4(s.n.log, s.l.index); err != nil {
+	family := netlink.FAMILY_V4
+	if l.Addr.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	if err := flushFamilies(s.n.log, s.l.index, family); err != nil {
 		s.n.log.Warn(fmt.Sprintf("%v", err))
 	}
 }
 
 // keep renews the lease for ever; it returns why it is lost.
-func (s *session) keep(c *dhcp4, l Lease) error {
+func (s *session) keep(c client, l Lease) error {
 	for {
 		next, err := c.renew(s.ctx, l)
 		if err != nil {

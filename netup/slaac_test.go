@@ -1,0 +1,165 @@
+package netup
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"netstage/netup/ipparam"
+)
+
+// routerAddrs gives the peer's end addresses that need no waiting for.
+func (p *peer) routerAddrs(t testing.TB, link string, addrs ...string) {
+	t.Helper()
+	p.do(t, func() error {
+		return withLink(link, func(l netlink.Link) error {
+			for _, s := range addrs {
+				a, err := netlink.ParseAddr(s)
+				if err != nil {
+					return err
+				}
+				a.Flags = 0x02 // no duplicate address detection
+				if err := netlink.AddrAdd(l, a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func TestRouterAdvertisement(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	p.routerAddrs(t, "eth0p", "2001:db8::1/64", "fe80::1/64")
+	p.dnsmasq(t, "--interface=eth0p", "--enable-ra", "--dhcp-range=2001:db8::,ra-stateless,64,1h",
+		"--ra-param=eth0p,mtu:1400,4", "--dhcp-option=option6:dns-server,[2001:db8::1]",
+		"--dhcp-option=option6:domain-search,a.example", "--address=/image.test/2001:db8::1")
+	p.greeter(t, "[2001:db8::1]:8080")
+	s := start(t, Options{Config: config(t, ipparam.Params{IP: []string{"auto6"}})})
+	n := s.wait(t)
+	l := n.Lease()
+	want := netip.PrefixFrom(eui64(netip.MustParseAddr("2001:db8::"), macOf(t, "eth0")), 64)
+	if l.Source != "ra" || l.Addr != want || !l.Gateway().IsLinkLocalUnicast() || l.MTU != 1400 || l.Time < 30*time.Minute {
+		t.Errorf("lease %+v", l)
+	}
+	if got := string(n.ResolvConf()); got != "search a.example\nnameserver 2001:db8::1\n" {
+		t.Errorf("resolv.conf %q", got)
+	}
+	c, err := n.DialContext(t.Context(), "tcp", "image.test:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	var got []string
+	must(withLink("eth0", func(nl netlink.Link) error {
+		list, err := netlink.AddrList(nl, netlink.FAMILY_V6)
+		for _, a := range list {
+			got = append(got, a.IPNet.String())
+		}
+		return err
+	}))
+	slices.Sort(got)
+	if len(got) != 2 || got[0] != want.String() || !strings.HasPrefix(got[1], "fe80::") {
+		t.Errorf("addresses %v", got)
+	}
+	if err := n.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(withLink("eth0", func(nl netlink.Link) error {
+		list, err := netlink.AddrList(nl, netlink.FAMILY_V6)
+		if len(list) > 0 {
+			t.Errorf("after Down: %v", list)
+		}
+		return err
+	}))
+}
+
+func TestRouterComesLate(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	p.routerAddrs(t, "eth0p", "2001:db8::1/64", "fe80::1/64")
+	s := start(t, Options{Config: config(t, ipparam.Params{IP: []string{"eth0:auto6"}}), Report: 10 * time.Millisecond})
+	s.until(t, "soliciting a router")
+	p.dnsmasq(t, "--port=0", "--interface=eth0p", "--enable-ra", "--dhcp-range=2001:db8::,ra-only,64,1h")
+	if l := s.wait(t).Lease(); !l.OffLink() {
+		t.Errorf("lease %s", l)
+	}
+}
+
+// advertisement of prefix 2001:db8::/64, with DNS, search list and MTU.
+var advertisement = append([]byte{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0,
+	3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	5, 1, 0, 0, 0, 0, 5, 0x78,
+	31, 2, 0, 0, 0, 0, 14, 16, 1, 'a', 1, 'b', 0, 0, 0, 0,
+	25, 3, 0, 0, 0, 0, 14, 16}, netip.MustParseAddr("2001:db8::3").AsSlice()...)
+
+func TestAdvertOptions(t *testing.T) {
+	mac := net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+	router := netip.MustParseAddr("fe80::1")
+	change := func(at int, v byte) []byte {
+		b := slices.Clone(advertisement)
+		b[at] = v
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		msg  []byte
+		want string // the lease, or the complaint
+	}{
+		{"whole", advertisement, "2001:db8::5054:ff:fe12:3456/64 via fe80::1, dns 2001:db8::3, from fe80::1"},
+		{"not on the link", change(19, 0x40), "2001:db8::5054:ff:fe12:3456/128 via fe80::1"},
+		{"no autoconfiguration", change(19, 0x80), "no prefix"},
+		{"left to DHCPv6", append(change(19, 0x80)[:5:5], append([]byte{0x80}, advertisement[6:16]...)...), "DHCPv6"},
+		{"another type", change(0, 133), "no router advertisement"},
+		{"option of no length", change(17, 0), "cut short"},
+		{"cut short", advertisement[:20], "cut short"},
+	} {
+		a, err := parseAdvert(c.msg, router)
+		var got string
+		if err == nil {
+			var l Lease
+			l, err = a.lease("eth0", mac)
+			got = l.String()
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s", c.name, got)
+		}
+	}
+	if _, err := parseAdvert(advertisement, netip.MustParseAddr("2001:db8::1")); err == nil {
+		t.Error("an advertisement from afar is accepted")
+	}
+}
+
+func FuzzAdvert(f *testing.F) {
+	f.Add(advertisement)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := parseAdvert(b, netip.MustParseAddr("fe80::1"))
+		if err != nil {
+			return
+		}
+		l, err := a.lease("eth0", net.HardwareAddr{2, 0, 0, 0, 0, 1})
+		if err != nil {
+			return
+		}
+		if !l.Addr.Addr().Is6() || l.Addr.Addr().IsLinkLocalUnicast() || l.Addr.Addr().IsMulticast() {
+			t.Errorf("address %s", l.Addr)
+		}
+		if strings.Count(string(l.ResolvConf()), "\n") > len(l.DNS)+1 {
+			t.Errorf("resolv.conf %q", l.ResolvConf())
+		}
+		for _, r := range kernelRoutes(l, 1) {
+			if _, ok := prefixOf(r.Dst); !ok {
+				t.Errorf("route %s", routeText(r))
+			}
+		}
+	})
+}
