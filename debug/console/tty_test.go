@@ -119,3 +119,42 @@ func TestSize(t *testing.T) {
 		t.Error("a pty is a terminal")
 	}
 }
+
+// The end of a shell's session hangs the terminal up for everybody else. Here
+// TIOCVHANGUP does, for the kernel spares ptys the other way.
+func TestGoesOnAfterAHangUp(t *testing.T) {
+	tty, master := terminal(t)
+	for _, first := range []string{"write", "read"} {
+		if _, err := tty.Raw(); err != nil {
+			t.Fatal(err)
+		}
+		hung, err := unix.Open(tty.Name(), unix.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = unix.IoctlSetInt(hung, unix.TIOCVHANGUP, 0)
+		_ = unix.Close(hung)
+		if err != nil {
+			t.Skipf("TIOCVHANGUP: %v", err)
+		}
+		if first == "write" {
+			if _, err := tty.Write([]byte("again")); err != nil {
+				t.Errorf("write: %v", err)
+			}
+		} else {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if _, err := tty.ReadKey(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("read: %v, want a wait", err)
+			}
+		}
+		if _, err := master.WriteString("r"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if key, err := tty.ReadKey(ctx); err != nil || key != 'r' { // without Enter: raw still
+			t.Errorf("read %q, %v", key, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 const (
 	ctrlC      = 3
+	ctrlD      = 4
 	maxHistory = 500
 )
 
@@ -24,8 +25,8 @@ type editor struct {
 	history history
 }
 
-// readLine shows the prompt and returns a line, errInterrupt for Ctrl-C, and
-// io.EOF for Ctrl-D on an empty line or a terminal that is gone.
+// readLine shows the prompt and returns a line, errInterrupt for Ctrl-C, io.EOF
+// for Ctrl-D on an empty line, and errHangup for a terminal that is gone.
 //
 // term.Terminal returns io.EOF for Ctrl-C too, and again at each later call as
 // it never takes the key off its buffer. So each line gets a new Terminal, which
@@ -33,7 +34,7 @@ type editor struct {
 // typed ahead stays in the kernel for the command that is to read it.
 func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	if err := e.raw(); err != nil {
-		return "", io.EOF
+		return "", errHangup
 	}
 	keys := &keyReader{ctx: ctx, in: e.in}
 	t := term.NewTerminal(struct {
@@ -43,7 +44,7 @@ func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	t.History = &e.history
 	width, height := console.Size(int(e.out.Fd()))
 	if err := t.SetSize(width, height); err != nil {
-		return "", io.EOF
+		return "", errHangup
 	}
 	line, err := t.ReadLine()
 	switch {
@@ -52,9 +53,11 @@ func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	case keys.last == ctrlC:
 		_, err := io.WriteString(e.out, "^C\n")
 		return "", errors.Join(errInterrupt, err)
+	case keys.last == ctrlD:
+		_, err := io.WriteString(e.out, "\n")
+		return "", errors.Join(io.EOF, err)
 	}
-	_, _ = io.WriteString(e.out, "\n")
-	return "", io.EOF
+	return "", errHangup
 }
 
 // cookedWriter is a terminal that adds the carriage returns itself.

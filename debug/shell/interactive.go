@@ -24,6 +24,8 @@ func (s *shell) interactive(ctx context.Context, greeting string) (int, error) {
 	// is the interpreter.
 	signal.Ignore(unix.SIGTTOU)
 	defer signal.Reset(unix.SIGTTOU)
+	ctx, release := signal.NotifyContext(ctx, unix.SIGHUP, unix.SIGTERM)
+	defer release()
 	stop := s.catch(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP)
 	defer stop()
 

@@ -185,9 +185,10 @@ func TestBackgroundJobs(t *testing.T) {
 	}
 	p.typ("kill %1\r")
 	gone(t, a)
-	p.typ("wait\r")
-	p.typ("\x03echo waited no more\r")
-	p.see("waited no more\r\n")
+	p.typ("echo wait''ing; wait\r")
+	p.see("waiting\r\n")
+	p.typ("\x03")
+	p.see("test:/ # ")
 	p.typ("exit\r")
 	<-p.exit
 	gone(t, b) // no job outlives the shell

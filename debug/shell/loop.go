@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/syntax"
 
 	"netstage/debug/internal/waitfd"
@@ -16,10 +17,17 @@ import (
 // errInterrupt is a Ctrl-C at the prompt.
 var errInterrupt = errors.New("interrupted")
 
+// errHangup is a terminal that is gone.
+var errHangup = errors.New("hung up")
+
+// statusHangup is the status of a shell whose terminal went away or that was
+// told to go: never 0, which a caller may take for "go on".
+const statusHangup = 128 + int(unix.SIGHUP)
+
 // lines is where commands come from.
 type lines interface {
 	// readLine returns the next line without its end. io.EOF: there are no
-	// more.
+	// more. errHangup: there is nobody any more.
 	readLine(ctx context.Context, prompt string) (string, error)
 }
 
@@ -37,6 +45,9 @@ func (s *shell) loop(ctx context.Context, in lines) int {
 			text, s.status = "", 130
 			s.remember(ctx)
 			continue
+		case errors.Is(err, errHangup) || ctx.Err() != nil:
+			s.status = statusHangup
+			return s.leave(ctx)
 		case err != nil && line == "":
 			if text != "" {
 				s.parse(text, true)

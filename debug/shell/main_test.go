@@ -84,6 +84,7 @@ func self(t *testing.T) string {
 type person struct {
 	t      *testing.T
 	master *os.File
+	slave  *os.File
 	exit   chan int
 
 	mu    sync.Mutex
@@ -103,7 +104,7 @@ func at(t *testing.T, ctx context.Context) *person {
 	if err := pty.Setsize(master, &pty.Winsize{Cols: 200, Rows: 50}); err != nil {
 		t.Fatal(err)
 	}
-	p := &person{t: t, master: master, exit: make(chan int, 1)}
+	p := &person{t: t, master: master, slave: slave, exit: make(chan int, 1)}
 	p.cond = sync.NewCond(&p.mu)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
@@ -129,7 +130,7 @@ func at(t *testing.T, ctx context.Context) *person {
 	ended := make(chan struct{})
 	wg.Go(func() {
 		defer close(ended)
-		exit, err := Session(ctx, slave.Name(), self(t), nil, []string{"PATH=/bin:/usr/bin", "HOME=/", "MARK=exported"})
+		exit, err := Session(ctx, slave.Name(), self(t), nil, []string{"PATH=/bin:/usr/bin", "HOME=/", "MARK=exported", "GORACE=atexit_sleep_ms=0"})
 		if err != nil && ctx.Err() == nil {
 			t.Errorf("session: %v", err)
 		}
@@ -158,7 +159,7 @@ func (p *person) typ(keys string) {
 // see waits until text is shown and forgets what was shown up to there.
 func (p *person) see(text string) {
 	p.t.Helper()
-	late := time.AfterFunc(8*time.Second, func() { p.mu.Lock(); p.late = true; p.cond.Broadcast(); p.mu.Unlock() })
+	late := time.AfterFunc(20*time.Second, func() { p.mu.Lock(); p.late = true; p.cond.Broadcast(); p.mu.Unlock() })
 	defer late.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()

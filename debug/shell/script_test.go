@@ -15,7 +15,7 @@ func sh(t *testing.T, stdin string, args ...string) (stdout, stderr string, exit
 	t.Helper()
 	cmd := exec.Command(self(t))
 	cmd.Args = append([]string{"sh"}, args...)
-	cmd.Env = []string{"PATH=/bin:/usr/bin"}
+	cmd.Env = []string{"PATH=/bin:/usr/bin", "GORACE=atexit_sleep_ms=0"}
 	cmd.Stdin = bytes.NewBufferString(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

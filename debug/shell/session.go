@@ -19,9 +19,10 @@ import (
 // signal's number. When the context ends the shell is hung up, and killed two
 // seconds later.
 //
-// When a session leader exits, the kernel hangs up its terminal for everybody
-// who has it open by its own name: descriptors of tty are dead afterwards, those
-// of /dev/console are not (drivers/tty/tty_io.c, __tty_hangup). A console.TTY
+// When a session leader exits, the kernel hangs up its terminal, unless that is
+// a pty, for everybody who has it open by its own name: descriptors of tty are
+// dead afterwards, those of /dev/console are not (drivers/tty/tty_jobctrl.c,
+// disassociate_ctty; tty_io.c, __tty_hangup). A console.TTY
 // opens its device again by itself.
 func Session(ctx context.Context, tty, exe string, args, env []string) (exit int, err error) {
 	fd, err := unix.Open(tty, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)

@@ -202,7 +202,7 @@ func (s *shell) foreground(ctx context.Context, st *syntax.Stmt) (interrupted bo
 	case errors.As(err, &status):
 		s.status = int(status)
 	case ctx.Err() != nil:
-		s.status = 1
+		s.status = statusHangup
 	default:
 		s.status = 1
 		fmt.Fprintf(s.stderr, "sh: %v\n", err)
