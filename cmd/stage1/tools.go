@@ -3,24 +3,81 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
 	"os"
+	"slices"
+	"time"
 
+	"netstage/debug/applets"
 	"netstage/debug/shell"
+	"netstage/netup/ipcmd"
 	"netstage/stage1/kmod"
 )
 
-// runTool runs a tool of the debug shell.
+// tools are the utilities of the debug shell, each run in a process of its
+// own under its name.
+func tools() map[string]applets.Func {
+	return applets.Table(applets.Options{
+		Wget: download,
+		Extra: map[string]applets.Func{
+			"ip": func(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+				return ipcmd.Main(args[1:], stdout, stderr)
+			},
+			"ping": func(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+				return ipcmd.PingMain(ctx, args[1:], stdout, stderr)
+			},
+			"modprobe": func(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+				return kmod.ModprobeMain(args[1:], stdout, stderr)
+			},
+			"rmmod": func(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+				return kmod.RmmodMain(args[1:], stdout, stderr)
+			},
+			"lsmod": func(_ context.Context, _ []string, _ io.Reader, stdout, stderr io.Writer) int {
+				return kmod.LsmodMain(stdout, stderr)
+			},
+		},
+	})
+}
+
+// runTool runs a utility, or the shell for them.
 func runTool(name string, args []string) int {
-	switch name {
-	case "sh":
-		status, err := shell.Run(context.Background(), shell.Options{Args: args, Exe: "/proc/self/exe"})
+	table := tools()
+	if name == "sh" {
+		status, err := shell.Run(context.Background(), shell.Options{
+			Args: args, Exe: "/proc/self/exe", Applets: slices.Sorted(maps.Keys(table)), Prompt: "stage1",
+			Greeting: `This is the initrd's shell. "help" lists its utilities, "exit" leaves it.`,
+		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "sh:", err)
 		}
 		return status
-	case "modprobe":
-		return kmod.ModprobeMain(args, os.Stdout, os.Stderr)
 	}
-	fmt.Fprintf(os.Stderr, "stage1: there is no tool %q\n", name)
-	return 127
+	tool, ok := table[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "stage1: there is no utility %q; help lists them\n", name)
+		return 127
+	}
+	return tool(context.Background(), append([]string{name}, args...), os.Stdin, os.Stdout, os.Stderr)
+}
+
+// download is wget's: one plain request. What resumes and verifies is the
+// step "image", not a tool to look around with.
+func download(ctx context.Context, url string, w io.Writer) error {
+	client := http.Client{Transport: &http.Transport{ResponseHeaderTimeout: 20 * time.Second}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("get %s: the server answered %s", url, response.Status)
+	}
+	_, err = io.Copy(w, response.Body)
+	return err
 }
