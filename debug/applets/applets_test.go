@@ -35,10 +35,10 @@ func utility(t *testing.T, dir, stdin string, args ...string) (output, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return process0(t, exe, dir, stdin, args...)
+	return program(t, exe, dir, stdin, args...)
 }
 
-func process0(t *testing.T, path, dir, stdin string, args ...string) (output, string) {
+func program(t *testing.T, path, dir, stdin string, args ...string) (output, string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path)
 	cmd.Args = args
@@ -119,7 +119,7 @@ func TestLikeTheRealOnes(t *testing.T) {
 				args[1] = "-g" + args[1][1:] // numbers, and group
 				args[1] = strings.Replace(args[1], "-gln", "-ln", 1)
 			}
-			want, _ := process0(t, path, dir, tt.stdin, args...)
+			want, _ := program(t, path, dir, tt.stdin, args...)
 			if args[0] == "find" { // the order is the file system's there
 				want.Stdout, got.Stdout = sorted(want.Stdout), sorted(got.Stdout)
 			}
@@ -152,7 +152,7 @@ func sorted(s string) string {
 // manifest describes a tree: every path with mode, size and link.
 func manifest(t *testing.T, dir string) []string {
 	t.Helper()
-	out, _ := process0(t, "/usr/bin/find", dir, "", "find", ".", "-printf", `%P %M %s %l %T@\n`)
+	out, _ := program(t, "/usr/bin/find", dir, "", "find", ".", "-printf", `%P %M %s %l %T@\n`)
 	return strings.Split(sorted(out.Stdout), "\n")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
+
+	"netstage/debug/internal/waitfd"
 )
 
 // applet marks a name that is to be an applet although the interpreter believes
@@ -19,7 +22,8 @@ import (
 const applet = "applet\x00"
 
 // call sees every simple command first. The interpreter takes kill, help and
-// others for builtins and doesn't have them; its wait can't be interrupted.
+// others for builtins and doesn't have them; its wait, and its read from a
+// terminal, can't be interrupted.
 func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	switch args[0] {
 	case "kill", "help":
@@ -34,6 +38,13 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		if len(args) == 1 {
 			s.waitJobs(ctx)
 			return []string{"true"}, nil
+		}
+	case "read":
+		if s.tty == nil || interp.HandlerCtx(ctx).Stdin != io.Reader(s.stdin) || len(args) > 1 && strings.HasPrefix(args[1], "-") && args[1] != "-r" {
+			break // with -p it must show its prompt first
+		}
+		if err := waitfd.Readable(ctx, int(s.stdin.Fd())); err != nil {
+			return []string{"false"}, nil
 		}
 	case "jobs":
 		s.listJobs(interp.HandlerCtx(ctx).Stdout)

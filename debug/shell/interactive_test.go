@@ -203,3 +203,15 @@ func TestHangUpLeavesTheShell(t *testing.T) {
 	p.exits(1)
 	gone(t, pid)
 }
+
+func TestRead(t *testing.T) {
+	p := at(t, t.Context())
+	p.typ("echo rea''dy; read x; echo got $x\r")
+	p.see("ready\r\n")
+	p.typ("val\r")
+	p.see("got val\r\n")
+	p.typ("echo rea''dy; read -r x\r")
+	p.see("ready\r\n")
+	p.typ("\x03")
+	p.see("test:/ # ")
+}
