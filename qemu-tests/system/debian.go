@@ -11,9 +11,9 @@ import (
 // The two systems of a Debian store: the same systemd, started as NixOS does
 // classically and since 26.05.
 const (
-	debian            = "/nix/store/0d3b1an0d3b1an0d3b1an0d3b1an0d3b-debian"
+	debian            = "/nix/store/0d3b1an00d3b1an00d3b1an00d3b1an0-debian"
 	DebianClassic     = "/nix/store/0c1ass1c0c1ass1c0c1ass1c0c1ass1c-nixos-system-debian-25.05/init"
-	DebianPrepareRoot = "/nix/store/0prepar00prepar00prepar00prepar0-nixos-system-debian-26.05/init"
+	DebianPrepareRoot = "/nix/store/0pr3par00pr3par00pr3par00pr3par0-nixos-system-debian-26.05/init"
 )
 
 // activate does what NixOS's stage 2 does before systemd: the store becomes

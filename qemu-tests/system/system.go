@@ -12,7 +12,7 @@ import (
 // Store paths of the systems, inside the image.
 const (
 	Busybox  = "/nix/store/0b5ybsybsybsybsybsybsybsybsybsyb-busybox-static"
-	Toplevel = "/nix/store/0t0plvlt0plvlt0plvlt0plvlt0plvl0-nixos-system-test-25.05"
+	Toplevel = "/nix/store/0sys0sys0sys0sys0sys0sys0sys0sys-nixos-system-test-25.05"
 	Shell    = Busybox + "/bin/sh"
 	Init     = Toplevel + "/init"
 )

@@ -1,0 +1,189 @@
+package qemutests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+)
+
+// allInOne is a machine whose image is in the initrd: nothing to wait for.
+func allInOne(t *testing.T, cmdline string) *nsmachine.Machine {
+	t.Helper()
+	a := store(t, classic())
+	return boot(t, nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": a.path}, Cmdline: "init=" + system.Init + " " + cmdline})
+}
+
+// Every breakpoint stops where it says, and "exit" goes on to stage 2.
+func TestBreakpoints(t *testing.T) {
+	t.Parallel()
+	for cmdline, test := range map[string]struct{ step, command, answer string }{
+		"boot.debug1":         {"modules", "cat /proc/cmdline", "boot.debug1"},
+		"debug1":              {"modules", "ls -d /mnt-root/nix; echo status=$?", "status=1"},
+		"boot.debug1devices":  {"network", "ip link", "lo"},
+		"boot.break=image":    {"image", "ls /", "nix-store.squashfs"},
+		"boot.break=root":     {"root", "echo $$ | grep -c .", "1"},
+		"boot.debug1mounts":   {"handover", "ls -d /mnt-root/nix/store", "/mnt-root/nix/store"},
+		"boot.break=handover": {"handover", "mount | grep ro-store", "squashfs"},
+	} {
+		t.Run(cmdline, func(t *testing.T) {
+			t.Parallel()
+			m := allInOne(t, cmdline)
+			m.Expect(fmt.Sprintf("breakpoint before step %q", test.step))
+			m.Expect("leaves it")
+			m.Type(test.command + "\r")
+			m.Expect(test.command) // the echo
+			m.Expect(test.answer)
+			m.Type("exit\r")
+			expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+		})
+	}
+}
+
+// Leaving the shell of a breakpoint with another status opens the menu; from
+// there the machine can be rebooted.
+func TestBreakpointMenu(t *testing.T) {
+	t.Parallel()
+	m := allInOne(t, "boot.debug1")
+	m.Expect("leaves it")
+	m.Type("exit 1\r")
+	m.Expect("boot failed: breakpoint")
+	m.Expect("i shell")
+	m.Type("i")
+	m.Expect("leaves it")
+	m.Type("exit 3\r")
+	m.Expect("r reboot")
+	m.Type("r")
+	expectEnd(t, m, nsmachine.Rebooted, "!stage 2: pid 1")
+}
+
+// broken is a boot that fails for want of an init until the operator, or a
+// test, puts one there.
+const broken = "init=/nix/store/missing/init "
+
+func TestFailureMenu(t *testing.T) {
+	t.Parallel()
+	a := store(t, classic())
+	files := map[string]string{"/nix-store.squashfs": a.path}
+	start := func(t *testing.T, cmdline string) *nsmachine.Machine {
+		t.Parallel()
+		m := boot(t, nsmachine.Config{Files: files, Cmdline: broken + cmdline})
+		m.Expect("boot failed: no-init")
+		m.Expect("Keys: ")
+		return m
+	}
+	t.Run("i opens a shell, exit 0 retries", func(t *testing.T) {
+		m := start(t, "boot.shell_on_fail")
+		m.Type("i")
+		m.Expect("leaves it")
+		m.Type("echo tty=$(ls -l /proc/self/fd/0 | grep -c /dev/ttyS0)\r")
+		m.Expect("tty=1")
+		m.Type("exit\r")
+		m.Expect("image (6/8)")
+		m.Expect("boot failed: no-init")
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted)
+	})
+	t.Run("f makes PID 1 the shell", func(t *testing.T) {
+		m := start(t, "boot.shell_on_fail")
+		m.Type("f")
+		m.Expect("leaves it")
+		m.Type("echo pid=$(ls -l /proc/1/exe | grep -c init) name=$(cat /proc/1/cmdline)\r")
+		m.Expect("pid=1 name=sh")
+		m.Type("exit\r")
+		expectEnd(t, m, nsmachine.Rebooted)
+	})
+	t.Run("no key leads to a shell that is not allowed", func(t *testing.T) {
+		m := start(t, "boot.fail_timeout=60")
+		for _, key := range []string{"i", "f", "\x03", "\x1a", "\x1c", "\x04"} {
+			m.Type(key)
+			m.Expect("image (6/8)") // retried instead
+			m.Expect("Keys: ")
+		}
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted, "!leaves it", "!i shell")
+	})
+	t.Run("nobody is there", func(t *testing.T) {
+		expectEnd(t, start(t, "boot.fail_timeout=1"), nsmachine.Rebooted, "!leaves it")
+	})
+	t.Run("panic on request", func(t *testing.T) {
+		t.Parallel()
+		m := boot(t, nsmachine.Config{Files: files, Cmdline: broken + "boot.panic_on_fail"})
+		expectEnd(t, m, nsmachine.Panicked, "!boot failed", "no-init")
+	})
+}
+
+// Whatever kills the child that does the work, PID 1 tells how it died, and a
+// key starts the boot again, which then succeeds.
+func TestChildIsKilled(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		signal syscall.Signal
+		class  string
+	}{
+		"SIGKILL": {syscall.SIGKILL, "killed"}, "SIGSEGV": {syscall.SIGSEGV, "panic"}, "SIGABRT": {syscall.SIGABRT, "panic"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lan := nsmachine.NewLAN(t)
+			a := store(t, classic())
+			_, url := serve(t, lan, a)
+			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "init=" + system.Init + " rootfs=" + url})
+			m.Expect("still waiting")
+			if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), test.signal); err != nil {
+				t.Fatal(err)
+			}
+			m.Expect("boot failed: " + test.class)
+			m.Expect("Keys: ")
+			lan.DHCP(t)
+			m.Type(" ")
+			m.Expect("pseudo (1/8)")
+			expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+		})
+	}
+}
+
+// childNamed finds a child of process parent by its argv[0].
+func childNamed(t *testing.T, parent int, name string) int {
+	t.Helper()
+	found, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range found {
+		status, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", parent)) {
+			continue
+		}
+		argv, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		if err != nil || !strings.HasPrefix(string(argv), name+"\x00") {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(file, "/proc/%d/status", &pid); err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	t.Fatalf("process %d has no child %q", parent, name)
+	return 0
+}
+
+// Ctrl-C ends the command and not the shell.
+func TestShellSurvivesCtrlC(t *testing.T) {
+	t.Parallel()
+	m := allInOne(t, "boot.debug1")
+	m.Expect("leaves it")
+	m.Type("echo be''gun; sleep 1000\r")
+	m.Expect("begun") // not the echo of what was typed
+	m.Type("\x03")
+	m.Type("echo a''live\r")
+	m.Expect("alive")
+	m.Type("exit\r")
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+}
