@@ -40,6 +40,9 @@ func (e *engine) ask(ctx context.Context, s *source) (*http.Response, answer, *E
 	}
 	for {
 		resp, err := e.send(ctx, s)
+		if err != nil && e.forgiveDates(s, err) {
+			continue
+		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, answer{}, newError(transient, "reset", err, "%s: closed the connection without an answer", s.name)
 		}
@@ -104,6 +107,9 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 	}
 	e.stats.Requests++
 	e.req.Log.Debug(fmt.Sprintf("image: GET %s from byte %d", Redacted(s.url.String()), first))
+	if s.client != nil {
+		return s.client.Do(r)
+	}
 	return e.client.Do(r)
 }
 

@@ -14,6 +14,7 @@ import (
 type engine struct {
 	req     Request
 	client  *http.Client
+	dialer  *dialer
 	sources []*source
 	rng     *rand.Rand
 	ring    *ring
@@ -39,7 +40,7 @@ type engine struct {
 
 func newEngine(req Request) (*engine, error) {
 	req = req.withDefaults()
-	e := &engine{req: req, client: newClient(req), sources: newSources(req.URLs), rng: newRand(req.Seed), room: -1, start: time.Now()}
+	e := &engine{req: req, sources: newSources(req.URLs), rng: newRand(req.Seed), room: -1, start: time.Now()}
 	if len(e.sources) == 0 {
 		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
 	}
@@ -65,11 +66,20 @@ func newEngine(req Request) (*engine, error) {
 		return nil, newError(fatal, "no-memory", err, "image: %v", err)
 	}
 	e.ring = ring
+	e.dialer = newDialer(req)
+	e.client = newClient(req, e.dialer)
 	return e, nil
 }
 
+// close ends everything that the download started.
 func (e *engine) close() error {
+	e.dialer.close()
 	e.client.CloseIdleConnections()
+	for _, s := range e.sources {
+		if s.client != nil {
+			s.client.CloseIdleConnections()
+		}
+	}
 	return e.ring.Close()
 }
 

@@ -104,7 +104,7 @@ func Get(ctx context.Context, req Request) (*Image, error) {
 		return nil, err
 	}
 	image, err := e.run(ctx)
-	if err := errors.Join(e.close()); err != nil {
+	if err := e.close(); err != nil {
 		e.req.Log.Warn(fmt.Sprintf("image: cannot give back buffers: %v", err))
 	}
 	if err != nil {

@@ -56,8 +56,15 @@ func newAuthority(t *testing.T, from, to time.Time) authority {
 func (a authority) serverConfig(t *testing.T, from, to time.Time, names ...string) *tls.Config {
 	t.Helper()
 	k := newKey(t)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, DNSNames: names,
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
+		} else {
+			tmpl.DNSNames = append(tmpl.DNSNames, n)
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, k.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +121,26 @@ func TestTLS(t *testing.T) {
 			log.mustSay(t, "WARN image: boot.example.test: certificate is valid from 2026-01-01 to 2027-01-01 and the clock says "+clock.UTC().Format(time.DateOnly))
 		})
 	}
+	t.Run("1970: an address instead of a name is checked as well", func(t *testing.T) {
+		for name, ok := range map[string]bool{"127.0.0.1": true, "10.9.9.9": false, "boot.example.test": false} {
+			s := serveTLS(t, ca.serverConfig(t, from, to, name), content)
+			r, _ := request(t, s, content)
+			r.URLs, r.Now = []string{s.URL("x")}, func() time.Time { return time.Unix(0, 0) }
+			if ok {
+				mustGet(t, r, content)
+			} else if err := mustFail(t, r, "tls"); !strings.Contains(err.Error(), "not for this host") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+	t.Run("1970: redirected to a server of other dates", func(t *testing.T) {
+		target := serveTLS(t, ca.serverConfig(t, from.AddDate(0, 9, 0), to.AddDate(1, 0, 0), "127.0.0.1"), content)
+		s := serveTLS(t, ca.serverConfig(t, from, to, "127.0.0.1"), content, faulty.Behaviour{Location: target.URL("y"), Times: -1})
+		r, _ := request(t, s, content)
+		r.URLs, r.Now = []string{s.URL("x")}, func() time.Time { return time.Unix(0, 0) }
+		r.Dial = nil
+		mustGet(t, r, content)
+	})
 	t.Run("a pin forgives dates only", func(t *testing.T) {
 		for name, c := range map[string]struct {
 			config *tls.Config
