@@ -105,6 +105,15 @@ func (n *Network) take(ctx context.Context, b linkBatch) {
 	for _, nl := range b.links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false)
+		// A link that is up by now need not wait until the last one has joined.
+		for more := true; more; {
+			select {
+			case nl := <-n.ready:
+				n.update(ctx, nl, true)
+			default:
+				more = false
+			}
+		}
 	}
 	for index := range n.links {
 		if b.full && !seen[index] {
