@@ -33,7 +33,8 @@ boot: build deps
 test: build deps vet
 	@$(setup)/kernel.sh 6.1
 	@$(setup)/kernel.sh 6.12
-	go test -count=1 -p 2 -timeout 10m ./...
+	@$(setup)/debian.sh
+	go test -json -count=1 -p 2 -timeout 15m ./... | go run ./qemu-tests/report
 
 bench: build deps
 	@$(setup)/kernel.sh 6.12

@@ -47,7 +47,8 @@ type Boot struct {
 
 	// What the steps leave for each other.
 	config   Config
-	drivers  *kmod.Loader // nil where the initrd has no modules for this kernel
+	index    *kmod.Index  // of modules; nil where the initrd has none for this kernel
+	drivers  *kmod.Loader // nil likewise
 	hotplug  *background
 	network  *netup.Network // nil where the image needs none
 	image    *os.File

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"netstage/stage1/kmod"
 )
 
@@ -19,14 +17,13 @@ func (b *Boot) openModules(context.Context) error {
 	if b.drivers != nil {
 		return nil
 	}
-	var uname unix.Utsname
-	if err := unix.Uname(&uname); err != nil {
-		return fmt.Errorf("ask for the kernel's version: %w", err)
+	release, err := kmod.Release()
+	if err != nil {
+		return err
 	}
-	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(uname.Release[:]))
-	index, err := kmod.Open(dir)
+	index, err := kmod.Open(filepath.Join("/lib/modules", release))
 	if errors.Is(err, os.ErrNotExist) {
-		b.Log.Warn(fmt.Sprintf("the initrd has no %s: only drivers built into the kernel work", dir))
+		b.Log.Warn("modules: " + b.noModules())
 		return nil
 	}
 	if err != nil {
@@ -45,8 +42,19 @@ func (b *Boot) openModules(context.Context) error {
 	}
 	index.Use(rules)
 	b.shareRules(rules)
-	b.drivers = kmod.NewLoader(index, b.Log)
+	b.index, b.drivers = index, kmod.NewLoader(index, b.Log)
 	return nil
+}
+
+// noModules tells that the initrd was made for another kernel.
+func (b *Boot) noModules() string {
+	release, _ := kmod.Release()
+	text := "the initrd has no modules for this kernel, " + release
+	others, err := filepath.Glob("/lib/modules/*")
+	if err == nil && len(others) > 0 {
+		text += ", only for " + filepath.Base(others[0])
+	}
+	return text + "; drivers that are built in have to do"
 }
 
 // shareRules tells the modprobe that the kernel starts what the command line
@@ -78,7 +86,22 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 	if len(report.Loaded) > 0 {
 		b.Log.Info("drivers: " + strings.Join(report.Loaded, " "))
 	}
+	for _, missing := range b.undriven() {
+		b.Log.Warn(missing)
+	}
 	return err
+}
+
+// undriven tells, in a line each, of network devices without a driver.
+func (b *Boot) undriven() []string {
+	if b.index == nil {
+		return nil
+	}
+	var lines []string
+	for _, m := range b.index.MissingDrivers("/sys") {
+		lines = append(lines, m.String())
+	}
+	return lines
 }
 
 func (b *Boot) stopHotplug() {

@@ -20,6 +20,9 @@ type Failure struct {
 // ClassOf asks err for its class. Errors that have none are "failed", or
 // "step-timeout".
 func ClassOf(err error) string {
+	if err == nil {
+		return ""
+	}
 	var classed interface{ Class() string }
 	switch {
 	case errors.As(err, &classed):

@@ -38,6 +38,9 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.network = nil
 	}
 	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Prove: b.provePath})
+	if ClassOf(err) == "no-nic" {
+		return b.explainNoNIC(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -52,6 +55,33 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))
 	}
 	return nil
+}
+
+// A DriverError says that the machine has a NIC and no driver for it. Its
+// class is "no-driver".
+type DriverError struct {
+	Missing []string // what lacks, a line each
+	Cause   error
+}
+
+func (e *DriverError) Error() string {
+	return fmt.Sprintf("%s (%v)", strings.Join(e.Missing, "; "), e.Cause)
+}
+func (e *DriverError) Unwrap() error { return e.Cause }
+
+// Class names the failure for operators.
+func (*DriverError) Class() string { return "no-driver" }
+
+// explainNoNIC looks for the reason why there is no NIC.
+func (b *Boot) explainNoNIC(err error) error {
+	missing := b.undriven()
+	if b.index == nil {
+		missing = []string{b.noModules()}
+	}
+	if len(missing) == 0 {
+		return err
+	}
+	return &DriverError{missing, err}
 }
 
 // provePath tells whether a lease leads to a server of the image: one that

@@ -45,8 +45,9 @@ func tools() map[string]applets.Func {
 func runTool(name string, args []string) int {
 	table := tools()
 	if name == "sh" {
+		names := append(slices.Sorted(maps.Keys(table)), "sh")
 		status, err := shell.Run(context.Background(), shell.Options{
-			Args: args, Exe: "/proc/self/exe", Applets: slices.Sorted(maps.Keys(table)), Prompt: "stage1",
+			Args: args, Exe: "/proc/self/exe", Applets: names, Prompt: "stage1",
 			Greeting: `This is the initrd's shell. "help" lists its utilities, "exit" leaves it.`,
 		})
 		if err != nil {

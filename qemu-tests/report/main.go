@@ -1,0 +1,107 @@
+// Report reads the events of "go test -json" and prints what people want to
+// know: a line for each package, the output of what failed, what was skipped
+// and why, and a line of totals. It exits 1 when a test failed, and with CI
+// set in the environment also when one was skipped.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// event is one line of go test -json (go doc test2json).
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+type tally struct {
+	passed, failed, skipped int
+	output                  map[string][]string // of the tests under way
+	parents                 map[string]bool     // tests with subtests, which count for themselves
+}
+
+func main() {
+	t := tally{output: map[string][]string{}, parents: map[string]bool{}}
+	if err := t.read(os.Stdin, os.Stdout); err != nil {
+		fmt.Println("report:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	if t.failed > 0 || t.skipped > 0 && os.Getenv("CI") != "" {
+		os.Exit(1)
+	}
+}
+
+func (t *tally) read(in io.Reader, out io.Writer) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		switch {
+		case err == io.EOF && len(line) == 0:
+			return nil
+		case err != nil && err != io.EOF:
+			return err
+		case json.Unmarshal(line, &e) != nil:
+			out.Write(line) // the compiler's, or make's
+			continue
+		}
+		t.take(e, out)
+	}
+}
+
+func (t *tally) take(e event, out io.Writer) {
+	key := e.Package + " " + e.Test
+	switch e.Action {
+	case "run":
+		if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
+			t.parents[e.Package+" "+e.Test[:i]] = true
+		}
+	case "output", "build-output":
+		t.output[key] = append(t.output[key], e.Output)
+	case "build-fail":
+		t.show(out, "BUILD FAILED", key)
+	case "pass", "fail", "skip":
+		t.ended(e, key, out)
+		delete(t.output, key)
+	}
+}
+
+func (t *tally) ended(e event, key string, out io.Writer) {
+	if e.Test == "" {
+		switch e.Action {
+		case "pass":
+			fmt.Fprintf(out, "ok    %-40s %7.1f s\n", e.Package, e.Elapsed)
+		case "fail":
+			// Also a package that does not build or dies between tests.
+			t.failed++
+			t.show(out, "FAIL", key)
+		}
+		return
+	}
+	leaf := !t.parents[key]
+	switch {
+	case e.Action == "pass" && leaf:
+		t.passed++
+	case e.Action == "fail":
+		t.failed++
+		t.show(out, "FAIL", key)
+	case e.Action == "skip" && leaf:
+		t.skipped++
+		t.show(out, "SKIP", key)
+	}
+}
+
+func (t *tally) show(out io.Writer, verdict, key string) {
+	fmt.Fprintf(out, "%s  %s\n", verdict, key)
+	for _, line := range t.output[key] {
+		if !strings.HasPrefix(strings.TrimSpace(line), "=== ") {
+			fmt.Fprint(out, "      ", line)
+		}
+	}
+}
