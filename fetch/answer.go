@@ -39,6 +39,9 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 			return a, newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, offset, h.Get("Content-Range"))
 		}
 		a.size = r.total
+		if trusted && a.size >= 0 && a.size != size {
+			return a, wrongSize(s, a.size, size)
+		}
 		if how, changed := s.version.differs(validatorOf(h)); changed {
 			return a, newError(transient, "changed", nil, "%s: %s", s.name, how)
 		}
@@ -54,18 +57,25 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 		}
 		if r, ok := parseContentRange(h.Get("Content-Range")); ok && r.total == offset && size < 0 {
 			return answer{size: offset, complete: true, framed: true}, nil
+		} else if trusted && ok && r.total >= 0 && r.total != size {
+			return a, wrongSize(s, r.total, size)
 		}
 		return a, newError(transient, "changed", nil, "%s: has no byte %d any more (Content-Range %q)", s.name, offset, h.Get("Content-Range"))
 	default:
 		return a, statusError(s, resp, retryAfterCap, now)
 	}
 	if trusted && a.size >= 0 && a.size != size {
-		return a, newError(mirror, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, a.size, size)
+		return a, wrongSize(s, a.size, size)
 	}
 	if a.size == 0 {
 		return a, newError(mirror, "short", nil, "%s: its image is empty", s.name)
 	}
 	return a, nil
+}
+
+// wrongSize blames a mirror whose image has another length than the one that is vouched for.
+func wrongSize(s *source, got, want int64) *Error {
+	return newError(mirror, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, got, want)
 }
 
 // statusError sorts the statuses that carry no image into those that pass and those that stay.

@@ -335,6 +335,17 @@ func TestRangeFaults(t *testing.T) {
 		r, _ := quick(t, other, a.URL("x"), b.URL("x"))
 		mustGet(t, r, other)
 	})
+	t.Run("a mirror of another length than the trusted one costs nothing", func(t *testing.T) {
+		for _, n := range []int{1 << 20, 4 << 20} {
+			a := serve(t, content, broken)
+			other := serve(t, imageBytes(n))
+			r, _ := quick(t, content, a.URL("x"), other.URL("x"))
+			r.Size = int64(len(content))
+			if image := mustGet(t, r, content); image.Stats.Restarts != 0 || len(other.Log()) != 1 {
+				t.Errorf("%+v", image.Stats)
+			}
+		}
+	})
 	t.Run("without validators and without a digest another mirror starts over", func(t *testing.T) {
 		a := serve(t, content, faulty.Behaviour{NoValidators: true, End: faulty.EndClose, Cut: 2 << 20})
 		b := serve(t, content)

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -366,5 +367,62 @@ func TestGetThroughAProxyWhenAsked(t *testing.T) {
 	mustGet(t, r, content)
 	if l := proxy.Log(); len(l) != 2 || l[1].Path != "/dir/x" {
 		t.Errorf("the proxy saw %+v", l)
+	}
+}
+
+func TestGetOverIPv6(t *testing.T) {
+	content := imageBytes(100_000)
+	s, err := faulty.Listen("[::1]:0", content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	r, _ := quick(t, content, s.URL("x"))
+	mustGet(t, r, content)
+}
+
+func TestFileWithoutRoomIsRefusedBeforeTheFirstByte(t *testing.T) {
+	content := imageBytes(3 << 20)
+	s := serve(t, content)
+	r, _ := quick(t, content, s.URL("x"))
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	r.Store = File(filepath.Join(dir, "x"))
+	err := mustFail(t, r, "no-space")
+	if !strings.Contains(err.Error(), "3 MiB") {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestNothingKeepsRunning looks for goroutines and connections that outlive a download, a failed one included.
+func TestNothingKeepsRunning(t *testing.T) {
+	content := imageBytes(1 << 20)
+	before := runtime.NumGoroutine()
+	for _, b := range []faulty.Behaviour{{}, {End: faulty.EndStall, Cut: 500_000}, {Hang: true, Times: -1}} {
+		s := serve(t, content, b)
+		r, _ := quick(t, content, s.URL("x"))
+		ctx, cancel := context.WithTimeout(soon(t), time.Second)
+		if image, err := Get(ctx, r); err == nil {
+			if err := image.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		cancel()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	// net/http's own goroutines see their closed connections a moment later.
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+		}
 	}
 }
