@@ -16,7 +16,7 @@ demo := build/demo
 .PHONY: build deps boot test bench fmt vet clean distclean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -tags nethttpomithttp2 -o bin/stage1 ./cmd/stage1
+	cmd/stage1/build.sh bin/stage1 $(version)
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o bin/netstage ./cmd/netstage
 
 # The Debian packages that boots and tests need; nothing when all are there.

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
+// agent is the package of the agent, which has a build script of its own.
+const agent = "netstage/cmd/stage1"
+
 // build compiles a package into a static program, once.
 func build(t testing.TB, pkg string) string {
 	t.Helper()
@@ -39,7 +42,10 @@ func build(t testing.TB, pkg string) string {
 		return path
 	}
 	path := filepath.Join(built.dir, filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-tags=nethttpomithttp2", "-o", path, pkg)
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	if pkg == agent {
+		cmd = exec.Command("../cmd/stage1/build.sh", path)
+	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)

@@ -56,7 +56,7 @@ func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
 	}
 	defer out.Close()
 	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, "netstage/cmd/stage1"), Files: files,
+		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, agent), Files: files,
 		Modules: []string{"virtio_net"},
 	}, out)
 	if err != nil {
