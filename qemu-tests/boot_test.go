@@ -316,3 +316,24 @@ func TestSecrets(t *testing.T) {
 	m.Type("exit\r")
 	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
 }
+
+// A machine without a DHCP server, by the kernel's form of ip=.
+func TestStaticAddress(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	a := store(t, classic())
+	_, url := serve(t, lan, a)
+	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "ip=10.77.0.50::10.77.0.1:255.255.255.0::eth0:off rootfs=" + url + " rootfs.sha256=" + a.sha256 + " init=" + system.Init})
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", `"address": "10.77.0.50/24"`)
+}
+
+// What the NIC was given stays for stage 2 when asked for.
+func TestNetworkIsKept(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	a := store(t, classic())
+	_, url := serve(t, lan, a)
+	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.network=keep rootfs=" + url + " init=" + system.Init})
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "link: eth0 up ", "inet 10.77.0.")
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/netup/ipparam"
 	"netstage/nix"
 	"netstage/stage1/cmdline"
 )
@@ -29,6 +30,7 @@ type Config struct {
 	FailTimeout time.Duration // 0: for ever
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
+	Network     ipparam.Config
 
 	Modules cmdline.Params // parameters that drivers may look for: module.name=value
 }
@@ -117,12 +119,14 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 			}
 		case "ip":
 			c.WantNetwork = true
-			switch p.Value {
-			case "dhcp", "on", "any":
-			default:
-				complain("ip=%s: only ip=dhcp is supported", p.Value)
-			}
 		}
+	}
+	network, err := ipparam.Parse(ipparam.Params{
+		IP: params.All("ip"), BootIF: params.All("BOOTIF"), NameServer: params.All("nameserver"),
+		Route: params.All("rd.route"), IfName: params.All("ifname"),
+	})
+	if c.Network = network; err != nil {
+		wrong = append(wrong, err)
 	}
 	if len(wrong) > 0 {
 		return c, &ParameterError{wrong}

@@ -2,13 +2,16 @@ package stage1
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"netstage/fetch"
+	"netstage/netup/ipparam"
 	"netstage/stage1/cmdline"
 )
 
@@ -37,26 +40,29 @@ func TestParseConfig(t *testing.T) {
 		}),
 		"boot.shell_on_fail boot.trace boot.fail_timeout=0": defaults(func(c *Config) { c.ShellOnFail, c.Trace, c.FailTimeout = true, true, 0 }),
 		"stage1panic=1 debugtrace boot.fail_timeout=5":      defaults(func(c *Config) { c.PanicOnFail, c.Trace, c.FailTimeout = true, true, 5*time.Second }),
-		"stage1panic=0":                 defaults(nil),
-		"boot.panic_on_fail":            defaults(func(c *Config) { c.PanicOnFail = true }),
-		"ip=dhcp boot.network=keep":     defaults(func(c *Config) { c.WantNetwork, c.KeepNetwork = true, true }),
+		"stage1panic=0":      defaults(nil),
+		"boot.panic_on_fail": defaults(func(c *Config) { c.PanicOnFail = true }),
+		"ip=dhcp boot.network=keep": defaults(func(c *Config) {
+			c.WantNetwork, c.KeepNetwork = true, true
+			c.Network.Entries = []ipparam.Entry{{Text: "dhcp", Method: "dhcp"}}
+		}),
 		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
 		got, err := ParseConfig(cmdline.Parse(line))
 		got.Modules = nil
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" || err != nil {
 			t.Errorf("%q: %v (-want +got):\n%s", line, err, diff)
 		}
 	}
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4::"))
+	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x"))
 	var wrong *ParameterError
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4::"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}

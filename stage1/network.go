@@ -37,7 +37,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.network.Close()
 		b.network = nil
 	}
-	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Prove: b.provePath})
+	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath})
 	if ClassOf(err) == "no-nic" {
 		return b.explainNoNIC(err)
 	}
