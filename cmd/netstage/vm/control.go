@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"netstage/cmd/netstage/vm/transcript"
 )
 
 // Expect waits until text is on the serial console, after all that was
@@ -14,7 +16,7 @@ import (
 // returns and escape sequences. An error shows the end of the console and how
 // to reproduce it.
 func (m *Machine) Expect(ctx context.Context, text string) (before string, err error) {
-	before, _, err = m.console.expect(ctx, matchText(text))
+	before, _, err = m.console.Expect(ctx, transcript.Text(text))
 	if err != nil {
 		err = m.explain(fmt.Errorf("the console did not show %q: %w", text, err))
 	}
@@ -23,7 +25,7 @@ func (m *Machine) Expect(ctx context.Context, text string) (before string, err e
 
 // ExpectPattern is Expect for a regular expression; it returns what matched.
 func (m *Machine) ExpectPattern(ctx context.Context, re *regexp.Regexp) (match string, err error) {
-	_, match, err = m.console.expect(ctx, matchPattern(re))
+	_, match, err = m.console.Expect(ctx, transcript.Pattern(re))
 	if err != nil {
 		err = m.explain(fmt.Errorf("the console did not show %s: %w", re, err))
 	}
@@ -153,5 +155,5 @@ func reproduction(c Config) []string {
 // explain adds to an error what is needed to find its cause.
 func (m *Machine) explain(err error) error {
 	return fmt.Errorf("%w\n--- end of the console ---\n%s\n--- reproduce: ---\n%s\n%s",
-		err, m.console.tail(25), m.Reproduce(), m.Command())
+		err, m.console.Tail(25), m.Reproduce(), m.Command())
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"netstage/cmd/netstage/netboot"
+	"netstage/cmd/netstage/vm/transcript"
 )
 
 // An End is how the run of a machine ended.
@@ -38,7 +39,7 @@ type Machine struct {
 	config  Config
 	args    []string
 	dir     string // of temporary files
-	console *console
+	console *transcript.Transcript
 	stdin   *os.File
 	stderr  bytes.Buffer // of QEMU; to be read after exited
 	url     string
@@ -69,7 +70,7 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{config: c, console: newConsole(c.Console), exited: make(chan struct{})}
+	m := &Machine{config: c, console: transcript.New(c.Console), exited: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			m.release()
@@ -157,7 +158,7 @@ func (m *Machine) run(ctx context.Context) error {
 		}
 		err = cmd.Wait()
 		cancel()
-		m.console.close()
+		m.console.Close()
 		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 			m.peak = usage.Maxrss << 10
 		}
@@ -193,7 +194,7 @@ func (m *Machine) ended(err error) {
 	switch {
 	case reason == "guest-shutdown":
 		m.end = PowerOff
-	case m.console.contains("Kernel panic - not syncing"):
+	case m.console.Contains("Kernel panic - not syncing"):
 		m.end = Panic
 	case strings.HasPrefix(reason, "guest-"):
 		m.end = Reset

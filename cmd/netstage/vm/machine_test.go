@@ -152,7 +152,7 @@ func TestNetworkBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if end, err := m.Wait(ctx); end != PowerOff || err != nil {
-		t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.tail(20))
+		t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.Tail(20))
 	}
 	if m.PeakMemory() < 1<<20 {
 		t.Errorf("QEMU is said to have used %d bytes", m.PeakMemory())
@@ -205,7 +205,7 @@ func TestEnds(t *testing.T) {
 			m := start(t, ctx, Config{Dir: t.TempDir(), Memory: 64, NoNIC: true,
 				Drives: []string{"format=raw,file=" + sector(t, test.code)}, ExtraArgs: []string{"-boot", "c"}})
 			if end, err := m.Wait(ctx); end != test.want || err != nil {
-				t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.tail(20))
+				t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.Tail(20))
 			}
 			// An error afterwards says what there was, and how to see it again.
 			_, err := m.Expect(ctx, "something else")

@@ -1,4 +1,4 @@
-package vm
+package transcript
 
 import (
 	"bytes"
@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func TestConsoleTextIsPlain(t *testing.T) {
+func TestTranscriptTextIsPlain(t *testing.T) {
 	var raw bytes.Buffer
-	c := newConsole(&raw)
+	c := New(&raw)
 	const said = "\x1bc\x1b[?7l\x1b[2J\x1b(Bone\r\n\x1b]0;title\atwo\x1b[1;31m three\x1b[0m\r\n"
 	for _, b := range []byte(said) {
 		c.Write([]byte{b})
@@ -23,29 +23,29 @@ func TestConsoleTextIsPlain(t *testing.T) {
 }
 
 func TestExpectGoesOnAfterWhatItFound(t *testing.T) {
-	c := newConsole(nil)
+	c := New(nil)
 	c.Write([]byte("login: login: x1 "))
 	for _, want := range []string{"", " "} {
-		before, _, err := c.expect(context.Background(), matchText("login:"))
+		before, _, err := c.Expect(context.Background(), Text("login:"))
 		if err != nil || before != want {
 			t.Errorf("before %q, want %q, %v", before, want, err)
 		}
 	}
 	go c.Write([]byte("x2"))
-	if _, found, err := c.expect(context.Background(), matchPattern(regexp.MustCompile("x[2-9]"))); err != nil || found != "x2" {
+	if _, found, err := c.Expect(context.Background(), Pattern(regexp.MustCompile("x[2-9]"))); err != nil || found != "x2" {
 		t.Errorf("found %q, %v", found, err)
 	}
-	c.close()
-	if _, _, err := c.expect(context.Background(), matchText("x")); err == nil {
+	c.Close()
+	if _, _, err := c.Expect(context.Background(), Text("x")); err == nil {
 		t.Error("something was found twice")
 	}
 }
 
-func FuzzConsole(f *testing.F) {
+func FuzzTranscript(f *testing.F) {
 	f.Add([]byte("a\x1b[1mb\r\n"))
 	f.Add([]byte("\x1b]x\x1b\\y\x1b(Bz"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		c := newConsole(nil)
+		c := New(nil)
 		c.Write(p)
 		if bytes.ContainsAny(c.text, "\x1b\r\x00") {
 			t.Errorf("%q is shown as %q", p, c.text)
