@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The rooms of the house: what each may import of this module, by folder. A
+// folder stands for what is below it too.
+var mayImport = map[string][]string{
+	"cmd/stage1":     {"debug", "fetch", "mount", "netup", "nix", "stage1"},
+	"cmd/netstage":   {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod"},
+	"stage1":         {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod"},
+	"stage1/cmdline": {},
+	"stage1/kmod":    {},
+	"stage1/pid1":    {},
+	"debug":          {"debug"},
+	"fetch":          {"fetch"},
+	"mount":          {},
+	"netup":          {"netup"},
+	"nix":            {},
+}
+
+// hostOnly are libraries that must not reach the agent.
+var hostOnly = []string{
+	"github.com/peterbourgon/ff/v3", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
+	"netstage/cmd/netstage", "netstage/fetch/faulty", "testing",
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+func TestPackagesKnowOnlyTheirOwn(t *testing.T) {
+	checked := 0
+	for _, line := range strings.Split(strings.TrimSpace(strings.Join(goList(t, "-f", `{{.ImportPath}}>{{join .Imports ","}}`, "netstage/..."), "\n")), "\n") {
+		pkg, imports, _ := strings.Cut(line, ">")
+		room, ok := roomOf(strings.TrimPrefix(pkg, "netstage/"))
+		if !ok {
+			continue // the tests'
+		}
+		checked++
+		for imported := range strings.SplitSeq(imports, ",") {
+			folder, own := strings.CutPrefix(imported, "netstage/")
+			if !own {
+				continue
+			}
+			if !slices.ContainsFunc(mayImport[room], func(allowed string) bool {
+				return folder == allowed || strings.HasPrefix(folder, allowed+"/") && allowed != "stage1"
+			}) && !(room == "cmd/stage1" && strings.HasPrefix(folder, "stage1/")) {
+				t.Errorf("%s imports %s, which %s may not", pkg, imported, room)
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d packages were looked at", checked)
+	}
+}
+
+// roomOf finds the folder with a rule that pkg is in.
+func roomOf(pkg string) (string, bool) {
+	for ; pkg != "."; pkg = path.Dir(pkg) {
+		if _, ok := mayImport[pkg]; ok {
+			return pkg, true
+		}
+	}
+	return "", false
+}
+
+func TestAgentHasNoHostLibraries(t *testing.T) {
+	deps := goList(t, "-deps", "netstage/cmd/stage1")
+	if !slices.Contains(deps, "netstage/stage1/pid1") {
+		t.Fatal("these are not the agent's dependencies")
+	}
+	for _, dep := range deps {
+		for _, library := range hostOnly {
+			if dep == library || strings.HasPrefix(dep, library+"/") {
+				t.Errorf("the agent links %s", dep)
+			}
+		}
+	}
+}
