@@ -24,7 +24,8 @@ const (
 
 // BenchmarkBoot boots all contenders in turn, BENCH_RUNS times (3), then the
 // big image unless BENCH_BIG is "no", and writes a table to stdout and to
-// build/bench.txt.
+// build/bench.txt, with what BENCH_PACKAGES, a file, holds of other
+// benchmarks.
 func BenchmarkBoot(b *testing.B) {
 	runs := 3
 	if text := os.Getenv("BENCH_RUNS"); text != "" {
@@ -40,7 +41,7 @@ func BenchmarkBoot(b *testing.B) {
 	f := fixture{B: b, build: build, kernel: filepath.Join(build, "kernels/6.12")}
 	for _, dir := range []string{f.kernel, f.debian()} {
 		if !exists(dir) {
-			b.Skipf("%s is not there (make bench makes it)", dir)
+			b.Fatalf("%s is not there: make bench makes it", dir)
 		}
 	}
 	for b.Loop() {
@@ -72,7 +73,7 @@ func (f fixture) debian() string { return filepath.Join(f.build, "debian") }
 func (f fixture) run(runs int) Report {
 	dir := f.TempDir()
 	before := loadAverage()
-	r := Report{}
+	r := Report{Others: f.packages()}
 	for _, c := range f.contenders(dir) {
 		r.Results = append(r.Results, Result{Contender: c})
 	}
@@ -97,6 +98,20 @@ Used is MemTotal less MemAvailable when stage 2 begins: the image is in it, page
 Medians of %d interleaved runs. This host: %d processors, load average %s before and %s after.`,
 		filepath.Base(f.one("lib/modules/*")), accelerator(), image.Size, small.Size, runs, runtime.NumCPU(), before, loadAverage())
 	return r
+}
+
+// packages reads the benchmarks that have been run before.
+func (f fixture) packages() []string {
+	f.Helper()
+	file := os.Getenv("BENCH_PACKAGES")
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return Lines(string(text))
 }
 
 // contenders packs the initrds.

@@ -25,6 +25,8 @@ type Report struct {
 	// Big is the boot of the image of BigImage bytes; nil if it was left out.
 	Big      *Sample
 	BigImage int64
+	// Others are lines about benchmarks of single packages.
+	Others []string
 }
 
 // Names of contenders, which the targets refer to.
@@ -104,6 +106,10 @@ func (r Report) Write(w io.Writer) error {
 	if r.Big != nil {
 		fmt.Fprintf(w, "An image of %d bytes in 6 GiB, not verified: %s s to stage 2, of which the image %s s; its last file is right.\n",
 			r.BigImage, seconds(r.Big.Boot), seconds(r.Big.phase("image")))
+	}
+
+	if len(r.Others) > 0 {
+		fmt.Fprintf(w, "\nPackages, natively on this host:\n  %s\n", strings.Join(r.Others, "\n  "))
 	}
 
 	fmt.Fprint(w, "\n")
