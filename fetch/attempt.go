@@ -106,7 +106,7 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 		}
 	}
 	e.stats.Requests++
-	e.req.Log.Debug(fmt.Sprintf("image: GET %s from byte %d", Redacted(s.url.String()), first))
+	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, Redacted(s.url.String()), first))
 	if s.client != nil {
 		return s.client.Do(r)
 	}
@@ -128,10 +128,10 @@ func (e *engine) begin(s *source, resp *http.Response, a answer) *Error {
 			return err
 		}
 		e.version = validatorOf(resp.Header)
-		e.req.Log.Info(fmt.Sprintf("image: %s from %s", sizeText(max(a.size, e.size)), Redacted(resp.Request.URL.String())))
+		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(max(a.size, e.size)), Redacted(resp.Request.URL.String())))
 	} else {
 		e.mixed = e.mixed || e.from != s || s.version.ifRange() == ""
-		e.req.Log.Info(fmt.Sprintf("image: resuming at %s from %s", e.position(), s.name))
+		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.position(), s.name))
 	}
 	e.from = s
 	s.version = validatorOf(resp.Header)
@@ -190,7 +190,7 @@ func (e *engine) keep(s *source, p []byte) error {
 	n, verr := e.verify.Write(p)
 	e.offset += int64(n)
 	if verr != nil {
-		return mismatch(s, verr)
+		return e.mismatch(s, verr)
 	}
 	return nil
 }
@@ -200,8 +200,8 @@ func (e *engine) verdict(s *source, a answer) *Error {
 	err := e.verify.Close()
 	switch {
 	case err == nil:
-		if !a.framed && e.size < 0 && !e.req.vouched() {
-			e.req.Log.Warn(fmt.Sprintf("image: %s sent no length, and nothing vouches for these %d bytes being all", s.name, e.offset))
+		if !a.framed && e.size < 0 && !e.req.trusting() {
+			e.req.Log.Warn(fmt.Sprintf("%s: %s sent no length, and nothing vouches for these %d bytes being all", e.req.What, s.name, e.offset))
 		}
 		return nil
 	case !a.framed && e.size < 0 && s.mismatch != e.offset:
@@ -213,14 +213,19 @@ func (e *engine) verdict(s *source, a answer) *Error {
 		e.restart(s, fmt.Sprintf("the parts received do not make up the image (%v)", err))
 		return newError(transient, "mismatch", err, "%s: %v, after a resume; one mirror alone will tell which is wrong", s.name, err)
 	}
-	fault := mismatch(s, err)
+	fault := e.mismatch(s, err)
 	e.restart(s, err.Error())
 	return fault
 }
 
-// mismatch blames a mirror for wrong bytes.
-func mismatch(s *source, err error) *Error {
-	return newError(mirror, "mismatch", err, "%s serves a wrong image: %v (%s)", s.name, err, Redacted(s.url.String()))
+// mismatch blames a mirror for wrong bytes. A verifier may know a better class.
+func (e *engine) mismatch(s *source, err error) *Error {
+	class := "mismatch"
+	var own interface{ Class() string }
+	if errors.As(err, &own) {
+		class = own.Class()
+	}
+	return newError(mirror, class, err, "%s serves a wrong %s: %v (%s)", s.name, e.req.What, err, Redacted(s.url.String()))
 }
 
 // watch reports progress and cuts the body when it stays below the floor. The function it returns ends it and waits.
@@ -255,7 +260,7 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 }
 
 func (e *engine) progress(bytes int64, s *source) Progress {
-	p := Progress{Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Mirror: s.name, Retries: e.stats.Retries, Elapsed: time.Since(e.start)}
+	p := Progress{What: e.req.What, Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Mirror: s.name, Retries: e.stats.Retries, Elapsed: time.Since(e.start)}
 	if p.Total >= 0 && p.Rate > 0 {
 		p.ETA = time.Duration(float64(p.Total-bytes) / p.Rate * float64(time.Second))
 	}

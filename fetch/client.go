@@ -74,7 +74,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	ctx, cancel := context.WithTimeout(ctx, d.req.Timeouts.Dial)
 	defer cancel()
 	defer context.AfterFunc(d.life, cancel)()
-	d.req.Log.Debug("image: dial " + addr)
+	d.req.Log.Debug(d.req.What + ": dial " + addr)
 	c, err := d.req.Dial(ctx, network, addr)
 	var dns *net.DNSError
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.As(err, &dns) {

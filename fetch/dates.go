@@ -17,7 +17,7 @@ const mostForgiven = 4
 func (e *engine) forgiveDates(s *source, err error) bool {
 	var invalid x509.CertificateInvalidError
 	var failed *tls.CertificateVerificationError
-	if !e.req.vouched() || s.forgiven == mostForgiven || !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 ||
+	if !e.req.trusting() || s.forgiven == mostForgiven || !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 ||
 		!errors.As(err, &invalid) || invalid.Reason != x509.Expired {
 		return false
 	}
@@ -31,8 +31,8 @@ func (e *engine) forgiveDates(s *source, err error) bool {
 		s.client.CloseIdleConnections()
 	}
 	s.client = newClient(req, e.dialer)
-	e.req.Log.Warn(fmt.Sprintf("image: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the image itself is verified",
-		s.name, day(leaf.NotBefore), day(leaf.NotAfter), day(e.req.Now())))
+	e.req.Log.Warn(fmt.Sprintf("%s: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %[1]s itself is verified",
+		e.req.What, s.name, day(leaf.NotBefore), day(leaf.NotAfter), day(e.req.Now())))
 	return true
 }
 

@@ -87,7 +87,7 @@ func (e *engine) close() error {
 func (e *engine) run(ctx context.Context) (*Image, error) {
 	for _, s := range e.sources {
 		if s.dead != nil {
-			e.req.Log.Warn("image: " + s.dead.text)
+			e.req.Log.Warn(e.req.What + ": " + s.dead.text)
 			e.tried.add(s.dead.text)
 		}
 	}
@@ -140,7 +140,7 @@ func (e *engine) record(s *source, err *Error) {
 	default:
 		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.ready)).Seconds())
 	}
-	e.req.Log.Warn("image: " + text)
+	e.req.Log.Warn(e.req.What + ": " + text)
 }
 
 // position is how far the download is: "352/1024 MiB".
@@ -190,7 +190,7 @@ func (e *engine) final(err *Error) *Error {
 func (e *engine) restart(s *source, why string) {
 	if e.offset > 0 {
 		e.stats.Restarts++
-		e.req.Log.Warn(fmt.Sprintf("image: %s: starting over at %s: %s", s.name, e.position(), why))
+		e.req.Log.Warn(fmt.Sprintf("%s: %s: starting over at %s: %s", e.req.What, s.name, e.position(), why))
 	}
 	e.forget()
 }
@@ -217,15 +217,18 @@ func (e *engine) finish(s *source) (*Image, error) {
 		copy(image.SHA256[:], e.sum.hash.Sum(nil))
 		by = fmt.Sprintf("not verified: nothing vouches for sha256 %x", image.SHA256)
 	}
-	if e.req.vouched() {
+	switch {
+	case e.req.vouched():
 		by = "verified"
+	case e.req.Checked:
+		by = "not verified yet"
 	}
 	if e.req.Progress != nil {
 		e.req.Progress(e.progress(e.offset, s))
 	}
-	text := fmt.Sprintf("image: %d MiB from %s in %.1f s, %s, %s", mib(e.offset), s.name, e.stats.Duration.Seconds(),
+	text := fmt.Sprintf("%s: %d MiB from %s in %.1f s, %s, %s", e.req.What, mib(e.offset), s.name, e.stats.Duration.Seconds(),
 		rateString(float64(e.offset)/max(e.stats.Duration.Seconds(), 1e-3)), by)
-	if e.req.vouched() {
+	if e.req.trusting() {
 		e.req.Log.Info(text)
 	} else {
 		e.req.Log.Warn(text)

@@ -27,8 +27,13 @@ type Request struct {
 	Size int64
 	// Digest has the SHA-256 computed for Image.SHA256 even when it is not pinned.
 	Digest bool
-	Store  Store
-	Log    *slog.Logger
+	// Checked promises that the caller verifies the bytes before it uses them, as those of a signature. Dates of
+	// certificates are forgiven then as with SHA256 or Verify.
+	Checked bool
+	// What the file is called in messages; empty: "image".
+	What  string
+	Store Store
+	Log   *slog.Logger
 
 	// Dial opens connections; nil: the system's own way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -105,11 +110,11 @@ func Get(ctx context.Context, req Request) (*Image, error) {
 	}
 	image, err := e.run(ctx)
 	if err := e.close(); err != nil {
-		e.req.Log.Warn(fmt.Sprintf("image: cannot give back buffers: %v", err))
+		e.req.Log.Warn(fmt.Sprintf("%s: cannot give back buffers: %v", e.req.What, err))
 	}
 	if err != nil {
 		if cerr := req.Store.Close(); cerr != nil {
-			e.req.Log.Warn(fmt.Sprintf("image: cannot empty the store: %v", cerr))
+			e.req.Log.Warn(fmt.Sprintf("%s: cannot empty the store: %v", e.req.What, cerr))
 		}
 		return nil, err
 	}
@@ -137,6 +142,9 @@ func (r Request) withDefaults() Request {
 	if r.Now == nil {
 		r.Now = time.Now
 	}
+	if r.What == "" {
+		r.What = "image"
+	}
 	if r.UserAgent == "" {
 		r.UserAgent = "netstage"
 	}
@@ -148,3 +156,6 @@ func (r Request) withDefaults() Request {
 
 // vouched reports whether anything is given to verify the image against.
 func (r Request) vouched() bool { return r.SHA256 != nil || r.Verify != nil }
+
+// trusting reports whether bytes that are wrong will be found out, here or by the caller.
+func (r Request) trusting() bool { return r.vouched() || r.Checked }

@@ -132,7 +132,7 @@ func exhausted(list []*source) *Error {
 
 func rank(class string) int {
 	switch {
-	case class == "mismatch":
+	case class == "mismatch", class == "signature", class == "policy":
 		return 3
 	case strings.HasPrefix(class, "tls"):
 		return 2

@@ -8,6 +8,7 @@ import (
 
 // Progress is how far a download is.
 type Progress struct {
+	What    string        // what is fetched; empty: "image"
 	Bytes   int64         // received so far
 	Total   int64         // -1: not known
 	Rate    float64       // bytes per second, lately
@@ -19,9 +20,13 @@ type Progress struct {
 
 // String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA 6 s from HOST".
 func (p Progress) String() string {
-	s := fmt.Sprintf("image %d MiB", p.Bytes>>20)
+	what := p.What
+	if what == "" {
+		what = "image"
+	}
+	s := fmt.Sprintf("%s %d MiB", what, p.Bytes>>20)
 	if p.Total > 0 {
-		s = fmt.Sprintf("image %d%% %d/%d MiB", p.Bytes*100/p.Total, p.Bytes>>20, mib(p.Total))
+		s = fmt.Sprintf("%s %d%% %d/%d MiB", what, p.Bytes*100/p.Total, p.Bytes>>20, mib(p.Total))
 	}
 	s += " " + rateString(p.Rate)
 	if p.ETA >= 0 {

@@ -84,7 +84,7 @@ func (e *engine) checkMemory(more, have int64) *Error {
 	}
 	available, err := e.req.MemAvailable()
 	if err != nil {
-		e.req.Log.Warn(fmt.Sprintf("image: cannot tell the memory available: %v", err))
+		e.req.Log.Warn(fmt.Sprintf("%s: cannot tell the memory available: %v", e.req.What, err))
 		return nil
 	}
 	if more <= available-memoryMargin {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Server serves one content under every path.
+// Server serves one content under every path, but for what was added.
 type Server struct {
 	http     *http.Server
 	listener net.Listener
@@ -22,6 +22,7 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[net.Conn]bool // those taken over from net/http
 	content  []byte
+	files    map[string][]byte // what is served instead under some names
 	modified time.Time
 	script   []Behaviour
 	log      []Entry
@@ -115,6 +116,16 @@ func (s *Server) SetContent(content []byte) {
 	s.content, s.modified = content, s.modified.Add(time.Hour)
 }
 
+// Add serves other content under name, always correctly.
+func (s *Server) Add(name string, content []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files == nil {
+		s.files = map[string][]byte{}
+	}
+	s.files["/"+name] = content
+}
+
 // Then appends to the script.
 func (s *Server) Then(script ...Behaviour) {
 	s.mu.Lock()
@@ -133,7 +144,11 @@ func (s *Server) Log() []Entry {
 func (s *Server) turn(r *http.Request) (b Behaviour, content []byte, modified time.Time, entry int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.script) > 0 {
+	content, added := s.files[r.URL.Path]
+	if !added {
+		content = s.content
+	}
+	if len(s.script) > 0 && !added {
 		b = s.script[0]
 		switch left := &s.script[0].Times; {
 		case *left < 0:
@@ -147,7 +162,7 @@ func (s *Server) turn(r *http.Request) (b Behaviour, content []byte, modified ti
 		At: time.Now(), Method: r.Method, Path: r.URL.Path, Range: r.Header.Get("Range"), IfRange: r.Header.Get("If-Range"),
 		UserAgent: r.UserAgent(), Auth: r.Header.Get("Authorization"), Behaviour: b,
 	})
-	return b, s.content, s.modified, len(s.log) - 1
+	return b, content, s.modified, len(s.log) - 1
 }
 
 func (s *Server) note(entry, status int, sent int64) {

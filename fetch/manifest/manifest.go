@@ -3,11 +3,9 @@
 package manifest
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 )
@@ -20,7 +18,8 @@ type Manifest struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
 	// Init is the only init= that may be started, an absolute path inside the new root.
-	Init   string  `json:"init"`
+	Init string `json:"init"`
+	// Images are what the system consists of; the first is mounted as its root, or its store.
 	Images []Image `json:"images"`
 }
 
@@ -75,12 +74,8 @@ func Parse(b []byte) (*Manifest, error) {
 		return nil, refuse("manifest", "%d bytes, at most %d", len(b), Most)
 	}
 	var m Manifest
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(&m); err != nil {
+	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, refuse("manifest", "%v", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, refuse("manifest", "something follows it")
 	}
 	if err := m.check(); err != nil {
 		return nil, err

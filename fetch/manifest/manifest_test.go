@@ -78,7 +78,7 @@ func TestParseRefuses(t *testing.T) {
 		{`"http://h/extra.squashfs"`, `"web.squashfs"`, "named twice"},
 		{`"web.squashfs"`, `""`, "no path"},
 		{`"images"`, `"pictures"`, "no image"},
-		{"}\n", "} {}", "something follows"},
+		{"}\n", "} {}", "after top-level value"},
 		{"{", "[", ""},
 	} {
 		_, err := Parse([]byte(strings.Replace(good, c.from, c.to, 1)))

@@ -1,0 +1,65 @@
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// batch is how many bytes are worth waking up for. On a slow processor most of the cost of a download is being woken
+// for every few segments: with batches of 128 KiB, a guest without hardware support took 1.1 to 1.5 s for 104 MiB
+// instead of 1.65 s.
+const batch = 128 << 10
+
+// batches is a body of known length whose connection wakes its reader for batches only (SO_RCVLOWAT, socket(7)), and
+// for whatever comes towards the end, when there may be less than a batch left.
+type batches struct {
+	io.Reader
+	socket syscall.RawConn
+	left   int64 // bytes of the body
+}
+
+// inBatches wraps a body of length bytes, -1 where that is not known, that arrives on conn.
+func inBatches(body io.Reader, length int64, conn net.Conn) io.Reader {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	socket, ok := conn.(syscall.Conn)
+	if !ok || length < 4*batch {
+		return body
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil || wakeFor(raw, batch) != nil {
+		return body // it works without
+	}
+	return &batches{body, raw, length}
+}
+
+func (b *batches) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	before := b.left
+	b.left -= int64(n)
+	// Twice, because a few kilobytes are in the HTTP client's own buffer.
+	if before >= 2*batch && b.left < 2*batch {
+		_ = wakeFor(b.socket, 1) // of a connection that is closed by now
+	}
+	return n, err
+}
+
+func wakeFor(socket syscall.RawConn, bytes int) error {
+	var err error
+	if e := socket.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// withConn has the connection of a request put into conn.
+func withConn(ctx context.Context, conn *net.Conn) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { *conn = got.Conn }})
+}

@@ -1,0 +1,169 @@
+package vouch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"slices"
+
+	"netstage/fetch"
+	"netstage/fetch/manifest"
+)
+
+// Signed is a manifest, where it was found and who signed it.
+type Signed struct {
+	*manifest.Manifest
+	Source string // URL or path, without credentials
+	Key    manifest.Key
+	places []string // mirrors that have it
+}
+
+func (s *Signed) tell(log *slog.Logger) {
+	log.Info(fmt.Sprintf("manifest: %q of %s, signed by %s (%s), init %s", s.Name, s.Created.Format("2006-01-02 15:04"), s.Key.Name, s.Key.ID(), s.Init))
+}
+
+// obey makes the order what the manifest allows, and returns the image's size.
+func (o *Order) obey(s *Signed) (size int64, err error) {
+	if err := s.AllowInit(o.Init); err != nil {
+		return 0, err
+	}
+	image := s.Images[0]
+	if o.SHA256, err = tighten("SHA-256", o.SHA256, image.SHA256); err != nil {
+		return 0, err
+	}
+	if o.RootHash, err = tighten("root hash", o.RootHash, image.RootHash); err != nil {
+		return 0, err
+	}
+	if len(o.Images) > 0 {
+		return image.Size, nil // wherever it comes from, it is the one that was signed
+	}
+	for _, place := range s.places {
+		location, err := beside(place, image.Path)
+		if err != nil {
+			return 0, err
+		}
+		o.Images = append(o.Images, location)
+	}
+	return image.Size, nil
+}
+
+// beside is the location that ref means in the manifest at place.
+func beside(place, ref string) (string, error) {
+	r, err := fetch.ParseRef(ref)
+	switch {
+	case err != nil:
+		return "", err
+	case r.Kind == fetch.KindFile:
+		return r.Path, nil
+	case r.Kind == fetch.KindRelative && local(place):
+		return path.Join(path.Dir(place), ref), nil
+	}
+	return fetch.ResolveRef(ref, fetch.Base{BootFile: place})
+}
+
+// getManifest gets the manifest and its signature, and checks them. A mirror whose pair is refused is left for the next.
+func getManifest(ctx context.Context, o Order) (*Signed, error) {
+	switch {
+	case len(o.Manifests) == 0:
+		return nil, refuse("signature", "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", names(o.Keys))
+	case len(o.Keys) == 0:
+		return nil, refuse("signature", "there is a manifest to be checked, and no trusted key to check it by")
+	case local(o.Manifests[0]):
+		signed, err := openManifest(o.Manifests[0], o.Keys)
+		if err == nil {
+			signed.tell(o.Fetch.Log)
+		}
+		return signed, err
+	}
+	places := slices.Clone(o.Manifests)
+	var first error
+	for len(places) > 0 {
+		signed, from, err := fetchManifest(ctx, o, places)
+		if err == nil {
+			signed.tell(o.Fetch.Log)
+			signed.places = places
+			return signed, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil || from == "" {
+			break
+		}
+		// The manifest fits no signature of this mirror's.
+		places = slices.DeleteFunc(places, func(place string) bool {
+			return fetch.Redacted(fetch.WithSuffix(place, manifest.Suffix)) == from
+		})
+	}
+	return nil, first
+}
+
+func openManifest(place string, keys manifest.Keys) (*Signed, error) {
+	body, err := os.ReadFile(place)
+	if err != nil {
+		return nil, refuse("signature", "manifest: %v", err)
+	}
+	signature, err := os.ReadFile(place + manifest.Suffix)
+	if err != nil {
+		return nil, refuse("signature", "manifest: its signature: %v", err)
+	}
+	m, key, err := keys.Verify(body, signature)
+	if err != nil {
+		return nil, err
+	}
+	return &Signed{Manifest: m, Source: place, Key: key, places: []string{place}}, nil
+}
+
+// fetchManifest also says which mirror the signature is from, once there is one.
+func fetchManifest(ctx context.Context, o Order, places []string) (s *Signed, from string, err error) {
+	const mostSignature = 4 << 10
+	r := o.Fetch
+	r.What, r.Checked, r.Digest, r.URLs = "signature", true, false, nil
+	for _, place := range places {
+		r.URLs = append(r.URLs, fetch.WithSuffix(place, manifest.Suffix))
+	}
+	signature, err := fetch.GetBlob(ctx, r, mostSignature)
+	if err != nil {
+		return nil, "", err
+	}
+	defer signature.Close()
+	check := &signedBy{keys: o.Keys, signature: signature.Bytes}
+	r.What, r.Checked, r.Verify, r.URLs = "manifest", false, check, places
+	blob, err := fetch.GetBlob(ctx, r, manifest.Most)
+	if err != nil {
+		return nil, fetch.Redacted(signature.Source), err
+	}
+	defer blob.Close()
+	return &Signed{Manifest: check.manifest, Source: blob.Source, Key: check.key}, "", nil
+}
+
+// signedBy verifies a manifest as it streams by: a fetch.Verifier.
+type signedBy struct {
+	keys      manifest.Keys
+	signature []byte
+	body      []byte
+	manifest  *manifest.Manifest
+	key       manifest.Key
+}
+
+func (s *signedBy) Write(p []byte) (int, error) {
+	s.body = append(s.body, p...)
+	return len(p), nil
+}
+
+func (s *signedBy) Reset() { s.body = nil }
+
+func (s *signedBy) Close() (err error) {
+	s.manifest, s.key, err = s.keys.Verify(s.body, s.signature)
+	return err
+}
+
+func names(keys manifest.Keys) string {
+	text := keys[0].Name
+	for _, k := range keys[1:] {
+		text += " or " + k.Name
+	}
+	return text
+}

@@ -1,0 +1,187 @@
+// Package vouch gets an image together with what vouches for it: a digest, a verity tree, a signed manifest. Nothing
+// is returned that did not pass all that was asked for.
+package vouch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"netstage/fetch"
+	"netstage/fetch/manifest"
+	"netstage/fetch/verity"
+)
+
+// Order says what image is wanted, from where, and what must vouch for it; all that is given must hold. A location is
+// an http or https URL, or the absolute path of a local file.
+type Order struct {
+	Images   []string // mirrors, or one local file; empty: where the manifest says
+	SHA256   []byte   // nil: not pinned
+	RootHash []byte   // of the dm-verity tree; nil: not pinned
+	Trees    []string // mirrors of the tree; empty: beside each image, with ".verity" appended
+
+	Manifests []string      // mirrors of the signed manifest
+	Keys      manifest.Keys // who may sign it; where there are any, there must be a manifest
+	Init      string        // stage 2 as asked for; empty: as the manifest says
+
+	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
+	Fetch fetch.Request
+}
+
+// Image is an image that passed.
+type Image struct {
+	File     *os.File // open for reading, at its start
+	Source   string   // URL or path, without credentials
+	Size     int64
+	SHA256   []byte // nil where it was not checked
+	RootHash []byte // likewise
+	Init     string // as asked for, or as the manifest says
+	Signed   *Signed
+	Stats    fetch.Stats
+	close    func() error
+}
+
+// Close closes File; an image that was fetched into memory is gone then.
+func (i *Image) Close() error { return i.close() }
+
+// Error says why no image can be had. Its class is signature where a signature is missing, policy where what is asked
+// for contradicts what is signed, no-image where there is none, and mismatch.
+type Error struct{ class, text string }
+
+func (e *Error) Error() string { return e.text }
+
+// Class is the failure's stable name.
+func (e *Error) Class() string { return e.class }
+
+func refuse(class, format string, args ...any) *Error {
+	return &Error{class, fmt.Sprintf(format, args...)}
+}
+
+// Get gets the image and verifies it: first the manifest, then the tree, then the image while it streams by.
+func Get(ctx context.Context, o Order) (*Image, error) {
+	image := &Image{Init: o.Init}
+	size := int64(0)
+	if len(o.Keys) > 0 || len(o.Manifests) > 0 {
+		signed, err := getManifest(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if size, err = o.obey(signed); err != nil {
+			return nil, err
+		}
+		image.Signed, image.Init = signed, signed.Manifest.Init
+	}
+	if len(o.Images) == 0 {
+		return nil, refuse("no-image", "no image is named")
+	}
+	image.SHA256, image.RootHash = o.SHA256, o.RootHash
+	var verify fetch.Verifier
+	if o.RootHash != nil {
+		tree, err := getTree(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if size > 0 && size != tree.Size() {
+			return nil, refuse("policy", "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size())
+		}
+		size, verify = tree.Size(), tree.Verifier(runtime.NumCPU())
+	}
+	get := image.fetch
+	if local(o.Images[0]) {
+		get = image.open
+	}
+	if err := get(ctx, o, size, verify); err != nil {
+		return nil, err
+	}
+	return image, nil
+}
+
+// local tells a path from a URL.
+func local(location string) bool { return strings.HasPrefix(location, "/") }
+
+func (i *Image) fetch(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
+	r := o.Fetch
+	r.URLs, r.SHA256, r.Verify, r.Size = o.Images, o.SHA256, verify, size
+	got, err := fetch.Get(ctx, r)
+	if err != nil {
+		return err
+	}
+	if r.Digest {
+		i.SHA256 = got.SHA256[:]
+	}
+	i.File, i.Source, i.Size, i.Stats, i.close = got.File, fetch.Redacted(got.Source), got.Size, got.Stats, got.Close
+	return nil
+}
+
+// open opens a local image, and verifies it before anyone sees it.
+func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
+	i.Source = o.Images[0]
+	f, err := os.Open(i.Source)
+	if err != nil {
+		return refuse("no-image", "image: %v", err)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case size > 0 && info.Size() != size:
+		err = refuse("mismatch", "%s has %d bytes, expected %d", i.Source, info.Size(), size)
+	case o.SHA256 != nil || verify != nil:
+		err = fetch.Check(ctx, i.Source, f, o.SHA256, verify)
+	}
+	if err == nil {
+		i.Size = info.Size()
+		_, err = f.Seek(0, 0)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	i.File, i.close = f, f.Close
+	return nil
+}
+
+// mostTree is the largest tree that is read: of an image of 32 GiB.
+const mostTree = 256 << 20
+
+// getTree gets the verity tree and checks it against its root.
+func getTree(ctx context.Context, o Order) (*verity.Tree, error) {
+	places := o.Trees
+	for _, image := range o.Images {
+		if len(o.Trees) == 0 {
+			places = append(places, fetch.WithSuffix(image, ".verity"))
+		}
+	}
+	if local(places[0]) {
+		text, err := os.ReadFile(places[0])
+		if err != nil {
+			return nil, refuse("no-image", "verity tree: %v", err)
+		}
+		tree, err := verity.Open(text, o.RootHash)
+		if err != nil {
+			return nil, refuse("mismatch", "%s: %v", places[0], err)
+		}
+		return tree, nil
+	}
+	collector := verity.Collect(o.RootHash)
+	r := o.Fetch
+	r.URLs, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
+	blob, err := fetch.GetBlob(ctx, r, mostTree)
+	if err != nil {
+		return nil, err
+	}
+	return collector.Tree(), blob.Close()
+}
+
+// tighten returns the digest that holds when both sides name one.
+func tighten(what string, asked, signed []byte) ([]byte, error) {
+	if asked != nil && signed != nil && !bytes.Equal(asked, signed) {
+		return nil, refuse("policy", "the %s asked for is %x, the manifest says %x", what, asked, signed)
+	}
+	if asked != nil {
+		return asked, nil
+	}
+	return signed, nil
+}

@@ -1,0 +1,316 @@
+package vouch
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"aead.dev/minisign"
+
+	"netstage/fetch"
+	"netstage/fetch/faulty"
+	"netstage/fetch/manifest"
+	"netstage/fetch/verity"
+)
+
+const initPath = "/nix/store/x/init"
+
+// world is an image with all that vouches for it.
+type world struct {
+	content, tree, body, signature []byte
+	digest, root                   []byte
+	key                            manifest.Key
+	other                          manifest.Key // signed nothing
+}
+
+func newKey(t *testing.T, name string) (manifest.Key, minisign.PrivateKey) {
+	t.Helper()
+	public, private, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := public.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := manifest.ParseKey(name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, private
+}
+
+func newWorld(t *testing.T, path string) *world {
+	t.Helper()
+	w := &world{content: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)}
+	var tree bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(w.content), int64(len(w.content)), &tree, verity.Options{Salt: []byte("salt")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(w.content)
+	w.tree, w.root, w.digest = tree.Bytes(), root, sum[:]
+	var private minisign.PrivateKey
+	w.key, private = newKey(t, "ops.pub")
+	w.other, _ = newKey(t, "other.pub")
+	m := manifest.Manifest{Name: "web", Created: time.Unix(1e9, 0), Init: initPath,
+		Images: []manifest.Image{{Path: path, Size: int64(len(w.content)), SHA256: w.digest, RootHash: w.root}}}
+	if w.body, err = m.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if w.signature, err = manifest.Sign(private, w.body, "test"); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// serve serves a world as a server of boots would.
+func (w *world) serve(t *testing.T) *faulty.Server {
+	t.Helper()
+	s, err := faulty.Listen("127.0.0.1:0", w.content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	s.Add("dir/image.verity", w.tree)
+	s.Add("dir/web.manifest", w.body)
+	s.Add("dir/web.manifest.minisig", w.signature)
+	return s
+}
+
+func order(t *testing.T) (Order, *bytes.Buffer) {
+	var log bytes.Buffer
+	return Order{Fetch: fetch.Request{
+		Store: fetch.File(filepath.Join(t.TempDir(), "out")), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
+	}}, &log
+}
+
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (w *world) mustGet(t *testing.T, o Order) *Image {
+	t.Helper()
+	i, err := Get(soon(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	got, err := io.ReadAll(i.File)
+	if err != nil || !bytes.Equal(got, w.content) || i.Size != int64(len(w.content)) {
+		t.Errorf("%d bytes, size %d, %v", len(got), i.Size, err)
+	}
+	return i
+}
+
+func mustRefuse(t *testing.T, o Order, class, says string) {
+	t.Helper()
+	i, err := Get(soon(t), o)
+	var classed interface{ Class() string }
+	if i != nil || !errors.As(err, &classed) || classed.Class() != class || !strings.Contains(err.Error(), says) {
+		t.Errorf("%+v, %v; want class %s and %q", i, err, class, says)
+	}
+}
+
+func TestTree(t *testing.T) {
+	w := newWorld(t, "image")
+	t.Run("beside the image", func(t *testing.T) {
+		s := w.serve(t)
+		o, _ := order(t)
+		o.Images, o.RootHash = []string{s.URL("dir/image")}, w.root
+		if i := w.mustGet(t, o); !bytes.Equal(i.RootHash, w.root) || i.SHA256 != nil {
+			t.Errorf("%x %x", i.RootHash, i.SHA256)
+		}
+		if first := s.Log()[0].Path; first != "/dir/image.verity" {
+			t.Errorf("%s was asked for first", first)
+		}
+		o, _ = order(t)
+		o.Images, o.RootHash, o.SHA256 = []string{s.URL("dir/image")}, w.root, w.root
+		mustRefuse(t, o, "mismatch", "sha256 is")
+	})
+	t.Run("a wrong tree is left for another mirror's", func(t *testing.T) {
+		bad, good := w.serve(t), w.serve(t)
+		wrong := bytes.Clone(w.tree)
+		wrong[5000] ^= 1
+		bad.Add("dir/image.verity", wrong)
+		o, log := order(t)
+		o.Images, o.RootHash = []string{bad.URL("dir/image"), good.URL("dir/image")}, w.root
+		w.mustGet(t, o)
+		if want := bad.Addr() + " serves a wrong verity tree: hash block"; !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+		o.Images = o.Images[:1]
+		mustRefuse(t, o, "mismatch", "wrong verity tree")
+	})
+	t.Run("the image's bytes are another's", func(t *testing.T) {
+		s := w.serve(t)
+		other := bytes.Clone(w.content)
+		other[700_000] ^= 1
+		s.SetContent(other)
+		o, _ := order(t)
+		o.Images, o.RootHash = []string{s.URL("dir/image")}, w.root
+		mustRefuse(t, o, "mismatch", "block 170")
+	})
+	t.Run("no tree", func(t *testing.T) {
+		s, err := faulty.Listen("127.0.0.1:0", nil, faulty.Behaviour{Status: 404, Times: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		o, _ := order(t)
+		o.Images, o.RootHash = []string{s.URL("image")}, w.root
+		mustRefuse(t, o, "http-404", "/image.verity")
+	})
+}
+
+func TestLocal(t *testing.T) {
+	w := newWorld(t, "image")
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	image := file("image", w.content)
+	tree := file("image.verity", w.tree)
+	m := file("web.manifest", w.body)
+	sig := file("web.manifest.minisig", w.signature)
+	o, _ := order(t)
+	o.Images = []string{image}
+	w.mustGet(t, o)
+	o.SHA256, o.RootHash = w.digest, w.root
+	w.mustGet(t, o)
+	signed := Order{Manifests: []string{m}, Keys: manifest.Keys{w.other, w.key}, Fetch: o.Fetch}
+	if i := w.mustGet(t, signed); i.Source != image || i.Init != initPath || i.Signed.Key.Name != "ops.pub" {
+		t.Errorf("%+v", i)
+	}
+
+	wrong := bytes.Clone(w.content)
+	wrong[123_456] ^= 1
+	file("image", wrong)
+	mustRefuse(t, o, "mismatch", "block 30")
+	mustRefuse(t, signed, "mismatch", "block 30")
+	o.RootHash = nil
+	mustRefuse(t, o, "mismatch", "sha256 is")
+	file("image", w.content[:5000])
+	mustRefuse(t, signed, "mismatch", "5000 bytes")
+	file("image", w.content)
+	file("image.verity", w.tree[:5000])
+	mustRefuse(t, signed, "mismatch", "cut off")
+	os.Remove(tree)
+	mustRefuse(t, signed, "no-image", "verity tree")
+	os.Remove(sig)
+	mustRefuse(t, signed, "signature", "minisig")
+	mustRefuse(t, Order{Images: []string{"/nowhere"}, Fetch: o.Fetch}, "no-image", "/nowhere")
+	mustRefuse(t, Order{Fetch: o.Fetch}, "no-image", "")
+}
+
+func TestSigned(t *testing.T) {
+	w := newWorld(t, "image")
+	good := func(t *testing.T, servers ...*faulty.Server) (Order, *bytes.Buffer) {
+		o, log := order(t)
+		o.Keys = manifest.Keys{w.other, w.key}
+		for _, s := range servers {
+			o.Manifests = append(o.Manifests, s.URL("dir/web.manifest"))
+		}
+		return o, log
+	}
+	t.Run("names all", func(t *testing.T) {
+		s := w.serve(t)
+		o, log := good(t, s)
+		i := w.mustGet(t, o)
+		if i.Init != initPath || i.Signed.Name != "web" || !bytes.Equal(i.SHA256, w.digest) || !bytes.Equal(i.RootHash, w.root) || i.Source != s.URL("dir/image") {
+			t.Errorf("%+v", i)
+		}
+		if want := "signed by ops.pub (" + w.key.ID() + ")"; !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	})
+	t.Run("an image from elsewhere", func(t *testing.T) {
+		s, mirror := w.serve(t), w.serve(t)
+		o, _ := good(t, s)
+		o.Images = []string{mirror.URL("copy")}
+		o.Trees = []string{mirror.URL("dir/image.verity")}
+		o.Init = initPath
+		w.mustGet(t, o)
+	})
+	t.Run("a mirror with a wrong pair is left for another", func(t *testing.T) {
+		bad, ok := w.serve(t), w.serve(t)
+		other := newWorld(t, "image")
+		bad.Add("dir/web.manifest.minisig", other.signature)
+		o, _ := good(t, bad, ok)
+		w.mustGet(t, o)
+		bad.Add("dir/web.manifest", other.body)
+		o, _ = good(t, bad, ok)
+		w.mustGet(t, o)
+		o, _ = good(t, bad)
+		mustRefuse(t, o, "signature", "unknown key "+other.key.ID())
+	})
+	t.Run("refusals", func(t *testing.T) {
+		s := w.serve(t)
+		o, _ := good(t, s)
+		o.Keys = nil
+		mustRefuse(t, o, "signature", "no trusted key")
+		o, _ = good(t)
+		o.Images = []string{s.URL("dir/image")}
+		o.SHA256 = w.digest // a digest on the command line replaces no signature
+		mustRefuse(t, o, "signature", "must be signed by other.pub or ops.pub")
+		o, _ = good(t, s)
+		o.Keys = manifest.Keys{w.other}
+		mustRefuse(t, o, "signature", "unknown key "+w.key.ID())
+		o, _ = good(t, s)
+		o.Init = "/bin/sh"
+		mustRefuse(t, o, "policy", "init=/bin/sh is not the one it names, "+initPath)
+		o, _ = good(t, s)
+		o.SHA256 = w.root
+		mustRefuse(t, o, "policy", "the SHA-256 asked for is")
+		o, _ = good(t, s)
+		o.RootHash = w.digest
+		mustRefuse(t, o, "policy", "the root hash asked for is")
+		for _, e := range s.Log() {
+			if e.Path == "/dir/image" {
+				t.Error("an image that was refused was asked for")
+			}
+		}
+		s.Add("dir/web.manifest", bytes.Replace(w.body, []byte(initPath), []byte("/nix/store/y/init"), 1))
+		o, _ = good(t, s)
+		mustRefuse(t, o, "signature", "changed after signing")
+	})
+	t.Run("another image than the one signed", func(t *testing.T) {
+		s := w.serve(t)
+		s.SetContent(append(bytes.Clone(w.content[4096:]), w.content[:4096]...)[:len(w.content)-4096])
+		o, _ := good(t, s)
+		mustRefuse(t, o, "mismatch", "")
+	})
+}
+
+func TestBeside(t *testing.T) {
+	for _, test := range []struct{ place, ref, want string }{
+		{"http://h/a/m?x", "i", "http://h/a/i"},
+		{"https://u:p@h/a/m", "b/i", "https://u:p@h/a/b/i"},
+		{"https://h/m", "http://g/i", "http://g/i"},
+		{"https://h/m", "/i", "/i"},
+		{"/etc/m", "i", "/etc/i"},
+		{"/etc/m", "http://g/i", "http://g/i"},
+	} {
+		if got, err := beside(test.place, test.ref); err != nil || got != test.want {
+			t.Errorf("%s in %s is %s, %v", test.ref, test.place, got, err)
+		}
+	}
+	if got, err := beside("/etc/m", "LABEL=x:/y"); err == nil {
+		t.Error(got)
+	}
+}
