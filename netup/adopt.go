@@ -15,18 +15,22 @@ import (
 type found struct {
 	lease *Lease     // configured by someone else: used as it is
 	hint  netip.Addr // our own address of an earlier run: asked for again
+	had   []netip.Prefix
 }
 
-func (f found) empty() bool { return f.lease == nil && !f.hint.IsValid() }
+func (f found) empty() bool { return len(f.had) == 0 }
 
-// inspect looks at a link's IPv4 configuration. An address with an end, or
-// with routes that carry DHCP's mark, is the work of a DHCP client, most likely
-// ours: asking for it again costs one round trip and brings back all options.
-func inspect(link netlink.Link, pnp string) (found, error) {
+// inspect looks at a link's IPv4 configuration, of which addrs are the
+// addresses. An address with an end, or with routes that carry DHCP's mark, is
+// the work of a DHCP client, most likely ours: asking for it again costs one
+// round trip and brings back all options.
+func (k kernel) inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (found, error) {
 	name := link.Attrs().Name
-	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
-	if err != nil {
-		return found{}, fmt.Errorf("%s: list addresses: %w", name, err)
+	var had []netip.Prefix
+	for _, a := range addrs {
+		if p, ok := prefixOf(a.IPNet); ok {
+			had = append(had, p)
+		}
 	}
 	var l *Lease
 	for _, a := range addrs {
@@ -35,22 +39,22 @@ func inspect(link netlink.Link, pnp string) (found, error) {
 			continue
 		}
 		if a.ValidLft > 0 && a.ValidLft < forever {
-			return found{hint: p.Addr()}, nil
+			return found{hint: p.Addr(), had: had}, nil
 		}
 		if l == nil {
 			l = &Lease{Link: name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr, Addr: p, Source: "kernel"}
 		}
 	}
 	if l == nil {
-		return found{}, nil
+		return found{had: had}, nil
 	}
-	routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(link, netlink.FAMILY_V4) })
+	routes, err := dump(func() ([]netlink.Route, error) { return k.RouteList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return found{}, fmt.Errorf("%s: list routes: %w", name, err)
 	}
 	for _, r := range routes {
 		if r.Protocol == protoDHCP {
-			return found{hint: l.Addr.Addr()}, nil
+			return found{hint: l.Addr.Addr(), had: had}, nil
 		}
 		dst, ok := prefixOf(r.Dst)
 		if !ok {
@@ -64,7 +68,7 @@ func inspect(link netlink.Link, pnp string) (found, error) {
 	if text, err := os.ReadFile(pnp); err == nil {
 		readPNP(text, l)
 	}
-	return found{lease: l}, nil
+	return found{lease: l, had: had}, nil
 }
 
 // readPNP reads the kernel's /proc/net/pnp (net/ipv4/ipconfig.c): nameserver,

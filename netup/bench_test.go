@@ -2,6 +2,7 @@ package netup
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -40,10 +41,9 @@ func BenchmarkLease(b *testing.B) {
 	reset := func() {
 		if err := withLink("eth0", func(l netlink.Link) error {
 			log := slog.New(slog.DiscardHandler)
-			if err := flush(log, l.Attrs().Index); err != nil {
-				return err
-			}
-			return setDown(log, l.Attrs().Index)
+			k, index := newKernel(log), l.Attrs().Index
+			defer k.Close()
+			return errors.Join(k.flush(index, "eth0"), k.setDown(index, "eth0"))
 		}); err != nil {
 			b.Fatal(err)
 		}

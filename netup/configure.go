@@ -19,18 +19,37 @@ const protoDHCP = netlink.RouteProtocol(unix.RTPROT_DHCP)
 // forever is the kernel's lifetime of an address without end.
 const forever = 0xffffffff
 
+// kernel is the kernel's side of links: one rtnetlink socket for all requests,
+// as opening and closing one for each costs more than most of them.
+type kernel struct {
+	*netlink.Handle
+	log *slog.Logger
+}
+
+// newKernel opens the socket; without one every request opens its own.
+func newKernel(log *slog.Logger) kernel {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		log.Debug(fmt.Sprintf("network: %v", err))
+		h = &netlink.Handle{}
+	}
+	return kernel{h, log}
+}
+
+// byIndex names a link to netlink without looking it up.
+func byIndex(index int) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+}
+
 // configure puts a lease on its link: MTU, address, routes with the link's own
 // metric, so that two links on one subnet don't hide each other. Doing it
-// twice is the same as doing it once. Other IPv4 addresses on the link go, but
-// not those of keep.
-func configure(log *slog.Logger, l Lease, metric int, keep []Lease) error {
-	link, err := netlink.LinkByIndex(l.Index)
-	if err != nil {
-		return fmt.Errorf("%s: find link: %w", l.Link, err)
-	}
-	if l.MTU != 0 && l.MTU != link.Attrs().MTU {
+// twice is the same as doing it once. Those of the link's IPv4 addresses that
+// had lists go, but not those of keep.
+func (k kernel) configure(l Lease, metric int, keep []Lease, had []netip.Prefix) error {
+	link, log := byIndex(l.Index), k.log
+	if l.MTU != 0 {
 		log.Debug(fmt.Sprintf("%s: set mtu %d", l.Link, l.MTU))
-		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
+		if err := k.LinkSetMTU(link, l.MTU); err != nil {
 			log.Warn(fmt.Sprintf("%s: mtu %d from the lease refused: %v", l.Link, l.MTU, err))
 		}
 	}
@@ -43,17 +62,17 @@ func configure(log *slog.Logger, l Lease, metric int, keep []Lease) error {
 		addr.ValidLft, addr.PreferedLft = left, left
 	}
 	log.Debug(fmt.Sprintf("%s: add address %s", l.Link, l.Addr))
-	if err := netlink.AddrReplace(link, addr); err != nil {
+	if err := k.AddrReplace(link, addr); err != nil {
 		return fmt.Errorf("%s: add address %s: %w", l.Link, l.Addr, err)
 	}
 	if l.Addr.Addr().Is4() {
-		if err := dropOtherAddrs(log, link, append(keep[:len(keep):len(keep)], l)); err != nil {
+		if err := k.dropAddrs(l, keep, had); err != nil {
 			return err
 		}
 	}
 	for _, r := range kernelRoutes(l, metric) {
 		log.Debug(fmt.Sprintf("%s: add route %s", l.Link, routeText(r)))
-		if err := netlink.RouteReplace(r); err != nil {
+		if err := k.RouteReplace(r); err != nil {
 			// One bad route of several must not cost the boot.
 			log.Warn(fmt.Sprintf("%s: add route %s: %v", l.Link, routeText(r), err))
 		}
@@ -109,20 +128,17 @@ func kernelRoutes(l Lease, metric int) []*netlink.Route {
 	return out
 }
 
-func dropOtherAddrs(log *slog.Logger, link netlink.Link, keep []Lease) error {
-	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
-	if err != nil {
-		return fmt.Errorf("%s: list addresses: %w", link.Attrs().Name, err)
-	}
+// dropAddrs removes what the link had, but not l nor those of keep.
+func (k kernel) dropAddrs(l Lease, keep []Lease, had []netip.Prefix) error {
 	var errs []error
-	for i, a := range have {
-		p, ok := prefixOf(a.IPNet)
-		if ok && slices.ContainsFunc(keep, func(l Lease) bool { return l.Addr == p }) {
+	for _, p := range had {
+		if p == l.Addr || slices.ContainsFunc(keep, func(l Lease) bool { return l.Addr == p }) {
 			continue
 		}
-		log.Debug(fmt.Sprintf("%s: remove address %s", link.Attrs().Name, a.IPNet))
-		if err := netlink.AddrDel(link, &have[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("%s: remove address %s: %w", link.Attrs().Name, a.IPNet, err))
+		k.log.Debug(fmt.Sprintf("%s: remove address %s", l.Link, p))
+		err := k.AddrDel(byIndex(l.Index), &netlink.Addr{IPNet: ipNet(p, false)})
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("%s: remove address %s: %w", l.Link, p, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -130,59 +146,49 @@ func dropOtherAddrs(log *slog.Logger, link netlink.Link, keep []Lease) error {
 
 // flush removes every address and route of a link. The kernel drops the
 // routes of an IPv4 address with it, but not those given another source.
-func flush(log *slog.Logger, index int) error {
-	return flushFamilies(log, index, netlink.FAMILY_V4, netlink.FAMILY_V6)
+func (k kernel) flush(index int, name string) error {
+	return errors.Join(k.flushRoutes(index, name, netlink.FAMILY_ALL), k.flushAddrs(index, name, netlink.FAMILY_ALL))
 }
 
-func flushFamilies(log *slog.Logger, index int, families ...int) error {
-	link, err := netlink.LinkByIndex(index)
-	if gone(err) {
-		return nil
-	}
+func (k kernel) flushRoutes(index int, name string, family int) error {
+	k.log.Debug(name + ": remove routes")
+	routes, err := dump(func() ([]netlink.Route, error) { return k.RouteList(byIndex(index), family) })
 	if err != nil {
-		return fmt.Errorf("link %d: find: %w", index, err)
+		return fmt.Errorf("%s: list routes: %w", name, err)
 	}
-	name := link.Attrs().Name
-	log.Debug(name + ": flush addresses and routes")
-	errs := []error{}
-	for _, family := range families {
-		routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(link, family) })
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: list routes: %w", name, err))
+	var errs []error
+	for i := range routes {
+		// The kernel's own go with the address.
+		if routes[i].Protocol == unix.RTPROT_KERNEL {
+			continue
 		}
-		for i := range routes {
-			// The kernel's own go with the address.
-			if routes[i].Protocol == unix.RTPROT_KERNEL {
-				continue
-			}
-			if err := netlink.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
-				errs = append(errs, fmt.Errorf("%s: remove route %s: %w", name, routeText(&routes[i]), err))
-			}
-		}
-		list, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, family) })
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: list addresses: %w", name, err))
-		}
-		for i, a := range list {
-			if err := netlink.AddrDel(link, &list[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-				errs = append(errs, fmt.Errorf("%s: remove address %s: %w", name, a.IPNet, err))
-			}
+		if err := k.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("%s: remove route %s: %w", name, routeText(&routes[i]), err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func setDown(log *slog.Logger, index int) error {
-	link, err := netlink.LinkByIndex(index)
-	if gone(err) {
-		return nil
+func (k kernel) flushAddrs(index int, name string, family int) error {
+	k.log.Debug(name + ": remove addresses")
+	list, err := dump(func() ([]netlink.Addr, error) { return k.AddrList(byIndex(index), family) })
+	if err != nil {
+		return fmt.Errorf("%s: list addresses: %w", name, err)
 	}
-	if err == nil {
-		log.Debug(link.Attrs().Name + ": set down")
-		err = netlink.LinkSetDown(link)
+	var errs []error
+	for i, a := range list {
+		if err := k.AddrDel(byIndex(index), &list[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("%s: remove address %s: %w", name, a.IPNet, err))
+		}
 	}
-	if err != nil && !gone(err) {
-		return fmt.Errorf("link %d: set down: %w", index, err)
+	return errors.Join(errs...)
+}
+
+// setDown ends a link's routes too: the kernel drops them, of both families.
+func (k kernel) setDown(index int, name string) error {
+	k.log.Debug(name + ": set down")
+	if err := k.LinkSetDown(byIndex(index)); err != nil && !gone(err) {
+		return fmt.Errorf("%s: set down: %w", name, err)
 	}
 	return nil
 }
@@ -223,17 +229,10 @@ func routeText(r *netlink.Route) string {
 }
 
 // resetMTU gives a link the MTU it had before a lease changed it.
-func resetMTU(log *slog.Logger, index, mtu int) error {
-	link, err := netlink.LinkByIndex(index)
-	if gone(err) || err == nil && (mtu == 0 || link.Attrs().MTU == mtu) {
-		return nil
-	}
-	if err == nil {
-		log.Debug(fmt.Sprintf("%s: set mtu %d", link.Attrs().Name, mtu))
-		err = netlink.LinkSetMTU(link, mtu)
-	}
-	if err != nil {
-		return fmt.Errorf("link %d: set mtu %d: %w", index, mtu, err)
+func (k kernel) resetMTU(index int, name string, mtu int) error {
+	k.log.Debug(fmt.Sprintf("%s: set mtu %d", name, mtu))
+	if err := k.LinkSetMTU(byIndex(index), mtu); err != nil && !gone(err) {
+		return fmt.Errorf("%s: set mtu %d: %w", name, mtu, err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ var errNAK = errors.New("dhcp: the server refused the address (NAK)")
 // dhcp4 is one link's DHCPv4 client (RFC 2131): the messages and the order of
 // them. Sockets, matching of transactions and reading are nclient4's.
 type dhcp4 struct {
+	port     *dhcpPort
 	index    int
 	name     string
 	mac      net.HardwareAddr
@@ -43,8 +44,8 @@ type dhcp4 struct {
 
 // acquire returns a lease, trying for ever until ctx ends. A valid hint is an
 // address this machine had on this link before: it is asked for at once
-// (INIT-REBOOT). An error is the end of ctx. The second result closes the socket and can take a while,
-// because the kernel waits for other processors; call it off the fast path.
+// (INIT-REBOOT). An error is the end of ctx. The second result closes the
+// client.
 func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (Lease, func(), error) {
 	tries := &backoff{first: time.Second, limit: 16 * time.Second, rng: c.rng}
 	for {
@@ -61,7 +62,7 @@ func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (Lease, func(), er
 }
 
 func (c *dhcp4) open() (*nclient4.Client, error) {
-	conn, err := listenRaw(c.index, c.name)
+	conn, err := c.port.open(c.index, c.name)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package netup
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -62,8 +61,8 @@ func (s LinkState) String() string {
 
 // candidate reports whether a link can lead to a network by itself: Ethernet,
 // a device or a veth end, no loopback, nobody's slave (a virtio failover pair
-// or a bridge uses its slaves itself), not wireless, which needs credentials.
-func candidate(l netlink.Link, sysfs string) bool {
+// or a bridge uses its slaves itself).
+func candidate(l netlink.Link) bool {
 	a := l.Attrs()
 	if a.EncapType != "ether" || a.RawFlags&unix.IFF_LOOPBACK != 0 || a.MasterIndex != 0 || len(a.HardwareAddr) != 6 {
 		return false
@@ -73,13 +72,18 @@ func candidate(l netlink.Link, sysfs string) bool {
 	default:
 		return false
 	}
-	dir := filepath.Join(sysfs, "class/net", a.Name)
+	return true
+}
+
+// wireless links need credentials to lead anywhere.
+func wireless(l netlink.Link, sysfs string) bool {
+	dir := filepath.Join(sysfs, "class/net", l.Attrs().Name)
 	for _, f := range []string{"wireless", "phy80211"} {
 		if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // carrier reports whether frames sent now leave the machine. Running without
@@ -94,30 +98,25 @@ func carrier(l netlink.Link, started bool) bool {
 	return l.Attrs().RawFlags&want == want
 }
 
-// driverOf names the driver of a link, from sysfs or by asking the driver.
-func driverOf(name, sysfs string) string {
-	if t, err := os.Readlink(filepath.Join(sysfs, "class/net", name, "device/driver")); err == nil {
+// driverOf names the driver of a link, "" when unknown. A link without a device
+// has its kind instead.
+func driverOf(l netlink.Link, sysfs string) string {
+	if t, err := os.Readlink(filepath.Join(sysfs, "class/net", l.Attrs().Name, "device/driver")); err == nil {
 		return filepath.Base(t)
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return ""
+	if kind := l.Type(); kind != "device" {
+		return kind
 	}
-	defer unix.Close(fd)
-	info, err := unix.IoctlGetEthtoolDrvinfo(fd, name)
-	if err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(info.Driver[:])
+	return ""
 }
 
 // carrierChanges counts how often a link's carrier came and went. The kernel
 // merges quick changes into one notification; the count tells.
 func carrierChanges(name, sysfs string) (int, bool) {
-	b, err := os.ReadFile(filepath.Join(sysfs, "class/net", name, "carrier_changes"))
+	s, err := readSetting(filepath.Join(sysfs, "class/net", name, "carrier_changes"))
 	if err != nil {
 		return 0, false
 	}
-	n, err := strconv.Atoi(string(bytes.TrimSpace(b)))
+	n, err := strconv.Atoi(s)
 	return n, err == nil
 }

@@ -18,6 +18,9 @@ import (
 type Network struct {
 	opts     Options
 	plan     plan
+	kernel   kernel
+	dhcp     dhcpPort
+	quieted  sysctls // while several links race
 	resolver *net.Resolver
 	log      *slog.Logger
 	cancel   context.CancelFunc
@@ -49,7 +52,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Network{
-		opts: opts, plan: plan, log: opts.Log, cancel: cancel, started: time.Now(),
+		opts: opts, plan: plan, kernel: newKernel(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
 		won: make(chan struct{}), settled: make(chan struct{}), noNIC: make(chan struct{}),
 		ready: make(chan netlink.Link),
 		links: map[int]*link{}, ignored: map[int]string{},
@@ -69,7 +72,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	proofs, proofErr := append([]string(nil), n.proofs...), n.proofErr
 	n.mu.Unlock()
 	err := n.failure(proofs, proofErr, cause)
-	n.stop()
+	n.Close()
 	return nil, err
 }
 
@@ -86,6 +89,7 @@ func (n *Network) Lease() Lease {
 // Close stops renewing and watching and leaves the link configured.
 func (n *Network) Close() error {
 	n.stop()
+	n.kernel.Close()
 	return nil
 }
 
@@ -93,12 +97,18 @@ func (n *Network) Close() error {
 // down, as NixOS leaves links to stage 2 (nixpkgs#63941).
 func (n *Network) Down(ctx context.Context) error {
 	n.stop()
+	defer n.kernel.Close()
 	var errs []error
 	for _, l := range n.links { // nothing else runs any more
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("network down: %w", err))...)
 		}
-		errs = append(errs, l.release(n.log))
+		n.mu.Lock()
+		done := l.down
+		n.mu.Unlock()
+		if !done {
+			errs = append(errs, n.release(l))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -106,6 +116,7 @@ func (n *Network) Down(ctx context.Context) error {
 func (n *Network) stop() {
 	n.cancel()
 	n.wg.Wait()
+	n.dhcp.wait()
 }
 
 // win makes l the winner unless another link was faster.

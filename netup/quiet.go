@@ -1,23 +1,27 @@
 package netup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // sysctls are settings of a link as they were: file to value.
-type sysctls map[string][]byte
+type sysctls map[string]string
 
-// quiet keeps links on one subnet apart while several are configured: each
-// answers ARP only for its own addresses (arp_ignore, arp_announce in the
-// kernel's ip-sysctl.rst), or replies arrive on a link whose socket is not
-// waiting for them. Strict reverse path filtering would drop them too.
-func quiet(log *slog.Logger, name string) sysctls {
-	return set(log, "/proc/sys/net/ipv4/conf/"+name+"/", []sysctl{
-		{"arp_ignore", "0", "1"}, {"arp_announce", "0", "2"}, {"rp_filter", "1", "2"},
+// quiet keeps links on one subnet apart while several are up: each answers ARP
+// only for its own addresses (arp_ignore, arp_announce in the kernel's
+// ip-sysctl.rst), or replies arrive on a link whose socket is not waiting for
+// them. Strict reverse path filtering would drop them too. For each of the
+// three the kernel takes the larger of the value for all links and the link's.
+func quiet(log *slog.Logger) sysctls {
+	return set(log, "/proc/sys/net/ipv4/conf/all/", []sysctl{
+		{"arp_ignore", "0", "1"}, {"arp_announce", "0", "2"}, {"rp_filter", "", "2"},
 	})
 }
 
@@ -29,7 +33,8 @@ func manual(log *slog.Logger, name string) sysctls {
 	})
 }
 
-// sysctl is a setting to be made where it has its default.
+// sysctl is a setting to be made where it has its default, or always when only
+// is empty.
 type sysctl struct{ key, only, value string }
 
 // set returns what it changed, as it was.
@@ -37,11 +42,11 @@ func set(log *slog.Logger, dir string, list []sysctl) sysctls {
 	kept := sysctls{}
 	for _, s := range list {
 		file := dir + s.key
-		old, err := os.ReadFile(file)
-		if old = bytes.TrimSpace(old); err != nil || string(old) != s.only {
+		old, err := readSetting(file)
+		if err != nil || s.only != "" && old != s.only || old == s.value {
 			continue // no /proc yet, or someone chose a value
 		}
-		if err := os.WriteFile(file, []byte(s.value), 0); err != nil {
+		if err := writeSetting(file, s.value); err != nil {
 			log.Debug(fmt.Sprintf("write %s: %v", s.value, err))
 			continue
 		}
@@ -50,20 +55,56 @@ func set(log *slog.Logger, dir string, list []sysctl) sysctls {
 	return kept
 }
 
+// readSetting reads a short file of /proc or /sys, in as few system calls as
+// can be.
+func readSetting(file string) (string, error) {
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: file, Err: err}
+	}
+	defer unix.Close(fd)
+	var b [64]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", &os.PathError{Op: "read", Path: file, Err: err}
+	}
+	return strings.TrimSpace(string(b[:n])), nil
+}
+
+func writeSetting(file, value string) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: file, Err: err}
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return &os.PathError{Op: "write", Path: file, Err: err}
+	}
+	return nil
+}
+
 func (k sysctls) restore(log *slog.Logger) {
 	for file, old := range k {
-		if err := os.WriteFile(file, old, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := writeSetting(file, old); err != nil && !errors.Is(err, os.ErrNotExist) {
 			log.Debug(fmt.Sprintf("restore %v", err))
 		}
 	}
 }
 
 // release gives a link back: no addresses, no routes, its own settings, down.
-func (l *link) release(log *slog.Logger) error {
-	l.kept.restore(log)
-	err := setDown(log, l.index)
-	// Down first, flush last: with its settings back the kernel would give the
-	// link addresses again.
-	l.kept6.restore(log)
-	return errors.Join(err, flush(log, l.index), resetMTU(log, l.index, l.mtu))
+func (n *Network) release(l *link) error {
+	// Down first: the kernel then drops routes and IPv6 addresses at once, and
+	// with its settings back it would give the link addresses again.
+	err := n.kernel.setDown(l.index, l.name)
+	l.kept6.restore(n.log)
+	n.mu.Lock()
+	configured, mtu := l.configured || !l.found.empty() || l.kept6 != nil, l.newMTU
+	n.mu.Unlock()
+	if configured {
+		err = errors.Join(err, n.kernel.flushAddrs(l.index, l.name, netlink.FAMILY_ALL))
+	}
+	if mtu {
+		err = errors.Join(err, n.kernel.resetMTU(l.index, l.name, l.mtu))
+	}
+	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -15,17 +17,19 @@ import (
 // link is one physical link in the race. The race goroutine owns all fields
 // except those under Network.mu.
 type link struct {
-	index   int
-	name    string
-	mac     net.HardwareAddr
-	driver  string
-	metric  int
-	mtu     int     // before any lease changed it
-	changes int     // carrier_changes when last seen
-	kept    sysctls // for the race
-	kept6   sysctls // for as long as the link is ours
-	found   found
-	entries []ipparam.Entry // what to do with it
+	index      int
+	name       string
+	mac        net.HardwareAddr
+	driver     string
+	metric     int
+	mtu        int     // before any lease changed it
+	up         bool    // before it was ours
+	introduced bool    // in the log
+	changes    int     // carrier_changes when last seen
+	kept6      sysctls // for as long as the link is ours
+	found      found
+	had        []netip.Prefix  // IPv4 addresses on it; the session's
+	entries    []ipparam.Entry // what to do with it
 
 	cancel context.CancelFunc // ends the opener and the session
 	ctx    context.Context
@@ -33,15 +37,16 @@ type link struct {
 	sess   *session      // the latest session; its done channel may be closed
 
 	// Under Network.mu.
-	carrier   bool
-	operState string
-	state     string
-	sent      int
-	since     time.Time
-	last      string
-	lease     *Lease
-	// configured says that a session began to change the link.
-	configured bool
+	carrier    bool
+	operState  string
+	state      string
+	sent       int
+	since      time.Time
+	last       string
+	lease      *Lease
+	configured bool // a session began to change the link
+	newMTU     bool // a lease changed the MTU
+	down       bool // lost, and given back
 }
 
 // race watches links, gives each one with carrier a session, and ends the
@@ -49,7 +54,7 @@ type link struct {
 func (n *Network) race(ctx context.Context) {
 	batches := make(chan linkBatch)
 	var watch sync.WaitGroup
-	watch.Go(func() { watchLinks(ctx, n.log, batches) })
+	watch.Go(func() { n.kernel.watchLinks(ctx, batches) })
 	defer watch.Wait()
 	defer n.endAll()
 
@@ -65,7 +70,7 @@ func (n *Network) race(ctx context.Context) {
 		case b := <-batches:
 			n.take(ctx, b)
 		case nl := <-n.ready:
-			n.update(ctx, nl, true)
+			n.update(ctx, nl, true, nil)
 		case <-won:
 			won = nil
 			report.Stop()
@@ -90,6 +95,7 @@ func (n *Network) endAll() {
 	for _, l := range n.links {
 		l.wait()
 	}
+	n.quieted.restore(n.log)
 }
 
 func (l *link) wait() {
@@ -102,18 +108,17 @@ func (l *link) wait() {
 // take works through news of links.
 func (n *Network) take(ctx context.Context, b linkBatch) {
 	seen := map[int]bool{}
+	before := len(n.links)
+	joined := &joining{}
 	for _, nl := range b.links {
 		seen[nl.Attrs().Index] = true
-		n.update(ctx, nl, false)
-		// A link that is up by now need not wait until the last one has joined.
-		for more := true; more; {
-			select {
-			case nl := <-n.ready:
-				n.update(ctx, nl, true)
-			default:
-				more = false
-			}
-		}
+		n.update(ctx, nl, false, joined)
+	}
+	if len(n.links) > 1 && len(n.links) > before && n.winner == nil && n.quieted == nil {
+		n.quieted = quiet(n.log)
+	}
+	if len(joined.links) > 0 {
+		n.wg.Go(func() { n.open(joined.links) })
 	}
 	for index := range n.links {
 		if b.full && !seen[index] {
@@ -141,16 +146,19 @@ func (n *Network) forget(l *link, why string) {
 
 // update takes one notification of a link: a new one joins, a known one may
 // have gained or lost carrier, or have got a master.
-func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
+func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, joined *joining) {
 	a := nl.Attrs()
 	l := n.links[a.Index]
-	if !candidate(nl, n.opts.Sysfs) {
+	if !candidate(nl) {
 		if l != nil && a.MasterIndex != 0 {
 			n.forget(l, "belongs to another link now")
 		}
 		return
 	}
 	if l == nil {
+		if joined == nil || wireless(nl, n.opts.Sysfs) { // removed, or of no use
+			return
+		}
 		select {
 		case <-n.won: // too late
 			return
@@ -161,12 +169,15 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
 			n.ignore(nl)
 			return
 		}
-		l = n.join(ctx, nl, entries)
+		l = n.join(ctx, nl, entries, joined)
 	}
 	up := carrier(nl, l.carrier || opened)
-	changes, counted := carrierChanges(a.Name, n.opts.Sysfs)
-	bounced := counted && l.carrier && up && changes > l.changes+1
-	l.changes = changes
+	bounced := false
+	if up {
+		changes, counted := carrierChanges(a.Name, n.opts.Sysfs)
+		bounced = counted && l.carrier && changes > l.changes+1
+		l.changes = changes
+	}
 
 	n.mu.Lock()
 	was := l.carrier
@@ -186,16 +197,23 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool) {
 	switch {
 	case l.ctx.Err() != nil: // retired
 	case was && !up:
-		n.log.Info(l.name + ": carrier lost")
 		l.sess.cancel()
+		n.log.Info(l.name + ": carrier lost")
 	case up && (!was || bounced):
 		if bounced {
-			n.log.Info(l.name + ": carrier bounced")
 			l.sess.cancel()
-		} else {
-			n.log.Info(l.name + ": carrier")
 		}
 		l.sess = n.newSession(l, l.sess)
+		// A line can take a serial console 10 ms: first the packets go out,
+		// also on a machine with one processor.
+		runtime.Gosched()
+		if bounced {
+			n.log.Info(l.name + ": carrier bounced")
+		} else {
+			n.log.Info(l.name + ": " + l.about() + "carrier")
+		}
+	case opened && !up:
+		n.log.Info(l.name + ": " + l.about() + "no carrier yet")
 	}
 }
 
@@ -212,71 +230,39 @@ func (n *Network) ignore(nl netlink.Link) {
 }
 
 // join adds a link to the race and sets it up.
-func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry) *link {
+func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
 	name, mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
-		driver: driverOf(name, n.opts.Sysfs), metric: 1024 + a.Index,
+		driver: driverOf(nl, n.opts.Sysfs), metric: 1024 + a.Index,
 		since: time.Now(), opened: make(chan struct{}),
 	}
-	l.changes, _ = carrierChanges(name, n.opts.Sysfs)
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error
-	if l.found, err = inspect(nl, n.opts.PNP); err != nil {
+	if l.found, err = n.kernel.inspect(nl, joined.addrsOf(n.kernel, l.index), n.opts.PNP); err != nil {
 		n.log.Warn(fmt.Sprintf("%v", err))
 	}
+	l.had = l.found.had
 	n.mu.Lock()
 	n.links[l.index] = l
 	n.mu.Unlock()
-	n.log.Info(fmt.Sprintf("%s: found, %s", l.name, l.about()))
-	up := a.Flags&net.FlagUp != 0
-	l.kept = quiet(n.log, name)
+	l.up = a.Flags&net.FlagUp != 0
 	if e, ok := dynamic(entries); ok && e.Method == ipparam.Auto6 {
 		l.kept6 = manual(n.log, name)
 	}
-	go func() {
-		defer close(l.opened)
-		n.open(l, name, up)
-	}()
+	joined.links = append(joined.links, l)
 	return l
 }
 
+// about introduces a link, once.
 func (l *link) about() string {
+	if l.introduced {
+		return ""
+	}
+	l.introduced = true
 	if l.driver == "" {
-		return l.mac.String()
+		return l.mac.String() + ", "
 	}
-	return l.driver + " " + l.mac.String()
-}
-
-// open sets a link up and asks for its state then: where the carrier is there
-// at once, the kernel's notification of it may come a second later (it merges
-// them, net/core/link_watch.c). Drivers fail at setting up when firmware is
-// missing or the device is still busy, so it is tried again.
-func (n *Network) open(l *link, name string, up bool) {
-	tries := &backoff{first: time.Second, limit: 8 * time.Second, rng: newRand(l.mac)}
-	for {
-		nl, err := netlink.LinkByIndex(l.index)
-		if err == nil && !up {
-			n.log.Debug(name + ": set up")
-			if err = netlink.LinkSetUp(nl); err == nil {
-				nl, err = netlink.LinkByIndex(l.index)
-			}
-		}
-		if gone(err) {
-			return
-		}
-		if err == nil {
-			select {
-			case n.ready <- nl:
-			case <-l.ctx.Done():
-			}
-			return
-		}
-		n.log.Warn(fmt.Sprintf("%s: set up: %v", name, err))
-		n.note(l, "", 0, fmt.Sprintf("cannot be set up: %v", err))
-		if pause(l.ctx, tries.next()) != nil {
-			return
-		}
-	}
+	return l.driver + " " + l.mac.String() + ", "
 }

@@ -67,6 +67,7 @@ func (n *Network) mayConfigure(l *link) bool {
 func (n *Network) retired(l *link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	l.down = true
 	l.lease, l.state, l.sent, l.since, l.last = nil, "", 0, time.Now(), "lost the race, set down"
 }
 

@@ -8,7 +8,7 @@ import (
 // retire ends the losers. It returns when no address or route of theirs is
 // left to draw traffic; setting them down goes on behind.
 func (n *Network) retire() {
-	var flushed sync.WaitGroup
+	var flushed, released sync.WaitGroup
 	for _, l := range n.links {
 		if l == n.winner {
 			continue
@@ -22,19 +22,24 @@ func (n *Network) retire() {
 				if l.sess != nil {
 					<-l.sess.over
 				}
-				if err := flush(n.log, l.index); err != nil {
+				if err := n.kernel.flush(l.index, l.name); err != nil {
 					n.log.Warn(fmt.Sprintf("%v", err))
 				}
 			})
 		}
-		n.wg.Go(func() {
+		released.Go(func() {
 			l.wait()
-			if err := l.release(n.log); err != nil {
+			if err := n.release(l); err != nil {
 				n.log.Warn(fmt.Sprintf("%v", err))
 			}
 			n.retired(l)
 		})
 	}
 	flushed.Wait()
-	n.winner.kept.restore(n.log)
+	quieted := n.quieted
+	n.quieted = nil
+	n.wg.Go(func() {
+		released.Wait()
+		quieted.restore(n.log)
+	})
 }

@@ -92,7 +92,7 @@ func (s *session) fixed(static []Lease) bool {
 			if !s.n.mayConfigure(s.l) {
 				return false
 			}
-			err := configure(s.n.log, l, s.l.metric, static)
+			err := s.configure(l, static)
 			if err == nil {
 				break
 			}
@@ -124,7 +124,7 @@ func (s *session) client(e ipparam.Entry) client {
 		}
 	}
 	return &dhcp4{
-		host: e.Hostname, clientID: e.ClientID, amend: amend, note: note,
+		port: &s.n.dhcp, host: e.Hostname, clientID: e.ClientID, amend: amend, note: note,
 		index: s.l.index, name: s.name, mac: s.l.mac,
 		vendor: s.n.opts.VendorClass, user: s.n.opts.UserClass,
 		log: s.n.log, rng: newRand(s.l.mac), running: s.isRunning,
@@ -142,7 +142,7 @@ func (s *session) hold(c client, hint netip.Addr) {
 	if !s.n.mayConfigure(s.l) {
 		return
 	}
-	if err := configure(s.n.log, l, s.l.metric, s.n.plan.static(s.l, s.name)); err != nil {
+	if err := s.configure(l, s.n.plan.static(s.l, s.name)); err != nil {
 		s.n.log.Warn(fmt.Sprintf("%v", err))
 		s.n.note(s.l, "", 0, err.Error())
 		_ = pause(s.ctx, time.Second)
@@ -166,9 +166,34 @@ func (s *session) hold(c client, hint netip.Addr) {
 	if l.Addr.Addr().Is6() {
 		family = netlink.FAMILY_V6
 	}
-	if err := flushFamilies(s.n.log, s.l.index, family); err != nil {
+	if err := errors.Join(s.n.kernel.flushRoutes(s.l.index, s.name, family), s.n.kernel.flushAddrs(s.l.index, s.name, family)); err != nil {
 		s.n.log.Warn(fmt.Sprintf("%v", err))
 	}
+	s.l.had = nil
+}
+
+// configure puts a lease on the link. static are the link's fixed addresses.
+func (s *session) configure(l Lease, static []Lease) error {
+	same := s.l.mtu
+	if had := s.n.leaseOf(s.l); had != nil && had.MTU != 0 {
+		same = had.MTU
+	}
+	put := l
+	if l.MTU == same {
+		put.MTU = 0
+	} else if l.MTU != 0 {
+		s.n.mu.Lock()
+		s.l.newMTU = true
+		s.n.mu.Unlock()
+	}
+	if err := s.n.kernel.configure(put, s.l.metric, static, s.l.had); err != nil {
+		return err
+	}
+	s.l.had = []netip.Prefix{l.Addr}
+	for _, l := range static {
+		s.l.had = append(s.l.had, l.Addr)
+	}
+	return nil
 }
 
 // keep renews the lease for ever; it returns why it is lost.
@@ -179,7 +204,7 @@ func (s *session) keep(c client, l Lease) error {
 			return err
 		}
 		next.Took = l.Took
-		if err := configure(s.n.log, next, s.l.metric, s.n.plan.static(s.l, s.name)); err != nil {
+		if err := s.configure(next, s.n.plan.static(s.l, s.name)); err != nil {
 			return err
 		}
 		s.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", s.name, next.Addr, next.Time))

@@ -21,19 +21,19 @@ type linkBatch struct {
 
 // watchLinks sends the state of all links and then every change to out, until
 // ctx ends. When a notification was lost it lists all links again.
-func watchLinks(ctx context.Context, log *slog.Logger, out chan<- linkBatch) {
+func (k kernel) watchLinks(ctx context.Context, out chan<- linkBatch) {
 	for again := false; ctx.Err() == nil; again = true {
 		if again && pause(ctx, 50*time.Millisecond) != nil {
 			return
 		}
-		if err := watchOnce(ctx, log, out); err != nil && ctx.Err() == nil {
-			log.Warn(fmt.Sprintf("network: link notifications interrupted, listing links again: %v", err))
+		if err := k.watchOnce(ctx, out); err != nil && ctx.Err() == nil {
+			k.log.Warn(fmt.Sprintf("network: link notifications interrupted, listing links again: %v", err))
 		}
 	}
 }
 
-func watchOnce(ctx context.Context, log *slog.Logger, out chan<- linkBatch) error {
-	updates, done, reason, err := subscribe(ctx, log)
+func (k kernel) watchOnce(ctx context.Context, out chan<- linkBatch) error {
+	updates, done, reason, err := subscribe(ctx, k.log)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func watchOnce(ctx context.Context, log *slog.Logger, out chan<- linkBatch) erro
 		for range updates {
 		}
 	}()
-	links, err := dump(netlink.LinkList)
+	links, err := dump(k.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}

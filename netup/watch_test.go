@@ -15,7 +15,7 @@ func TestLostNotifications(t *testing.T) {
 	log, lines := logTo(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	out, done := make(chan linkBatch), make(chan struct{})
-	go func() { defer close(done); watchLinks(ctx, log, out) }()
+	go func() { defer close(done); newKernel(log).watchLinks(ctx, out) }()
 	defer func() { cancel(); <-done }()
 	if b := <-out; !b.full || len(b.links) == 0 {
 		t.Fatalf("first batch %+v", b)
