@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -18,7 +19,8 @@ func (e *engine) attempt(ctx context.Context, s *source) *Error {
 	defer cancel(nil)
 	begun, received := time.Now(), e.stats.Received
 	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
-	resp, a, err := e.ask(ctx, s)
+	var conn net.Conn
+	resp, a, err := e.ask(withConn(ctx, &conn), s)
 	if err != nil {
 		return err
 	}
@@ -30,7 +32,7 @@ func (e *engine) attempt(ctx context.Context, s *source) *Error {
 	if err := e.begin(s, resp, a); err != nil {
 		return err
 	}
-	return e.pour(ctx, cancel, s, resp.Body, a)
+	return e.pour(ctx, cancel, s, inBatches(resp.Body, resp.ContentLength, conn), a)
 }
 
 // ask sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
