@@ -153,6 +153,7 @@ func sizeText(n int64) string {
 // pour streams a body into the store, verifying.
 func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) *Error {
 	var f flow
+	f.idle, _ = body.(*batches)
 	begin := e.offset
 	stopWatch := e.watch(cancel, s, &f, begin)
 	err := e.ring.pump(body, &f, func() { cancel(nil) }, func(p []byte) error { return e.keep(s, p) })
@@ -245,6 +246,9 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 				return
 			case now := <-tick.C:
 				got := f.received.Load()
+				if got == last && f.idle != nil {
+					f.idle.end()
+				}
 				e.meter.add(got-last, now.Sub(lastAt))
 				last, lastAt = got, now
 				if e.req.Progress != nil {

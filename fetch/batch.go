@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptrace"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +18,13 @@ import (
 const batch = 128 << 10
 
 // batches is a body of known length whose connection wakes its reader for batches only (SO_RCVLOWAT, socket(7)), and
-// for whatever comes towards the end, when there may be less than a batch left.
+// for whatever comes towards the end, when there may be less than a batch left, or once end has been called: on a
+// connection that is too slow to bring a batch, what it did bring must not be lost with it.
 type batches struct {
 	io.Reader
 	socket syscall.RawConn
 	left   int64 // bytes of the body
+	ended  sync.Once
 }
 
 // inBatches wraps a body of length bytes, -1 where that is not known, that arrives on conn.
@@ -37,7 +40,7 @@ func inBatches(body io.Reader, length int64, conn net.Conn) io.Reader {
 	if err != nil || wakeFor(raw, batch) != nil {
 		return body // it works without
 	}
-	return &batches{body, raw, length}
+	return &batches{Reader: body, socket: raw, left: length}
 }
 
 func (b *batches) Read(p []byte) (int, error) {
@@ -46,9 +49,14 @@ func (b *batches) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	// Twice, because a few kilobytes are in the HTTP client's own buffer.
 	if before >= 2*batch && b.left < 2*batch {
-		_ = wakeFor(b.socket, 1) // of a connection that is closed by now
+		b.end()
 	}
 	return n, err
+}
+
+// end has every byte wake the reader from now on, those that are there already included.
+func (b *batches) end() {
+	b.ended.Do(func() { _ = wakeFor(b.socket, 1) }) // it may be closed by now
 }
 
 func wakeFor(socket syscall.RawConn, bytes int) error {
