@@ -9,17 +9,22 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup/ipparam"
-	"netstage/nix"
 	"netstage/stage1/cmdline"
 )
 
 // Config is what the kernel command line asks for. The zero value of a field
 // is its default.
 type Config struct {
-	Init   string      // stage 2, inside the new root; "/init" by default
-	Rootfs []fetch.Ref // mirrors of one image
-	SHA256 []byte      // the image's digest; nil: nothing vouches for it
-	Base   string      // rootfs.base=
+	Init     string      // stage 2, inside the new root; "/init" by default
+	WantInit bool        // init= was given
+	Rootfs   []fetch.Ref // mirrors of one image
+	SHA256   []byte      // the image's digest; nil: not pinned
+	RootHash []byte      // of the image's verity tree; nil: not pinned
+	Verity   []fetch.Ref // mirrors of the tree; nil: beside the image
+	Manifest []fetch.Ref // mirrors of the signed manifest
+	Base     string      // rootfs.base=
+	CA       string      // rootfs.ca=, a file of the initrd
+	Floor    fetch.Floor // rootfs.floor=
 
 	Console string // the interactive console's device name; "tty1" by default
 	Breaks  map[string]bool
@@ -60,29 +65,10 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 	for _, p := range params {
 		switch p.Key {
 		case "init":
+			c.WantInit = true
 			if c.Init = p.Value; !strings.HasPrefix(p.Value, "/") {
 				complain("init=%s: want an absolute path inside the image", p.Value)
 			}
-		case "rootfs":
-			ref, err := fetch.ParseRef(p.Value)
-			if err != nil {
-				complain("rootfs=: %w", err)
-			}
-			c.Rootfs = append(c.Rootfs, ref)
-		case "rootfs.sha256":
-			digest, err := nix.ParseSHA256(p.Value)
-			if err != nil {
-				complain("rootfs.sha256=: %w", err)
-			} else if c.SHA256 != nil && string(c.SHA256) != string(digest) {
-				complain("rootfs.sha256= is given twice with different values")
-			}
-			c.SHA256 = digest
-		case "rootfs.base":
-			ref, err := fetch.ParseRef(p.Value)
-			if err != nil || ref.Kind != fetch.KindURL {
-				complain("rootfs.base=%s: want an http:// or https:// URL", fetch.Redacted(p.Value))
-			}
-			c.Base = p.Value
 		case "console":
 			if name, _, _ := strings.Cut(p.Value, ","); name != "" && name != "null" {
 				c.Console = name
@@ -119,6 +105,8 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 			}
 		case "ip":
 			c.WantNetwork = true
+		default:
+			c.readImage(p, complain)
 		}
 	}
 	network, err := ipparam.Parse(ipparam.Params{

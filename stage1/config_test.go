@@ -12,6 +12,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup/ipparam"
+	"netstage/nix"
 	"netstage/stage1/cmdline"
 )
 
@@ -29,7 +30,7 @@ func TestParseConfig(t *testing.T) {
 		"": defaults(nil),
 		"BOOT_IMAGE=/bzImage quiet loglevel=4 live.nixos.passwordHash=$6$x systemd.unit=rescue.target root=fstab": defaults(nil),
 		"rootfs=http://a/b?x=y rootfs=img.squashfs init=/nix/store/x/init rootfs.sha256=" + emptySHA: defaults(func(c *Config) {
-			c.Init = "/nix/store/x/init"
+			c.Init, c.WantInit = "/nix/store/x/init", true
 			c.Rootfs = []fetch.Ref{{Kind: fetch.KindURL, Raw: "http://a/b?x=y"}, {Kind: fetch.KindRelative, Raw: "img.squashfs"}}
 			c.SHA256 = []byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}
 		}),
@@ -46,6 +47,12 @@ func TestParseConfig(t *testing.T) {
 			c.WantNetwork, c.KeepNetwork = true, true
 			c.Network.Entries = []ipparam.Entry{{Text: "dhcp", Method: "dhcp"}}
 		}),
+		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.ca=/etc/ca.pem rootfs.floor=1000/2": defaults(func(c *Config) {
+			c.RootHash, _ = nix.ParseSHA256(emptySHA)
+			c.Verity = []fetch.Ref{{Kind: fetch.KindRelative, Raw: "a"}, {Kind: fetch.KindURL, Raw: "http://b/c"}}
+			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
+			c.CA, c.Floor = "/etc/ca.pem", fetch.Floor{Bytes: 1000, Window: 2 * time.Second}
+		}),
 		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
 		got, err := ParseConfig(cmdline.Parse(line))
@@ -57,12 +64,12 @@ func TestParseConfig(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x"))
+	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.floor=0/1 rootfs.manifest="))
 	var wrong *ParameterError
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -70,7 +77,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 8 {
+	if len(wrong.Complaints) != 12 {
 		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
 	}
 }
@@ -78,6 +85,9 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 // A digest that is given twice must not be loosened by the second.
 func TestTwoDigests(t *testing.T) {
 	other := strings.Repeat("0", 64)
+	if _, err := ParseConfig(cmdline.Parse("rootfs.roothash=" + emptySHA + " roothash=" + other)); err == nil {
+		t.Error("two different root hashes pass")
+	}
 	if _, err := ParseConfig(cmdline.Parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=" + other)); err == nil {
 		t.Error("two different digests pass")
 	}

@@ -1,23 +1,28 @@
 package stage1
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"os"
 
 	"netstage/fetch"
+	"netstage/fetch/manifest"
+	"netstage/fetch/vouch"
 	"netstage/mount"
 )
 
-// ImageError says that there is no image to boot, or that the one in the
-// initrd is not the one asked for.
+// The initrd's policy: whoever makes the initrd decides what may be booted.
+const (
+	trustedKeys = "/etc/netstage/trusted.d" // *.pub: who may sign manifests
+	ownCA       = "/etc/netstage/ca.pem"    // the only authorities for https, where it exists
+)
+
+// ImageError says that there is no image to boot, or that the policy forbids
+// to get it.
 type ImageError struct {
-	class string // "no-image" or "mismatch"
+	class string // "no-image" or "policy"
 	text  string
 }
 
@@ -26,119 +31,127 @@ func (e *ImageError) Error() string { return e.text }
 // Class names the failure for operators.
 func (e *ImageError) Class() string { return e.class }
 
-// getImage finds the image in the initrd or fetches it, and verifies it.
+// getImage finds the image in the initrd or fetches it, with all that vouches
+// for it.
 func (b *Boot) getImage(ctx context.Context) error {
-	if b.image != nil { // a retry
-		b.image.Close()
-		b.image = nil
-	}
-	if err := mount.Discard(imageDir); err != nil {
+	if err := b.dropImage(); err != nil { // a retry
 		return err
 	}
-	remote, local := b.references()
-	if len(remote) == 0 && local == "" {
-		return &ImageError{"no-image", "no rootfs= was given, and the initrd has no " + localImage}
+	order, err := b.order()
+	if err != nil {
+		return err
 	}
-	if b.config.SHA256 == nil {
-		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
-	}
-	if local != "" {
-		return b.openLocal(ctx, local)
-	}
-	return b.fetchImage(ctx, remote)
-}
-
-// references sorts the references to the image: mirrors to fetch it from, or
-// else a file of the initrd.
-func (b *Boot) references() (remote []fetch.Ref, local string) {
-	for _, ref := range b.config.Rootfs {
-		switch ref.Kind {
-		case fetch.KindURL, fetch.KindRelative:
-			remote = append(remote, ref)
-		case fetch.KindFile:
-			local = ref.Path
-		}
-	}
-	if len(b.config.Rootfs) == 0 {
-		if _, err := os.Stat(localImage); err == nil {
-			local = localImage
-		}
-	}
-	return remote, local
-}
-
-// fetchImage streams the image into memory.
-func (b *Boot) fetchImage(ctx context.Context, refs []fetch.Ref) error {
-	lease := b.network.Lease()
-	var urls []string
-	for _, ref := range refs {
-		text, err := fetch.ResolveRef(ref.Raw, b.base(lease))
-		if err != nil {
-			return err
-		}
-		urls = append(urls, text)
-	}
-	seed := fnv.New64a()
-	seed.Write(lease.MAC)
-	image, err := fetch.Get(ctx, fetch.Request{
-		URLs: urls, SHA256: b.config.SHA256, Store: fetch.Memory(imageDir), UserAgent: "netstage/" + b.Version,
-		Dial: b.network.Dialer().DialContext, Seed: seed.Sum64(), Log: b.Log,
-		Progress: func(p fetch.Progress) { b.Status(p.String()) },
-	})
+	image, err := vouch.Get(ctx, order)
 	b.Status("")
 	if err != nil {
 		return err
 	}
 	b.image = image.File
-	b.source = ReportImage{Source: fetch.Redacted(image.Source), Size: image.Size, SHA256: hex.EncodeToString(image.SHA256[:])}
+	b.source = reportOf(image)
+	if image.Signed != nil {
+		b.config.Init = image.Init // the one that was signed
+	}
+	if image.Stats.Requests == 0 {
+		b.Log.Info(fmt.Sprintf("image: %s of the initrd, %d MiB", image.Source, image.Size>>20))
+	}
 	return nil
 }
 
-// openLocal opens an image that is part of the initrd.
-func (b *Boot) openLocal(ctx context.Context, path string) error {
-	file, err := os.Open(path)
+// dropImage forgets what an earlier try left.
+func (b *Boot) dropImage() error {
+	if b.image != nil {
+		b.image.Close()
+		b.image = nil
+	}
+	return mount.Discard(imageDir)
+}
+
+// order says what image is wanted and what must vouch for it.
+func (b *Boot) order() (vouch.Order, error) {
+	c := b.config
+	keys, err := manifest.LoadKeys(os.DirFS("/"), trustedKeys[1:])
 	if err != nil {
-		return &ImageError{"no-image", fmt.Sprintf("rootfs=%s: %v", path, err)}
+		return vouch.Order{}, &ImageError{"policy", err.Error()}
 	}
-	info, err := file.Stat()
-	if err == nil {
-		b.source = ReportImage{Source: path, Size: info.Size()}
-		err = b.verifyLocal(ctx, file)
+	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys}
+	if c.WantInit {
+		o.Init = c.Init
 	}
-	if err != nil {
-		file.Close()
-		return err
+	if o.Images, err = b.locations(imagesOf(c)); err != nil {
+		return o, err
 	}
-	b.image = file
-	b.Log.Info(fmt.Sprintf("image: %s of the initrd, %d MiB", path, b.source.Size>>20))
-	return nil
+	if o.Trees, err = b.locations(c.Verity); err != nil {
+		return o, err
+	}
+	if o.Manifests, err = b.locations(c.Manifest); err != nil {
+		return o, err
+	}
+	switch signed := len(keys) > 0 || len(c.Manifest) > 0; {
+	case signed:
+	case len(o.Images) == 0:
+		return o, &ImageError{"no-image", "no rootfs= was given, and the initrd has no " + localImage}
+	case c.SHA256 == nil && c.RootHash == nil:
+		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
+	}
+	o.Fetch, err = b.request()
+	return o, err
 }
 
-func (b *Boot) verifyLocal(ctx context.Context, file *os.File) error {
-	if b.config.SHA256 == nil {
-		return nil
+// imagesOf are the references to the image: a manifest names it where nothing
+// else does, and else the initrd may hold it.
+func imagesOf(c Config) []fetch.Ref {
+	if len(c.Rootfs) == 0 && len(c.Manifest) == 0 {
+		if _, err := os.Stat(localImage); err == nil {
+			return []fetch.Ref{{Kind: fetch.KindFile, Raw: localImage, Path: localImage}}
+		}
 	}
-	hash := sha256.New()
-	if _, err := io.Copy(hash, contextReader{ctx, file}); err != nil {
-		return fmt.Errorf("verify %s: %w", file.Name(), err)
-	}
-	got := hash.Sum(nil)
-	if !bytes.Equal(got, b.config.SHA256) {
-		return &ImageError{"mismatch", fmt.Sprintf("%s has the SHA-256 %x, rootfs.sha256= says %x", file.Name(), got, b.config.SHA256)}
-	}
-	b.source.SHA256 = hex.EncodeToString(got)
-	return nil
+	return c.Rootfs
 }
 
-// contextReader ends a long read with its context.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
+// locations are what references mean on this network: mirrors, or a file of
+// the initrd.
+func (b *Boot) locations(refs []fetch.Ref) ([]string, error) {
+	var places []string
+	for _, ref := range refs {
+		if ref.Kind == fetch.KindFile {
+			return []string{ref.Path}, nil
+		}
+		if ref.Kind == fetch.KindDevice {
+			continue
+		}
+		var base fetch.Base
+		if b.network != nil {
+			base = b.base(b.network.Lease())
+		}
+		place, err := fetch.ResolveRef(ref.Raw, base)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, place)
+	}
+	return places, nil
 }
 
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
+// request says how to fetch.
+func (b *Boot) request() (fetch.Request, error) {
+	r := fetch.Request{
+		Store: fetch.Memory(imageDir), UserAgent: "netstage/" + b.Version, Floor: b.config.Floor, Log: b.Log,
+		Progress: func(p fetch.Progress) { b.Status(p.String()) },
 	}
-	return r.Reader.Read(p)
+	var err error
+	if r.Roots, err = authorities(b.config.CA, ownCA); err != nil || b.network == nil {
+		return r, err
+	}
+	seed := fnv.New64a()
+	seed.Write(b.network.Lease().MAC)
+	r.Dial, r.Seed = b.network.Dialer().DialContext, seed.Sum64()
+	return r, nil
+}
+
+func reportOf(i *vouch.Image) ReportImage {
+	r := ReportImage{Source: i.Source, Size: i.Size, SHA256: hex.EncodeToString(i.SHA256), RootHash: hex.EncodeToString(i.RootHash)}
+	if i.Signed != nil {
+		r.Manifest = &ReportManifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: i.Signed.Key.ID()}
+	}
+	return r
 }

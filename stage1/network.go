@@ -19,12 +19,7 @@ func (c Config) needsNetwork() bool {
 	if c.WantNetwork && c.KeepNetwork {
 		return true
 	}
-	for _, ref := range c.Rootfs {
-		if ref.Kind == fetch.KindURL || ref.Kind == fetch.KindRelative {
-			return true
-		}
-	}
-	return false
+	return len(c.remote()) > 0
 }
 
 // bringUpNetwork brings up the NIC that leads to the image.
@@ -88,7 +83,7 @@ func (b *Boot) explainNoNIC(err error) error {
 // answers, be it by refusing.
 func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	var last error
-	for _, ref := range b.config.Rootfs {
+	for _, ref := range b.config.remote() {
 		address, err := serverOf(ref, b.base(lease))
 		if err != nil {
 			last = err

@@ -80,8 +80,18 @@ type ReportStep struct {
 type ReportImage struct {
 	Source string `json:"source"` // without credentials
 	Size   int64  `json:"size"`   // bytes
-	SHA256 string `json:"sha256,omitempty"`
-	Layout string `json:"layout,omitempty"`
+	// What it was verified by, in hex.
+	SHA256   string          `json:"sha256,omitempty"`
+	RootHash string          `json:"roothash,omitempty"`
+	Manifest *ReportManifest `json:"manifest,omitempty"`
+	Layout   string          `json:"layout,omitempty"`
+}
+
+// ReportManifest says what allowed the image.
+type ReportManifest struct {
+	Source string `json:"source"` // without credentials
+	Name   string `json:"name"`
+	Key    string `json:"key"` // the ID of the key that signed it
 }
 
 // ReportLease says how the machine was on the network.

@@ -183,6 +183,8 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 	switch {
 	case b.Chunked:
 		add("Transfer-Encoding", "chunked")
+	case b.Length > 0:
+		add("Content-Length", strconv.FormatInt(b.Length, 10))
 	case !b.NoLength:
 		add("Content-Length", strconv.Itoa(len(c.data)))
 	}

@@ -30,6 +30,7 @@ type Behaviour struct {
 	NoRanges     bool   `json:"no_ranges,omitempty"`     // 200 from the start whatever is asked
 	NoLength     bool   `json:"no_length,omitempty"`     // the end of the connection is the end of the body
 	Chunked      bool   `json:"chunked,omitempty"`       // likewise without a length
+	Length       int64  `json:"length,omitempty"`        // claimed instead of the right one
 	NoValidators bool   `json:"no_validators,omitempty"` // neither ETag nor Last-Modified
 	ETag         string `json:"etag,omitempty"`          // instead of the right one, quotes included
 	IgnoreIf     bool   `json:"ignore_if,omitempty"`     // If-Range is not looked at

@@ -120,7 +120,7 @@ func openManifest(place string, keys manifest.Keys) (*Signed, error) {
 func fetchManifest(ctx context.Context, o Order, places []string) (s *Signed, from string, err error) {
 	const mostSignature = 4 << 10
 	r := o.Fetch
-	r.What, r.Checked, r.Digest, r.URLs = "signature", true, false, nil
+	r.What, r.Checked, r.Digest, r.URLs, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {
 		r.URLs = append(r.URLs, fetch.WithSuffix(place, manifest.Suffix))
 	}

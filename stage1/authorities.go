@@ -1,0 +1,37 @@
+package stage1
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// authorities are the certificate authorities for https: those of the file
+// asked for, or of own, the initrd's policy, which no parameter loosens. Nil
+// stands for the system's, /etc/ssl/certs/ca-certificates.crt.
+func authorities(asked, own string) (*x509.CertPool, error) {
+	file := own
+	_, err := os.Stat(own)
+	switch {
+	case err == nil && asked != "" && asked != own:
+		return nil, &ImageError{"policy", fmt.Sprintf("rootfs.ca=%s: the initrd allows the authorities of %s alone", asked, own)}
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, &ImageError{"policy", err.Error()}
+	case asked == "":
+		return nil, nil
+	default:
+		file = asked
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &ImageError{"policy", fmt.Sprintf("certificate authorities: %v", err)}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, &ImageError{"policy", fmt.Sprintf("certificate authorities: %s holds no certificate in PEM", file)}
+	}
+	return pool, nil
+}

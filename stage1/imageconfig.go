@@ -1,0 +1,79 @@
+package stage1
+
+import (
+	"bytes"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"netstage/fetch"
+	"netstage/nix"
+	"netstage/stage1/cmdline"
+)
+
+// readImage reads a parameter that is about the image, and leaves others alone.
+//
+// rootfs.roothash= is another name for roothash=, which systemd's generators in stage 2 take for theirs: they would
+// wait for partitions that are not there.
+func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
+	switch p.Key {
+	case "rootfs":
+		c.Rootfs = appendRef(c.Rootfs, p, complain)
+	case "rootfs.verity":
+		c.Verity = appendRef(c.Verity, p, complain)
+	case "rootfs.manifest":
+		c.Manifest = appendRef(c.Manifest, p, complain)
+	case "rootfs.sha256":
+		c.SHA256 = pin(c.SHA256, p, complain)
+	case "roothash", "rootfs.roothash":
+		c.RootHash = pin(c.RootHash, p, complain)
+	case "rootfs.base":
+		ref, err := fetch.ParseRef(p.Value)
+		if err != nil || ref.Kind != fetch.KindURL {
+			complain("rootfs.base=%s: want an http:// or https:// URL", fetch.Redacted(p.Value))
+		}
+		c.Base = p.Value
+	case "rootfs.ca":
+		if c.CA = p.Value; !path.IsAbs(p.Value) {
+			complain("rootfs.ca=%s: want the absolute path of a file in the initrd", p.Value)
+		}
+	case "rootfs.floor":
+		floor, err := parseFloor(p.Value)
+		if err != nil {
+			complain("rootfs.floor=%s: want BYTES/SECONDS, such as 655360/10", p.Value)
+		}
+		c.Floor = floor
+	}
+}
+
+func appendRef(refs []fetch.Ref, p cmdline.Param, complain func(string, ...any)) []fetch.Ref {
+	ref, err := fetch.ParseRef(p.Value)
+	if err != nil {
+		complain("%s=: %w", p.Key, err)
+	}
+	return append(refs, ref)
+}
+
+// pin reads a digest. A second one must not loosen the first.
+func pin(before []byte, p cmdline.Param, complain func(string, ...any)) []byte {
+	digest, err := nix.ParseSHA256(p.Value)
+	if err != nil {
+		complain("%s=: %w", p.Key, err)
+	} else if before != nil && !bytes.Equal(before, digest) {
+		complain("%s= is given twice with different values", p.Key)
+	}
+	return digest
+}
+
+// parseFloor reads BYTES/SECONDS.
+func parseFloor(s string) (fetch.Floor, error) {
+	amount, seconds, _ := strings.Cut(s, "/")
+	n, err := strconv.ParseInt(amount, 10, 64)
+	d, derr := strconv.ParseUint(seconds, 10, 31)
+	if err = errors.Join(err, derr); err == nil && (n <= 0 || d == 0) {
+		err = errors.New("not above zero")
+	}
+	return fetch.Floor{Bytes: n, Window: time.Duration(d) * time.Second}, err
+}
