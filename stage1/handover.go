@@ -4,9 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"netstage/mount"
+)
+
+// What stage 2 finds with boot.network=keep: the format of netup.Kept, a
+// systemd.network(5) file that comes before the defaults (99-…) and after what
+// an administrator named as usual (10-…, NixOS 40-…), and the name servers,
+// also at /etc/resolv.conf where the image has none.
+const (
+	networkFile  = "/run/netstage/network.json"
+	networkdFile = "/run/systemd/network/70-netstage.network"
+	resolvFile   = "/run/netstage/resolv.conf"
+	resolvConf   = "/etc/resolv.conf"
 )
 
 // prepareHandOver leaves the machine as stage 2 expects it: NICs down, the
@@ -36,9 +49,37 @@ func (b *Boot) leaveNetwork(ctx context.Context) error {
 	}
 	defer func() { b.network = nil }()
 	if b.config.KeepNetwork {
-		return b.network.Close()
+		return errors.Join(b.describeNetwork(), b.network.Close())
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return b.network.Down(ctx)
+}
+
+// describeNetwork tells stage 2 of the network that stays up.
+func (b *Boot) describeNetwork() error {
+	kept := b.network.Kept()
+	text, err := kept.JSON()
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{
+		networkFile:          text,
+		networkdFile:         kept.Networkd(),
+		resolvFile:           b.network.ResolvConf(),
+		newRoot + resolvConf: b.network.ResolvConf(),
+	}
+	var errs []error
+	for name, text := range files {
+		// What the image has, a link to come included, is its own business.
+		if _, err := os.Lstat(name); name == newRoot+resolvConf && err == nil {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, os.WriteFile(name, text, 0o644))
+	}
+	return errors.Join(errs...)
 }

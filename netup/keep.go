@@ -1,0 +1,153 @@
+package netup
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kept is what a network that stays up says of itself to stage 2, as JSON. A
+// field that is unknown or empty is left out. Addresses are in their usual
+// text form, those of Addresses with prefix length.
+type Kept struct {
+	Version   int            `json:"version"` // of this format: 1
+	Link      string         `json:"link"`
+	MAC       string         `json:"mac"`
+	Driver    string         `json:"driver,omitempty"`
+	Source    string         `json:"source"`    // dhcp, ra, static or kernel; see Lease
+	Addresses []netip.Prefix `json:"addresses"` // the lease's first
+	Routes    []KeptRoute    `json:"routes,omitempty"`
+	DNS       []netip.Addr   `json:"dns,omitempty"`
+	Search    []string       `json:"search,omitempty"`
+	NTP       []netip.Addr   `json:"ntp,omitempty"`
+	MTU       int            `json:"mtu,omitempty"`
+	Hostname  string         `json:"hostname,omitempty"`
+	Server    *netip.Addr    `json:"server,omitempty"` // who gave the lease
+	Next      *netip.Addr    `json:"next_server,omitempty"`
+	NextName  string         `json:"tftp_server_name,omitempty"`
+	BootFile  string         `json:"boot_file,omitempty"`
+	// Lease is the lease's length in seconds and Left what was left of it when
+	// this was written; both are absent from an address without end.
+	Lease int `json:"lease_seconds,omitempty"`
+	Left  int `json:"left_seconds,omitempty"`
+}
+
+// KeptRoute is a route; without Via it is on the link.
+type KeptRoute struct {
+	To  netip.Prefix `json:"to"`
+	Via *netip.Addr  `json:"via,omitempty"`
+}
+
+// Kept describes the network as it stands.
+func (n *Network) Kept() Kept {
+	l := n.Lease()
+	k := Kept{
+		Version: 1, Link: l.Link, MAC: l.MAC.String(), Source: l.Source,
+		DNS: l.DNS, Search: l.Search, NTP: l.NTP, MTU: l.MTU, Hostname: l.Host,
+		Server: given(l.Server), Next: given(l.Next), NextName: l.NextName, BootFile: l.BootFile,
+	}
+	leases := []Lease{l}
+	n.mu.Lock()
+	winner := n.winner
+	n.mu.Unlock()
+	if winner != nil {
+		k.Driver = winner.driver
+		leases = append(leases, n.plan.static(winner, l.Link)...)
+	}
+	for _, l := range leases {
+		if l.Addr.IsValid() && !slices.Contains(k.Addresses, l.Addr) {
+			k.Addresses = append(k.Addresses, l.Addr)
+		}
+		for _, r := range l.Routes {
+			route := KeptRoute{To: r.Dst, Via: given(r.Gateway)}
+			if !slices.ContainsFunc(k.Routes, func(have KeptRoute) bool { return have.To == r.Dst && have.via() == r.Gateway }) {
+				k.Routes = append(k.Routes, route)
+			}
+		}
+	}
+	if l.Time > 0 {
+		k.Lease = int(l.Time / time.Second)
+		k.Left = max(int(time.Until(l.Acquired.Add(l.Time))/time.Second), 0)
+	}
+	return k
+}
+
+func given(a netip.Addr) *netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return &a
+}
+
+func (r KeptRoute) via() netip.Addr {
+	if r.Via == nil {
+		return netip.Addr{}
+	}
+	return *r.Via
+}
+
+// JSON is the text of a network.json.
+func (k Kept) JSON() ([]byte, error) {
+	b, err := json.MarshalIndent(k, "", "  ")
+	return append(b, '\n'), err
+}
+
+// Networkd is a systemd.network(5) file that has systemd-networkd take the
+// link over as it is and keep its addresses alive: by renewing the lease at
+// the same server, by router advertisements, or by setting them again.
+func (k Kept) Networkd() []byte {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# The network that stage 1 brought up and boot.network=keep keeps.")
+	line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
+	if k.MTU != 0 {
+		line("[Link]\nMTUBytes=%d\n", k.MTU)
+	}
+	line("[Network]\nKeepConfiguration=yes")
+	switch k.Source {
+	case "dhcp":
+		line("DHCP=ipv4")
+	case "ra":
+		line("IPv6AcceptRA=yes")
+	}
+	dynamic := netip.Prefix{}
+	if k.Source == "dhcp" || k.Source == "ra" {
+		dynamic = k.Addresses[0]
+	}
+	for _, a := range k.Addresses {
+		if a != dynamic {
+			line("Address=%s", a)
+		}
+	}
+	for _, a := range k.DNS {
+		line("DNS=%s", a)
+	}
+	if len(k.Search) > 0 {
+		line("Domains=%s", strings.Join(k.Search, " "))
+	}
+	for _, a := range k.NTP {
+		line("NTP=%s", a)
+	}
+	switch k.Source {
+	case "dhcp": // the identity that the lease was given to
+		line("\n[DHCPv4]\nClientIdentifier=mac")
+	case "ra":
+		line("\n[IPv6AcceptRA]\nToken=eui64")
+	}
+	for _, r := range k.Routes {
+		// What a server gave it gives again.
+		if dynamic.IsValid() && r.To.Addr().Is4() == dynamic.Addr().Is4() {
+			continue
+		}
+		line("\n[Route]\nDestination=%s", r.To)
+		if r.Via != nil {
+			line("Gateway=%s\nGatewayOnLink=yes", r.Via)
+		} else if r.To.Addr().Is4() {
+			line("Scope=link")
+		}
+	}
+	return []byte(b.String())
+}

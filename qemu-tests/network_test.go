@@ -1,0 +1,79 @@
+package qemutests
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+)
+
+// What boot.network=keep leaves for stage 2, and that nothing is left without.
+func TestKeptNetworkIsDescribed(t *testing.T) {
+	t.Parallel()
+	tell := system.Script(system.Tell + `
+for file in /run/netstage/network.json /run/systemd/network/70-netstage.network /etc/resolv.conf; do
+	if [ -e $file ]; then sed "s|^|$file: |" $file; else echo "no $file"; fi
+done` + system.PowerOff)
+	for name, test := range map[string]struct {
+		cmdline string
+		want    []string
+	}{
+		"kept": {"boot.network=keep", []string{
+			`network.json:   "addresses": [`, `network.json:   "source": "dhcp"`, "70-netstage.network: DHCP=ipv4",
+			"/etc/resolv.conf: nameserver 10.77.0.1", "link: eth0 up",
+		}},
+		"not kept": {"", []string{"no /run/netstage/network.json", "no /run/systemd/network/70-netstage.network", "no /etc/resolv.conf", "link: eth0 down"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lan := nsmachine.NewLAN(t)
+			lan.DHCP(t)
+			a := store(t, system.Files{"init": tell, "nixos-version": "25.05"})
+			_, url := serve(t, lan, a)
+			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: test.cmdline + " rootfs=" + url + " init=" + system.Init})
+			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
+		})
+	}
+}
+
+// tellNetworkd tells what systemd-networkd made of the network it found.
+const tellNetworkd = `[Unit]
+Description=Tell what networkd does
+After=systemd-networkd.service
+Wants=systemd-networkd.service
+[Service]
+ExecStart=/bin/sh -c 'until networkctl list --no-legend | grep -q " configured"; do sleep 1; done; \
+  journalctl -b -u systemd-networkd --no-pager | sed "s/^/journal: /"; networkctl status --no-pager | sed "s/^/networkd: /"; systemctl poweroff'
+StandardOutput=tty
+TTYPath=/dev/ttyS0
+[Install]
+WantedBy=multi-user.target
+`
+
+// A real systemd-networkd takes the kept link over and renews its lease.
+func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
+	root := setupDir(t, "debian")
+	dir := t.TempDir()
+	if err := system.WriteDebian(root, dir); err != nil {
+		t.Fatal(err)
+	}
+	unit := one(t, dir+"/*/etc/systemd/system/tell.service")
+	if err := os.Remove(unit); err != nil { // it may share its file with another tree
+		t.Fatal(err)
+	}
+	writeFile(t, unit, tellNetworkd)
+	report, err := image.Build(context.Background(), image.Options{
+		Source: dir, Output: filepath.Join(t.TempDir(), "image.squashfs"), Compression: image.Compression{Algorithm: "zstd", Level: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := guest(t, xzModules)
+	c.Direct, c.Image, c.Init, c.Append = true, report.Path, system.DebianClassic, "boot.network=keep"
+	start(t, c).end(vm.PowerOff, "Configuring with /run/systemd/network/70-netstage.network", "DHCPv4 address 10.0.2.15/24", "Address: 10.0.2.15")
+}
