@@ -18,8 +18,10 @@ nix-path-registration; they become the root of the image. With --root, DIR is
 a whole root file system instead, and keeps its owners and time stamps.
 
 The same tree gives the same bytes. FILE is replaced when it is complete; its
-SHA-256 is printed, and written to FILE.sha256, where "netstage serve" and
-"netstage boot" find it and have the machine verify the image.
+SHA-256 is printed, and written to FILE.sha256. Its dm-verity tree, which
+vouches for every 4 KiB block, is written to FILE.verity and the tree's root to
+FILE.roothash, as veritysetup would. "netstage serve" and "netstage boot" find
+them and have the machine verify the image; "netstage sign" signs it.
 
 examples:
   netstage image closure/ -o nix-store.squashfs

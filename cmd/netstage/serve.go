@@ -20,7 +20,8 @@ the folder holds, at each request:
   bzImage, vmlinuz or vmlinuz-*    the kernel
   initrd*                          every one of them, in order of their names
   nix-store.squashfs or *.squashfs the system image, if no initrd holds it
-  *.squashfs.sha256                its digest, which the machine then verifies
+  *.squashfs.roothash, .verity     its verity tree, by which the machine then verifies it
+  *.squashfs.sha256                its digest, likewise where there is no tree
   cmdline                          more kernel parameters; init=, at least
 
 A folder named like a MAC address, aa-bb-cc-dd-ee-ff, holds what is different

@@ -31,7 +31,8 @@ type Options struct {
 	// Compression of the image; the zero value is zstd at level 19.
 	Compression Compression
 	// Output is the file to write, replaced at once when the image is
-	// complete. Its digest is written to Output + ".sha256".
+	// complete. Its digest is written to Output + ".sha256", its dm-verity
+	// tree to Output + ".verity" and that one's root to Output + ".roothash".
 	Output string
 	// Progress receives mksquashfs's progress bar when it isn't nil.
 	Progress io.Writer
@@ -39,10 +40,11 @@ type Options struct {
 
 // Report describes a finished image.
 type Report struct {
-	Path    string // of the image
-	Size    int64  // in bytes
-	SHA256  [sha256.Size]byte
-	Entries int // names in the root of the image
+	Path     string // of the image
+	Size     int64  // in bytes
+	SHA256   [sha256.Size]byte
+	RootHash []byte // of its verity tree
+	Entries  int    // names in the root of the image
 }
 
 // Build packs an image. Nothing is left behind when it fails.
@@ -80,13 +82,19 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 	if err := os.WriteFile(digest, []byte(line), 0o644); err != nil {
 		return Report{}, fmt.Errorf("write the digest: %w", err)
 	}
-	// Between the two renames the digest is of the old image: a machine that
-	// boots just then refuses the image, rather than accept it unverified.
-	if err := os.Rename(packed, output); err != nil {
-		return Report{}, fmt.Errorf("put the image in place: %w", err)
+	tree, root := filepath.Join(work, "tree"), filepath.Join(work, "root")
+	if report.RootHash, err = writeTree(packed, tree, report.Size, report.SHA256); err != nil {
+		return Report{}, err
 	}
-	if err := os.Rename(digest, output+".sha256"); err != nil {
-		return Report{}, fmt.Errorf("put the digest in place: %w", err)
+	if err := os.WriteFile(root, []byte(hex.EncodeToString(report.RootHash)), 0o644); err != nil {
+		return Report{}, fmt.Errorf("write the root hash: %w", err)
+	}
+	// Between the renames digest and tree are of the old image: a machine that
+	// boots just then refuses the image, rather than accept it unverified.
+	for _, file := range []struct{ from, suffix string }{{packed, ""}, {digest, ".sha256"}, {tree, ".verity"}, {root, ".roothash"}} {
+		if err := os.Rename(file.from, output+file.suffix); err != nil {
+			return Report{}, fmt.Errorf("put the image in place: %w", err)
+		}
 	}
 	return report, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -129,6 +130,35 @@ func TestDigestBesideImage(t *testing.T) {
 	}
 	if info, err := os.Stat(report.Path); err != nil || info.Mode() != 0o644 {
 		t.Errorf("image has mode %v, %v: servers could not read it", info.Mode(), err)
+	}
+}
+
+func TestVerityTreeBesideImage(t *testing.T) {
+	report := build(t, Options{Source: store(t)})
+	root, err := ReadRootHash(report.Path)
+	if err != nil || root != fmt.Sprintf("%x", report.RootHash) {
+		t.Errorf("ReadRootHash: %q, %v", root, err)
+	}
+	out, err := exec.Command("veritysetup", "verify", report.Path, report.Path+".verity", "--root-hash-file="+report.Path+".roothash").CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("needs veritysetup: Debian has it in cryptsetup-bin")
+	}
+	if err != nil {
+		t.Errorf("veritysetup: %v\n%s", err, out)
+	}
+	if again := build(t, Options{Source: store(t)}); !bytes.Equal(again.RootHash, report.RootHash) {
+		t.Error("the same image has another tree")
+	}
+	if err := os.Remove(report.Path + ".verity"); err != nil {
+		t.Fatal(err)
+	}
+	if root, err := ReadRootHash(report.Path); root != "" || err != nil {
+		t.Errorf("without a tree: %q, %v", root, err)
+	}
+	for _, bad := range []string{"", "12", root + "00", strings.Repeat("x", 64)} {
+		if got, err := ParseRootHash([]byte(bad)); err == nil {
+			t.Errorf("%q is read as %s", bad, got)
+		}
 	}
 }
 

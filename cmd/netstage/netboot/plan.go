@@ -38,7 +38,7 @@ func plan(fsys fs.FS, mac string) (Boot, error) {
 	if found {
 		b.Note = "for the machine " + mac
 	}
-	if parameters(b.Cmdline)["rootfs"] {
+	if own := parameters(b.Cmdline); own["rootfs"] || own["rootfs.manifest"] {
 		images = nil
 	}
 	switch {
@@ -61,6 +61,9 @@ func plan(fsys fs.FS, mac string) (Boot, error) {
 	if len(images) == 1 {
 		b.Image = images[0]
 		if b.SHA256, err = digestOf(fsys, realName(b.Image, mac, folder)); err != nil {
+			return Boot{}, err
+		}
+		if b.RootHash, err = rootHashOf(fsys, realName(b.Image, mac, folder)); err != nil {
 			return Boot{}, err
 		}
 	}
@@ -104,6 +107,25 @@ func digestOf(fsys fs.FS, name string) (string, error) {
 		return "", fmt.Errorf("%s.sha256 %w", name, err)
 	}
 	return digest, nil
+}
+
+// rootHashOf returns the root of the verity tree beside a file, "" when there
+// is none.
+func rootHashOf(fsys fs.FS, name string) (string, error) {
+	if _, err := fs.Stat(fsys, name+".verity"); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	text, err := fs.ReadFile(fsys, name+".roothash")
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	root, err := image.ParseRootHash(text)
+	if err != nil {
+		return "", fmt.Errorf("%s.roothash %w", name, err)
+	}
+	return root, nil
 }
 
 // plainName tells whether a name means itself in URLs, scripts and parameters.

@@ -40,6 +40,26 @@ func TestScriptFromFolder(t *testing.T) {
 	}
 }
 
+// A verity tree vouches instead of a digest, where the whole of it is there.
+func TestRootHashInScript(t *testing.T) {
+	root := strings.Repeat("0b", 32)
+	for name, test := range map[string]struct{ cmdline, tree, want, not string }{
+		"tree":         {"quiet", "nix-store.squashfs.verity", " rootfs.roothash=" + root + " ", "sha256"},
+		"no tree":      {"quiet", "README", " rootfs.sha256=" + digest + " ", "roothash"},
+		"own digest":   {"rootfs.sha256=" + root, "nix-store.squashfs.verity", "rootfs.sha256=" + root, "roothash"},
+		"own manifest": {"rootfs.manifest=m", "nix-store.squashfs.verity", "rootfs.base=", "rootfs="},
+	} {
+		url, _ := serve(t, Options{Dir: folder(t, map[string]string{
+			"bzImage": "", "initrd": "", "nix-store.squashfs": "", "nix-store.squashfs.sha256": digest,
+			"nix-store.squashfs.roothash": root, test.tree: "", "cmdline": test.cmdline,
+		})})
+		_, script := get(t, url+"/boot.ipxe")
+		if line := kernelLine(script); !strings.Contains(line, test.want) || strings.Contains(line, test.not) {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
 func TestMachinesHaveFilesOfTheirOwn(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"bzImage": "", "initrd": "", "a.squashfs": "", "cmdline": "all",

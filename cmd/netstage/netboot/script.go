@@ -14,8 +14,11 @@ type Boot struct {
 	Image string
 	// SHA256 is the image's digest in hex; "" when nothing vouches for it.
 	SHA256 string
+	// RootHash is the root in hex of the image's verity tree, which is served
+	// as Image + ".verity"; "" when there is none.
+	RootHash string
 	// Cmdline is the operator's part of the kernel's command line. Its
-	// rootfs= replaces Image and SHA256.
+	// rootfs= or rootfs.manifest= replaces Image, SHA256 and RootHash.
 	Cmdline string
 	// Base is the absolute URL that Image is relative to, with a slash at the
 	// end. "" leaves it to the agent to find it.
@@ -41,13 +44,21 @@ func (b Boot) Arguments(mac string) string {
 		return strings.Join(append(args, strings.Fields(b.Cmdline)...), " ")
 	}
 	own := parameters(b.Cmdline)
-	if b.Image != "" && !own["rootfs"] {
+	if b.Image != "" && !own["rootfs"] && !own["rootfs.manifest"] {
 		args = append(args, "rootfs="+basename(b.Image))
-		if b.SHA256 != "" && !own["rootfs.sha256"] {
+		// One of them is enough, and hashing twice costs slow machines time. The
+		// root hash finds a wrong byte at its block, and lets a download go on
+		// elsewhere from there. It goes by this name because systemd in stage 2
+		// takes roothash= for its own and waits for partitions.
+		switch {
+		case own["rootfs.sha256"] || own["rootfs.roothash"] || own["roothash"]:
+		case b.RootHash != "":
+			args = append(args, "rootfs.roothash="+b.RootHash)
+		case b.SHA256 != "":
 			args = append(args, "rootfs.sha256="+b.SHA256)
 		}
 	}
-	if b.Base != "" && !own["rootfs.base"] && (b.Image != "" || own["rootfs"]) {
+	if b.Base != "" && !own["rootfs.base"] && (b.Image != "" || own["rootfs"] || own["rootfs.manifest"]) {
 		args = append(args, "rootfs.base="+b.Base)
 	}
 	if mac != "" && !own["BOOTIF"] {

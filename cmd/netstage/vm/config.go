@@ -24,7 +24,8 @@ type Config struct {
 	Initrds []string // paths, loaded in this order
 	// Image is the path of the system image, served over HTTP and named by
 	// rootfs=; "" when an initrd holds it. A digest beside it, Image +
-	// ".sha256", becomes rootfs.sha256= unless Unverified is set.
+	// ".sha256", becomes rootfs.sha256=, or the root hash of a verity tree,
+	// Image + ".roothash", rootfs.roothash=, unless Unverified is set.
 	Image      string
 	Unverified bool
 	Init       string // init= unless ""
@@ -118,6 +119,12 @@ func newPlan(c Config) (plan, error) {
 				return plan{}, err
 			}
 			p.boot.SHA256 = digest
+			if p.boot.RootHash, err = image.ReadRootHash(c.Image); err != nil {
+				return plan{}, err
+			}
+			if p.boot.RootHash != "" {
+				p.files[p.boot.Image+".verity"] = c.Image + ".verity"
+			}
 		}
 	}
 	return p, nil
