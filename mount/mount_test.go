@@ -173,6 +173,37 @@ func loopsOf(t *testing.T, file string) []string {
 	return found
 }
 
+func TestErofs(t *testing.T) {
+	needRoot(t)
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image.erofs")
+	write(t, dir+"/abc-hello/bin/hello", "hi")
+	if out, err := exec.Command("mkfs.erofs", image, dir).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.erofs: %v\n%s", err, out)
+	}
+	file, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if kind, err := TypeOf(file); kind != "erofs" || err != nil {
+		t.Errorf("TypeOf = %q, %v", kind, err)
+	}
+	tree, err := OpenImage(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if got := read(t, tree.Path()+"/abc-hello/bin/hello"); got != "hi" {
+		t.Errorf("the image reads %q", got)
+	}
+	if err := os.Truncate(image, 2048); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TypeOf(file); err == nil || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("cut: %v", err)
+	}
+}
+
 func TestWholeRoot(t *testing.T) {
 	image := squashfs(t, map[string]string{"sbin/init": "x", "etc/passwd": "root"})
 	root, layers := mountPoint(t), mountPoint(t)

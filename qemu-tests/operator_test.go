@@ -148,6 +148,22 @@ func TestChildIsKilled(t *testing.T) {
 	}
 }
 
+// With the child dies the shell that it had opened: the keys are the menu's.
+func TestShellDiesWithTheChild(t *testing.T) {
+	t.Parallel()
+	m := allInOne(t, "boot.debug1")
+	m.Expect("leaves it")
+	m.Type("echo re''ady\r")
+	m.Expect("ready")
+	if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	m.Expect("boot failed: killed")
+	m.Expect("Keys: ")
+	m.Type("r")
+	expectEnd(t, m, nsmachine.Rebooted)
+}
+
 // childNamed finds a child of process parent by its argv[0].
 func childNamed(t *testing.T, parent int, name string) int {
 	t.Helper()

@@ -184,3 +184,66 @@ func TestQEMUSystemd(t *testing.T) {
 		})
 	}
 }
+
+// UEFI firmware, whose kernel command line begins with the kernel's name.
+func TestQEMUBootByUEFI(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, xzModules)
+	c.UEFI, c.Image, c.Init = true, a.path, system.Init
+	start(t, c).end(vm.PowerOff, "stage 2 done", "store: writable", "verified")
+}
+
+// Typed at the serial console: a breakpoint with real drivers loaded, then the
+// end of the process that does the work. PID 1 tells, offers the shell of the
+// initramfs, which is whole, and reboots when asked to.
+func TestQEMUChildIsKilledByHand(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, plainModules)
+	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.debug1devices boot.shell_on_fail loglevel=4"
+	m := start(t, c)
+	m.expect(`breakpoint before step "network"`)
+	m.expect("leaves it")
+	m.send("lsmod | grep '^virtio_net ' && echo lo''aded\r")
+	m.expect("loaded")
+	m.send("kill -9 $(ps | grep ' boot$' | head -n 1 | while read pid rest; do echo $pid; done)\r")
+	m.expect("boot failed: killed")
+	m.expect("Keys: i shell")
+	m.send("i")
+	m.expect("leaves it")
+	m.send("ls -d /init /lib/modules/*/kernel && echo in''tact\r")
+	m.expect("intact")
+	m.send("exit 1\r")
+	m.expect("Keys: ")
+	m.send("r")
+	m.end(vm.Reset, "!stage 2: pid 1")
+}
+
+// An init that is not in the image is named before anything is deleted; with
+// nobody there the machine reboots.
+func TestQEMUMissingInit(t *testing.T) {
+	a := store(t, system.Files{"nixos-version": "25.05"})
+	c := guest(t, plainModules)
+	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.fail_timeout=1"
+	start(t, c).end(vm.Reset, "boot failed: no-init", "no such file", "!stage 2: pid 1")
+}
+
+// A NIC that appears while the boot waits for one is driven, and used.
+func TestQEMULateNIC(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, xzModules)
+	c.Direct, c.NoNIC, c.Image, c.Init = true, true, a.path, system.Init
+	m := start(t, c)
+	m.expect("still waiting")
+	for _, step := range []struct {
+		command   string
+		arguments map[string]any
+	}{
+		{"netdev_add", map[string]any{"type": "user", "id": "late"}},
+		{"device_add", map[string]any{"driver": "virtio-net-pci", "netdev": "late"}},
+	} {
+		if _, err := m.QMP(m.ctx, step.command, step.arguments); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.end(vm.PowerOff, "stage 2 done", "verified")
+}

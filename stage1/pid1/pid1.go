@@ -93,6 +93,15 @@ func (c Config) lost() {
 // child runs this binary under the name argv[0] and returns its verdict, or
 // how it ended without one.
 func (c Config) child(argv []string) (Verdict, *Crash) {
+	verdict, crash := c.verdict(argv)
+	if crash != nil {
+		// Above all its shell, which would take the operator's keys.
+		killOthers()
+	}
+	return verdict, crash
+}
+
+func (c Config) verdict(argv []string) (Verdict, *Crash) {
 	var verdict Verdict
 	pipe, status, err := c.run(argv)
 	if err != nil {
