@@ -25,11 +25,16 @@ files or without. Every NIC driver is packed by default. --module NAME packs
 only the NIC drivers named; --module +NAME adds a module to what is packed
 otherwise, --module -NAME leaves one out. What mounts images is always packed.
 
+With a public key of "netstage keygen" in /etc/netstage/trusted.d, machines boot
+only what "netstage sign" signed by it. https is trusted by the authorities in
+/etc/netstage/ca.pem, or else in /etc/ssl/certs/ca-certificates.crt.
+
 examples:
   netstage initrd --kernel-modules /lib/modules/6.12.1 -o initrd.zst
   netstage initrd --kernel-modules … --module igb --module virtio_net -o initrd.zst
   netstage initrd --kernel-modules … --module +nvme --firmware /lib/firmware -o initrd.zst
-  netstage initrd --kernel-modules … --file nix-store.squashfs:/nix-store.squashfs -o initrd.zst`
+  netstage initrd --kernel-modules … --file nix-store.squashfs:/nix-store.squashfs -o initrd.zst
+  netstage initrd --kernel-modules … --file ops.pub:/etc/netstage/trusted.d/ops.pub -o initrd.zst`
 
 func newInitrd(std streams) *ffcli.Command {
 	fs := newFlags("initrd")

@@ -88,6 +88,10 @@ func newRoot(std streams) *ffcli.Command {
 			newImage(std),
 			newServe(std),
 			newBoot(std),
+			newKeygen(std),
+			newSign(std),
+			newVerify(std),
+			newFetch(std),
 			newVersion(std),
 		},
 	}

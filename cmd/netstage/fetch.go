@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"netstage/fetch"
+	"netstage/fetch/vouch"
+)
+
+const fetchHelp = `Fetches an image as a machine would: the same engine, with the same progress and
+the same errors. It survives broken connections, stalls and servers that are
+down, for ever, and verifies while it streams. Several REFs are mirrors of one
+image. Without REF, the manifest names the image.
+
+FILE appears when the image is complete and verified; nothing is left behind
+otherwise. The environment's proxy variables hold.
+
+examples:
+  netstage fetch http://10.0.0.1/nix-store.squashfs -o image --sha256 0ssi…
+  netstage fetch http://a/x.squashfs http://b/x.squashfs -o image --roothash 8f0c…
+  netstage fetch --manifest https://boot/web.manifest --trusted ops.pub -o image`
+
+func newFetch(std streams) *ffcli.Command {
+	fs := newFlags("fetch")
+	var v vouching
+	v.flags(fs)
+	output := fs.String("o", "", "write the image to `FILE`")
+	ca := fs.String("ca", "", "trust the certificate authorities in `FILE` alone")
+	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
+	return &ffcli.Command{
+		Name: "fetch", ShortUsage: "netstage fetch [REF …] -o FILE [FLAGS]", ShortHelp: "fetch an image as a machine would",
+		LongHelp: fetchHelp, FlagSet: fs,
+		Exec: func(ctx context.Context, args []string) error {
+			refs, err := operands(fs, args)
+			switch {
+			case err != nil:
+				return err
+			case len(refs) == 0 && len(v.manifests) == 0:
+				return usageError("what? Give REF, or --manifest REF")
+			case *output == "":
+				return usageError("where to? Give -o FILE")
+			}
+			for _, ref := range refs {
+				if r, err := fetch.ParseRef(ref); err != nil || r.Kind != fetch.KindURL {
+					return usageError(fmt.Sprintf("%s is no http:// or https:// URL", fetch.Redacted(ref)))
+				}
+			}
+			o, err := v.order(refs)
+			if err != nil {
+				return err
+			}
+			if *ca != "" {
+				if o.Fetch.Roots, err = readAuthorities(*ca); err != nil {
+					return err
+				}
+			}
+			if *timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, *timeout)
+				defer cancel()
+			}
+			console := newMessages(std.err)
+			defer console.close()
+			o.Fetch.Log, o.Fetch.Progress = console.logger(), console.progress
+			o.Fetch.Store, o.Fetch.Digest = fetch.File(*output), true
+			o.Fetch.UserAgent = "netstage/" + version
+			i, err := getImage(ctx, o)
+			if err != nil {
+				return err
+			}
+			defer i.Close()
+			if i.Stats.Requests == 0 {
+				return fmt.Errorf("the manifest names a local file, %s: there is nothing to fetch", i.Source)
+			}
+			console.close()
+			fmt.Fprintf(std.out, "%x  %s\n", i.SHA256, *output)
+			return nil
+		},
+	}
+}
+
+// getImage is vouch.Get for the command line: failures have their class and what was tried, the interruption by the
+// user has none.
+func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
+	o.Fetch.Proxy = http.ProxyFromEnvironment
+	o.Fetch.Seed = uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano())
+	i, err := vouch.Get(ctx, o)
+	var classed interface{ Class() string }
+	switch {
+	case err == nil:
+		return i, nil
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return nil, context.Canceled
+	case errors.As(err, &classed):
+		return nil, fmt.Errorf("%s: %w", classed.Class(), err)
+	}
+	return nil, err
+}
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return pool, nil
+}
+
+// storeIn is a store for an image that is not kept.
+func storeIn(dir string) fetch.Store { return fetch.File(filepath.Join(dir, "image")) }

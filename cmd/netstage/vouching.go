@@ -1,0 +1,60 @@
+package main
+
+import (
+	"flag"
+	"path/filepath"
+	"strings"
+
+	"netstage/fetch/vouch"
+	"netstage/nix"
+)
+
+// vouching are the flags that say what vouches for an image.
+type vouching struct {
+	sha256, rootHash, init  string
+	trees, manifests, trust list
+}
+
+func (v *vouching) flags(fs *flag.FlagSet) {
+	fs.StringVar(&v.sha256, "sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
+	fs.StringVar(&v.rootHash, "roothash", "", "the root `DIGEST` of the image's verity tree")
+	fs.Var(&v.trees, "verity", "the verity tree `REF` (default beside the image, with .verity appended); may be repeated")
+	fs.Var(&v.manifests, "manifest", "the signed manifest `REF`; may be repeated")
+	fs.Var(&v.trust, "trusted", "a public key `FILE` that may sign; may be repeated")
+	fs.StringVar(&v.init, "init", "", "the init `PATH` that a machine would be told; the manifest must name it")
+}
+
+// order is what the flags ask for, with images by REF.
+func (v *vouching) order(images []string) (vouch.Order, error) {
+	var o vouch.Order
+	var err error
+	pin := func(name, text string) (digest []byte) {
+		if text == "" || err != nil {
+			return nil
+		}
+		var wrong error
+		if digest, wrong = nix.ParseSHA256(text); wrong != nil {
+			err = usageError(name + ": " + wrong.Error())
+		}
+		return digest
+	}
+	places := func(refs []string) (out []string) {
+		for _, ref := range refs {
+			if !strings.Contains(ref, "://") && err == nil {
+				ref, err = filepath.Abs(ref)
+			}
+			out = append(out, ref)
+		}
+		return out
+	}
+	o = vouch.Order{Images: places(images), SHA256: pin("--sha256", v.sha256), RootHash: pin("--roothash", v.rootHash),
+		Trees: places(v.trees), Manifests: places(v.manifests), Init: v.init}
+	if err != nil {
+		return o, err
+	}
+	if len(v.manifests) > 0 && len(v.trust) == 0 {
+		return o, usageError("--manifest needs --trusted KEY.pub: whose signature counts?")
+	}
+	o.Keys, err = loadTrusted(v.trust)
+	return o, err
+}
