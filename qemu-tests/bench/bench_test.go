@@ -94,7 +94,8 @@ func (f fixture) run(runs int) Report {
 	r.Title = fmt.Sprintf(`From /init to stage 2: the agent and stand-ins for the script it replaces.
 Linux %s in QEMU, %s, 2048 MiB, virtio-net, direct boot, loglevel=4.
 The image has %d bytes, nearly all random; "without transfer" is the same with an image of %d bytes.
-Used is MemTotal less MemAvailable when stage 2 begins: the image is in it, page cache is not. QEMU's peak holds its translated code, too.
+Used is MemTotal less MemAvailable when stage 2 begins, and less the free pages on the processor's list: the image is in it, page cache is not.
+QEMU's peak is its resident memory: the machine's pages that were ever touched, and the code that QEMU translated.
 Medians of %d interleaved runs. This host: %d processors, load average %s before and %s after.`,
 		filepath.Base(f.one("lib/modules/*")), accelerator(), image.Size, small.Size, runs, runtime.NumCPU(), before, loadAverage())
 	return r

@@ -15,9 +15,10 @@ type Sample struct {
 	// Boot is from there to the first act of stage 2. Both ends are stamps of
 	// the kernel's log.
 	Boot time.Duration
-	// Used is MemTotal less MemAvailable at stage 2, in bytes: all that could
-	// not be had back. The image is part of it, whether in the initramfs or in
-	// a tmpfs of its own: memory of either can't be reclaimed. Page cache can.
+	// Used is MemTotal less MemAvailable at stage 2, in bytes, less the free
+	// pages on the processors' lists: all that can't be had. The image is part
+	// of it, whether in the initramfs or in a tmpfs of its own: memory of
+	// neither can be reclaimed. Page cache can.
 	Used int64
 	// Peak is the most memory that QEMU had, in bytes: the machine's, as far
 	// as it was ever touched, and QEMU's translations of its code.
@@ -35,6 +36,7 @@ type Phase struct {
 var (
 	logLine    = regexp.MustCompile(`(?m)^bench: log: \[ *([0-9]+)\.([0-9]{6})\] (.*)$`)
 	memoryLine = regexp.MustCompile(`(?m)^bench: (MemTotal|MemAvailable): +([0-9]+) kB$`)
+	countLine  = regexp.MustCompile(`(?m)^bench: +count: +([0-9]+)$`)
 	standIns   = regexp.MustCompile(`^bench: ([a-z0-9]+)$`)
 	agents     = regexp.MustCompile(`^stage-1-init: ([a-z]+) \([0-9]/[0-9]\): `)
 	lastDigest = regexp.MustCompile(`(?m)^bench: last ([0-9a-f]{64})`)
@@ -55,6 +57,13 @@ func ParseSample(console string) (Sample, error) {
 		return s, fmt.Errorf("stage 2 told of no memory")
 	}
 	s.Used = memory["MemTotal"] - memory["MemAvailable"]
+	for _, m := range countLine.FindAllStringSubmatch(console, -1) {
+		pages, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil {
+			return s, err
+		}
+		s.Used -= pages << 12
+	}
 
 	type mark struct {
 		at   time.Duration

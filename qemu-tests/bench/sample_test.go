@@ -13,6 +13,8 @@ const console = `Booting from ROM...
 stage-1-init: network (5/8): bring up the network
 bench: MemTotal:        2000000 kB
 bench: MemAvailable:    1800000 kB
+bench:               count:    1000
+bench:               count:    24
 bench: log: [    2.250000] Run /init as init process
 bench: log: [    2.500000] stage-1-init: pseudo (1/8): mount the special file systems
 bench: log: [    2.510000] stage-1-init: pseudo (1/8): done, 0.010 s
@@ -32,7 +34,7 @@ func TestParseSample(t *testing.T) {
 	}
 	ms := time.Millisecond
 	want := Sample{
-		ToInit: 2250 * ms, Boot: 11500 * ms, Used: 200000 << 10,
+		ToInit: 2250 * ms, Boot: 11500 * ms, Used: 200000<<10 - 1024<<12,
 		Phases: []Phase{{"start", 250 * ms}, {"pseudo", 10500 * time.Microsecond}, {"image", 1089500 * time.Microsecond}, {"handover", 50 * ms}, {"switch", 10100 * ms}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
