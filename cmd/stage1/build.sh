@@ -1,9 +1,13 @@
 #!/bin/sh
 # Builds the agent: build.sh OUT [VERSION]. Static, without HTTP/2 (the agent
-# speaks HTTP/1.1 only), and without inlining in the packages that only TLS and
-# the shell need: 0.33 MB less, at no cost to the boot.
+# speaks HTTP/1.1 only), and with inlining only where a boot spends its time:
+# half a megabyte less, and no slower to start or to fetch.
 set -eu
 cd "$(dirname "$0")/../.."
-CGO_ENABLED=0 exec go build -trimpath -tags nethttpomithttp2 \
-	-gcflags='crypto/...=-l' -gcflags='mvdan.cc/sh/v3/...=-l' -gcflags='encoding/...=-l' -gcflags='regexp/...=-l' -gcflags='math/big=-l' \
-	-ldflags="-s -w -X main.version=${2:-devel}" -o "$1" ./cmd/stage1
+set -- "$1" "${2:-devel}" -gcflags=all=-l
+for hot in runtime internal/... syscall sync/... os io time netstage/...; do
+	set -- "$@" "-gcflags=$hot="
+done
+out=$1 version=$2
+shift 2
+CGO_ENABLED=0 exec go build -trimpath -tags nethttpomithttp2 "$@" -ldflags="-s -w -X main.version=$version" -o "$out" ./cmd/stage1
