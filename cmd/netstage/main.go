@@ -92,6 +92,7 @@ func newRoot(std streams) *ffcli.Command {
 			newSign(std),
 			newVerify(std),
 			newFetch(std),
+			newStorm(std),
 			newVersion(std),
 		},
 	}
