@@ -75,6 +75,8 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
 		Break:     func(ctx context.Context, step Step) Choice { return b.Break(ctx, b.config, step) },
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
+		// PID 1 hears of the panic, and offers what is left to do.
+		Hung: func(why string) { panic(why) },
 	}
 	choice := runner.Run(ctx, b.steps())
 	b.stopHotplug()

@@ -46,7 +46,11 @@ type Runner struct {
 	Break     func(context.Context, Step) Choice    // called before a step; "" goes on
 	Breaks    func(step string) bool                // whether to stop before step
 	OnFailure func(context.Context, Failure) Choice // decides what follows
+	Hung      func(string)                          // called when a step does not even heed its limit
 }
+
+// grace is how long a step may take to notice that its Limit is over.
+const grace = 30 * time.Second
 
 // ErrTimeout is the cause of a step that took longer than its Limit.
 var ErrTimeout = errors.New("took too long")
@@ -99,6 +103,10 @@ func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, step.Limit, fmt.Errorf("step %s %w: the limit is %v", step.Name, ErrTimeout, step.Limit))
 		defer cancel()
+		hung := time.AfterFunc(step.Limit+grace, func() {
+			r.Hung(fmt.Sprintf("step %s hangs: it did not end %v after its limit of %v", step.Name, grace, step.Limit))
+		})
+		defer hung.Stop()
 	}
 	if result, ok := ahead[step.Name]; ok {
 		delete(ahead, step.Name)

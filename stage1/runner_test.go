@@ -174,6 +174,25 @@ func TestRunnerLimitsSteps(t *testing.T) {
 	})
 }
 
+// A step that hangs, in a system call for instance, does not hang the boot.
+func TestRunnerTellsOfAHungStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var why string
+		r := Runner{
+			Log: slog.New(slog.DiscardHandler), Timeline: &Timeline{}, Breaks: func(string) bool { return false },
+			OnFailure: func(context.Context, Failure) Choice { return Reboot }, Hung: func(s string) { why = s },
+		}
+		deaf := Step{Name: "deaf", Limit: time.Minute, Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
+		slow := Step{Name: "slow", Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
+		if r.Run(t.Context(), []Step{slow}); why != "" {
+			t.Errorf("a step without a limit hangs: %s", why)
+		}
+		if r.Run(t.Context(), []Step{deaf}); !strings.Contains(why, "step deaf hangs") || !strings.Contains(why, "1m0s") {
+			t.Errorf("told %q", why)
+		}
+	})
+}
+
 func TestStepNames(t *testing.T) {
 	var b Boot
 	for i, step := range b.steps() {
