@@ -228,6 +228,7 @@ func TestSignedManifest(t *testing.T) {
 	const trusted = "/etc/netstage/trusted.d/"
 	ours := map[string]string{trusted + "ops.pub": filepath.Join(v.dir, "ops.pub"), trusted + "other.pub": filepath.Join(v.dir, "other.pub")}
 	unknown := map[string]string{trusted + "other.pub": filepath.Join(v.dir, "other.pub")}
+	misnamed := map[string]string{trusted + "ops": filepath.Join(v.dir, "ops.pub")}
 	broken := map[string]string{trusted + "ops.pub": v.path}
 	allInOne := map[string]string{trusted + "ops.pub": filepath.Join(v.dir, "ops.pub"), "/nix-store.squashfs": v.path}
 	signed := map[string]string{
@@ -245,6 +246,7 @@ func TestSignedManifest(t *testing.T) {
 		"names all": {ours, nil, "rootfs.manifest=DIR/test.manifest", "", []string{
 			`manifest: "test" of `, "signed by ops.pub", "init " + system.Init, `"name": "test"`, `"roothash": "` + v.root, `"sha256": "` + v.sha256}},
 		"relative":              {ours, nil, "rootfs.manifest=test.manifest rootfs.base=DIR init=" + system.Init, "", nil},
+		"credentials":           {ours, nil, "rootfs.manifest=LOGIN/test.manifest", "", []string{"manifest: 1 MiB from http://10.77.0.1", "!geheim"}},
 		"mirror of the image":   {ours, nil, "rootfs.manifest=DIR/test.manifest rootfs=DIR/image.squashfs rootfs.sha256=SHA", "", nil},
 		"in the initrd":         {signed, nil, "rootfs.manifest=/m", "", []string{"network: not needed"}},
 		"image fetched":         {signed, nil, "rootfs.manifest=/m rootfs=DIR/image.squashfs", "", []string{"image: 2 MiB from"}},
@@ -254,6 +256,7 @@ func TestSignedManifest(t *testing.T) {
 		"unsigned, all in one":  {allInOne, nil, "rootfs.sha256=SHA", "signature", []string{"must be signed by ops.pub"}},
 		"no key":                {nil, nil, "rootfs.manifest=DIR/test.manifest", "signature", []string{"no trusted key"}},
 		"key that is none":      {broken, nil, "rootfs.manifest=DIR/test.manifest", "policy", []string{"public key ops.pub"}},
+		"keys by another name":  {misnamed, nil, "rootfs=DIR/image.squashfs", "policy", []string{"trusted.d holds no *.pub"}},
 		"other digest asked":    {ours, nil, "rootfs.manifest=DIR/test.manifest roothash=SHA", "policy", []string{"the root hash asked for is"}},
 		"image changed":         {ours, always(faulty.Behaviour{Flip: []int64{half}}), "rootfs.manifest=DIR/test.manifest", "mismatch", []string{"block 97"}},
 		"image of another size": {ours, always(faulty.Behaviour{Length: 1 << 45}), "rootfs.manifest=DIR/test.manifest", "mismatch", nil},
@@ -263,7 +266,7 @@ func TestSignedManifest(t *testing.T) {
 			lan := nsmachine.NewLAN(t)
 			lan.DHCP(t)
 			dir := strings.TrimSuffix(v.serve(t, lan, nil, test.script...).URL(""), "/")
-			words := strings.NewReplacer("DIR", dir, "SHA", v.sha256)
+			words := strings.NewReplacer("DIR", dir, "SHA", v.sha256, "LOGIN", strings.Replace(dir, "//", "//user:geheim@", 1))
 			m := boot(t, nsmachine.Config{LAN: lan, Files: test.files, Cmdline: "boot.fail_timeout=1 " + words.Replace(test.cmdline)})
 			if test.fails != "" {
 				test.want = append(test.want, "!root (7/8)")

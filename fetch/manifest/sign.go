@@ -34,8 +34,8 @@ func ParseKey(name string, text []byte) (Key, error) {
 // ID is the key's number as minisign prints it.
 func (k Key) ID() string { return fmt.Sprintf("%016X", k.public.ID()) }
 
-// LoadKeys reads every *.pub in dir of fsys. A missing directory holds no keys; a file that is no key is an error,
-// since policy that can't be read must not become no policy.
+// LoadKeys reads every *.pub in dir of fsys. A missing directory holds no keys; one without any, and a file that is no
+// key, is an error, since policy that can't be read must not become no policy.
 func LoadKeys(fsys fs.FS, dir string) (Keys, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,6 +58,9 @@ func LoadKeys(fsys fs.FS, dir string) (Keys, error) {
 			return nil, fmt.Errorf("trusted keys: %w", err)
 		}
 		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("trusted keys: %s holds no *.pub", dir)
 	}
 	return keys, nil
 }
