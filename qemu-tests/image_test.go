@@ -301,7 +301,7 @@ func TestHTTPS(t *testing.T) {
 		"own authority":             {good, map[string]string{own: caFile, bundle: otherFile}, "rootfs.sha256=SHA", "", nil},
 		"pinned authority":          {good, map[string]string{"/ca": caFile, bundle: otherFile}, "rootfs.ca=/ca", "", nil},
 		"unknown authority":         {good, map[string]string{bundle: otherFile}, "rootfs.sha256=SHA", "tls", []string{"not from a trusted authority"}},
-		"no authority":              {good, nil, "rootfs.sha256=SHA", "tls", []string{"not from a trusted authority"}},
+		"no authority":              {good, nil, "rootfs.sha256=SHA", "tls", []string{"not from a trusted authority", "the initrd has neither /etc/netstage/ca.pem nor"}},
 		"own authority not widened": {good, map[string]string{own: otherFile, "/ca": caFile}, "rootfs.ca=/ca", "policy", []string{"allows the authorities of /etc/netstage/ca.pem alone"}},
 		"authority missing":         {good, nil, "rootfs.ca=/ca", "policy", []string{"/ca"}},
 		"expired":                   {expired, map[string]string{bundle: caFile}, "", "tls-date", []string{"certificate has expired"}},

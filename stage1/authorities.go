@@ -6,7 +6,25 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
+
+	"netstage/fetch/vouch"
 )
+
+// warnOfNoAuthorities tells why https will fail where the initrd has no
+// authorities at all.
+func (b *Boot) warnOfNoAuthorities(o vouch.Order) {
+	secure := slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(place string) bool {
+		return strings.HasPrefix(strings.ToLower(place), "https:")
+	})
+	if !secure || o.Fetch.Roots != nil {
+		return
+	}
+	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
+		b.Log.Warn("image: no server will be trusted for https: the initrd has neither " + ownCA + " nor /etc/ssl/certs/ca-certificates.crt")
+	}
+}
 
 // authorities are the certificate authorities for https: those of the file
 // asked for, or of own, the initrd's policy, which no parameter loosens. Nil

@@ -93,7 +93,9 @@ func (b *Boot) order() (vouch.Order, error) {
 	case c.SHA256 == nil && c.RootHash == nil:
 		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
 	}
-	o.Fetch, err = b.request()
+	if o.Fetch, err = b.request(); err == nil {
+		b.warnOfNoAuthorities(o)
+	}
 	return o, err
 }
 
