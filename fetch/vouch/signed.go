@@ -2,11 +2,13 @@ package vouch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path"
 	"slices"
+	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
@@ -77,6 +79,26 @@ func getManifest(ctx context.Context, o Order) (*Signed, error) {
 		}
 		return signed, err
 	}
+	signed, err := anyManifest(ctx, o)
+	var refused *manifest.Error
+	if !errors.As(err, &refused) || refused.Class() != "signature" {
+		return signed, err
+	}
+	// Manifest and signature are two files: they may have been replaced just now.
+	o.Fetch.Log.Warn(fmt.Sprintf("manifest: once more in %v, in case it was being replaced: %v", pause, err))
+	select {
+	case <-ctx.Done():
+		return nil, err
+	case <-time.After(pause):
+	}
+	return anyManifest(ctx, o)
+}
+
+// pause is how long a manifest that was refused is given.
+const pause = time.Second
+
+// anyManifest tries one mirror after the other.
+func anyManifest(ctx context.Context, o Order) (*Signed, error) {
 	places := slices.Clone(o.Manifests)
 	var first error
 	for len(places) > 0 {

@@ -289,12 +289,33 @@ func TestSigned(t *testing.T) {
 		o, _ = good(t, s)
 		mustRefuse(t, o, "signature", "changed after signing")
 	})
+	t.Run("replaced while it is asked for", func(t *testing.T) {
+		s := w.serve(t)
+		s.Add("dir/web.manifest", newWorld(t, "image").body)
+		o, log := good(t, s)
+		o.Fetch.Log = slog.New(onText{slog.NewTextHandler(log, nil), "once more in", func() { s.Add("dir/web.manifest", w.body) }})
+		w.mustGet(t, o)
+	})
 	t.Run("another image than the one signed", func(t *testing.T) {
 		s := w.serve(t)
 		s.SetContent(append(bytes.Clone(w.content[4096:]), w.content[:4096]...)[:len(w.content)-4096])
 		o, _ := good(t, s)
 		mustRefuse(t, o, "mismatch", "")
 	})
+}
+
+// onText acts when a message holds a text.
+type onText struct {
+	slog.Handler
+	text string
+	act  func()
+}
+
+func (h onText) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.text) {
+		h.act()
+	}
+	return h.Handler.Handle(ctx, r)
 }
 
 func TestBeside(t *testing.T) {
