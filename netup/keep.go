@@ -17,8 +17,9 @@ type Kept struct {
 	Link      string         `json:"link"`
 	MAC       string         `json:"mac"`
 	Driver    string         `json:"driver,omitempty"`
-	Source    string         `json:"source"`    // dhcp, ra, static or kernel; see Lease
-	Addresses []netip.Prefix `json:"addresses"` // the lease's first
+	Kind      string         `json:"kind,omitempty"` // vlan or bond
+	Source    string         `json:"source"`         // dhcp, ra, static or kernel; see Lease
+	Addresses []netip.Prefix `json:"addresses"`      // the lease's first
 	Routes    []KeptRoute    `json:"routes,omitempty"`
 	DNS       []netip.Addr   `json:"dns,omitempty"`
 	Search    []string       `json:"search,omitempty"`
@@ -54,7 +55,7 @@ func (n *Network) Kept() Kept {
 	winner := n.winner
 	n.mu.Unlock()
 	if winner != nil {
-		k.Driver = winner.driver
+		k.Driver, k.Kind = winner.driver, n.plan.stacked(l.Link)
 		leases = append(leases, n.plan.static(winner, l.Link)...)
 	}
 	for _, l := range leases {
@@ -102,7 +103,11 @@ func (k Kept) Networkd() []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# The network that stage 1 brought up and boot.network=keep keeps.")
-	line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
+	if k.Kind != "" { // what it is stacked on has its address, too
+		line("[Match]\nName=%s\n", k.Link)
+	} else {
+		line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
+	}
 	if k.MTU != 0 {
 		line("[Link]\nMTUBytes=%d\n", k.MTU)
 	}

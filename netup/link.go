@@ -60,15 +60,17 @@ func (s LinkState) String() string {
 }
 
 // candidate reports whether a link can lead to a network by itself: Ethernet,
-// a device or a veth end, no loopback, nobody's slave (a virtio failover pair
+// a device or a veth end or asked for, no loopback, nobody's slave (a virtio failover pair
 // or a bridge uses its slaves itself).
-func candidate(l netlink.Link) bool {
+func (p plan) candidate(l netlink.Link) bool {
 	a := l.Attrs()
 	if a.EncapType != "ether" || a.RawFlags&unix.IFF_LOOPBACK != 0 || a.MasterIndex != 0 || len(a.HardwareAddr) != 6 {
 		return false
 	}
 	switch l.Type() {
 	case "", "device", "veth", "dsa":
+	case "vlan", "bond":
+		return p.stacked(a.Name) == l.Type()
 	default:
 		return false
 	}

@@ -26,7 +26,10 @@ type Network struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup // the race and all it started
 
-	started time.Time
+	started   time.Time
+	stackedOn map[int]bool // links that carry VLANs or bonds and do not race; the race's
+	stacking  sync.Mutex
+
 	won     chan struct{}     // closed when winner is set
 	settled chan struct{}     // closed when the losers' addresses are gone
 	noNIC   chan struct{}     // closed when no link showed up in time
@@ -54,8 +57,8 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	n := &Network{
 		opts: opts, plan: plan, kernel: newKernel(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
 		won: make(chan struct{}), settled: make(chan struct{}), noNIC: make(chan struct{}),
-		ready: make(chan netlink.Link),
-		links: map[int]*link{}, ignored: map[int]string{},
+		ready:     make(chan netlink.Link),
+		stackedOn: map[int]bool{}, links: map[int]*link{}, ignored: map[int]string{},
 	}
 	n.resolver = resolver(func() []netip.Addr { return n.Lease().DNS }, "")
 	n.wg.Go(func() { n.race(run) })
@@ -110,6 +113,7 @@ func (n *Network) Down(ctx context.Context) error {
 			errs = append(errs, n.release(l))
 		}
 	}
+	errs = append(errs, n.unstack())
 	return errors.Join(errs...)
 }
 

@@ -13,6 +13,7 @@ type joining struct {
 	links  []*link
 	addrs  []netlink.Addr
 	listed bool
+	jobs   []func() // what makes bonds and VLANs
 }
 
 // addrsOf returns a link's IPv4 addresses, out of one listing for all links.
@@ -60,6 +61,10 @@ func (n *Network) open(links []*link) {
 func (n *Network) openOnce(k kernel, l *link) bool {
 	if l.ctx.Err() != nil {
 		return true
+	}
+	if n.plan.stacked(l.name) != "" { // a bond's mode is set while it is down
+		n.stacking.Lock()
+		n.stacking.Unlock()
 	}
 	var err error
 	if !l.up {

@@ -62,13 +62,15 @@ func (p plan) rename(mac net.HardwareAddr) string {
 // entries returns what is to be done with a link; none means that the link is
 // not to take part. A link that is named by ip= gets that; the others get the
 // ip= without a device, or DHCP when nothing is named, and BOOTIF= narrows
-// those down to one.
+// those down to one. vlan= and bond= put the devices they make in the place of
+// the others.
 func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
-	alias, own, pinned := p.rename(mac), []ipparam.Entry(nil), false
+	stacked := p.stacked(name) != ""
+	own, pinned := []ipparam.Entry(nil), !stacked && len(p.VLANs)+len(p.Bonds) > 0
 	for _, e := range p.Entries {
 		switch {
 		case e.Link == "":
-		case e.Link == name || e.Link == alias || e.Link == "enx"+strings.ReplaceAll(mac.String(), ":", ""):
+		case p.means(e.Link, name, mac):
 			own = append(own, e)
 		case e.Method != ipparam.Off:
 			pinned = true
@@ -77,7 +79,7 @@ func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
 	if own == nil {
 		own = p.anyLink()
 		switch {
-		case p.BootMAC != nil && !bytes.Equal(p.BootMAC, mac):
+		case p.BootMAC != nil && !stacked && !bytes.Equal(p.BootMAC, mac):
 			return nil
 		case len(own) == 0 && pinned:
 			return nil
@@ -98,6 +100,12 @@ func (p plan) wanted() string {
 		if e.Link != "" && e.Method != ipparam.Off {
 			out = append(out, "ip="+e.Text)
 		}
+	}
+	for _, v := range p.VLANs {
+		out = append(out, "vlan="+v.Name+":"+v.Parent)
+	}
+	for _, b := range p.Bonds {
+		out = append(out, "bond="+b.Name+":"+strings.Join(b.Slaves, ","))
 	}
 	if p.BootMAC != nil {
 		out = append(out, "BOOTIF="+p.BootMAC.String())

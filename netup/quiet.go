@@ -95,7 +95,10 @@ func (k sysctls) restore(log *slog.Logger) {
 func (n *Network) release(l *link) error {
 	// Down first: the kernel then drops routes and IPv6 addresses at once, and
 	// with its settings back it would give the link addresses again.
-	err := n.kernel.setDown(l.index, l.name)
+	var err error
+	if n.winner == nil || !n.plan.carries(l, n.winner) {
+		err = n.kernel.setDown(l.index, l.name)
+	}
 	l.kept6.restore(n.log)
 	n.mu.Lock()
 	configured, mtu := l.configured || !l.found.empty() || l.kept6 != nil, l.newMTU

@@ -117,6 +117,15 @@ func (n *Network) take(ctx context.Context, b linkBatch) {
 	if len(n.links) > 1 && len(n.links) > before && n.winner == nil && n.quieted == nil {
 		n.quieted = quiet(n.log)
 	}
+	if len(joined.jobs) > 0 { // in order: a bond has its first slave's address
+		n.wg.Go(func() {
+			n.stacking.Lock() // a bond takes its mode before its first slave
+			defer n.stacking.Unlock()
+			for _, job := range joined.jobs {
+				job()
+			}
+		})
+	}
 	if len(joined.links) > 0 {
 		n.wg.Go(func() { n.open(joined.links) })
 	}
@@ -149,14 +158,14 @@ func (n *Network) forget(l *link, why string) {
 func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, joined *joining) {
 	a := nl.Attrs()
 	l := n.links[a.Index]
-	if !candidate(nl) {
+	if !n.plan.candidate(nl) {
 		if l != nil && a.MasterIndex != 0 {
 			n.forget(l, "belongs to another link now")
 		}
 		return
 	}
 	if l == nil {
-		if joined == nil || wireless(nl, n.opts.Sysfs) { // removed, or of no use
+		if joined == nil || wireless(nl, n.opts.Sysfs) || n.stack(nl, joined) { // removed, or of no use by itself
 			return
 		}
 		select {
@@ -182,6 +191,9 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 	n.mu.Lock()
 	was := l.carrier
 	l.operState, l.carrier = a.OperState.String(), up
+	if l.sess == nil && len(l.entries) > 0 && n.plan.stacked(l.name) == "bond" {
+		l.mac = a.HardwareAddr // its first slave's, by now
+	}
 	if was != up {
 		l.since, l.sent = time.Now(), 0
 		if !up {

@@ -12,8 +12,14 @@ import (
 func (n *Network) Links() []LinkState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	indices := make([]int, 0, len(n.links))
+	for index := range n.links {
+		indices = append(indices, index)
+	}
+	slices.Sort(indices)
 	out := make([]LinkState, 0, len(n.links))
-	for _, l := range n.links {
+	for _, index := range indices {
+		l := n.links[index]
 		s := LinkState{
 			Name: l.name, Index: l.index, MAC: l.mac, Driver: l.driver,
 			Carrier: l.carrier, OperState: l.operState, DHCP: l.state, Sent: l.sent,
@@ -24,7 +30,6 @@ func (n *Network) Links() []LinkState {
 		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b LinkState) int { return a.Index - b.Index })
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
@@ -76,4 +77,59 @@ func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
 	c := guest(t, xzModules)
 	c.Direct, c.Image, c.Init, c.Append = true, report.Path, system.DebianClassic, "boot.network=keep"
 	start(t, c).end(vm.PowerOff, "Configuring with /run/systemd/network/70-netstage.network", "DHCPv4 address 10.0.2.15/24", "Address: 10.0.2.15")
+}
+
+// guestWith is guest with an initrd that holds other modules.
+func guestWith(t testing.TB, kernel string, modules []string, files ...initrd.File) vm.Config {
+	t.Helper()
+	c := guest(t, kernel)
+	out, err := os.Create(filepath.Join(t.TempDir(), "initrd.zst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	_, err = initrd.Build(context.Background(), initrd.Options{
+		KernelModules: one(t, setupDir(t, "kernels/"+kernel)+"/lib/modules/*"), Init: build(t, agent), Files: files, Modules: modules,
+	}, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Initrds = []string{out.Name()}
+	return c
+}
+
+// twoNICs is a machine on two networks of QEMU's.
+func twoNICs(t *testing.T, cmdline string) vm.Config {
+	c := guestWith(t, xzModules, []string{"virtio_net", "bonding"})
+	c.NICs = []vm.NIC{{Model: "virtio-net-pci", MAC: "52:54:00:00:00:01"}, {Model: "virtio-net-pci", MAC: "52:54:00:00:00:02"}}
+	c.Direct, c.Image, c.Init, c.Append = true, store(t, classic()).path, system.Init, cmdline
+	return c
+}
+
+// A bond fetches the image over whichever of its slaves has a cable.
+func TestQEMUBond(t *testing.T) {
+	for name, test := range map[string]struct {
+		cmdline string
+		want    []string
+	}{
+		"active-backup": {"bond=bond0:eth0,eth1:mode=active-backup,miimon=50 ip=bond0:dhcp boot.network=keep",
+			[]string{"bond0: 10.0.2.15/24", `"link": "bond0"`, "link: bond0 up", "inet 10.0.2.15/24"}},
+		"by its first slave's address, and flushed": {"bond=bond7:eth0,eth1:mode=1",
+			[]string{"bond7: 10.0.2.15/24", "!link: bond7", "link: eth0 down", "link: eth1 down", "!inet 10.0.2.15"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start(t, twoNICs(t, test.cmdline)).end(vm.PowerOff, append(test.want, "eth0: a slave of", "eth1: a slave of", "bond 52:54:00:00:00:01, carrier", "stage 2 done")...)
+		})
+	}
+}
+
+// A VLAN with a fixed address is made, pinned and kept; its carrier does not
+// race.
+func TestQEMUVLAN(t *testing.T) {
+	a := store(t, classic())
+	c := guestWith(t, xzModules, []string{"virtio_net", "8021q"}, initrd.File{Source: a.path, Target: "/nix-store.squashfs"})
+	c.Direct, c.Init = true, system.Init
+	c.Append = "vlan=eth0.0005:eth0 ip=10.5.0.2::10.5.0.1:24::eth0.0005:none boot.network=keep"
+	start(t, c).end(vm.PowerOff, "eth0.0005: made, tag 5 on eth0", "eth0.0005: 10.5.0.2/24", "inet 10.5.0.2/24",
+		"link: eth0.0005 up", "!inet 10.0.2.15", "!DISCOVER", "stage 2 done")
 }

@@ -1,6 +1,6 @@
 // Package ipparam reads what an operator writes about the network: the
 // kernel's ip= in every form (Documentation/admin-guide/nfs/nfsroot.rst),
-// dracut's ip=, nameserver=, rd.route=, ifname= (dracut.cmdline(7)) and
+// dracut's ip=, nameserver=, rd.route=, ifname=, vlan=, bond= (dracut.cmdline(7)) and
 // pxelinux's BOOTIF=. It takes the values of those parameters and gives plain
 // values back; it touches nothing.
 package ipparam
@@ -19,6 +19,8 @@ type Params struct {
 	NameServer []string
 	Route      []string // rd.route=
 	IfName     []string
+	VLAN       []string
+	Bond       []string
 }
 
 // Method is how a link gets its address.
@@ -41,6 +43,8 @@ type Config struct {
 	Names   []Name           // ifname=
 	DNS     []netip.Addr     // nameserver=
 	Routes  []Route          // rd.route=
+	VLANs   []VLAN           // vlan=
+	Bonds   []Bond           // bond=
 }
 
 // Entry is one ip=.
@@ -135,6 +139,22 @@ func Parse(p Params) (Config, error) {
 			continue
 		}
 		c.Names = append(c.Names, n)
+	}
+	for _, s := range p.VLAN {
+		v, err := c.parseVLAN(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.VLANs = append(c.VLANs, v)
+	}
+	for _, s := range p.Bond {
+		b, err := c.parseBond(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.Bonds = append(c.Bonds, b)
 	}
 	return c, errors.Join(append(errs, c.conflicts()...)...)
 }

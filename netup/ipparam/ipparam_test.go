@@ -104,6 +104,17 @@ func TestMistakes(t *testing.T) {
 		{Params{Route: []string{"10.0.0.0/8"}}, []string{"NET/MASK:GATEWAY"}},
 		{Params{Route: []string{"10.0.0.0/8:[2001:db8::1]"}}, []string{"gateway", "same family"}},
 		{Params{Route: []string{"10.0.0.0/8:"}}, []string{"a gateway or a device"}},
+		{Params{VLAN: []string{"eth0.4095:eth0"}}, []string{"vlan=eth0.4095:eth0", "vlanname \"eth0.4095\"", "4094"}},
+		{Params{VLAN: []string{"vlan0:eth0"}}, []string{"vlanname", "tag"}},
+		{Params{VLAN: []string{"lan5:eth0"}}, []string{"vlanname", "tag"}},
+		{Params{VLAN: []string{"vlan5"}}, []string{"phydevice"}},
+		{Params{VLAN: []string{"vlan5:eth0", "eth0.0005:eth0"}}, []string{"one device for each tag", "vlan5"}},
+		{Params{Bond: []string{"bond0:eth0,eth0"}}, []string{"bond=bond0:eth0,eth0", "bondslaves \"eth0\"", "different"}},
+		{Params{Bond: []string{"bond0:eth0,,eth1"}}, []string{"bondslaves \"\""}},
+		{Params{Bond: []string{"bond0:eth0:mode=best"}}, []string{"options \"mode=best\"", "active-backup"}},
+		{Params{Bond: []string{"bond0:eth0:speed=1"}}, []string{"options \"speed=1\"", "bonding.rst"}},
+		{Params{Bond: []string{"bond0:eth0:mode=1:9"}}, []string{"mtu \"9\""}},
+		{Params{Bond: []string{"bond0:eth0", "bond1:eth0"}}, []string{"each device", "bond0"}},
 		{Params{IfName: []string{"lan0"}}, []string{"ifname=lan0", "address"}},
 		{Params{IfName: []string{"lan0:52:54:00:12:34:56", "lan0:52:54:00:12:34:57"}}, []string{"one name for each address"}},
 	} {
@@ -153,6 +164,48 @@ func TestOthers(t *testing.T) {
 	if len(c.Names) != 1 || c.Names[0].Name != "lan0" {
 		t.Errorf("%v", c.Names)
 	}
+}
+
+func TestStacked(t *testing.T) {
+	c, err := Parse(Params{
+		VLAN: []string{"vlan0005:eth0", "eth0.6:eth0", "vlan7:bond1"},
+		Bond: []string{"", "bond1:ens1,ens2:primary=ens2,mode=4,lacp_rate=fast,miimon=50:9000", "bond2:a:mode=active-backup,arp_ip_target=10.0.0.1;10.0.0.2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]VLAN{{"vlan0005", 5, "eth0"}, {"eth0.6", 6, "eth0"}, {"vlan7", 7, "bond1"}}, c.VLANs); d != "" {
+		t.Error(d)
+	}
+	want := []Bond{
+		{Name: "bond0", Slaves: []string{"eth0", "eth1"}, Options: []BondOption{{"mode", "balance-rr"}}},
+		{"bond1", []string{"ens1", "ens2"}, []BondOption{{"mode", "802.3ad"}, {"primary", "ens2"}, {"lacp_rate", "fast"}, {"miimon", "50"}}, 9000},
+		{Name: "bond2", Slaves: []string{"a"}, Options: []BondOption{{"mode", "active-backup"}, {"arp_ip_target", "10.0.0.1,10.0.0.2"}}},
+	}
+	if d := cmp.Diff(want, c.Bonds); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzStacked(f *testing.F) {
+	f.Add("vlan5:eth0", "bond0:eth0,eth1:mode=4,miimon=100:1500")
+	f.Add("eth0.0005:eth0", ":::")
+	f.Fuzz(func(t *testing.T, vlan, bond string) {
+		c, err := Parse(Params{VLAN: []string{vlan}, Bond: []string{bond}})
+		if err == nil && len(c.VLANs)+len(c.Bonds) != 2 {
+			t.Errorf("something was dropped without a word: %+v", c)
+		}
+		for _, v := range c.VLANs {
+			if v.ID < 1 || v.ID > 4094 || !validLink(v.Name) || !validLink(v.Parent) {
+				t.Errorf("%+v", v)
+			}
+		}
+		for _, b := range c.Bonds {
+			if !validLink(b.Name) || len(b.Slaves) == 0 || b.Options[0].Key != "mode" {
+				t.Errorf("%+v", b)
+			}
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {
