@@ -79,6 +79,12 @@ func PackImage(ctx context.Context, file string, size int64, check bool) (i Imag
 	if err != nil {
 		return Image{}, "", err
 	}
+	// Without a root hash beside the image both sides are told its SHA-256.
+	for _, suffix := range []string{".roothash", ".verity"} {
+		if err := os.Remove(report.Path + suffix); err != nil {
+			return Image{}, "", err
+		}
+	}
 	return Image{report.Path, report.Size, hex.EncodeToString(report.SHA256[:])}, digest, nil
 }
 
