@@ -118,9 +118,6 @@ func (b *Boot) locations(refs []fetch.Ref) ([]string, error) {
 		if ref.Kind == fetch.KindFile {
 			return []string{ref.Path}, nil
 		}
-		if ref.Kind == fetch.KindDevice {
-			continue
-		}
 		var base fetch.Base
 		if b.network != nil {
 			base = b.base(b.network.Lease())

@@ -50,8 +50,11 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 
 func appendRef(refs []fetch.Ref, p cmdline.Param, complain func(string, ...any)) []fetch.Ref {
 	ref, err := fetch.ParseRef(p.Value)
-	if err != nil {
+	switch {
+	case err != nil:
 		complain("%s=: %w", p.Key, err)
+	case ref.Kind == fetch.KindDevice:
+		complain("%s=%s: images on block devices can't be booted yet; want a URL or a path in the initrd", p.Key, p.Value)
 	}
 	return append(refs, ref)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"netstage/cmd/netstage/vm"
@@ -53,6 +54,9 @@ func Boot(ctx context.Context, kernel string, c Contender, i Image, memory int) 
 	var s Sample
 	if err == nil {
 		s, err = ParseSample(m.Console())
+	}
+	if told := strings.Contains(m.Console(), "bench: rootfs.sha256="+i.SHA256); err == nil && told != c.Verify {
+		err = fmt.Errorf("the image's SHA-256 on the command line: %t, want %t", told, c.Verify)
 	}
 	if err != nil {
 		return Sample{}, "", fmt.Errorf("boot of %s: %w\n--- console ---\n%s\n--- to see it again ---\n%s", c.Name, err, m.Console(), m.Command())

@@ -29,6 +29,7 @@ const (
 // number.
 const stage2 = `echo "<7>bench: stage 2" >/dev/kmsg
 sed -n 's/^MemTotal\|^MemAvailable\|^ *count/bench: &/p' /proc/meminfo /proc/zoneinfo
+sed -n 's/.*\(rootfs.sha256=[0-9a-f]*\).*/bench: \1/p' /proc/cmdline
 dmesg | grep -E 'Run /init|: bench: |] bench: |stage-1-init: ' | sed 's/^/bench: log: /'
 `
 
