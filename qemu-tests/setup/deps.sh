@@ -24,6 +24,8 @@ iproute2 network namespaces and bridges
 nftables packet loss and resets
 cryptsetup-bin veritysetup, the peer for root hashes
 minisign the peer for signatures
+curl downloads to compare with, in make bench
+wget likewise
 '
 
 names=$(printf '%s' "$packages" | cut -d' ' -f1)
