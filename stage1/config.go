@@ -3,6 +3,7 @@ package stage1
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,7 +81,7 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		case "boot.debug1mounts":
 			c.Breaks["handover"] = true
 		case "boot.break":
-			if !isStep(p.Value) {
+			if !slices.Contains(StepNames[firstBreak:], p.Value) {
 				complain("boot.break=%s: want one of %s", p.Value, strings.Join(StepNames[firstBreak:], ", "))
 			}
 			c.Breaks[p.Value] = true
@@ -121,13 +122,4 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		return c, &ParameterError{wrong}
 	}
 	return c, nil
-}
-
-func isStep(name string) bool {
-	for _, step := range StepNames[firstBreak:] {
-		if step == name {
-			return true
-		}
-	}
-	return false
 }
