@@ -69,7 +69,7 @@ type HandOver struct {
 // choice that ended the boot; a Boot is not to be used again then.
 func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	b.timeline.Started = SinceBoot()
-	b.config, _ = ParseConfig(nil) // until the command line has been read
+	b.config = defaultConfig() // until the command line has been read
 	runner := Runner{
 		Log: b.Log, Timeline: &b.timeline,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },

@@ -55,11 +55,16 @@ func (e *ParameterError) Error() string {
 // Class names the failure for operators.
 func (*ParameterError) Class() string { return "bad-parameter" }
 
+func defaultConfig() Config {
+	return Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}}
+}
+
 // ParseConfig reads the parameters of DESIGN's table; it leaves unknown ones
 // alone. The error is a *ParameterError with all complaints, and the Config
 // is then what could be understood: enough to show a failure screen.
 func ParseConfig(params cmdline.Params) (Config, error) {
-	c := Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}, Modules: params}
+	c := defaultConfig()
+	c.Modules = params
 	var wrong []error
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 

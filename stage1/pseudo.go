@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"netstage/mount"
-	"netstage/stage1/cmdline"
 )
 
 // The places a NixOS stage 1 uses (nixpkgs: stage-1-init.sh).
@@ -72,13 +71,9 @@ func setModprobe(path string) error {
 	return err
 }
 
-// readConfig reads the kernel command line.
+// readConfig reads the kernel command line and the initrd's own parameters.
 func (b *Boot) readConfig(context.Context) error {
-	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return err
-	}
-	config, err := ParseConfig(cmdline.Parse(string(line)))
+	config, err := LoadConfig()
 	b.config = config
 	if b.Configure != nil {
 		b.Configure(config)

@@ -11,7 +11,6 @@ import (
 	"netstage/debug/kmsg"
 	"netstage/debug/shell"
 	"netstage/stage1"
-	"netstage/stage1/cmdline"
 	"netstage/stage1/pid1"
 )
 
@@ -103,8 +102,7 @@ func (o operator) shell(ctx context.Context, c stage1.Config) int {
 // commandLine is the configuration for those who come before or after the
 // step "config". What is wrong with it, that step tells.
 func commandLine() stage1.Config {
-	line, _ := os.ReadFile("/proc/cmdline")
-	config, _ := stage1.ParseConfig(cmdline.Parse(string(line)))
+	config, _ := stage1.LoadConfig()
 	return config
 }
 

@@ -1,0 +1,71 @@
+package stage1
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"netstage/stage1/cmdline"
+)
+
+func load(own, line string) (Config, error) {
+	return loadConfig(cmdline.Parse(own), cmdline.Parse(line))
+}
+
+func TestOwnParametersAreDefaults(t *testing.T) {
+	own := "rootfs=http://a/x rootfs=http://b/x\nip=192.0.2.2::192.0.2.1:24::eth0:none boot.fail_timeout=7 nameserver=192.0.2.1 console=ttyS1\n"
+	c, err := load(own, "quiet")
+	if err != nil || len(c.Rootfs) != 2 || c.FailTimeout != 7*time.Second || !c.WantNetwork || c.Console != "ttyS1" {
+		t.Errorf("alone: %+v, %v", c, err)
+	}
+	c, err = load(own, "rootfs=http://c/y ip=dhcp console=ttyS0")
+	if err != nil || len(c.Rootfs) != 1 || c.Rootfs[0].Raw != "http://c/y" || c.Network.Entries[0].Method != "dhcp" || len(c.Network.Entries) != 1 ||
+		c.Console != "ttyS0" || c.FailTimeout != 7*time.Second {
+		t.Errorf("replaced: %+v, %v", c, err)
+	}
+}
+
+func TestOwnParametersPin(t *testing.T) {
+	other := strings.Repeat("0", 64)
+	pinned := "init=/nix/store/a/init rootfs.roothash=" + emptySHA
+	for line, want := range map[string]string{
+		"":                                 "",
+		"init=/nix/store/a/init":           "",
+		"rootfs.sha256=" + other:           "", // holds besides the root hash
+		"roothash=sha256:" + emptySHA:      "",
+		"init=/nix/store/b/init":           "init=/nix/store/b/init: this initrd starts init=/nix/store/a/init",
+		"init=/bin/sh init=/bin/ash":       "init=/bin/ash",
+		"rootfs.roothash=" + other:         "rootfs.roothash= is given twice",
+		"roothash=" + other:                "roothash= is given twice",
+		"init=/b roothash=" + other + " x": "init=/b: ",
+	} {
+		c, err := load(pinned, line)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+		if c.Init != "/nix/store/a/init" {
+			t.Errorf("%q: init %s", line, c.Init)
+		}
+		if err == nil && c.RootHash == nil {
+			t.Errorf("%q: the root hash is lost", line)
+		}
+	}
+	// All complaints at once.
+	if _, err := load(pinned, "init=/b boot.break=mars"); err == nil || !strings.Contains(err.Error(), "init=/b") || !strings.Contains(err.Error(), "mars") {
+		t.Errorf("two complaints: %v", err)
+	}
+}
+
+// Whatever stands on the command line, what the initrd pins holds, or there is a complaint.
+func FuzzOwnParameters(f *testing.F) {
+	f.Add("init=/b rootfs.roothash=" + emptySHA)
+	f.Add(`"init=/b" roothash`)
+	f.Fuzz(func(t *testing.T, line string) {
+		c, err := load("init=/a rootfs.sha256="+emptySHA+" rootfs.roothash="+emptySHA, line)
+		want := defaultConfig()
+		want.SHA256 = pin(nil, cmdline.Param{Value: emptySHA}, func(string, ...any) {})
+		if err == nil && (c.Init != "/a" || string(c.SHA256) != string(want.SHA256) || string(c.RootHash) != string(want.SHA256)) {
+			t.Errorf("%q gives %+v", line, c)
+		}
+	})
+}
