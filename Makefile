@@ -34,6 +34,7 @@ boot: build deps
 test: build deps vet
 	@$(setup)/kernel.sh 6.1
 	@$(setup)/kernel.sh 6.12
+	@$(setup)/kernel.sh 6.1-full
 	@$(setup)/debian.sh
 	go test -json -count=1 -p 2 -timeout 15m ./... | go run ./qemu-tests/report
 

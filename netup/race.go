@@ -244,10 +244,11 @@ func (n *Network) ignore(nl netlink.Link) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
+	driver := driverOf(nl, n.opts.Sysfs) // by its name, which may change now
 	name, mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
-		driver: driverOf(nl, n.opts.Sysfs), metric: 1024 + a.Index,
+		driver: driver, metric: 1024 + a.Index,
 		since: time.Now(), opened: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)

@@ -69,7 +69,7 @@ func directCmdline(c Config, p plan, bootURL string) string {
 		b.Base = base
 	}
 	mac := ""
-	if nics := c.nics(); len(nics) > 0 {
+	if nics := c.nics(); len(nics) > 0 && !c.AnyNIC {
 		mac = strings.ReplaceAll(nics[0].MAC, ":", "-")
 	}
 	return b.Arguments(mac)

@@ -45,6 +45,9 @@ type Config struct {
 	UEFI bool
 	// Direct has QEMU load kernel and initrds, without iPXE.
 	Direct bool
+	// AnyNIC leaves BOOTIF= out of a Direct boot, which else names the first
+	// network card, as iPXE names the one that it booted from.
+	AnyNIC bool
 	// BootURL, when set, is the script or program that DHCP names, instead of
 	// the one of a server of its own, which then isn't started.
 	BootURL string
