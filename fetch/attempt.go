@@ -51,6 +51,7 @@ func (e *engine) ask(ctx context.Context, s *source) (*http.Response, answer, *E
 		if err != nil {
 			return nil, answer{}, classify(s.name, err)
 		}
+		s.answer = resp.Proto + " " + oneLine(resp.Status)
 		a, fault := judge(s, resp, e.asked(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
 		if fault == nil {
 			return resp, a, nil
@@ -159,6 +160,7 @@ func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *so
 	err := e.ring.pump(body, &f, func() { cancel(nil) }, func(p []byte) error { return e.keep(s, p) })
 	stopWatch()
 	e.stats.Received += f.received.Load()
+	s.bytes += f.received.Load()
 	if e.offset-begin >= deliveredAtLeast {
 		s.failures = 0
 	}
@@ -251,9 +253,7 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 				}
 				e.meter.add(got-last, now.Sub(lastAt))
 				last, lastAt = got, now
-				if e.req.Progress != nil {
-					e.req.Progress(e.progress(begin+got, s))
-				}
+				e.report(e.progress(begin+got, got, s))
 				if rate, stalled := floor.add(now, got, f.starved.Load()); stalled {
 					cancel(newError(transient, "stalled", nil, "%s: stalled: %s over %v, the floor is %s", s.name,
 						rateString(rate), e.req.Floor.Window, rateString(e.req.Floor.rate())))
@@ -265,10 +265,27 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 	return func() { close(done); <-ended }
 }
 
-func (e *engine) progress(bytes int64, s *source) Progress {
-	p := Progress{What: e.req.What, Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Mirror: s.name, Retries: e.stats.Retries, Elapsed: time.Since(e.start)}
+// progress tells how far the download is; under is how many bytes of the body that s is sending came so far, and s is
+// nil where none was asked.
+func (e *engine) progress(bytes, under int64, s *source) Progress {
+	p := Progress{What: e.req.What, Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Retries: e.stats.Retries,
+		Elapsed: time.Since(e.start), Mirrors: make([]Mirror, len(e.sources))}
+	if s != nil {
+		p.Mirror = s.name
+	}
 	if p.Total >= 0 && p.Rate > 0 {
 		p.ETA = time.Duration(float64(p.Total-bytes) / p.Rate * float64(time.Second))
 	}
+	for i, m := range e.sources {
+		if p.Mirrors[i] = m.state(); m == s {
+			p.Mirrors[i].Bytes += under
+		}
+	}
 	return p
+}
+
+func (e *engine) report(p Progress) {
+	if e.req.Progress != nil {
+		e.req.Progress(p)
+	}
 }

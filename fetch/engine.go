@@ -119,6 +119,8 @@ func (e *engine) record(s *source, err *Error) {
 	e.tried.add(err.text)
 	e.stats.Retries++
 	s.faults++
+	s.answer, s.class = err.text, err.class
+	e.meter = meter{}
 	switch {
 	case err.scope == mirror:
 		s.dead = err
@@ -141,6 +143,7 @@ func (e *engine) record(s *source, err *Error) {
 		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.ready)).Seconds())
 	}
 	e.req.Log.Warn(e.req.What + ": " + text)
+	e.report(e.progress(e.offset, 0, s))
 }
 
 // position is how far the download is: "352/1024 MiB".
@@ -182,7 +185,7 @@ func (e *engine) interrupted(ctx context.Context) *Error {
 }
 
 func (e *engine) final(err *Error) *Error {
-	err.tried = e.tried.list()
+	err.tried, err.state = e.tried.list(), e.progress(e.offset, 0, e.from)
 	return err
 }
 
@@ -223,9 +226,7 @@ func (e *engine) finish(s *source) (*Image, error) {
 	case e.req.Checked:
 		by = "not verified yet"
 	}
-	if e.req.Progress != nil {
-		e.req.Progress(e.progress(e.offset, s))
-	}
+	e.report(e.progress(e.offset, 0, s))
 	text := fmt.Sprintf("%s: %d MiB from %s in %.1f s, %s, %s", e.req.What, mib(e.offset), s.name, e.stats.Duration.Seconds(),
 		rateString(float64(e.offset)/max(e.stats.Duration.Seconds(), 1e-3)), by)
 	if e.req.trusting() {

@@ -29,6 +29,7 @@ type Error struct {
 	text  string
 	err   error
 	tried []string
+	state Progress
 
 	scope      scope
 	retryAfter time.Duration // what the server asked for; 0: nothing
@@ -46,6 +47,9 @@ func (e *Error) Class() string { return e.class }
 
 // Tried lists the last attempts, newest last.
 func (e *Error) Tried() []string { return e.tried }
+
+// Progress is how far the download was, with the state of every mirror.
+func (e *Error) Progress() Progress { return e.state }
 
 // Permanent reports whether another try cannot help.
 func (e *Error) Permanent() bool { return e.scope != transient }

@@ -61,7 +61,8 @@ type Request struct {
 
 	// MemAvailable is asked before the first byte when the store is in memory; nil: SystemMemAvailable.
 	MemAvailable func() (int64, error)
-	// Progress is called about ten times a second while bytes arrive, and once at the end; never concurrently.
+	// Progress is called about ten times a second while bytes arrive, after every fault, and once at the end; never
+	// concurrently. It must not block.
 	Progress func(Progress)
 }
 

@@ -21,6 +21,9 @@ type source struct {
 	ready    time.Time           // not to be asked before
 	rate     float64             // bytes per second that it delivered; 0: not known
 	dead     *Error              // of no use in this download
+	bytes    int64               // of bodies that it sent
+	answer   string              // its last answer or fault
+	class    string              // of its last fault
 	client   *http.Client        // its own, once dates were forgiven; nil: the engine's
 	chains   []*x509.Certificate // whose dates were forgiven
 	forgiven int
@@ -39,7 +42,8 @@ func newSources(urls []string) []*source {
 		seen[raw] = true
 		u, err := parseURL(raw)
 		if err != nil {
-			list = append(list, &source{name: Redacted(raw), dead: classify("", err)})
+			dead := classify("", err)
+			list = append(list, &source{name: Redacted(raw), dead: dead, answer: dead.text, class: dead.class})
 			continue
 		}
 		hosts[u.Host]++
@@ -51,6 +55,15 @@ func newSources(urls []string) []*source {
 		}
 	}
 	return list
+}
+
+// state is what an operator may know of s.
+func (s *source) state() Mirror {
+	m := Mirror{URL: s.name, Bytes: s.bytes, Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
+	if s.url != nil {
+		m.URL = Redacted(s.url.String())
+	}
+	return m
 }
 
 // patience is how long a much faster mirror is waited for while a slow one is ready.

@@ -13,9 +13,21 @@ type Progress struct {
 	Total   int64         // -1: not known
 	Rate    float64       // bytes per second, lately
 	ETA     time.Duration // -1: not known
-	Mirror  string        // host
+	Mirror  string        // host; empty: none was asked yet
 	Retries int           // faults survived
 	Elapsed time.Duration
+	Mirrors []Mirror // all of them, in the order of Request.URLs; never nil in what the engine tells
+}
+
+// Mirror is what a download knows of one mirror.
+type Mirror struct {
+	URL    string  // without secrets
+	Bytes  int64   // of bodies that it sent, also those thrown away
+	Rate   float64 // bytes per second that it delivered; 0: not measured
+	Faults int
+	Answer string // its last answer or fault, one line; empty: it was not asked
+	Class  string // of its last fault; empty: it had none
+	Bad    bool   // it is not asked again in this download
 }
 
 // String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA 6 s from HOST".
@@ -41,6 +53,9 @@ func (p Progress) String() string {
 	host := []rune(p.Mirror)
 	if room := 79 - len(s) - len(tail) - len(" from "); len(host) > room {
 		host = append(host[:max(0, room-1)], '…')
+	}
+	if len(host) == 0 {
+		return s + tail
 	}
 	return s + " from " + string(host) + tail
 }
