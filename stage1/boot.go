@@ -53,6 +53,7 @@ type Boot struct {
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
 	source   ReportImage
+	download Download
 	lease    *ReportLease
 	system   nix.System
 	timeline Timeline

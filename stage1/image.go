@@ -37,6 +37,7 @@ func (b *Boot) getImage(ctx context.Context) error {
 	if err := b.dropImage(); err != nil { // a retry
 		return err
 	}
+	b.download = Download{}
 	order, err := b.order()
 	if err != nil {
 		return err
@@ -44,6 +45,7 @@ func (b *Boot) getImage(ctx context.Context) error {
 	image, err := vouch.Get(ctx, order)
 	b.Status("")
 	if err != nil {
+		b.noteDownload(err)
 		return err
 	}
 	b.image = image.File
@@ -135,7 +137,7 @@ func (b *Boot) locations(refs []fetch.Ref) ([]string, error) {
 func (b *Boot) request() (fetch.Request, error) {
 	r := fetch.Request{
 		Store: fetch.Memory(imageDir), UserAgent: "netstage/" + b.Version, Floor: b.config.Floor, Log: b.Log,
-		Progress: func(p fetch.Progress) { b.Status(p.String()) },
+		Progress: b.follow(),
 	}
 	var err error
 	if r.Roots, err = authorities(b.config.CA, ownCA); err != nil || b.network == nil {

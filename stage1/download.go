@@ -1,0 +1,138 @@
+package stage1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"netstage/fetch"
+)
+
+// downloadFile says how far the download is, for the shell and for whoever
+// looks at the machine: a Download.
+const downloadFile = "/run/netstage/image.json"
+
+// Download is how far the image, or a file that vouches for it, has come, and
+// how every mirror fared.
+type Download struct {
+	What    string           `json:"what"` // "image", "verity tree", "manifest"
+	Bytes   int64            `json:"bytes"`
+	Total   int64            `json:"total"` // -1: not known
+	Rate    int64            `json:"bytes_per_second"`
+	ETAMS   int64            `json:"eta_ms"` // -1: not known
+	Retries int              `json:"retries"`
+	TookMS  int64            `json:"took_ms"`
+	Mirrors []DownloadMirror `json:"mirrors"`
+}
+
+// DownloadMirror is what is known of one mirror.
+type DownloadMirror struct {
+	URL    string `json:"url"`              // without secrets
+	Bytes  int64  `json:"bytes"`            // that it sent, also those thrown away
+	Rate   int64  `json:"bytes_per_second"` // 0: not measured
+	Faults int    `json:"faults"`
+	Answer string `json:"answer,omitempty"` // the last one, or the last fault
+	Class  string `json:"class,omitempty"`  // of the last fault
+	Bad    bool   `json:"bad,omitempty"`    // it was not asked again
+}
+
+// Download is how far the image came; its What is empty before there is
+// anything to tell. It is for whoever runs while no step does.
+func (b *Boot) Download() Download { return b.download }
+
+func downloadOf(p fetch.Progress) Download {
+	d := Download{
+		What: p.What, Bytes: p.Bytes, Total: p.Total, Rate: int64(p.Rate), ETAMS: -1, Retries: p.Retries,
+		TookMS: p.Elapsed.Milliseconds(), Mirrors: make([]DownloadMirror, len(p.Mirrors)),
+	}
+	if p.ETA >= 0 {
+		d.ETAMS = p.ETA.Milliseconds()
+	}
+	for i, m := range p.Mirrors {
+		d.Mirrors[i] = DownloadMirror{m.URL, m.Bytes, int64(m.Rate), m.Faults, m.Answer, m.Class, m.Bad}
+	}
+	return d
+}
+
+// pace is how often a download is told of: the file each second, the kernel
+// log at every tenth of it and not more often than each ten seconds.
+type pace struct {
+	file, line time.Time
+	tenth      int64
+	retries    int
+}
+
+const (
+	fileEvery = time.Second
+	lineEvery = 10 * time.Second
+)
+
+// due tells where p is to be told of now.
+func (c *pace) due(p fetch.Progress, now time.Time) (file, line bool) {
+	if c.line.IsZero() || p.Bytes == 0 {
+		c.line, c.tenth = now, 0
+	}
+	tenth := int64(math.MaxInt64)
+	if p.Total > 0 {
+		tenth = p.Bytes * 10 / p.Total
+	}
+	if now.Sub(c.line) >= lineEvery && tenth > c.tenth && p.Bytes != p.Total {
+		c.line, line = now, true
+		if p.Total > 0 {
+			c.tenth = tenth
+		}
+	}
+	if now.Sub(c.file) >= fileEvery || p.Retries != c.retries || p.Bytes == p.Total {
+		c.file, c.retries, file = now, p.Retries, true
+	}
+	return file, line
+}
+
+// follow shows the progress of the downloads of one try.
+func (b *Boot) follow() func(fetch.Progress) {
+	var every pace
+	told := false
+	return func(p fetch.Progress) {
+		b.Status(p.String())
+		b.download = downloadOf(p)
+		file, line := every.due(p, time.Now())
+		if line {
+			b.Log.Info(p.String())
+		}
+		if !file {
+			return
+		}
+		if err := b.download.write(downloadFile); err != nil && !told {
+			b.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
+			told = true
+		}
+	}
+}
+
+// noteDownload keeps what the error of a download knows: the progress of
+// small files is not followed.
+func (b *Boot) noteDownload(err error) {
+	var failed *fetch.Error
+	if errors.As(err, &failed) {
+		b.download = downloadOf(failed.Progress())
+	}
+}
+
+// write replaces path, whole or not at all.
+func (d Download) write(path string) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
