@@ -1,10 +1,13 @@
 package qemutests
 
 import (
+	"net"
+	"os"
 	"strings"
 	"testing"
 
 	"netstage/cmd/netstage/vm"
+	"netstage/fetch/faulty"
 	"netstage/qemu-tests/system"
 )
 
@@ -54,4 +57,41 @@ func TestQEMUModelsOfCards(t *testing.T) {
 			m.end(vm.PowerOff, want...)
 		})
 	}
+}
+
+// The card that iPXE booted from is the one, although the other has a network
+// and a server too.
+func TestQEMUBootIFByIPXE(t *testing.T) {
+	t.Parallel()
+	c := guestWith(t, xzModules, []string{"virtio_net"})
+	c.NICs = []vm.NIC{{MAC: "52:54:00:00:00:02"}}
+	// Without a ROM of its own a card can't boot.
+	c.ExtraArgs = []string{"-netdev", "user,id=other", "-device", "virtio-net-pci,netdev=other,mac=52:54:00:00:00:01,romfile="}
+	c.Image, c.Init = store(t, classic()).path, system.Init
+	start(t, c).end(vm.PowerOff, "52:54:00:00:00:01 left alone, BOOTIF=52:54:00:00:00:02",
+		"10.0.2.15/24 via 10.0.2.2", `"mac": "52:54:00:00:00:02"`, "verified", "stage 2 done")
+}
+
+// A network without IPv4: the address by router advertisement, the image from
+// an IPv6 address.
+func TestQEMUOnlyIPv6(t *testing.T) {
+	t.Parallel()
+	a := store(t, classic())
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(a.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := faulty.Serve(l, nil, content)
+	t.Cleanup(func() { server.Close() })
+	c := guestWith(t, xzModules, []string{"virtio_net"})
+	c.NICs = []vm.NIC{{Backend: "user,ipv4=off"}}
+	c.Direct, c.Init = true, system.Init
+	// The host, as QEMU's IPv6 network has it.
+	url := strings.Replace(server.URL("image.squashfs"), "[::1]", "[fec0::2]", 1)
+	c.Append = "ip=auto6 rootfs=" + url + " rootfs.sha256=" + a.sha256
+	start(t, c).end(vm.PowerOff, "fec0::5054:ff:fe12:3456/64 via fe80::2", "MiB from [fec0::2]", "verified", "stage 2 done")
 }
