@@ -50,6 +50,7 @@ type Network struct {
 func Up(ctx context.Context, opts Options) (*Network, error) {
 	opts = opts.withDefaults()
 	plan := plan{opts.Config}
+	plan.consult(opts.Log, opts.Sysfs)
 	if err := plan.check(); err != nil {
 		return nil, err
 	}

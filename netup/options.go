@@ -14,7 +14,8 @@ type Options struct {
 	// Debug for every change made to the kernel.
 	Log *slog.Logger
 	// Config is what the operator fixed: ip=, BOOTIF=, ifname=, nameserver=,
-	// rd.route=. The zero value is DHCP on every link.
+	// rd.route=. The zero value is DHCP on every link, and what the firmware's
+	// iBFT says for the one that it booted from.
 	Config ipparam.Config
 	// Sysfs is where sysfs is mounted; "/sys" when empty.
 	Sysfs string

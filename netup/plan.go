@@ -22,18 +22,18 @@ func (p plan) check() error {
 	named := false
 	for _, e := range p.Entries {
 		switch e.Method {
-		case ipparam.DHCP6, ipparam.IBFT:
-			return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s: %s is not supported", e.Text, e.Method)}
+		case ipparam.DHCP6:
+			return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s: %s is not supported", e.Text, e.Method)}
 		}
 		for _, f := range p.Entries {
 			if e.Link == f.Link && e.Method == ipparam.DHCP && f.Method == ipparam.Auto6 {
-				return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s and ip=%s: two ways to find an address of one link are not supported", e.Text, f.Text)}
+				return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s and ip=%s: two ways to find an address of one link are not supported", e.Text, f.Text)}
 			}
 		}
 		named = named || e.Method != ipparam.Off
 	}
 	if off := p.anyLink(); len(off) > 0 && off[0].Method == ipparam.Off && !named {
-		return &Error{class: "config", msg: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
+		return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
 	}
 	return nil
 }

@@ -159,8 +159,8 @@ func TestPinnedLinkIsMissing(t *testing.T) {
 }
 
 func TestWhatCannotBeDoneIsRefused(t *testing.T) {
-	for _, ip := range []string{"eth0:dhcp6", "eth0:dhcp eth0:auto6", "ibft", "off"} {
-		if _, err := Up(t.Context(), Options{Config: config(t, ipparam.Params{IP: strings.Fields(ip)})}); classify(err) != "config" {
+	for _, ip := range []string{"eth0:dhcp6", "eth0:dhcp eth0:auto6", "off"} {
+		if _, err := Up(t.Context(), Options{Config: config(t, ipparam.Params{IP: strings.Fields(ip)})}); classify(err) != "bad-parameter" {
 			t.Errorf("ip=%s: %v", ip, err)
 		}
 	}

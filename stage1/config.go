@@ -116,7 +116,7 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		}
 	}
 	network, err := ipparam.Parse(ipparam.Params{
-		IP: params.All("ip"), BootIF: params.All("BOOTIF"), NameServer: params.All("nameserver"),
+		IP: params.All("ip"), IBFT: params.All("rd.iscsi.ibft"), BootIF: params.All("BOOTIF"), NameServer: params.All("nameserver"),
 		Route: params.All("rd.route"), IfName: params.All("ifname"),
 		VLAN: params.All("vlan"), Bond: params.All("bond"),
 	})

@@ -89,7 +89,19 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 	for _, missing := range b.undriven() {
 		b.Log.Warn(missing)
 	}
+	b.loadFirmwareTable(ctx)
 	return err
+}
+
+// loadFirmwareTable shows the firmware's iBFT in /sys where it may have a say.
+// No device asks for that driver.
+func (b *Boot) loadFirmwareTable(ctx context.Context) {
+	if !b.config.needsNetwork() || !b.config.Network.WantsIBFT() {
+		return
+	}
+	if err := mayBeBuiltIn(b.drivers.Load(ctx, "iscsi_ibft")); err != nil {
+		b.Log.Warn(fmt.Sprintf("network: what the firmware's iBFT says is not known: %v", err))
+	}
 }
 
 // undriven tells, in a line each, of network devices without a driver.

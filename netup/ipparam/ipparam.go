@@ -15,6 +15,7 @@ import (
 // Params are the values of the parameters, in the order given, without names.
 type Params struct {
 	IP         []string
+	IBFT       []string // rd.iscsi.ibft=
 	BootIF     []string
 	NameServer []string
 	Route      []string // rd.route=
@@ -45,6 +46,7 @@ type Config struct {
 	Routes  []Route          // rd.route=
 	VLANs   []VLAN           // vlan=
 	Bonds   []Bond           // bond=
+	NoIBFT  bool             // rd.iscsi.ibft=0: the firmware's iBFT has no say
 }
 
 // Entry is one ip=.
@@ -92,8 +94,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s %q: expected %s", e.Param, e.Field, e.Got, e.Want)
 }
 
-// Class is config.
-func (e *Error) Class() string { return "config" }
+// Class is bad-parameter.
+func (e *Error) Class() string { return "bad-parameter" }
 
 // Parse reads all parameters. Every mistake is reported, joined; what could be
 // read is returned with them.
@@ -108,6 +110,7 @@ func Parse(p Params) (Config, error) {
 		}
 		c.Entries = append(c.Entries, e)
 	}
+	errs = append(errs, c.readIBFT(p.IBFT)...)
 	for _, s := range p.BootIF {
 		mac, err := parseBootIF(s)
 		if err != nil {

@@ -3,6 +3,7 @@ package ipparam
 import (
 	"bytes"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -76,4 +77,36 @@ func (c *Config) parseIfName(s string) (Name, error) {
 		}
 	}
 	return Name{Name: name, MAC: mac}, nil
+}
+
+// WantsIBFT reports whether the firmware's iBFT may have a say: it was asked
+// for, or nothing else was.
+func (c Config) WantsIBFT() bool {
+	return !c.NoIBFT && (c.asksIBFT() || len(c.Entries)+len(c.VLANs)+len(c.Bonds) == 0)
+}
+
+func (c Config) asksIBFT() bool {
+	return slices.ContainsFunc(c.Entries, func(e Entry) bool { return e.Method == IBFT })
+}
+
+// readIBFT reads dracut's rd.iscsi.ibft: the same as ip=ibft, and with 0 its
+// opposite, which then has the last word.
+func (c *Config) readIBFT(values []string) []error {
+	for _, s := range values {
+		switch s {
+		case "", "1", "yes", "true":
+			c.NoIBFT = false
+			if !c.asksIBFT() {
+				c.Entries = append(c.Entries, Entry{Text: "ibft", Method: IBFT})
+			}
+		case "0", "no", "false":
+			c.NoIBFT = true
+		default:
+			return []error{&Error{Param: "rd.iscsi.ibft=" + s, Field: "switch", Got: s, Want: "0 or 1"}}
+		}
+	}
+	if c.NoIBFT {
+		c.Entries = slices.DeleteFunc(c.Entries, func(e Entry) bool { return e.Method == IBFT })
+	}
+	return nil
 }

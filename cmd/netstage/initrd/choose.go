@@ -23,7 +23,7 @@ var nicFolders = []string{
 }
 
 // nicModules are NIC drivers and what sits on NICs (vlan=, bond=) elsewhere.
-var nicModules = []string{"virtio_net", "xen_netfront", "bonding", "8021q"}
+var nicModules = []string{"virtio_net", "xen_netfront", "bonding", "8021q", "iscsi_ibft"}
 
 // busFolders and busModules bring up the buses that NICs are on and that are
 // not their dependencies: USB controllers, PCI passed through by Hyper-V. A USB
