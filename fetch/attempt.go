@@ -18,6 +18,7 @@ func (e *engine) attempt(ctx context.Context, s *source) *Error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	begun, received := time.Now(), e.stats.Received
+	s.delivered = false
 	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
 	var conn net.Conn
 	resp, a, err := e.ask(withConn(ctx, &conn), s)
@@ -162,7 +163,7 @@ func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *so
 	e.stats.Received += f.received.Load()
 	s.bytes += f.received.Load()
 	if e.offset-begin >= deliveredAtLeast {
-		s.failures = 0
+		s.failures, s.delivered = 0, true
 	}
 	var own *Error
 	switch {

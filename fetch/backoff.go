@@ -6,34 +6,43 @@ import (
 )
 
 // Backoff is how long a mirror is left alone after a failure: a random time between 0 and Base·2ⁿ, at most Cap
-// ("full jitter"), where n counts its failures since it last delivered. A thousand machines that lose their server at
-// once come back spread out.
+// ("full jitter"), where n counts its failures since it last delivered.
+//
+// The defaults are for machines that lose power together: of two hundred that all find their server down for ten
+// seconds, no second sees more than three times the mean of their retries (TestRetriesAreSpread). A smaller Base has
+// all of them come back at once, and a larger Cap thins the last ones out and keeps them waiting long after the server
+// is up.
 type Backoff struct {
-	Base time.Duration // default 500 ms
-	Cap  time.Duration // default 30 s
+	Base time.Duration // default 4 s
+	Cap  time.Duration // default 10 s
 }
 
 func (b Backoff) withDefaults() Backoff {
 	if b.Base <= 0 {
-		b.Base = 500 * time.Millisecond
+		b.Base = 4 * time.Second
 	}
 	if b.Cap <= 0 {
-		b.Cap = 30 * time.Second
+		b.Cap = 10 * time.Second
 	}
 	return b
 }
 
+// resume draws the time to wait after a body that brought something broke off: its server is most likely there.
+func (b Backoff) resume(rng *rand.Rand) time.Duration {
+	return time.Duration(rng.Int64N(int64(min(b.Base/4, b.Cap)) + 1))
+}
+
 // delay draws the time to wait after the n-th failure in a row (0: the first). What the server asked for with
-// Retry-After is kept, with up to half as much again on top.
+// Retry-After is kept, with up to as much again on top, so that those it told the same don't come back together.
 func (b Backoff) delay(rng *rand.Rand, n int, retryAfter time.Duration) time.Duration {
 	ceiling := b.Cap
 	if n < 32 && b.Base<<n > 0 && b.Base<<n < b.Cap {
 		ceiling = b.Base << n
 	}
 	if retryAfter > 0 {
-		return retryAfter + time.Duration(rng.Int64N(int64(retryAfter/2)+1))
+		ceiling = max(ceiling, retryAfter)
 	}
-	return time.Duration(rng.Int64N(int64(ceiling) + 1))
+	return retryAfter + time.Duration(rng.Int64N(int64(ceiling)+1))
 }
 
 // newRand spreads neighbouring seeds (MAC addresses of one delivery of machines) far apart: splitmix64.

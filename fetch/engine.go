@@ -124,6 +124,8 @@ func (e *engine) record(s *source, err *Error) {
 	switch {
 	case err.scope == mirror:
 		s.dead = err
+	case err.scope == transient && s.delivered:
+		s.ready = time.Now().Add(e.req.Backoff.resume(e.rng))
 	case err.scope == transient:
 		s.ready = time.Now().Add(e.req.Backoff.delay(e.rng, s.failures, err.retryAfter))
 		s.failures++

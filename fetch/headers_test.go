@@ -120,7 +120,7 @@ func TestBackoffSpreadsMachines(t *testing.T) {
 	if a, b := b.delay(newRand(1), 3, 0), b.delay(newRand(2), 3, 0); a == b {
 		t.Error("two machines wait for the same time")
 	}
-	if d := b.delay(newRand(1), 0, 4*time.Second); d < 4*time.Second || d > 6*time.Second {
+	if d := b.delay(newRand(1), 0, 4*time.Second); d < 4*time.Second || d > 8*time.Second {
 		t.Errorf("Retry-After of 4 s became %v", d)
 	}
 }

@@ -14,20 +14,21 @@ type source struct {
 	url  *url.URL
 	name string // what the log calls it
 
-	version  validator           // of the image it serves, from its last answer
-	noRanges bool                // it answers ranges wrongly, so it is read from the start
-	failures int                 // in a row, without bytes to speak of
-	faults   int                 // in all
-	ready    time.Time           // not to be asked before
-	rate     float64             // bytes per second that it delivered; 0: not known
-	dead     *Error              // of no use in this download
-	bytes    int64               // of bodies that it sent
-	answer   string              // its last answer or fault
-	class    string              // of its last fault
-	client   *http.Client        // its own, once dates were forgiven; nil: the engine's
-	chains   []*x509.Certificate // whose dates were forgiven
-	forgiven int
-	mismatch int64 // size of an image of unknown length that did not verify; a second time it is the mirror's fault
+	version   validator           // of the image it serves, from its last answer
+	noRanges  bool                // it answers ranges wrongly, so it is read from the start
+	failures  int                 // in a row, without bytes to speak of
+	faults    int                 // in all
+	delivered bool                // its last body brought something
+	ready     time.Time           // not to be asked before
+	rate      float64             // bytes per second that it delivered; 0: not known
+	dead      *Error              // of no use in this download
+	bytes     int64               // of bodies that it sent
+	answer    string              // its last answer or fault
+	class     string              // of its last fault
+	client    *http.Client        // its own, once dates were forgiven; nil: the engine's
+	chains    []*x509.Certificate // whose dates were forgiven
+	forgiven  int
+	mismatch  int64 // size of an image of unknown length that did not verify; a second time it is the mirror's fault
 }
 
 // newSources parses the URLs; one that is no URL is dead from the start. Repeated ones count once.

@@ -21,15 +21,20 @@ and tells how a server bears it: successes, bytes, requests per second, and how
 the retries spread. The image is verified and not kept. Several URLs are
 mirrors. Storm servers of your own.
 
+All clients start at once, which is worse than any power cut: machines that get
+power together take longer or shorter until they ask. --spread TIME says how
+much longer; the clients start within it, evenly at random.
+
 examples:
   netstage storm --clients 200 http://127.0.0.1:8080/nix-store.squashfs
-  netstage storm --clients 1000 --timeout 2m http://10.0.0.1/x.squashfs --sha256 0ssi…`
+  netstage storm --clients 1000 --spread 20s --timeout 2m http://10.0.0.1/x.squashfs --sha256 0ssi…`
 
 func newStorm(std streams) *ffcli.Command {
 	fs := newFlags("storm")
 	clients := fs.Int("clients", 100, "how many: `N`")
 	digest := fs.String("sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 2m (default never)")
+	spread := fs.Duration("spread", 0, "the clients start within `TIME`, such as 20s (default all at once)")
 	seed := fs.Uint64("seed", 0, "`NUMBER` of the first client; the rest follow it")
 	return &ffcli.Command{
 		Name: "storm", ShortUsage: "netstage storm URL … --clients N [FLAGS]", ShortHelp: "fetch an image many times at once",
@@ -43,6 +48,8 @@ func newStorm(std streams) *ffcli.Command {
 				return usageError("what? Give URL")
 			case *clients < 1:
 				return usageError("--clients is one or more")
+			case *spread < 0:
+				return usageError("--spread is not below zero")
 			}
 			request := fetch.Request{URLs: urls, UserAgent: "netstage/" + version, Seed: *seed}
 			if *digest != "" {
@@ -55,8 +62,8 @@ func newStorm(std streams) *ffcli.Command {
 				ctx, cancel = context.WithTimeout(ctx, *timeout)
 				defer cancel()
 			}
-			report := storm.Run(ctx, storm.Options{Clients: *clients, Fetch: request})
-			describeStorm(std.out, report)
+			report := storm.Run(ctx, storm.Options{Clients: *clients, Fetch: request, Spread: *spread})
+			describeStorm(std.out, report, *spread)
 			if context.Cause(ctx) == context.Canceled {
 				return context.Canceled
 			}
@@ -68,8 +75,12 @@ func newStorm(std streams) *ffcli.Command {
 	}
 }
 
-func describeStorm(w io.Writer, r storm.Report) {
-	fmt.Fprintf(w, "%d of %d clients have the image; the last ended after %.1f s\n", r.Succeeded, r.Clients, r.Slowest.Seconds())
+func describeStorm(w io.Writer, r storm.Report, spread time.Duration) {
+	started := "all started at once"
+	if spread > 0 {
+		started = fmt.Sprintf("they started within %v", spread)
+	}
+	fmt.Fprintf(w, "%d of %d clients have the image; %s, the last ended after %.1f s\n", r.Succeeded, r.Clients, started, r.Slowest.Seconds())
 	for _, class := range slices.Sorted(maps.Keys(r.Failures)) {
 		fmt.Fprintf(w, "%d failed: %s\n", r.Failures[class], class)
 	}
@@ -80,10 +91,12 @@ func describeStorm(w io.Writer, r storm.Report) {
 		return
 	}
 	peak, times := r.Peak()
-	fmt.Fprintf(w, "after the first second at most %d requests in one, %.1f times the mean:\n", peak, times)
+	retries, timesRetries := r.PeakRetries()
+	fmt.Fprintf(w, "in one second at most %d requests, %.1f times the mean, and %d retries, %.1f times their mean (o: starts, #: retries):\n",
+		peak, times, retries, timesRetries)
 	const width = 50
-	most := slices.Max(r.PerSecond)
-	for second, n := range r.PerSecond {
-		fmt.Fprintf(w, "%6v %6d %s\n", time.Duration(second)*time.Second, n, strings.Repeat("#", (n*width+most-1)/most))
+	for second, s := range r.PerSecond {
+		bar := func(mark string, n int) string { return strings.Repeat(mark, (n*width+peak-1)/peak) }
+		fmt.Fprintf(w, "%6v %6d %s\n", time.Duration(second)*time.Second, s.Starts+s.Retries, bar("o", s.Starts)+bar("#", s.Retries))
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netstage/fetch"
@@ -20,6 +22,9 @@ type Options struct {
 	Clients int
 	// Fetch is what each client asks for. Store, Log and Seed are its own.
 	Fetch fetch.Request
+	// Spread is the time within which the clients start, evenly at random: machines that get power together take
+	// longer and shorter until they ask. 0: all at once.
+	Spread time.Duration
 	// Done is told after each client's end, if it isn't nil; never concurrently.
 	Done func(succeeded, failed int)
 }
@@ -34,24 +39,34 @@ type Report struct {
 	Requests           int
 	Retries            int
 	// PerSecond counts the requests of each second since the start.
-	PerSecond []int
+	PerSecond []Second
 }
 
-// Peak is the most requests in a second of retries, and how many times the mean that is. The first second does not
-// count where others follow: all clients begin in it.
-func (r Report) Peak() (requests int, timesMean float64) {
-	seconds := r.PerSecond
-	if len(seconds) > 1 {
-		seconds = seconds[1:]
-	}
+// Second is what a server saw in one second.
+type Second struct {
+	Starts  int // first requests of a client
+	Retries int // all others: retries, and what redirects and mirrors ask for
+}
+
+func (s Second) requests() int { return s.Starts + s.Retries }
+
+// Peak is the most requests in a second, and how many times the mean that is.
+func (r Report) Peak() (requests int, timesMean float64) { return peak(r.PerSecond, Second.requests) }
+
+// PeakRetries is Peak without the clients' first requests, which are theirs to make whenever they have power.
+func (r Report) PeakRetries() (requests int, timesMean float64) {
+	return peak(r.PerSecond, func(s Second) int { return s.Retries })
+}
+
+func peak(seconds []Second, count func(Second) int) (most int, timesMean float64) {
 	total := 0
-	for _, n := range seconds {
-		requests, total = max(requests, n), total+n
+	for _, s := range seconds {
+		most, total = max(most, count(s)), total+count(s)
 	}
 	if total == 0 {
 		return 0, 0
 	}
-	return requests, float64(requests) * float64(len(seconds)) / float64(total)
+	return most, float64(most) * float64(len(seconds)) / float64(total)
 }
 
 // Run lets all clients loose and waits for them.
@@ -64,7 +79,8 @@ func Run(ctx context.Context, o Options) Report {
 	for n := range o.Clients {
 		all.Go(func() {
 			request := o.Fetch
-			request.Store, request.Log, request.Seed = nowhere{}, slog.New(c), request.Seed+uint64(n)
+			request.Store, request.Log, request.Seed = nowhere{}, slog.New(&client{counter: c}), request.Seed+uint64(n)
+			powerOn(ctx, o.Spread, request.Seed)
 			image, err := fetch.Get(ctx, request)
 			took := time.Since(c.start)
 			mu.Lock()
@@ -86,8 +102,8 @@ func Run(ctx context.Context, o Options) Report {
 	}
 	all.Wait()
 	r.Took, r.PerSecond = time.Since(c.start), c.perSecond
-	for _, n := range r.PerSecond {
-		r.Requests += n
+	for _, s := range r.PerSecond {
+		r.Requests += s.requests()
 	}
 	return r
 }
@@ -100,32 +116,59 @@ func classOf(err error) string {
 	return "failed"
 }
 
-// counter counts requests: the engine announces each to its log.
+// powerOn waits for as long as this client's firmware takes. An engine that is let loose after the end of ctx asks no
+// server and says why.
+func powerOn(ctx context.Context, spread time.Duration, seed uint64) {
+	if spread <= 0 {
+		return
+	}
+	t := time.NewTimer(time.Duration(rand.New(rand.NewPCG(seed, 1)).Int64N(int64(spread))))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// counter counts the requests of all clients by the second.
 type counter struct {
 	start     time.Time
 	mu        sync.Mutex
-	perSecond []int
+	perSecond []Second
 }
 
-// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
-func (c *counter) Enabled(context.Context, slog.Level) bool { return true }
-
-func (c *counter) Handle(_ context.Context, r slog.Record) error {
-	if !strings.Contains(r.Message, ": GET ") {
-		return nil
-	}
+func (c *counter) add(first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	second := int(time.Since(c.start) / time.Second)
 	if missing := second + 1 - len(c.perSecond); missing > 0 {
-		c.perSecond = slices.Concat(c.perSecond, make([]int, missing))
+		c.perSecond = slices.Concat(c.perSecond, make([]Second, missing))
 	}
-	c.perSecond[second]++
+	if first {
+		c.perSecond[second].Starts++
+	} else {
+		c.perSecond[second].Retries++
+	}
+}
+
+// client is the log of one engine, which announces each request to it.
+type client struct {
+	*counter
+	asked atomic.Bool
+}
+
+// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
+func (c *client) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c *client) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, ": GET ") {
+		c.add(!c.asked.Swap(true))
+	}
 	return nil
 }
 
-func (c *counter) WithAttrs([]slog.Attr) slog.Handler { return c }
-func (c *counter) WithGroup(string) slog.Handler      { return c }
+func (c *client) WithAttrs([]slog.Attr) slog.Handler { return c }
+func (c *client) WithGroup(string) slog.Handler      { return c }
 
 // nowhere is a store that keeps nothing: what is verified is what streams by.
 type nowhere struct{}
