@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -67,6 +68,13 @@ func (k kernel) inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (fo
 	}
 	if text, err := os.ReadFile(pnp); err == nil {
 		readPNP(text, l)
+	}
+	if text, err := os.ReadFile(filepath.Join(filepath.Dir(pnp), "ipconfig/ntp_servers")); err == nil {
+		for _, field := range strings.Fields(string(text)) {
+			if a, err := netip.ParseAddr(field); err == nil && len(l.NTP) < maxListed {
+				l.NTP = append(l.NTP, a)
+			}
+		}
 	}
 	return found{lease: l, had: had}, nil
 }

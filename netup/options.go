@@ -20,7 +20,8 @@ type Options struct {
 	// Sysfs is where sysfs is mounted; "/sys" when empty.
 	Sysfs string
 	// PNP is the file in which the kernel's own ip= autoconfiguration leaves
-	// its name servers; "/proc/net/pnp" when empty.
+	// its name servers, beside ipconfig/ntp_servers with its time servers;
+	// "/proc/net/pnp" when empty.
 	PNP string
 	// NoNICTimeout is how long a machine may show no link at all before Up
 	// fails with class no-nic; 60 s when zero.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -151,12 +152,14 @@ func TestConfiguredInterfaceIsUsed(t *testing.T) {
 	before := append(addrsOf(t, "eth0"), routesOf(t, "eth0")...)
 	pnp := t.TempDir() + "/pnp"
 	os.WriteFile(pnp, []byte("#PROTO: DHCP\ndomain example.org\nnameserver 10.1.0.5\nnameserver 0.0.0.0\nbootserver 10.1.0.6\n"), 0o644)
+	must(os.Mkdir(filepath.Dir(pnp)+"/ipconfig", 0o755))
+	must(os.WriteFile(filepath.Dir(pnp)+"/ipconfig/ntp_servers", []byte("10.1.0.7\n"), 0o644))
 	s := start(t, Options{PNP: pnp})
 	n := s.wait(t)
 	l := n.Lease()
 	ap := netip.MustParseAddr
 	if l.Source != "kernel" || l.Addr.String() != "10.1.0.77/24" || l.Gateway() != ap("10.1.0.1") || l.Next != ap("10.1.0.6") ||
-		!slices.Equal(l.DNS, []netip.Addr{ap("10.1.0.5")}) || !slices.Equal(l.Search, []string{"example.org"}) {
+		!slices.Equal(l.DNS, []netip.Addr{ap("10.1.0.5")}) || !slices.Equal(l.NTP, []netip.Addr{ap("10.1.0.7")}) || !slices.Equal(l.Search, []string{"example.org"}) {
 		t.Errorf("lease %+v", l)
 	}
 	if strings.Contains(s.log.String(), "DISCOVER") {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"strings"
 
 	"netstage/fetch/vouch"
 )
@@ -15,10 +13,7 @@ import (
 // warnOfNoAuthorities tells why https will fail where the initrd has no
 // authorities at all.
 func (b *Boot) warnOfNoAuthorities(o vouch.Order) {
-	secure := slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(place string) bool {
-		return strings.HasPrefix(strings.ToLower(place), "https:")
-	})
-	if !secure || o.Fetch.Roots != nil {
+	if !usesHTTPS(o) || o.Fetch.Roots != nil {
 		return
 	}
 	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {

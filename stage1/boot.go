@@ -44,6 +44,7 @@ type Boot struct {
 	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
 	Version   string
+	Built     time.Time // when this program was; the clock can't be before it
 
 	// What the steps leave for each other.
 	config   Config
@@ -56,6 +57,10 @@ type Boot struct {
 	download Download
 	lease    *ReportLease
 	system   nix.System
+
+	clockWasWrong bool // before this program was built
+	clockAsked    bool // time servers
+
 	timeline Timeline
 }
 

@@ -42,6 +42,7 @@ func (b *Boot) getImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.setClock(ctx, order)
 	image, err := vouch.Get(ctx, order)
 	b.Status("")
 	if err != nil {

@@ -73,6 +73,7 @@ func setModprobe(path string) error {
 
 // readConfig reads the kernel command line and the initrd's own parameters.
 func (b *Boot) readConfig(context.Context) error {
+	b.raiseClock()
 	config, err := LoadConfig()
 	b.config = config
 	if b.Configure != nil {

@@ -30,7 +30,7 @@ func runBoot() int {
 	log := openJournal()
 	people := operator{log: log}
 	boot := stage1.Boot{
-		Log: log.Logger, Version: version,
+		Log: log.Logger, Version: version, Built: built(),
 		Status: func(text string) { log.screen.SetStatus(text) },
 		Configure: func(c stage1.Config) {
 			if c.Trace {

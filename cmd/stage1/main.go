@@ -8,14 +8,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1/pid1"
 )
 
-// version is set by the linker.
-var version = "devel"
+// version and epoch are set by the linker.
+var (
+	version = "devel"
+	epoch   = "0"
+)
+
+// built is the time of the sources, which the clock can't be before.
+func built() time.Time {
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil || seconds < 0 {
+		seconds = 0
+	}
+	return time.Unix(seconds, 0)
+}
 
 func main() {
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]

@@ -91,13 +91,29 @@ func (l *LAN) DHCP(t *testing.T, options ...string) {
 }
 
 // Listen opens a TCP port of the LAN's server; ":0" picks one.
-func (l *LAN) Listen(t *testing.T, address string) net.Listener {
+func (l *LAN) Listen(t *testing.T, address string) (listener net.Listener) {
 	t.Helper()
-	type result struct {
-		net.Listener
-		error
-	}
-	opened := make(chan result)
+	l.within(t, func() (err error) {
+		listener, err = net.Listen("tcp4", address)
+		return err
+	})
+	return listener
+}
+
+// ListenPacket opens a UDP port of the LAN's server.
+func (l *LAN) ListenPacket(t *testing.T, address string) (conn net.PacketConn) {
+	t.Helper()
+	l.within(t, func() (err error) {
+		conn, err = net.ListenPacket("udp4", address)
+		return err
+	})
+	return conn
+}
+
+// within calls open in the LAN's namespace.
+func (l *LAN) within(t *testing.T, open func() error) {
+	t.Helper()
+	opened := make(chan error)
 	go func() {
 		// Not unlocked: the thread has changed its namespace, and ends.
 		runtime.LockOSThread()
@@ -106,18 +122,14 @@ func (l *LAN) Listen(t *testing.T, address string) net.Listener {
 			defer ns.Close()
 			err = netns.Set(ns)
 		}
-		if err != nil {
-			opened <- result{nil, err}
-			return
+		if err == nil {
+			err = open()
 		}
-		listener, err := net.Listen("tcp4", address)
-		opened <- result{listener, err}
+		opened <- err
 	}()
-	r := <-opened
-	if r.error != nil {
-		t.Fatal(r.error)
+	if err := <-opened; err != nil {
+		t.Fatal(err)
 	}
-	return r.Listener
 }
 
 // Serve answers HTTP at http://10.77.0.1:PORT/, which it returns.
