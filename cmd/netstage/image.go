@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -14,8 +15,10 @@ import (
 )
 
 const imageHelp = `Packs a system image as squashfs. DIR holds store paths and, if present,
-nix-path-registration; they become the root of the image. With --root, DIR is
-a whole root file system instead, and keeps its owners and time stamps.
+nix-path-registration; they become the root of the image. With --toplevel, the
+closure of a NixOS system is asked of nix-store and packed instead, with the
+registration that stage 2 loads. With --root, DIR is a whole root file system,
+and keeps its owners and time stamps.
 
 The same tree gives the same bytes. FILE is replaced when it is complete; its
 SHA-256 is printed, and written to FILE.sha256. Its dm-verity tree, which
@@ -23,22 +26,39 @@ vouches for every 4 KiB block, is written to FILE.verity and the tree's root to
 FILE.roothash, as veritysetup would. "netstage serve" and "netstage boot" find
 them and have the machine verify the image; "netstage sign" signs it.
 
+With --boot, all that boots the system is put into FILE's folder: bzImage and
+initrd.zst from the toplevel's kernel, cmdline with its parameters and init=,
+and the scripts of "netstage scripts". With --all-in-one, FILE is an initrd
+with the image at its end: what --initrd names, or else a new one.
+
 examples:
+  netstage image --toplevel /run/current-system --boot -o boot/nix-store.squashfs
+  netstage image --toplevel $(nix-build …) --initrd initrd.zst --all-in-one -o initrd-all.zst
   netstage image closure/ -o nix-store.squashfs
   netstage image closure/ --compression zstd:3 -o nix-store.squashfs
   netstage image --root debian/ -o debian.squashfs`
 
+// imageFlags are what "netstage image" is asked for.
+type imageFlags struct {
+	image.Options
+	root, compression string
+	level             int
+	system            systemFlags
+}
+
 func newImage(std streams) *ffcli.Command {
 	fs := newFlags("image")
-	output := fs.String("o", "", "write the image to `FILE`")
-	root := fs.String("root", "", "pack `DIR` as a whole root file system")
-	allRoot := fs.Bool("all-root", false, "with --root: everything belongs to root, whoever owns it here")
-	compression := fs.String("compression", "zstd:19", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz")
-	level := fs.Int("level", 0, "the compression's `LEVEL`")
+	var f imageFlags
+	fs.StringVar(&f.Output, "o", "", "write the image to `FILE`")
+	fs.StringVar(&f.root, "root", "", "pack `DIR` as a whole root file system")
+	fs.BoolVar(&f.AllRoot, "all-root", false, "with --root: everything belongs to root, whoever owns it here")
+	fs.StringVar(&f.compression, "compression", "zstd:19", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz")
+	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
+	f.system.flags(fs)
 	return &ffcli.Command{
 		Name:       "image",
-		ShortUsage: "netstage image DIR|--root DIR -o FILE [FLAGS]",
-		ShortHelp:  "pack a store or a whole root into a squashfs",
+		ShortUsage: "netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]",
+		ShortHelp:  "pack a system, a store or a whole root into a squashfs",
 		LongHelp:   imageHelp,
 		FlagSet:    fs,
 		Exec: func(ctx context.Context, args []string) error {
@@ -46,39 +66,79 @@ func newImage(std streams) *ffcli.Command {
 			if err != nil {
 				return err
 			}
-			o := image.Options{Source: *root, WholeRoot: *root != "", AllRoot: *allRoot, Output: *output}
-			switch {
-			case *root == "" && len(dirs) == 0:
-				return usageError("which folder? Give DIR or --root DIR")
-			case *root != "" && len(dirs) > 0, len(dirs) > 1:
-				return usageError(fmt.Sprintf("one folder makes an image: what is %q?", dirs[len(dirs)-1]))
-			case *allRoot && *root == "":
-				return usageError("--all-root needs --root: in a store everything is root's anyway")
-			case *output == "":
-				return usageError("where to? Give -o FILE")
-			case *root == "":
-				o.Source = dirs[0]
+			if err := f.check(dirs); err != nil {
+				return err
 			}
-			if o.Compression, err = image.ParseCompression(*compression); err != nil {
+			if f.Compression, err = image.ParseCompression(f.compression); err != nil {
 				return usageError("--compression: " + err.Error())
 			}
 			if given(fs, "level") {
-				if o.Compression, err = o.Compression.WithLevel(*level); err != nil {
+				if f.Compression, err = f.Compression.WithLevel(f.level); err != nil {
 					return usageError("--level: " + err.Error())
 				}
 			}
-			o.Progress = progress(std.err)
-			start := time.Now()
-			report, err := image.Build(ctx, o)
-			if err != nil {
+			if f.Closure, err = f.system.closure(ctx); err != nil {
 				return err
 			}
-			fmt.Fprintf(std.err, "%d entries packed into %.1f MiB in %v\n",
-				report.Entries, mib(report.Size), time.Since(start).Round(time.Millisecond))
-			fmt.Fprintf(std.out, "%x  %s\n", report.SHA256, *output)
-			return nil
+			f.Progress = progress(std.err)
+			return makeImage(ctx, f, std)
 		},
 	}
+}
+
+// check settles what is to be packed.
+func (f *imageFlags) check(dirs []string) error {
+	f.WholeRoot = f.root != ""
+	sources := len(dirs)
+	for _, flag := range []string{f.root, f.system.toplevel, f.system.closureInfo} {
+		if flag != "" {
+			sources++
+		}
+	}
+	switch {
+	case sources == 0:
+		return usageError("which folder? Give DIR, --toplevel PATH or --root DIR")
+	case sources > 1 && len(dirs) > 0:
+		return usageError(fmt.Sprintf("one folder makes an image: what is %q?", dirs[len(dirs)-1]))
+	case sources > 1:
+		return usageError("one of --toplevel, --closure-info and --root makes an image")
+	case f.AllRoot && f.root == "":
+		return usageError("--all-root needs --root: in a store everything is root's anyway")
+	case f.Output == "":
+		return usageError("where to? Give -o FILE")
+	}
+	if f.Source = f.root; len(dirs) > 0 {
+		f.Source = dirs[0]
+	}
+	return f.system.check()
+}
+
+// makeImage packs an image, and what is to boot it.
+func makeImage(ctx context.Context, f imageFlags, std streams) error {
+	output := f.Output
+	if f.system.allInOne {
+		// On the same file system, which has the room.
+		work, err := os.MkdirTemp(filepath.Dir(output), "."+filepath.Base(output)+".")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		f.Output = filepath.Join(work, "nix-store.squashfs")
+	}
+	start := time.Now()
+	report, err := image.Build(ctx, f.Options)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.err, "%d entries packed into %.1f MiB in %v\n",
+		report.Entries, mib(report.Size), time.Since(start).Round(time.Millisecond))
+	if err := f.system.finish(ctx, f.Output, output, report, std.err); err != nil {
+		return err
+	}
+	if !f.system.allInOne {
+		fmt.Fprintf(std.out, "%x  %s\n", report.SHA256, output)
+	}
+	return nil
 }
 
 // progress returns w for progress bars when it is a terminal, else nil.

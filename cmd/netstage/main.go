@@ -86,6 +86,7 @@ func newRoot(std streams) *ffcli.Command {
 		Subcommands: []*ffcli.Command{
 			newInitrd(std),
 			newImage(std),
+			newScripts(std),
 			newServe(std),
 			newBoot(std),
 			newKeygen(std),

@@ -23,6 +23,7 @@ nginx-light a real web server
 iproute2 network namespaces and bridges
 nftables packet loss and resets
 cryptsetup-bin veritysetup, the peer for root hashes
+nix-bin Nix: the module is evaluated, a toplevel built, its closure packed
 minisign the peer for signatures
 curl downloads to compare with, in make bench
 wget likewise

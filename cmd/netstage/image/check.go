@@ -58,6 +58,27 @@ func checkSource(path, output string) (string, error) {
 	return real, nil
 }
 
+// checkSources returns what to pack, and how many names that makes in the image.
+func checkSources(ctx context.Context, o Options, output string) (sources []string, entries int, err error) {
+	if o.Closure == nil {
+		source, err := checkSource(o.Source, output)
+		if err != nil {
+			return nil, 0, err
+		}
+		entries, err := checkTree(ctx, source, o.WholeRoot)
+		return []string{source}, entries, err
+	}
+	for _, path := range o.Closure.Paths {
+		if !nix.IsStoreName(filepath.Base(path)) {
+			return nil, 0, fmt.Errorf("%s is no store path", path)
+		}
+		if err := checkReadable(ctx, path); err != nil {
+			return nil, 0, err
+		}
+	}
+	return o.Closure.Paths, len(o.Closure.Paths) + 1, nil
+}
+
 // checkTree counts the entries of the folder and proves that mksquashfs will
 // be able to read all below it: by itself it packs an empty file for one that
 // it can't read, and succeeds.
@@ -74,10 +95,14 @@ func checkTree(ctx context.Context, source string, wholeRoot bool) (int, error) 
 			return 0, err
 		}
 	}
+	return len(entries), checkReadable(ctx, source)
+}
 
+// checkReadable is checkTree for a file or folder without a look at its names.
+func checkReadable(ctx context.Context, source string) error {
 	var problems problems
 	rootDevice := uint64(0)
-	err = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -107,9 +132,9 @@ func checkTree(ctx context.Context, source string, wholeRoot bool) (int, error) 
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return len(entries), problems.err()
+	return problems.err()
 }
 
 // checkStore refuses folders that hold anything but store paths.

@@ -14,12 +14,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"netstage/nix"
 )
 
 // Options say what to pack and where to.
 type Options struct {
 	// Source is the folder to pack. Its entries become the root of the image.
 	Source string
+	// Closure is packed instead of Source when it isn't nil: a store with
+	// these paths and nix-path-registration.
+	Closure *Closure
 	// WholeRoot packs Source as a root file system: owners and times are
 	// kept, and its names are not checked. Otherwise Source is a store: its
 	// entries are store paths and, if present, nix-path-registration; all
@@ -53,11 +58,7 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return Report{}, err
 	}
-	source, err := checkSource(o.Source, output)
-	if err != nil {
-		return Report{}, err
-	}
-	entries, err := checkTree(ctx, source, o.WholeRoot)
+	sources, entries, err := checkSources(ctx, o, output)
 	if err != nil {
 		return Report{}, err
 	}
@@ -70,7 +71,14 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 	defer os.RemoveAll(work)
 
 	packed := filepath.Join(work, "image")
-	if err := mksquashfs(ctx, o, source, packed); err != nil {
+	if o.Closure != nil {
+		registration := filepath.Join(work, nix.Registration)
+		if err := os.WriteFile(registration, o.Closure.Registration, 0o444); err != nil {
+			return Report{}, fmt.Errorf("register the store paths: %w", err)
+		}
+		sources = append(sources, registration)
+	}
+	if err := mksquashfs(ctx, o, sources, packed); err != nil {
 		return Report{}, err
 	}
 	report = Report{Path: output, Entries: entries}

@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// mksquashfs packs the folder source into a new file.
-func mksquashfs(ctx context.Context, o Options, source, output string) error {
+// mksquashfs packs into a new file: what is in one folder, or several store paths by their names.
+func mksquashfs(ctx context.Context, o Options, sources []string, output string) error {
 	program, err := exec.LookPath("mksquashfs")
 	if err != nil {
 		return errors.New("mksquashfs is not installed: it is in the package squashfs-tools (nixpkgs: squashfsTools)")
@@ -24,7 +25,7 @@ func mksquashfs(ctx context.Context, o Options, source, output string) error {
 		return err
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, arguments(o, source, output, stamp)...)
+	cmd := exec.CommandContext(ctx, program, arguments(o, sources, output, stamp)...)
 	cmd.Env = environment()
 	cmd.Stdout = o.Progress
 	cmd.Stderr = &stderr
@@ -48,9 +49,9 @@ func mksquashfs(ctx context.Context, o Options, source, output string) error {
 
 // arguments are those of nixpkgs' make-squashfs.nix, and those that keep
 // everything but the tree out of the result.
-func arguments(o Options, source, output string, stamp int64) []string {
-	args := []string{source, output, "-noappend", "-no-recovery", "-exit-on-error",
-		"-b", "1048576", "-root-mode", "0755", "-mkfs-time", strconv.FormatInt(stamp, 10)}
+func arguments(o Options, sources []string, output string, stamp int64) []string {
+	args := append(slices.Clone(sources), output, "-noappend", "-no-recovery", "-exit-on-error",
+		"-b", "1048576", "-root-mode", "0755", "-mkfs-time", strconv.FormatInt(stamp, 10))
 	args = append(args, o.Compression.arguments()...)
 	if !o.WholeRoot {
 		args = append(args, "-no-hardlinks", "-all-root", "-no-xattrs", "-all-time", "1")

@@ -233,3 +233,29 @@ func TestSmallCompression(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// nixpkgs' modulesTree has links where several packages have one part each.
+func TestLinkedFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"kernel/kernel/drivers/net/a.ko", "extra/b.ko.xz"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o444); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := filepath.Join(dir, "tree")
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"kernel": "../kernel/kernel", "extra": "../extra", "build": "/nowhere", "modules.x": "/nowhere"} {
+		if err := os.Symlink(to, filepath.Join(tree, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := openTree(tree)
+	if err != nil || len(found.paths) != 2 || !strings.HasSuffix(found.paths["a"], "drivers/net/a.ko") || !strings.HasSuffix(found.paths["b"], "extra/b.ko.xz") {
+		t.Errorf("%v, %v", found, err)
+	}
+}

@@ -40,29 +40,7 @@ type module struct {
 
 func openTree(dir string) (*tree, error) {
 	t := &tree{dir: dir, paths: map[string]string{}, read: map[string]*module{}}
-	root, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return nil, fmt.Errorf("kernel modules: %w", err)
-	}
-	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && p != root && (d.Name() == "build" || d.Name() == "source") {
-			return filepath.SkipDir // kernel headers, where installed
-		}
-		if kmod.IsModule(p) && !d.IsDir() {
-			rel, err := filepath.Rel(root, p)
-			if err != nil {
-				return err
-			}
-			// updates/ and extra/ come before kernel/, as with depmod.
-			if old, twice := t.paths[kmod.Name(p)]; !twice || strings.HasPrefix(old, "kernel/") {
-				t.paths[kmod.Name(p)] = rel
-			}
-		}
-		return nil
-	})
+	err := t.find("")
 	if err != nil {
 		return nil, fmt.Errorf("kernel modules: %w", err)
 	}
@@ -75,6 +53,36 @@ func openTree(dir string) (*tree, error) {
 		}
 	}
 	return t, nil
+}
+
+// find looks for modules in the folder rel of the tree. Links to folders are followed: in nixpkgs' modulesTree (kmod's
+// aggregator.nix), kernel/ may be one into the kernel's own store path. Links in circles are an error, ELOOP.
+func (t *tree) find(rel string) error {
+	entries, err := os.ReadDir(filepath.Join(t.dir, rel))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		name := filepath.Join(rel, entry.Name())
+		if kmod.IsModule(name) {
+			// updates/ and extra/ come before kernel/, as with depmod.
+			if old, twice := t.paths[kmod.Name(name)]; !entry.IsDir() && (!twice || strings.HasPrefix(old, "kernel/")) {
+				t.paths[kmod.Name(name)] = name
+			}
+			continue
+		}
+		if rel == "" && (entry.Name() == "build" || entry.Name() == "source") {
+			continue // kernel headers, where installed
+		}
+		info, err := os.Stat(filepath.Join(t.dir, name))
+		if err == nil && info.IsDir() {
+			err = t.find(name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // builtin returns the names in modules.builtin, where there is one.

@@ -1,0 +1,131 @@
+package netboot
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteScripts writes scripts that boot what the folder dir holds, found as a Server would: boot.ipxe for any web or
+// TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. It returns
+// their names.
+func WriteScripts(dir string) ([]string, error) {
+	b, err := plan(os.DirFS(dir), "")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCmdline(b.Cmdline); err != nil {
+		return nil, err
+	}
+	scripts := []struct {
+		name, text string
+		mode       os.FileMode
+	}{
+		{"boot.ipxe", staticScript(b), 0o644},
+		{"refind.conf", refind(b), 0o644},
+		{"kexec-boot", kexec(b), 0o755},
+	}
+	var names []string
+	for _, s := range scripts {
+		if err := os.WriteFile(filepath.Join(dir, s.name), []byte(s.text), s.mode); err != nil {
+			return nil, err
+		}
+		names = append(names, s.name)
+	}
+	return names, nil
+}
+
+// staticScript names everything relative to itself. A script that embeds it may set cmdline to more parameters, as
+// with nixpkgs' netboot.ipxe.
+func staticScript(b Boot) string {
+	var s strings.Builder
+	s.WriteString("#!ipxe\n# Written by netstage scripts.\n\nset tries:int32 0\n\n:try\nimgfree\n")
+	fmt.Fprintf(&s, "kernel %s %s ${cmdline} || goto failed\n", b.Kernel, b.Arguments("${netX/mac:hexhyp}"))
+	for _, initrd := range b.Initrds {
+		fmt.Fprintf(&s, "initrd %s || goto failed\n", initrd)
+	}
+	s.WriteString("boot || goto failed\n\n")
+	s.WriteString(scriptRetry("could not load what to boot"))
+	return s.String()
+}
+
+// bare is the command line without initrd=, which each loader says in its own way.
+func bare(b Boot) string {
+	b.Initrds = nil
+	return b.Arguments("")
+}
+
+// refind is a stanza of rEFInd's configuration (its documentation: Creating Manual Boot Stanzas).
+func refind(b Boot) string {
+	var s strings.Builder
+	s.WriteString(`# Written by netstage scripts. Copy kernel and initrd to EFI/netstage of the volume, and this file beside
+# refind.conf, which is to say: include netstage.conf
+`)
+	if b.Image != "" {
+		s.WriteString("# The image is fetched: from the folder of the boot file that DHCP names. If it names none, make rootfs= an URL.\n")
+	}
+	options := bare(b)
+	var more []string // rEFInd loads one initrd itself
+	for _, initrd := range b.Initrds[1:] {
+		more = append(more, `initrd=\EFI\netstage\`+initrd)
+	}
+	options = strings.Join(append(more, options), " ")
+	fmt.Fprintf(&s, "menuentry \"netstage\" {\n\tloader /EFI/netstage/%s\n\tinitrd /EFI/netstage/%s\n\toptions \"%s\"\n}\n",
+		b.Kernel, b.Initrds[0], strings.ReplaceAll(options, `"`, `""`))
+	return s.String()
+}
+
+// kexec is a shell script. It puts an image that lies beside it into the initrd: the machine need not find a server.
+// The archive's header is so simple (cpio(5), new ASCII format) that no cpio program is needed.
+func kexec(b Boot) string {
+	command := strings.TrimPrefix(bare(b), "rootfs="+basename(b.Image)+" ")
+	replace := strings.NewReplacer("@kernel@", b.Kernel, "@initrds@", strings.Join(b.Initrds, " "), "@image@", b.Image,
+		"@command@", strings.ReplaceAll(command, "'", `'\''`))
+	return replace.Replace(kexecScript)
+}
+
+const kexecScript = `#!/bin/sh
+# Written by netstage scripts. Boots what lies beside this script, by kexec:
+# kexec-boot [MORE KERNEL PARAMETERS]; --load only loads it.
+set -eu
+fail() { echo "kexec-boot: $*" >&2; exit 1; }
+command -v kexec >/dev/null || fail "kexec is not installed (kexec-tools)"
+cd "$(dirname "$(readlink -f "$0")")"
+go=1
+if [ "${1-}" = --load ]; then go=; shift; fi
+
+# record NAME SIZE: a header of a cpio archive, up to the file's content.
+record() {
+	printf '070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\0' 1 33060 0 0 1 0 "$2" 0 0 0 0 $((${#1} + 1)) 0 "$1"
+	pad $((110 + ${#1} + 1))
+}
+pad() { head -c $((-$1 & 3)) /dev/zero; }
+
+initrd=$(mktemp "${TMPDIR:-/tmp}/netstage-initrd.XXXXXX")
+trap 'rm -f "$initrd"' EXIT
+trap 'exit 1' INT TERM HUP
+for part in @initrds@; do
+	cat "$part"
+	pad "$(stat -Lc %s "$part")"
+done >"$initrd"
+image='@image@'
+if [ -n "$image" ]; then
+	total=$(($(stat -c %s "$initrd") + $(stat -Lc %s "$image")))
+	[ $total -lt 2147000000 ] || fail "initrd and image together have $((total >> 20)) MiB: no kernel loads 2048 MiB (nixpkgs#203593); give rootfs=URL in the file cmdline, and write the scripts anew"
+	for suffix in '' .verity; do
+		[ -f "$image$suffix" ] || continue
+		size=$(stat -Lc %s "$image$suffix")
+		record "nix-store.squashfs$suffix" "$size"
+		cat "$image$suffix"
+		pad "$size"
+	done >>"$initrd"
+	record 'TRAILER!!!' 0 >>"$initrd"
+fi
+kexec --load '@kernel@' --initrd="$initrd" --command-line='@command@'"${*:+ $*}"
+[ -n "$go" ] || exit 0
+sync
+# An init that knows how stops its services first.
+if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then exec systemctl kexec; fi
+exec kexec --exec
+`

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"netstage/cmd/netstage/netboot"
+)
+
+const scriptsHelp = `Writes scripts beside what they boot, for servers other than "netstage serve":
+
+  boot.ipxe    for iPXE, from any web server
+  refind.conf  a menu entry for rEFInd, with files on the EFI system partition
+  kexec-boot   to be run on a machine that is up
+
+DIR holds a kernel (bzImage or vmlinuz), initrd*, perhaps an image (*.squashfs,
+*.erofs) with what vouches for it, and cmdline, the kernel's parameters, as for
+"netstage serve". The kernel gets rootfs= and the image's root hash or digest
+unless cmdline says otherwise. kexec-boot puts the image into the initrd.
+
+examples:
+  netstage scripts boot/`
+
+func newScripts(std streams) *ffcli.Command {
+	fs := newFlags("scripts")
+	return &ffcli.Command{
+		Name: "scripts", ShortUsage: "netstage scripts DIR", ShortHelp: "write boot scripts for iPXE, rEFInd and kexec",
+		LongHelp: scriptsHelp, FlagSet: fs,
+		Exec: func(_ context.Context, args []string) error {
+			dirs, err := operands(fs, args)
+			if err != nil {
+				return err
+			}
+			if len(dirs) != 1 {
+				return usageError("which folder? Give one DIR")
+			}
+			names, err := netboot.WriteScripts(dirs[0])
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				fmt.Fprintln(std.out, name)
+			}
+			return nil
+		},
+	}
+}
