@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // LAN is a network with a bridge, a DHCP server and room for HTTP servers, in
@@ -88,6 +89,34 @@ func (l *LAN) DHCP(t *testing.T, options ...string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("dnsmasq does not start")
+}
+
+// Tap makes a port of the LAN whose frames are read from and written to a
+// file, until the test ends.
+func (l *LAN) Tap(t *testing.T) *os.File {
+	t.Helper()
+	name := fmt.Sprintf("t%d", serial.Add(1))
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	var tap *os.File
+	l.within(t, func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("open /dev/net/tun: %w", err)
+		}
+		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+			unix.Close(fd)
+			return fmt.Errorf("make the tap %s: %w", name, err)
+		}
+		tap = os.NewFile(uintptr(fd), name)
+		return nil
+	})
+	t.Cleanup(func() { tap.Close() })
+	l.run(t, "ip", "link", "set", name, "master", "br0", "up")
+	return tap
 }
 
 // Listen opens a TCP port of the LAN's server; ":0" picks one.

@@ -1,0 +1,82 @@
+package qemutests
+
+import (
+	"testing"
+
+	"netstage/cmd/netstage/vm"
+	"netstage/fetch/faulty"
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+	"netstage/qemu-tests/trunk"
+)
+
+// tellStacked tells of bonds, and of what systemd-networkd will read.
+const tellStacked = `
+for file in /proc/net/bonding/* /run/systemd/network/*; do
+	[ -e $file ] && sed "s|^|$file: |" $file
+done
+`
+
+// onTrunk is a machine with as many cards on a switch, behind which is a LAN
+// with a DHCP server and an image.
+func onTrunk(t *testing.T, s *trunk.Trunk, cards int, script ...faulty.Behaviour) vm.Config {
+	t.Helper()
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	a := store(t, system.Files{"init": system.Script(tellStacked + system.Tell + system.PowerOff), "nixos-version": "25.05"})
+	_, url := serve(t, lan, a, script...)
+	s.Start(t, lan.Tap(t), cards)
+	c := guestWith(t, xzModules, []string{"virtio_net", "bonding", "8021q"})
+	for i := range cards {
+		c.NICs = append(c.NICs, vm.NIC{MAC: "52:54:00:00:00:0" + string(rune('1'+i)), Backend: s.Backend(i)})
+	}
+	c.Direct, c.AnyNIC, c.Init = true, true, system.Init
+	c.Append = "boot.network=keep rootfs=" + url + " rootfs.sha256=" + a.sha256 + " "
+	return c
+}
+
+// A switch that takes and gives frames of one VLAN alone.
+func TestQEMUTaggedNetwork(t *testing.T) {
+	t.Parallel()
+	c := onTrunk(t, &trunk.Trunk{Tag: 5}, 1)
+	c.Append += "vlan=vlan5:eth0 ip=vlan5:dhcp"
+	start(t, c).end(vm.PowerOff, "vlan5: made, tag 5 on eth0", "vlan5: vlan 52:54:00:00:00:01, carrier", "vlan5: 10.77.0.", "verified",
+		`"link": "vlan5"`, "stage 2 done", "link: vlan5 up")
+}
+
+// The same over a bond of two cards, with a switch that speaks LACP. A bond
+// wants to know a card's speed for that, which QEMU's virtio does not tell.
+func TestQEMUTaggedNetworkOverLACP(t *testing.T) {
+	t.Parallel()
+	c := onTrunk(t, &trunk.Trunk{Tag: 7, LACP: true}, 2)
+	full := guestWith(t, fullKernel, []string{"e1000", "bonding", "8021q"})
+	c.Kernel, c.Initrds = full.Kernel, full.Initrds
+	for i := range c.NICs {
+		c.NICs[i].Model = "e1000"
+	}
+	c.Append += "bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast,miimon=50 vlan=bond0.7:bond0 ip=bond0.7:dhcp"
+	start(t, c).end(vm.PowerOff, "bond0: a bond of eth0, eth1, 802.3ad", "bond0.7: made, tag 7 on bond0", "bond0.7: 10.77.0.", "verified",
+		"Partner Mac Address: "+trunk.PartnerMAC, "port state: 63", "stage 2 done", "link: bond0.7 up")
+}
+
+// The cable of the active card is pulled out while the image comes. Before
+// that, the process that did the work was killed: the second finds the bond of
+// the first.
+func TestQEMUBondLosesACable(t *testing.T) {
+	t.Parallel()
+	c := onTrunk(t, &trunk.Trunk{}, 2, faulty.Behaviour{Rate: 200 << 10, Times: -1})
+	c.Append += "bond=bond0:eth0,eth1:mode=active-backup,miimon=50 ip=bond0:dhcp boot.break=image boot.shell_on_fail rootfs.floor=1024/30"
+	m := start(t, c)
+	m.expect("leaves it")
+	m.send("kill -9 $(ps | grep ' boot$' | head -n 1 | while read pid rest; do echo $pid; done)\r")
+	m.expect("Keys: i shell")
+	m.send("\r")
+	m.expect(`breakpoint before step "image"`)
+	m.expect("leaves it")
+	m.send("exit\r")
+	m.expect("image: 2 MiB from")
+	if err := m.SetLink(m.ctx, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	m.end(vm.PowerOff, "verified", "Currently Active Slave: eth1", "stage 2 done")
+}
