@@ -23,7 +23,8 @@ the same bytes. FILE is replaced when it is complete.
 DIR is the lib/modules/VERSION folder of the kernel to be booted, with depmod's
 files or without. Every NIC driver is packed by default. --module NAME packs
 only the NIC drivers named; --module +NAME adds a module to what is packed
-otherwise, --module -NAME leaves one out. What mounts images is always packed.
+otherwise, --module ?NAME does if the kernel has it, --module -NAME leaves one
+out. What mounts images is always packed.
 
 With a public key of "netstage keygen" in /etc/netstage/trusted.d, machines boot
 only what "netstage sign" signed by it. https is trusted by the authorities in
@@ -41,7 +42,7 @@ func newInitrd(std streams) *ffcli.Command {
 	var o initrd.Options
 	var modules, files list
 	fs.StringVar(&o.KernelModules, "kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR`")
-	fs.Var(&modules, "module", "pack the module `[+|-]NAME`; may be repeated")
+	fs.Var(&modules, "module", "pack the module `[+|?|-]NAME`; may be repeated")
 	fs.StringVar(&o.FirmwareDir, "firmware", "", "a lib/firmware folder `DIR`; what the modules name is packed")
 	fs.Var(&files, "file", "put a file or folder of this host into the initrd: `SRC:DST`; may be repeated")
 	fs.StringVar(&o.Init, "init", "", "the agent `FILE` (default stage1 beside this program)")

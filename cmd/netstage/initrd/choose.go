@@ -36,18 +36,21 @@ var (
 // choice is what Options.Modules asks for.
 type choice struct {
 	narrow, add, drop []string
+	maybe             []string // added where the kernel has them
 }
 
 func parseChoice(words []string) (choice, error) {
 	var c choice
 	for _, w := range words {
-		name := strings.TrimLeft(w, "+-")
+		name := strings.TrimLeft(w, "+-?")
 		if name == "" || len(w)-len(name) > 1 {
-			return c, fmt.Errorf("module %q: give NAME, +NAME or -NAME", w)
+			return c, fmt.Errorf("module %q: give NAME, +NAME, ?NAME or -NAME", w)
 		}
 		switch w[0] {
 		case '+':
 			c.add = append(c.add, name)
+		case '?':
+			c.maybe = append(c.maybe, name)
 		case '-':
 			c.drop = append(c.drop, kmod.Name(name))
 		default:
@@ -84,6 +87,13 @@ func (t *tree) roots(ctx context.Context, words []string) (names, builtin []stri
 		default:
 			return nil, nil, fmt.Errorf("module %s: not in %s, neither as a module nor built in: check the name, or give the modules of another kernel", name, t.dir)
 		}
+	}
+	for _, name := range c.maybe {
+		found, err := t.lookup(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		names = append(names, found...)
 	}
 	if len(c.narrow) == 0 {
 		names = append(names, t.below(nicFolders)...)

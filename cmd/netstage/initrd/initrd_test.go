@@ -182,6 +182,7 @@ func TestChoice(t *testing.T) {
 		{"virtio-net +wifi", "loop virtio_net virtio_pci wifi"},
 		{"squashfs", "loop virtio_pci"},
 		{"+wifi -fast -dongle -xhci-hcd", "loop virtio_net virtio_pci wifi"},
+		{"?wifi ?no_such_driver -fast -dongle -xhci-hcd", "loop virtio_net virtio_pci wifi"},
 	} {
 		_, r := build(t, Options{KernelModules: tree, Init: agent(t), Modules: strings.Fields(c.words)})
 		if got := strings.Join(r.Modules, " "); got != c.want {

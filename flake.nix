@@ -1,0 +1,50 @@
+{
+  description = "netstage: boots NixOS machines over the network";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      each =
+        f:
+        nixpkgs.lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
+          system: f system nixpkgs.legacyPackages.${system}
+        );
+      version = self.shortRev or "unstable";
+    in
+    {
+      packages = each (
+        _: pkgs: rec {
+          netstage = pkgs.callPackage ./nix/package.nix { inherit version; };
+          default = netstage;
+        }
+      );
+
+      # boot.netstage.package: of the nixpkgs of the system that imports it.
+      nixosModules.default = ./nix/module.nix;
+
+      checks = each (
+        system: pkgs:
+        {
+          package = self.packages.${system}.netstage;
+        }
+        // nixpkgs.lib.optionalAttrs (system == "x86_64-linux") (import ./nix/test.nix { inherit pkgs; })
+      );
+
+      devShells = each (
+        _: pkgs: {
+          default = pkgs.mkShell {
+            packages = [
+              (pkgs.go_1_26 or pkgs.go)
+              pkgs.gnumake
+              pkgs.squashfsTools
+              pkgs.qemu
+              pkgs.cpio
+              pkgs.zstd
+            ];
+          };
+        }
+      );
+    };
+}

@@ -1,0 +1,176 @@
+# What module.nix makes for system.build. Each of the derivations runs the
+# netstage tool, as a user would by hand.
+{
+  config,
+  lib,
+  pkgs,
+  fileSystems, # to be mounted before stage 2, besides the layout of the image
+}:
+
+let
+  inherit (lib) concatMap escapeShellArg optional optionals optionalString;
+  cfg = config.boot.netstage;
+  kernel = config.boot.kernelPackages.kernel;
+  toplevel = config.system.build.toplevel;
+  init = "${toplevel}/init";
+  signed = cfg.trustedKeys != [ ];
+  run =
+    name: script:
+    pkgs.runCommand name { nativeBuildInputs = [ cfg.toolPackage ]; } script;
+
+  # Kernel parameters of the initrd's own: defaults that the command line
+  # replaces one by one, and pins, which it can't.
+  bracket = address: if lib.hasInfix ":" address then "[${address}]" else address;
+  interface =
+    name: i:
+    let
+      parts = lib.splitString "/" i.address;
+      gateway = optionalString (i.gateway != null) (bracket i.gateway);
+    in
+    optional (i.mac != null) "ifname=${name}:${lib.toLower i.mac}"
+    ++ [ "ip=${bracket (lib.head parts)}::${gateway}:${lib.last parts}::${name}:none" ];
+  parameters =
+    map (ref: "rootfs=${ref}") cfg.rootfs
+    ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
+    ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
+    ++ optional cfg.network.keep "boot.network=keep"
+    ++ optional (cfg.authorizedFallbackShell != false) "boot.shell_on_fail"
+    ++ optional cfg.debug.trace "boot.trace"
+    ++ map (step: "boot.break=${step}") cfg.debug.breakAt
+    ++ optional (cfg.failTimeout != null) "boot.fail_timeout=${toString cfg.failTimeout}";
+
+  text = name: content: pkgs.writeText "netstage-${name}" content;
+  policy = {
+    version = 1;
+    inherit (cfg.policy) shell verify watchdog;
+  }
+  // lib.optionalAttrs (builtins.isString cfg.authorizedFallbackShell) {
+    passwordHash = cfg.authorizedFallbackShell;
+  };
+  mounts = map (fs: {
+    inherit (fs) mountPoint fsType options;
+    device = if fs.device != null then fs.device else "/dev/disk/by-label/${fs.label}";
+    neededForBoot = true;
+  }) fileSystems;
+  key = k: if builtins.isPath k || lib.hasPrefix "/" k then k else text "key.pub" "${k}\n";
+  https = lib.any (ref: lib.hasPrefix "https:" (lib.toLower ref)) cfg.rootfs;
+
+  # Place in the initrd → file.
+  files = {
+    "/etc/netstage/policy.json" = text "policy.json" (builtins.toJSON policy);
+  }
+  // lib.optionalAttrs (mounts != [ ]) {
+    "/etc/netstage/filesystems.json" = text "filesystems.json" (builtins.toJSON mounts);
+  }
+  // lib.listToAttrs (
+    lib.imap1 (n: k: {
+      name = "/etc/netstage/trusted.d/${toString n}.pub";
+      value = key k;
+    }) cfg.trustedKeys
+  )
+  // lib.optionalAttrs (cfg.authorizedKeys != [ ]) {
+    "/etc/netstage/authorized_keys" =
+      text "authorized_keys" (lib.concatMapStrings (k: "${k}\n") cfg.authorizedKeys);
+  }
+  // lib.optionalAttrs (cfg.caCertificates == [ ] && https) {
+    "/etc/ssl/certs/ca-certificates.crt" = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+  }
+  // cfg.extraFiles;
+
+  # A name alone narrows what is packed to what is named; "+" adds to it.
+  storage = optionals (mounts != [ ]) (
+    lib.unique (config.boot.initrd.availableKernelModules ++ config.boot.initrd.kernelModules ++ map (m: m.fsType) mounts)
+  );
+  signedName = m: lib.hasPrefix "+" m || lib.hasPrefix "-" m;
+  modules =
+    map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules
+    # Those of a generated configuration need not all exist in this kernel.
+    ++ map (m: "?${m}") storage;
+
+  initrdFlags =
+    [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
+    ++ concatMap (m: [ "--module" m ]) modules
+    ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
+
+  imageFlags = "--closure-info ${
+    pkgs.closureInfo { rootPaths = [ toplevel ] ++ cfg.storeContents; }
+  } --init ${init} --compression ${escapeShellArg cfg.squashfs.compression}";
+
+  kernelParams = toString config.boot.kernelParams;
+  kernelName = if pkgs.stdenv.hostPlatform.isx86 then "bzImage" else "vmlinuz";
+in
+rec {
+  # nix-store.squashfs, what vouches for it (.sha256, .verity and .roothash), a
+  # .manifest to be signed, and init, the path of its stage 2.
+  netstageImage = run "netstage-image" ''
+    mkdir -p $out
+    netstage image ${imageFlags} --manifest -o $out/nix-store.squashfs
+    echo ${init} >$out/init
+  '';
+
+  netstageRamdisk = run "netstage-initrd" ''
+    mkdir -p $out
+    cp ${text "cmdline" (lib.concatMapStrings (p: "${p}\n") parameters)} cmdline
+    chmod +w cmdline
+    ${optionalString cfg.pin ''
+      echo init=${init} >>cmdline
+      echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash) >>cmdline
+    ''}
+    set -- ${lib.escapeShellArgs initrdFlags} --file "$PWD/cmdline:/etc/netstage/cmdline"
+    ${optionalString (cfg.firmware != null) ''
+      if [ -d ${cfg.firmware}/lib/firmware ]; then set -- "$@" --firmware ${cfg.firmware}/lib/firmware; fi
+    ''}
+    ${optionalString (cfg.caCertificates != [ ]) ''
+      cat ${lib.escapeShellArgs cfg.caCertificates} >ca.pem
+      set -- "$@" --file "$PWD/ca.pem:/etc/netstage/ca.pem"
+    ''}
+    netstage initrd "$@" -o $out/initrd
+  '';
+
+  # The image at the end of the initrd, for rEFInd and kexec without a server.
+  netstageAllInOneRamdisk = run "netstage-initrd-all-in-one" ''
+    mkdir -p $out
+    netstage image ${imageFlags} --all-in-one --initrd ${netstageRamdisk}/initrd -o $out/initrd
+  '';
+
+  # A folder to be served. Copies, not links: web servers and rsync take it as
+  # it is, and netstage serve follows no link out of its folder.
+  netstageTree = run "netstage-tree" ''
+    mkdir -p $out
+    cp ${config.system.build.kernel}/${config.system.boot.loader.kernelFile} $out/${kernelName}
+    cp ${netstageRamdisk}/initrd $out/initrd
+    cp ${netstageImage}/nix-store.squashfs* $out/
+    {
+      ${
+        if signed then
+          # The manifest says init=, and the initrd that it must be signed.
+          "echo rootfs.manifest=nix-store.squashfs.manifest"
+        else
+          ''
+            echo init=${init}
+            ${optionalString (cfg.rootfs != [ ]) ''
+              echo ${lib.escapeShellArgs (map (ref: "rootfs=${ref}") cfg.rootfs)}
+              echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash)
+            ''}
+          ''
+      }
+      echo ${escapeShellArg kernelParams}
+    } >$out/cmdline
+    chmod -R u+w $out
+    netstage scripts $out
+  '';
+
+  netstageIpxeScript = run "netstage-ipxe-script" ''
+    mkdir -p $out
+    cp ${netstageTree}/boot.ipxe $out/boot.ipxe
+  '';
+
+  # run-netstage-vm [FLAGS OF netstage boot]; more kernel parameters in $APPEND.
+  netstageVm = pkgs.writeShellScriptBin "run-netstage-vm" ''
+    PATH=${lib.makeBinPath [ pkgs.qemu ]}''${PATH:+:$PATH}
+    export PATH
+    exec ${cfg.toolPackage}/bin/netstage boot --dir ${netstageTree} --kernel ${netstageTree}/${kernelName} \
+      --initrd ${netstageTree}/initrd --image ${netstageTree}/nix-store.squashfs \
+      --append "$(cat ${netstageTree}/cmdline) ''${APPEND-}" "$@"
+  '';
+}

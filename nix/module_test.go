@@ -1,0 +1,229 @@
+package nix
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// needNix skips where there is no Nix.
+func needNix(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("nix-instantiate"); err != nil {
+		t.Skip("needs Nix: run qemu-tests/setup/deps.sh")
+	}
+}
+
+// Every .nix file of the project is read by Nix.
+func TestNixFilesParse(t *testing.T) {
+	needNix(t)
+	var files []string
+	for _, pattern := range []string{"*.nix", "testdata/*.nix", "../*.nix", "../qemu-tests/nixos/*.nix"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, found, err)
+		}
+		files = append(files, found...)
+	}
+	var says strings.Builder
+	cmd := exec.Command("nix-instantiate", append([]string{"--store", "dummy://", "--parse"}, files...)...)
+	if cmd.Stderr = &says; cmd.Run() != nil {
+		t.Error(says.String())
+	}
+}
+
+// evaluated is what testdata/eval.nix tells.
+type evaluated struct {
+	Failed      []string
+	Services    []string
+	FileSystems map[string]struct {
+		Device, FsType string
+		Options        []string
+	}
+	Outputs map[string]struct{ Path, Script string }
+	texts   string // all files that the evaluation wrote
+}
+
+// evaluate evaluates the module with a configuration: by nixpkgs' lib when lib is its folder, else by the stand-in.
+func evaluate(t *testing.T, lib, settings string) evaluated {
+	t.Helper()
+	if lib == "" {
+		lib = "null"
+	}
+	store := t.TempDir()
+	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", store).Run() })
+	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "testdata/eval.nix",
+		"--arg", "nixpkgsLib", lib, "--arg", "settings", settings, "--argstr", "store", store)
+	cmd.Env = append(os.Environ(), "HOME="+store)
+	var says strings.Builder
+	cmd.Stderr = &says
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, says.String())
+	}
+	var e evaluated
+	if err := json.Unmarshal(out, &e); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(store, "nix/store/*-netstage-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, name, _ := strings.Cut(filepath.Base(file), "-netstage-")
+		e.texts += name + ": " + string(text) + "\n"
+	}
+	return e
+}
+
+// eachLib runs a test with the stand-in for nixpkgs' lib, and with the real one at $NETSTAGE_NIXPKGS_LIB.
+func eachLib(t *testing.T, test func(t *testing.T, lib string)) {
+	needNix(t)
+	t.Run("stub", func(t *testing.T) { test(t, "") })
+	if lib := os.Getenv("NETSTAGE_NIXPKGS_LIB"); lib != "" {
+		t.Run("nixpkgs", func(t *testing.T) { test(t, lib) })
+	}
+}
+
+// plainQuotes undoes the quotes that only one of the two libs puts around plain words.
+var plainQuotes = strings.NewReplacer("'", "", `"`, "")
+
+func expectAll(t *testing.T, what, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		not, negative := strings.CutPrefix(want, "!")
+		if strings.Contains(text, not) == negative {
+			t.Errorf("%s: %q, in\n%s", what, want, text)
+		}
+	}
+}
+
+func TestModuleDefaults(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		e := evaluate(t, lib, "{ boot.netstage.enable = true; }")
+		if len(e.Failed) > 0 {
+			t.Errorf("assertions: %q", e.Failed)
+		}
+		for place, want := range map[string]string{
+			"/": "tmpfs tmpfs mode=0755", "/nix/.rw-store": "tmpfs tmpfs mode=0755",
+			"/nix/.ro-store": "../nix-store.squashfs squashfs loop threads=multi",
+			"/nix/store":     "overlay overlay lowerdir=/nix/.ro-store upperdir=/nix/.rw-store/store workdir=/nix/.rw-store/work",
+		} {
+			fs := e.FileSystems[place]
+			if got := fs.Device + " " + fs.FsType + " " + strings.Join(fs.Options, " "); got != want {
+				t.Errorf("%s: %q, want %q", place, got, want)
+			}
+		}
+		if got := strings.Join(e.Services, " "); got != "netstage-register-paths netstage-report" {
+			t.Error(got)
+		}
+		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
+		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /work/netstage-image/nix-store.squashfs.roothash)",
+			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!filesystems.json", "!trusted.d", "!--module")
+		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1,"watchdog":"keep"}`, "!rootfs", "!shell_on_fail")
+		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
+		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest")
+		// All of them are shell scripts.
+		for name, output := range e.Outputs {
+			check := exec.Command("bash", "-n")
+			check.Stdin = strings.NewReader(output.Script)
+			if out, err := check.CombinedOutput(); err != nil || output.Script == "" {
+				t.Errorf("%s: %v, %s", name, err, out)
+			}
+		}
+	})
+}
+
+func TestModuleOptions(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		e := evaluate(t, lib, `{
+			boot.netstage = {
+				enable = true;
+				rootfs = [ "https://a.example/x.squashfs" "http://b.example/x.squashfs?a=b" ];
+				trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" "/keys/ops.pub" ];
+				authorizedFallbackShell = "$6$salt$hash";
+				authorizedKeys = [ "ssh-ed25519 AAAA ops" ];
+				policy.watchdog = "stop";
+				allNetworkDrivers = false;
+				modules = [ "igb" ];
+				network.interfaces.lan0 = { mac = "52:54:00:AB:CD:EF"; address = "192.0.2.10/24"; gateway = "192.0.2.1"; };
+				network.interfaces.lan1 = { mac = null; address = "2001:db8::2/64"; gateway = "2001:db8::1"; };
+				network.nameservers = [ "192.0.2.1" ];
+				network.keep = true;
+				debug.trace = true;
+				debug.breakAt = [ "network" ];
+				failTimeout = 0;
+				squashfs.compression = "zstd:3";
+				extraFiles."/etc/motd" = "/motd";
+			};
+			fileSystems."/persist" = { device = "/dev/disk/by-label/persist"; fsType = "ext4"; options = [ "noatime" ]; neededForBoot = true; };
+			fileSystems."/later" = { device = "/dev/sdb1"; fsType = "ext4"; };
+		}`)
+		if len(e.Failed) > 0 {
+			t.Errorf("assertions: %q", e.Failed)
+		}
+		expectAll(t, "files", e.texts,
+			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\n",
+			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
+			`"passwordHash":"$6$salt$hash"`, `"verify":"required"`, `"watchdog":"stop"`,
+			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n",
+			"authorized_keys: ssh-ed25519 AAAA ops\n",
+			`[{"device":"/dev/disk/by-label/persist","fsType":"ext4","mountPoint":"/persist","neededForBoot":true,"options":["noatime"]}]`)
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
+			"--module igb --module ?ahci --module ?ext4", "--file /keys/ops.pub:/etc/netstage/trusted.d/2.pub", "/etc/netstage/trusted.d/1.pub",
+			"--file /motd:/etc/motd", "--file /cacert/etc/ssl/certs/ca-bundle.crt:/etc/ssl/certs/ca-certificates.crt", "!roothash", "!init=")
+		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs.manifest=nix-store.squashfs.manifest", "!init=", "!roothash")
+		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--compression zstd:3")
+
+		e = evaluate(t, lib, `{ boot.netstage = { enable = true; rootfs = [ "http://a/x" ]; modules = [ "nvme" "-bonding" ]; caCertificates = [ "/own.pem" ]; authorizedFallbackShell = true; firmware = "/firmware"; pin = false; }; }`)
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
+			"--module +nvme --module -bonding", "cat /own.pem >ca.pem", "--firmware /firmware/lib/firmware", "!roothash")
+		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs=http://a/x\n", "echo rootfs.roothash=$(cat ")
+		expectAll(t, "files", e.texts, "boot.shell_on_fail", `"verify":"warn"`, "!passwordHash")
+	})
+}
+
+// What can't boot this way is told, each by its own message.
+func TestModuleAssertions(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		for settings, want := range map[string]string{
+			"boot.initrd.enable = true;":                                                                               "leave boot.initrd.enable at false",
+			"boot.initrd.systemd.enable = true;":                                                                       "set boot.initrd.systemd.enable = false",
+			"system.nixos-init.enable = true;":                                                                         "set system.nixos-init.enable = false",
+			`boot.initrd.luks.devices.root = { };`:                                                                     "no LUKS devices: root",
+			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove a zfs "/"`,
+			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "/data (tank/data)",
+			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "mount in stage 2 (neededForBoot = false): /persist (/dev/mapper/vg-p)",
+			"boot.netstage.allNetworkDrivers = false;":                                                                 "network driver in boot.netstage.modules",
+			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`: "a newly signed image would not boot",
+		} {
+			e := evaluate(t, lib, "{ boot.netstage.enable = true; "+settings+" }")
+			if len(e.Failed) != 1 || !strings.Contains(e.Failed[0], want) {
+				t.Errorf("%s: %q, want %q", settings, e.Failed, want)
+			}
+		}
+	})
+}
+
+// The hash in the package is of what the modules are today.
+func TestVendorHash(t *testing.T) {
+	needNix(t)
+	want, err := os.ReadFile("vendor-hash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.Command("./vendor-hash.sh").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("vendor-hash is %swant %srun nix/vendor-hash.sh --update", want, got)
+	}
+}

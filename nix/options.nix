@@ -1,0 +1,213 @@
+# The options of boot.netstage.
+{ config, lib, pkgs, ... }:
+
+let
+  inherit (lib) mkOption mkEnableOption types;
+  # A kernel parameter's value ends at white space; quotes are not for here.
+  word = types.strMatching "[^[:space:]\"]+";
+in
+{
+  options.boot.netstage = {
+    enable = mkEnableOption "booting this system over the network by netstage";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ./package.nix { };
+      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
+      description = "The package with the agent, bin/stage1, for the machine.";
+    };
+
+    toolPackage = mkOption {
+      type = types.package;
+      default =
+        if pkgs.stdenv.buildPlatform == pkgs.stdenv.hostPlatform then
+          config.boot.netstage.package
+        else
+          pkgs.buildPackages.callPackage ./package.nix { };
+      defaultText = lib.literalExpression "config.boot.netstage.package, or that of pkgs.buildPackages";
+      description = "The package with the tool, bin/netstage, for where the system is built.";
+    };
+
+    rootfs = mkOption {
+      type = types.listOf word;
+      default = [ ];
+      example = [ "https://images.example.org/web/nix-store.squashfs" ];
+      description = ''
+        Where the image is: URLs of mirrors, or a reference to a block device.
+        Without any it is looked for beside the boot file that DHCP names.
+        rootfs= on the kernel command line replaces these.
+      '';
+    };
+
+    pin = mkOption {
+      type = types.bool;
+      default = config.boot.netstage.trustedKeys == [ ];
+      defaultText = lib.literalExpression "config.boot.netstage.trustedKeys == [ ]";
+      description = ''
+        Have the initrd boot this very image and init, and nothing else, whatever the
+        command line says. Initrd and image are then to be deployed together.
+      '';
+    };
+
+    trustedKeys = mkOption {
+      type = types.listOf (types.either types.path types.singleLineStr);
+      default = [ ];
+      example = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" ];
+      description = ''
+        Public keys, or files with one, of netstage keygen or minisign. With any, the
+        machine boots only what a manifest signed by one of them names.
+      '';
+    };
+
+    policy = {
+      shell = mkOption {
+        type = types.enum [ "cmdline" "never" ];
+        default = "cmdline";
+        description = "Whether the kernel command line may ask for a shell in the initrd.";
+      };
+      verify = mkOption {
+        type = types.enum [ "required" "warn" ];
+        default =
+          if config.boot.netstage.pin || config.boot.netstage.trustedKeys != [ ] then "required" else "warn";
+        defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
+        description = "What becomes of an image that nothing vouches for.";
+      };
+      watchdog = mkOption {
+        type = types.enum [ "keep" "stop" ];
+        default = "keep";
+        description = "Whether a hardware watchdog goes on running when stage 2 starts.";
+      };
+    };
+
+    authorizedFallbackShell = mkOption {
+      type = types.either types.bool types.singleLineStr;
+      default = false;
+      example = "$6$…";
+      description = ''
+        Offer a shell when the boot fails: true to everyone at a console, a string to who
+        knows the password with this hash ($argon2id$… or $6$…). With false only when the
+        command line has boot.shell_on_fail, and the policy allows it. A hash also guards
+        the shells that the command line asks for. It can be read by every user of the
+        machine that builds the initrd, and whoever can fetch the initrd.
+      '';
+    };
+
+    authorizedKeys = mkOption {
+      type = types.listOf types.singleLineStr;
+      default = [ ];
+      description = "SSH keys that may log in to the initrd, a file /etc/netstage/authorized_keys.";
+    };
+
+    allNetworkDrivers = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Pack every NIC driver of the kernel; otherwise those in `modules` alone.";
+    };
+
+    modules = mkOption {
+      type = types.listOf word;
+      default = [ ];
+      example = [ "nvme" ];
+      description = "Kernel modules for the initrd, by name. What they depend on comes along.";
+    };
+
+    firmware = mkOption {
+      type = types.nullOr types.path;
+      default = config.hardware.firmware;
+      defaultText = lib.literalExpression "config.hardware.firmware";
+      description = "A package with lib/firmware; what the modules of the initrd name is packed.";
+    };
+
+    caCertificates = mkOption {
+      type = types.listOf types.path;
+      default = [ ];
+      description = ''
+        The only authorities trusted for https, files in PEM. Without any, nixpkgs' cacert
+        is packed when a URL of `rootfs` begins with https.
+      '';
+    };
+
+    network = {
+      interfaces = mkOption {
+        default = { };
+        example = lib.literalExpression ''
+          { lan0 = { mac = "52:54:00:12:34:56"; address = "192.0.2.10/24"; gateway = "192.0.2.1"; }; }
+        '';
+        description = ''
+          Static addresses, for machines without DHCP. The name is the kernel's (eth0), or
+          any other where `mac` says which card is meant. With any, other cards are left alone.
+        '';
+        type = types.attrsOf (
+          types.submodule {
+            options = {
+              mac = mkOption {
+                type = types.nullOr (types.strMatching "([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}");
+                default = null;
+                description = "The card that is to have the name.";
+              };
+              address = mkOption {
+                type = types.strMatching "[0-9a-fA-F.:]+/[0-9]+";
+                description = "Address with the length of its prefix, IPv4 or IPv6.";
+              };
+              gateway = mkOption {
+                type = types.nullOr (types.strMatching "[0-9a-fA-F.:]+");
+                default = null;
+                description = "The router.";
+              };
+            };
+          }
+        );
+      };
+      nameservers = mkOption {
+        type = types.listOf word;
+        default = [ ];
+        description = "Name servers for the initrd, besides those of DHCP.";
+      };
+      keep = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Leave the card configured for stage 2; otherwise it is flushed and down, as NixOS does.";
+      };
+    };
+
+    debug = {
+      trace = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Show every change to the system on the console (boot.trace).";
+      };
+      breakAt = mkOption {
+        type = types.listOf word;
+        default = [ ];
+        example = [ "network" ];
+        description = "Stop in a shell before these steps (boot.break=).";
+      };
+    };
+
+    failTimeout = mkOption {
+      type = types.nullOr types.ints.unsigned;
+      default = null;
+      description = "Seconds until a failed boot reboots the machine; 0 for ever, null for the agent's own, 60.";
+    };
+
+    squashfs.compression = mkOption {
+      type = word;
+      default = "zstd:19";
+      example = "zstd:3";
+      description = "ALGORITHM[:LEVEL] of the image: zstd, gzip or xz.";
+    };
+
+    storeContents = mkOption {
+      type = types.listOf types.path;
+      default = [ ];
+      description = "Store paths to put into the image besides the system's closure.";
+    };
+
+    extraFiles = mkOption {
+      type = types.attrsOf types.path;
+      default = { };
+      example = lib.literalExpression ''{ "/etc/motd" = ./motd; }'';
+      description = "Files and folders for the initrd, by their absolute place in it.";
+    };
+  };
+}

@@ -1,0 +1,88 @@
+# The agent, bin/stage1, and the tool, bin/netstage:
+#   pkgs.callPackage ./package.nix { }
+{
+  lib,
+  buildGoModule,
+  # go.mod asks for Go 1.26. Where that is nixpkgs' default, buildGoModule does.
+  buildGo126Module ? buildGoModule,
+  makeBinaryWrapper,
+  squashfsTools,
+  version ? "unstable",
+}:
+
+buildGo126Module {
+  pname = "netstage";
+  inherit version;
+
+  # All Go sources: "go mod vendor", and so vendorHash, depends on the imports of
+  # every package, tests included.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../go.mod
+      ../go.sum
+      (lib.fileset.fileFilter (file: !file.hasExt "nix") (
+        lib.fileset.unions [
+          ../cmd
+          ../debug
+          ../fetch
+          ../mount
+          ../netup
+          ../nix
+          ../qemu-tests
+          ../stage1
+        ]
+      ))
+    ];
+  };
+
+  # nix/vendor-hash.sh computes it, and a test compares.
+  vendorHash = lib.fileContents ./vendor-hash;
+
+  nativeBuildInputs = [ makeBinaryWrapper ];
+
+  env.CGO_ENABLED = "0";
+  # A position-independent program of Go asks for a dynamic loader even where it
+  # is linked statically, and an initrd has none.
+  hardeningDisable = [ "pie" ];
+  # Go strips; patchelf and strip of the fixup phase have nothing to add.
+  dontStrip = true;
+  dontPatchELF = true;
+
+  buildPhase = ''
+    runHook preBuild
+    sh cmd/stage1/build.sh "$GOPATH/bin/stage1" ${version}
+    go build -ldflags '-s -w -X main.version=${version}' -o "$GOPATH/bin/netstage" ./cmd/netstage
+    runHook postBuild
+  '';
+
+  # The tests mount, open network namespaces and boot machines: they need root,
+  # and run by "make test".
+  doCheck = false;
+
+  # mksquashfs comes along; nix-store and QEMU, where they are wanted, are the
+  # caller's. The tool finds the agent beside itself.
+  postInstall = ''
+    wrapProgram $out/bin/netstage --suffix PATH : ${lib.makeBinPath [ squashfsTools ]}
+  '';
+
+  doInstallCheck = true;
+  installCheckPhase = ''
+    runHook preInstallCheck
+    if ''${READELF:-readelf} -l $out/bin/stage1 | grep -q INTERP; then
+      echo "stage1 is not static: it could not start in an initrd" >&2
+      exit 1
+    fi
+    runHook postInstallCheck
+  '';
+
+  meta = {
+    description = "First stage of booting NixOS machines over the network, and its tool";
+    license = lib.licenses.mit;
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
+    mainProgram = "netstage";
+  };
+}
