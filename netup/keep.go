@@ -1,8 +1,10 @@
 package netup
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,9 +19,11 @@ type Kept struct {
 	Link      string         `json:"link"`
 	MAC       string         `json:"mac"`
 	Driver    string         `json:"driver,omitempty"`
-	Kind      string         `json:"kind,omitempty"` // vlan or bond
-	Source    string         `json:"source"`         // dhcp, ra, static or kernel; see Lease
-	Addresses []netip.Prefix `json:"addresses"`      // the lease's first
+	Kind      string         `json:"kind,omitempty"`      // vlan or bond
+	Stack     []KeptDevice   `json:"stack,omitempty"`     // of those: Link and all beneath it
+	ClientID  string         `json:"client_id,omitempty"` // of DHCP, in hex, where it is not the MAC
+	Source    string         `json:"source"`              // dhcp, ra, static or kernel; see Lease
+	Addresses []netip.Prefix `json:"addresses"`           // the lease's first
 	Routes    []KeptRoute    `json:"routes,omitempty"`
 	DNS       []netip.Addr   `json:"dns,omitempty"`
 	Search    []string       `json:"search,omitempty"`
@@ -40,6 +44,7 @@ type Kept struct {
 type KeptRoute struct {
 	To  netip.Prefix `json:"to"`
 	Via *netip.Addr  `json:"via,omitempty"`
+	own bool         // rd.route=, which no server gives again
 }
 
 // Kept describes the network as it stands.
@@ -57,13 +62,20 @@ func (n *Network) Kept() Kept {
 	if winner != nil {
 		k.Driver, k.Kind = winner.driver, n.plan.stacked(l.Link)
 		leases = append(leases, n.plan.static(winner, l.Link)...)
+		if e, ok := dynamic(winner.entries); ok {
+			k.ClientID = hex.EncodeToString(e.ClientID)
+		}
+	}
+	if k.Kind != "" {
+		k.Stack = n.stackOf(l.Link)
 	}
 	for _, l := range leases {
 		if l.Addr.IsValid() && !slices.Contains(k.Addresses, l.Addr) {
 			k.Addresses = append(k.Addresses, l.Addr)
 		}
+		own := n.plan.ownRoutes(l)
 		for _, r := range l.Routes {
-			route := KeptRoute{To: r.Dst, Via: given(r.Gateway)}
+			route := KeptRoute{To: r.Dst, Via: given(r.Gateway), own: slices.Contains(own, r)}
 			if !slices.ContainsFunc(k.Routes, func(have KeptRoute) bool { return have.To == r.Dst && have.via() == r.Gateway }) {
 				k.Routes = append(k.Routes, route)
 			}
@@ -138,13 +150,15 @@ func (k Kept) Networkd() []byte {
 	}
 	switch k.Source {
 	case "dhcp": // the identity that the lease was given to
-		line("\n[DHCPv4]\nClientIdentifier=mac")
+		id, _ := hex.DecodeString(k.ClientID)
+		mac, _ := net.ParseMAC(k.MAC)
+		line("\n[DHCPv4]\n%s", strings.Join(clientID(id, mac), "\n"))
 	case "ra":
 		line("\n[IPv6AcceptRA]\nToken=eui64")
 	}
 	for _, r := range k.Routes {
 		// What a server gave it gives again.
-		if dynamic.IsValid() && r.To.Addr().Is4() == dynamic.Addr().Is4() {
+		if !r.own && dynamic.IsValid() && r.To.Addr().Is4() == dynamic.Addr().Is4() {
 			continue
 		}
 		line("\n[Route]\nDestination=%s", r.To)

@@ -56,8 +56,9 @@ TTYPath=/dev/ttyS0
 WantedBy=multi-user.target
 `
 
-// A real systemd-networkd takes the kept link over and renews its lease.
-func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
+// withNetworkd is an image of Debian whose systemd-networkd tells what it does.
+func withNetworkd(t *testing.T) string {
+	t.Helper()
 	root := setupDir(t, "debian")
 	dir := t.TempDir()
 	if err := system.WriteDebian(root, dir); err != nil {
@@ -74,8 +75,13 @@ func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return report.Path
+}
+
+// A real systemd-networkd takes the kept link over and renews its lease.
+func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
 	c := guest(t, xzModules)
-	c.Direct, c.Image, c.Init, c.Append = true, report.Path, system.DebianClassic, "boot.network=keep"
+	c.Direct, c.Image, c.Init, c.Append = true, withNetworkd(t), system.DebianClassic, "boot.network=keep"
 	start(t, c).end(vm.PowerOff, "Configuring with /run/systemd/network/70-netstage.network", "DHCPv4 address 10.0.2.15/24", "Address: 10.0.2.15")
 }
 

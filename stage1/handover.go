@@ -11,15 +11,15 @@ import (
 	"netstage/mount"
 )
 
-// What stage 2 finds with boot.network=keep: the format of netup.Kept, a
-// systemd.network(5) file that comes before the defaults (99-…) and after what
-// an administrator named as usual (10-…, NixOS 40-…), and the name servers,
+// What stage 2 finds with boot.network=keep: the format of netup.Kept, files
+// for systemd-networkd that come before the defaults (99-…) and after what an
+// administrator named as usual (10-…, NixOS 40-…), and the name servers,
 // also at /etc/resolv.conf where the image has none.
 const (
-	networkFile  = "/run/netstage/network.json"
-	networkdFile = "/run/systemd/network/70-netstage.network"
-	resolvFile   = "/run/netstage/resolv.conf"
-	resolvConf   = "/etc/resolv.conf"
+	networkFile = "/run/netstage/network.json"
+	networkdDir = "/run/systemd/network"
+	resolvFile  = "/run/netstage/resolv.conf"
+	resolvConf  = "/etc/resolv.conf"
 )
 
 // prepareHandOver leaves the machine as stage 2 expects it: NICs down, the
@@ -65,9 +65,11 @@ func (b *Boot) describeNetwork() error {
 	}
 	files := map[string][]byte{
 		networkFile:          text,
-		networkdFile:         kept.Networkd(),
 		resolvFile:           b.network.ResolvConf(),
 		newRoot + resolvConf: b.network.ResolvConf(),
+	}
+	for name, text := range kept.NetworkdFiles() {
+		files[filepath.Join(networkdDir, name)] = text
 	}
 	var errs []error
 	for name, text := range files {
