@@ -96,5 +96,11 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	if _, err := parseURL(next.URL.String()); err != nil {
 		return newError(mirror, "redirect", err, "%s: redirect to %s refused", from, Redacted(next.URL.String()))
 	}
+	// It would tell the query of a URL, which may be a secret.
+	next.Header.Del("Referer")
+	// net/http keeps it for other ports and for the names below this one.
+	if next.URL.Host != from || next.URL.Scheme != via[0].URL.Scheme {
+		next.Header.Del("Authorization")
+	}
 	return nil
 }

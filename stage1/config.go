@@ -23,8 +23,10 @@ type Config struct {
 	RootHash []byte      // of the image's verity tree; nil: not pinned
 	Verity   []fetch.Ref // mirrors of the tree; nil: beside the image
 	Manifest []fetch.Ref // mirrors of the signed manifest
+	Newer    time.Time   // rootfs.manifest.newer=: older manifests are refused
 	Base     string      // rootfs.base=
 	CA       string      // rootfs.ca=, a file of the initrd
+	Token    string      // rootfs.token=, a file of the initrd
 	Floor    fetch.Floor // rootfs.floor=
 
 	Console string // the interactive console's device name; "tty1" by default

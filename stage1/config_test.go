@@ -47,11 +47,13 @@ func TestParseConfig(t *testing.T) {
 			c.WantNetwork, c.KeepNetwork = true, true
 			c.Network.Entries = []ipparam.Entry{{Text: "dhcp", Method: "dhcp"}}
 		}),
-		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.ca=/etc/ca.pem rootfs.floor=1000/2": defaults(func(c *Config) {
+		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.manifest.newer=2026-11-23T08:00:00Z rootfs.manifest.newer=2026-11-22 rootfs.ca=/etc/ca.pem rootfs.token=/etc/netstage/token rootfs.floor=1000/2": defaults(func(c *Config) {
 			c.RootHash, _ = nix.ParseSHA256(emptySHA)
 			c.Verity = []fetch.Ref{{Kind: fetch.KindRelative, Raw: "a"}, {Kind: fetch.KindURL, Raw: "http://b/c"}}
 			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
-			c.CA, c.Floor = "/etc/ca.pem", fetch.Floor{Bytes: 1000, Window: 2 * time.Second}
+			c.Newer = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+			c.CA, c.Token = "/etc/ca.pem", "/etc/netstage/token"
+			c.Floor = fetch.Floor{Bytes: 1000, Window: 2 * time.Second}
 		}),
 		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
@@ -64,12 +66,12 @@ func TestParseConfig(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.floor=0/1 rootfs.manifest= rootfs=LABEL=boot:/image"))
+	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.manifest= rootfs=LABEL=boot:/image"))
 	var wrong *ParameterError
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -77,7 +79,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 13 {
+	if len(wrong.Complaints) != 15 {
 		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"slices"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
@@ -76,7 +77,7 @@ func (b *Boot) order() (vouch.Order, error) {
 	if err != nil {
 		return vouch.Order{}, &ImageError{"policy", err.Error()}
 	}
-	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys}
+	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer}
 	if c.WantInit {
 		o.Init = c.Init
 	}
@@ -96,9 +97,11 @@ func (b *Boot) order() (vouch.Order, error) {
 	case c.SHA256 == nil && c.RootHash == nil:
 		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
 	}
-	if o.Fetch, err = b.request(); err == nil {
-		b.warnOfNoAuthorities(o)
+	if o.Fetch, err = b.request(); err != nil {
+		return o, err
 	}
+	b.warnOfNoAuthorities(o)
+	o.Fetch.Bearer, err = b.token(slices.Concat(o.Images, o.Trees, o.Manifests))
 	return o, err
 }
 

@@ -25,6 +25,14 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		c.Verity = appendRef(c.Verity, p, complain)
 	case "rootfs.manifest":
 		c.Manifest = appendRef(c.Manifest, p, complain)
+	case "rootfs.manifest.newer":
+		at, err := parseDay(p.Value)
+		if err != nil {
+			complain("rootfs.manifest.newer=%s: want a day or a time, such as 2026-11-23 or 2026-11-23T08:00:00Z", p.Value)
+		}
+		if at.After(c.Newer) { // the latest holds: none loosens another
+			c.Newer = at
+		}
 	case "rootfs.sha256":
 		c.SHA256 = pin(c.SHA256, p, complain)
 	case "roothash", "rootfs.roothash":
@@ -38,6 +46,10 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	case "rootfs.ca":
 		if c.CA = p.Value; !path.IsAbs(p.Value) {
 			complain("rootfs.ca=%s: want the absolute path of a file in the initrd", p.Value)
+		}
+	case "rootfs.token":
+		if c.Token = p.Value; path.Clean(p.Value) != p.Value || !strings.HasPrefix(p.Value, tokenDir) {
+			complain("rootfs.token=%s: want the path of a file below %s in the initrd", p.Value, tokenDir)
 		}
 	case "rootfs.floor":
 		floor, err := parseFloor(p.Value)
@@ -79,4 +91,12 @@ func parseFloor(s string) (fetch.Floor, error) {
 		err = errors.New("not above zero")
 	}
 	return fetch.Floor{Bytes: n, Window: time.Duration(d) * time.Second}, err
+}
+
+// parseDay reads a day, which means its start in UTC, or a time (RFC 3339).
+func parseDay(s string) (time.Time, error) {
+	if at, err := time.Parse(time.DateOnly, s); err == nil {
+		return at, nil
+	}
+	return time.Parse(time.RFC3339, s)
 }

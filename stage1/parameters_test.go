@@ -50,6 +50,12 @@ func TestOwnParametersPin(t *testing.T) {
 			t.Errorf("%q: the root hash is lost", line)
 		}
 	}
+	// The floor of manifests' dates is raised only.
+	for line, want := range map[string]int{"rootfs.manifest.newer=2026-01-01": 2026, "rootfs.manifest.newer=2027-01-01": 2027, "": 2026} {
+		if c, err := load("rootfs.manifest.newer=2026-06-01", line); err != nil || c.Newer.Year() != want {
+			t.Errorf("%q: newer than %v, %v", line, c.Newer, err)
+		}
+	}
 	// All complaints at once.
 	if _, err := load(pinned, "init=/b boot.break=mars"); err == nil || !strings.Contains(err.Error(), "init=/b") || !strings.Contains(err.Error(), "mars") {
 		t.Errorf("two complaints: %v", err)

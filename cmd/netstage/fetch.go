@@ -35,6 +35,8 @@ func newFetch(std streams) *ffcli.Command {
 	v.flags(fs)
 	output := fs.String("o", "", "write the image to `FILE`")
 	ca := fs.String("ca", "", "trust the certificate authorities in `FILE` alone")
+	token := fs.String("token", "", "send the bearer token in `FILE` to the servers, never to where they redirect")
+	newer := fs.String("newer", "", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
 	return &ffcli.Command{
 		Name: "fetch", ShortUsage: "netstage fetch [REF …] -o FILE [FLAGS]", ShortHelp: "fetch an image as a machine would",
@@ -60,6 +62,16 @@ func newFetch(std streams) *ffcli.Command {
 			}
 			if *ca != "" {
 				if o.Fetch.Roots, err = readAuthorities(*ca); err != nil {
+					return err
+				}
+			}
+			if *newer != "" {
+				if o.NotBefore, err = parseDay(*newer); err != nil {
+					return usageError("--newer " + *newer + " is neither a day nor a time")
+				}
+			}
+			if *token != "" {
+				if o.Fetch.Bearer, err = readToken(*token); err != nil {
 					return err
 				}
 			}
@@ -104,6 +116,26 @@ func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 		return nil, fmt.Errorf("%s: %w", classed.Class(), err)
 	}
 	return nil, err
+}
+
+// parseDay reads a day, which means its start in UTC, or a time (RFC 3339).
+func parseDay(s string) (time.Time, error) {
+	if at, err := time.Parse(time.DateOnly, s); err == nil {
+		return at, nil
+	}
+	return time.Parse(time.RFC3339, s)
+}
+
+func readToken(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token, err := fetch.ParseToken(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return token, nil
 }
 
 func readAuthorities(file string) (*x509.CertPool, error) {

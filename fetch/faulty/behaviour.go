@@ -61,6 +61,7 @@ type Entry struct {
 	IfRange   string
 	UserAgent string
 	Auth      string // the Authorization header
+	Referer   string
 	Status    int
 	Sent      int64 // bytes of the body
 	Behaviour Behaviour

@@ -31,6 +31,10 @@ func (o *Order) obey(s *Signed) (size int64, err error) {
 	if err := s.AllowInit(o.Init); err != nil {
 		return 0, err
 	}
+	if s.Created.Before(o.NotBefore) {
+		return 0, refuse("policy", "the manifest %q is of %s, older than the %s that is asked for: an old one is being replayed, or the new one was not uploaded",
+			s.Name, s.Created.UTC().Format(time.RFC3339), o.NotBefore.UTC().Format(time.RFC3339))
+	}
 	image := s.Images[0]
 	if o.SHA256, err = tighten("SHA-256", o.SHA256, image.SHA256); err != nil {
 		return 0, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
@@ -26,6 +27,7 @@ type Order struct {
 
 	Manifests []string      // mirrors of the signed manifest
 	Keys      manifest.Keys // who may sign it; where there are any, there must be a manifest
+	NotBefore time.Time     // older manifests are refused, whoever signed them; zero: none are
 	Init      string        // stage 2 as asked for; empty: as the manifest says
 
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
@@ -70,8 +72,14 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
+		pinned := o.SHA256
 		if size, err = o.obey(signed); err != nil {
 			return nil, err
+		}
+		// Hash once: where the tree vouches for every block, and the manifest for the tree's root and for the size, the
+		// manifest's SHA-256 says nothing new. One that somebody else pinned does.
+		if o.RootHash != nil && !o.Fetch.Digest {
+			o.SHA256 = pinned
 		}
 		image.Signed, image.Init = signed, signed.Manifest.Init
 	}

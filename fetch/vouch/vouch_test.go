@@ -335,3 +335,36 @@ func TestBeside(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A manifest that was signed and is older than the floor is refused; its own second is not.
+func TestReplayedManifest(t *testing.T) {
+	w := newWorld(t, "image")
+	s := w.serve(t)
+	o, _ := order(t)
+	o.Manifests, o.Keys = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}
+	o.NotBefore = time.Unix(1e9, 0)
+	w.mustGet(t, o)
+	o, _ = order(t)
+	o.Manifests, o.Keys = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}
+	o.NotBefore = time.Unix(1e9+1, 0)
+	mustRefuse(t, o, "policy", `the manifest "web" is of 2001-09-09T01:46:40Z, older than the 2001-09-09T01:46:41Z that is asked for`)
+}
+
+// With a manifest that names both digests the image is hashed once, unless the SHA-256 is pinned besides.
+func TestHashedOnce(t *testing.T) {
+	w := newWorld(t, "image")
+	for name, c := range map[string]struct {
+		pin    []byte
+		digest bool
+		sha256 bool
+	}{"manifest": {}, "manifest and a pin": {pin: w.digest, sha256: true}, "asked for": {digest: true, sha256: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := w.serve(t)
+			o, _ := order(t)
+			o.Manifests, o.Keys, o.SHA256, o.Fetch.Digest = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}, c.pin, c.digest
+			if i := w.mustGet(t, o); (i.SHA256 != nil) != c.sha256 || !bytes.Equal(i.RootHash, w.root) {
+				t.Errorf("sha256 %x, root hash %x", i.SHA256, i.RootHash)
+			}
+		})
+	}
+}

@@ -35,6 +35,7 @@ ls -a / | sed 's/^/entry: /'
 echo "written" > /nix/store/.proof && echo "store: writable"
 echo "modprobe: $(cat /proc/sys/kernel/modprobe 2>/dev/null)"
 sed 's/^/report: /' /run/netstage/boot.json
+sed 's/^/download: /' /run/netstage/image.json
 echo "stage 2 done"
 `
 

@@ -1,0 +1,35 @@
+package stage1
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"netstage/fetch"
+)
+
+// tokenDir holds the files that rootfs.token= may name: a command line that
+// comes from the network must not send any other file away.
+const tokenDir = "/etc/netstage/"
+
+// token reads the bearer token for the servers; no file means none.
+func (b *Boot) token(o []string) (string, error) {
+	file := b.config.Token
+	if file == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", &ImageError{"policy", fmt.Sprintf("rootfs.token=: %v", err)}
+	}
+	token, err := fetch.ParseToken(text)
+	if err != nil {
+		return "", &ImageError{"policy", fmt.Sprintf("rootfs.token=%s: %v", file, err)}
+	}
+	for _, place := range o {
+		if strings.HasPrefix(strings.ToLower(place), "http:") {
+			b.Log.Warn(fmt.Sprintf("image: the token goes to %s unencrypted: whoever sees it can use it", fetch.Redacted(place)))
+		}
+	}
+	return token, nil
+}
