@@ -165,12 +165,10 @@ rec {
     cp ${netstageTree}/boot.ipxe $out/boot.ipxe
   '';
 
-  # run-netstage-vm [FLAGS OF netstage boot]; more kernel parameters in $APPEND.
+  # run-netstage-vm [FLAGS OF netstage boot], such as --append boot.debug1
   netstageVm = pkgs.writeShellScriptBin "run-netstage-vm" ''
     PATH=${lib.makeBinPath [ pkgs.qemu ]}''${PATH:+:$PATH}
     export PATH
-    exec ${cfg.toolPackage}/bin/netstage boot --dir ${netstageTree} --kernel ${netstageTree}/${kernelName} \
-      --initrd ${netstageTree}/initrd --image ${netstageTree}/nix-store.squashfs \
-      --append "$(cat ${netstageTree}/cmdline) ''${APPEND-}" "$@"
+    exec ${cfg.toolPackage}/bin/netstage boot --dir ${netstageTree} "$@"
   '';
 }

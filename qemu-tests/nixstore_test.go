@@ -14,8 +14,8 @@ import (
 )
 
 // realToplevel builds qemu-tests/nixos/toplevel.nix with Nix in a store of its own, offline, and returns the store's
-// folder and the toplevel's path in it.
-func realToplevel(t *testing.T) (store, toplevel string) {
+// folder and the toplevel's path in it. withNix puts a nix-store into the system, which is most of its size.
+func realToplevel(t *testing.T, withNix bool) (store, toplevel string) {
 	t.Helper()
 	if _, err := exec.LookPath("nix-build"); err != nil {
 		t.Skip("needs Nix: run qemu-tests/setup/deps.sh")
@@ -34,17 +34,11 @@ func realToplevel(t *testing.T) (store, toplevel string) {
 			t.Fatal(err)
 		}
 	}
-	install(t, "/usr/bin/nix-store", filepath.Join(nix, "nix-store"))
-	libraries, err := exec.Command("ldd", "/usr/bin/nix-store").Output()
-	if err != nil {
+	if err := os.Mkdir(nix, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, found := range regexp.MustCompile(`(/\S+) \(0x`).FindAllStringSubmatch(string(libraries), -1) {
-		name := filepath.Base(found[1])
-		if strings.HasPrefix(name, "ld-") {
-			name = "ld.so"
-		}
-		install(t, found[1], filepath.Join(nix, name))
+	if withNix {
+		installNix(t, nix)
 	}
 
 	cmd := exec.Command("nix-build", "--store", store, "--no-out-link", "--option", "build-users-group", "", "--option", "substitute", "false",
@@ -57,6 +51,23 @@ func realToplevel(t *testing.T) (store, toplevel string) {
 		t.Fatalf("nix-build: %v\n%s", err, says.String())
 	}
 	return store, strings.TrimSpace(string(out))
+}
+
+// installNix puts nix-store, its libraries and their loader into dir.
+func installNix(t *testing.T, dir string) {
+	t.Helper()
+	install(t, "/usr/bin/nix-store", filepath.Join(dir, "nix-store"))
+	libraries, err := exec.Command("ldd", "/usr/bin/nix-store").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range regexp.MustCompile(`(/\S+) \(0x`).FindAllStringSubmatch(string(libraries), -1) {
+		name := filepath.Base(found[1])
+		if strings.HasPrefix(name, "ld-") {
+			name = "ld.so"
+		}
+		install(t, found[1], filepath.Join(dir, name))
+	}
 }
 
 // install copies a program.
@@ -85,7 +96,7 @@ func install(t *testing.T, from, to string) {
 // A toplevel that Nix built becomes an image by its path alone, and all-in-one an initrd that pins it. The system
 // that boots has a store that Nix accepts as its own.
 func TestQEMURealToplevel(t *testing.T) {
-	store, toplevel := realToplevel(t)
+	store, toplevel := realToplevel(t, true)
 	tool := build(t, "netstage/cmd/netstage")
 	dir := t.TempDir()
 	image := filepath.Join(dir, "nix-store.squashfs")

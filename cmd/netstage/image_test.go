@@ -14,7 +14,7 @@ func TestImageUsage(t *testing.T) {
 		"a --boot -o x":                          "--boot needs --toplevel",
 		"a --all-in-one -o x":                    "needs --initrd",
 		"a --initrd b -o x":                      "goes with --all-in-one",
-		"a --store b -o x":                       "where --toplevel is",
+		"a --store b -o x":                       "where the paths",
 		"a --manifest -o x":                      "what may be started?",
 		"--toplevel /a --boot --all-in-one -o x": "which?",
 	} {

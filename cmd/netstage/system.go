@@ -28,7 +28,7 @@ type systemFlags struct {
 
 func (s *systemFlags) flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.toplevel, "toplevel", "", "pack the closure of the NixOS system at `PATH`")
-	fs.StringVar(&s.store, "store", "", "with --toplevel: the system is in `DIR`/nix/store, as for Nix's --store")
+	fs.StringVar(&s.store, "store", "", "the store paths are in `DIR`/nix/store, as for Nix's --store")
 	fs.StringVar(&s.closureInfo, "closure-info", "", "pack the closure that closureInfo of nixpkgs wrote to `DIR`")
 	fs.StringVar(&s.init, "init", "", "the `PATH` of stage 2 (default that of --toplevel)")
 	fs.BoolVar(&s.manifest, "manifest", false, "write FILE.manifest too, to be signed by minisign -Sm")
@@ -40,8 +40,8 @@ func (s *systemFlags) flags(fs *flag.FlagSet) {
 // check completes what was asked for.
 func (s *systemFlags) check() error {
 	switch {
-	case s.store != "" && s.toplevel == "":
-		return usageError("--store says where --toplevel is")
+	case s.store != "" && s.toplevel == "" && s.closureInfo == "":
+		return usageError("--store says where the paths of --toplevel or --closure-info are")
 	case s.boot && s.toplevel == "":
 		return usageError("--boot needs --toplevel: it has the kernel and its parameters")
 	case s.boot && s.allInOne:
@@ -53,15 +53,16 @@ func (s *systemFlags) check() error {
 	case s.manifest && s.allInOne:
 		return usageError("--manifest is about an image that is fetched, --all-in-one has it in the initrd")
 	}
-	if s.toplevel != "" {
-		store := "/"
-		var err error
-		if s.store != "" {
-			if store, err = filepath.Abs(s.store); err != nil {
-				return err
-			}
-			s.store = store
+	if s.store != "" {
+		store, err := filepath.Abs(s.store)
+		if err != nil {
+			return err
 		}
+		s.store = store
+	}
+	if s.toplevel != "" {
+		store := filepath.Join("/", s.store)
+		var err error
 		// A profile's links are followed: the store path itself is registered.
 		if s.toplevel, err = nix.Resolve(store, s.toplevel); err != nil {
 			return err
@@ -91,7 +92,7 @@ func (s *systemFlags) closure(ctx context.Context) (*image.Closure, error) {
 	case s.toplevel != "":
 		c, err = image.QueryClosure(ctx, s.store, s.toplevel)
 	case s.closureInfo != "":
-		c, err = image.ReadClosureInfo(s.closureInfo)
+		c, err = image.ReadClosureInfo(s.store, s.closureInfo)
 	default:
 		return nil, nil
 	}

@@ -35,13 +35,13 @@ func QueryClosure(ctx context.Context, store, path string) (Closure, error) {
 }
 
 // ReadClosureInfo reads a folder that closureInfo of nixpkgs made (pkgs/build-support/closure-info.nix). Its paths are
-// in this system's store.
-func ReadClosureInfo(dir string) (Closure, error) {
+// in the store of QueryClosure's first argument.
+func ReadClosureInfo(store, dir string) (Closure, error) {
 	dump, err := os.ReadFile(filepath.Join(dir, "registration"))
 	if err != nil {
 		return Closure{}, fmt.Errorf("closure: %w", err)
 	}
-	return closure("", dump)
+	return closure(store, dump)
 }
 
 func closure(store string, dump []byte) (Closure, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -116,7 +117,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/")
-	switch err := s.serveFile(counted, r, name); {
+	err := error(errNotFound)
+	if name != "boot.ipxe" || s.hasForeignScript() {
+		err = s.serveFile(counted, r, name)
+	}
+	switch {
 	case err == nil:
 	case !errors.Is(err, errNotFound):
 		s.options.Log.Warn(err.Error())
@@ -128,6 +133,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(counted, "not found", http.StatusNotFound)
 	}
+}
+
+// hasForeignScript tells whether an operator put a boot.ipxe into the folder. One of WriteScripts is for other servers:
+// this one knows its address, and the files as they are now.
+func (s *Server) hasForeignScript() bool {
+	if s.root == nil || s.options.Boot != nil {
+		return false
+	}
+	text, err := fs.ReadFile(s.root.FS(), "boot.ipxe")
+	return err == nil && !strings.HasPrefix(string(text), staticHead)
 }
 
 // serveScript answers with the boot script of a machine, or with one that

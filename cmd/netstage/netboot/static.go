@@ -36,11 +36,14 @@ func WriteScripts(dir string) ([]string, error) {
 	return names, nil
 }
 
+// staticHead begins every boot.ipxe of WriteScripts.
+const staticHead = "#!ipxe\n# Written by netstage scripts.\n"
+
 // staticScript names everything relative to itself. A script that embeds it may set cmdline to more parameters, as
 // with nixpkgs' netboot.ipxe.
 func staticScript(b Boot) string {
 	var s strings.Builder
-	s.WriteString("#!ipxe\n# Written by netstage scripts.\n\nset tries:int32 0\n\n:try\nimgfree\n")
+	s.WriteString(staticHead + "\nset tries:int32 0\n\n:try\nimgfree\n")
 	fmt.Fprintf(&s, "kernel %s %s ${cmdline} || goto failed\n", b.Kernel, b.Arguments("${netX/mac:hexhyp}"))
 	for _, initrd := range b.Initrds {
 		fmt.Fprintf(&s, "initrd %s || goto failed\n", initrd)

@@ -2,6 +2,7 @@ package netboot
 
 import (
 	"bytes"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,5 +120,32 @@ func TestWriteScriptsRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "boot.ipxe")); err == nil {
 		t.Error("a script is there")
+	}
+}
+
+// netstage serve writes its own script where that of WriteScripts lies, and serves an operator's.
+func TestServeBesideScripts(t *testing.T) {
+	dir := bootFolder(t, nil)
+	if _, err := WriteScripts(dir); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() string {
+		s, err := New(Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		answer := httptest.NewRecorder()
+		s.ServeHTTP(answer, httptest.NewRequest("GET", "http://srv:8080/boot.ipxe", nil))
+		return answer.Body.String()
+	}
+	if script := ask(); !strings.Contains(script, "rootfs.base=http://srv:8080/") {
+		t.Errorf("served:\n%s", script)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "boot.ipxe"), []byte("#!ipxe\nmine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if script := ask(); script != "#!ipxe\nmine\n" {
+		t.Errorf("served:\n%s", script)
 	}
 }
