@@ -139,7 +139,7 @@ rec {
     mkdir -p $out
     cp ${config.system.build.kernel}/${config.system.boot.loader.kernelFile} $out/${kernelName}
     cp ${netstageRamdisk}/initrd $out/initrd
-    cp ${netstageImage}/nix-store.squashfs* $out/
+    cp ${netstageImage}/* $out/
     {
       ${
         if signed then

@@ -321,3 +321,30 @@ func TestHTTPS(t *testing.T) {
 		})
 	}
 }
+
+// What the initrd pins, no command line changes: neither the init nor the image, and nothing is fetched for one that
+// tries.
+func TestPinsOfTheInitrd(t *testing.T) {
+	t.Parallel()
+	v := vouch(t)
+	pins := filepath.Join(v.dir, "cmdline")
+	writeFile(t, pins, "init="+system.Init+"\nrootfs.roothash="+v.root+"\nboot.fail_timeout=1\n")
+	for name, test := range map[string]struct {
+		cmdline, fails string
+		want           []string
+	}{
+		"nothing said":  {"", "", []string{`"roothash": "` + v.root}},
+		"the same said": {"init=" + system.Init + " rootfs.sha256=" + v.sha256, "", []string{`"sha256": "` + v.sha256}},
+		"another init":  {"init=/bin/sh", "bad-parameter", []string{"init=/bin/sh: this initrd starts init=" + system.Init, "!verity tree"}},
+		"another image": {"roothash=" + strings.Repeat("0", 64), "bad-parameter", []string{"given twice with different values", "!verity tree"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lan := nsmachine.NewLAN(t)
+			lan.DHCP(t)
+			s := v.serve(t, lan, nil)
+			m := boot(t, nsmachine.Config{LAN: lan, Files: map[string]string{"/etc/netstage/cmdline": pins}, Cmdline: "rootfs=" + s.URL("image.squashfs") + " " + test.cmdline})
+			expectVerdict(t, m, test.fails, test.want)
+		})
+	}
+}

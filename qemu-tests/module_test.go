@@ -3,12 +3,17 @@ package qemutests
 import (
 	"context"
 	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"netstage/cmd/netstage/vm"
 )
 
 // The NixOS module's derivations, evaluated with stand-ins for nixpkgs (nix/testdata/eval.nix), are built by their own
@@ -83,4 +88,19 @@ func TestQEMUModule(t *testing.T) {
 			t.Errorf("no %q on the console:\n%s", want, console)
 		}
 	}
+
+	// The same folder on a web server that knows nothing of it: boot.ipxe and all that it names are plain files.
+	cmdline, err := os.ReadFile(tree + "/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, tree+"/cmdline", strings.TrimSpace(string(cmdline))+" console=ttyS0 panic=-1 loglevel=6\n")
+	if out, err := exec.Command(programs+"/bin/netstage", "scripts", tree).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(tree)))
+	t.Cleanup(server.Close)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	m := start(t, vm.Config{BootURL: "http://10.0.2.2:" + port + "/boot.ipxe", Memory: 1024})
+	m.end(vm.PowerOff, "verified", "stage 2: greetings from /nix/store/")
 }
