@@ -16,7 +16,10 @@
     {
       packages = each (
         _: pkgs: rec {
-          netstage = pkgs.callPackage ./nix/package.nix { inherit version; };
+          netstage = pkgs.callPackage ./nix/package.nix {
+          inherit version;
+          lastModified = self.lastModified or 0;
+        };
           default = netstage;
         }
       );

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/netup/ipparam"
 )
 
 // Kept is what a network that stays up says of itself to stage 2, as JSON. A
@@ -59,12 +61,12 @@ func (n *Network) Kept() Kept {
 	n.mu.Lock()
 	winner := n.winner
 	n.mu.Unlock()
+	var entry ipparam.Entry // by which the link found its address
 	if winner != nil {
 		k.Driver, k.Kind = winner.driver, n.plan.stacked(l.Link)
 		leases = append(leases, n.plan.static(winner, l.Link)...)
-		if e, ok := dynamic(winner.entries); ok {
-			k.ClientID = hex.EncodeToString(e.ClientID)
-		}
+		entry, _ = dynamic(winner.entries)
+		k.ClientID = hex.EncodeToString(entry.ClientID)
 	}
 	if k.Kind != "" {
 		k.Stack = n.stackOf(l.Link)
@@ -73,7 +75,7 @@ func (n *Network) Kept() Kept {
 		if l.Addr.IsValid() && !slices.Contains(k.Addresses, l.Addr) {
 			k.Addresses = append(k.Addresses, l.Addr)
 		}
-		own := n.plan.ownRoutes(l)
+		own := n.plan.ownRoutes(l, entry)
 		for _, r := range l.Routes {
 			route := KeptRoute{To: r.Dst, Via: given(r.Gateway), own: slices.Contains(own, r)}
 			if !slices.ContainsFunc(k.Routes, func(have KeptRoute) bool { return have.To == r.Dst && have.via() == r.Gateway }) {

@@ -185,8 +185,9 @@ func clientID(id []byte, mac net.HardwareAddr) []string {
 	return []string{fmt.Sprintf("# The lease was given to the client %x, which networkd can't say.", id), "ClientIdentifier=mac"}
 }
 
-// ownRoutes are those of a lease's routes that the operator gave it.
-func (p plan) ownRoutes(l Lease) []Route {
+// ownRoutes are those of a lease's routes that the operator gave it, by e and
+// for all links.
+func (p plan) ownRoutes(l Lease, e ipparam.Entry) []Route {
 	l.Routes = nil
-	return p.amend(l, ipparam.Entry{}).Routes
+	return p.amend(l, e).Routes
 }

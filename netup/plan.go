@@ -65,6 +65,9 @@ func (p plan) rename(mac net.HardwareAddr) string {
 // those down to one. vlan= and bond= put the devices they make in the place of
 // the others.
 func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
+	if p.BootDev != "" && !p.means(p.BootDev, name, mac) {
+		return nil
+	}
 	stacked := p.stacked(name) != ""
 	own, pinned := []ipparam.Entry(nil), !stacked && len(p.VLANs)+len(p.Bonds) > 0
 	for _, e := range p.Entries {
@@ -110,6 +113,9 @@ func (p plan) wanted() string {
 	if p.BootMAC != nil {
 		out = append(out, "BOOTIF="+p.BootMAC.String())
 	}
+	if p.BootDev != "" {
+		out = append(out, "bootdev="+p.BootDev)
+	}
 	return strings.Join(out, " ")
 }
 
@@ -131,20 +137,48 @@ func (p plan) static(l *link, name string) []Lease {
 			continue
 		}
 		s := Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
+		if e.PeerNet.IsValid() {
+			s.Routes = []Route{{Dst: e.PeerNet}}
+		}
 		if e.Gateway.IsValid() {
-			all := netip.IPv4Unspecified()
-			if e.Gateway.Is6() {
-				all = netip.IPv6Unspecified()
-			}
-			s.Routes = []Route{{Dst: netip.PrefixFrom(all, 0), Gateway: e.Gateway}}
+			s.Routes = append(s.Routes, defaultBy(e.Gateway))
 		}
 		out = append(out, p.amend(s, e))
 	}
 	return out
 }
 
+// defaultBy is the default route of a gateway's family.
+func defaultBy(gw netip.Addr) Route {
+	all := netip.IPv4Unspecified()
+	if gw.Is6() {
+		all = netip.IPv6Unspecified()
+	}
+	return Route{Dst: netip.PrefixFrom(all, 0), Gateway: gw}
+}
+
+// overrule puts an operator's netmask, gateway and server in the place of
+// those of a DHCP server, as the kernel's own autoconfiguration does.
+func overrule(l Lease, e ipparam.Entry) Lease {
+	if e.Method != ipparam.DHCP || !l.Addr.Addr().Is4() {
+		return l
+	}
+	if e.Bits != 0 {
+		l.Addr = netip.PrefixFrom(l.Addr.Addr(), e.Bits)
+	}
+	if e.Gateway.Is4() {
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r Route) bool { return r.Dst.Bits() == 0 })
+		l.Routes = append(l.Routes, defaultBy(e.Gateway))
+	}
+	if e.Peer.Is4() {
+		l.Next = e.Peer
+	}
+	return l
+}
+
 // amend adds what the operator said to a lease; it comes first.
 func (p plan) amend(l Lease, e ipparam.Entry) Lease {
+	l = overrule(l, e)
 	var dns []netip.Addr
 	for _, a := range slices.Concat(p.DNS, e.DNS, l.DNS) {
 		if !slices.Contains(dns, a) {
@@ -159,9 +193,8 @@ func (p plan) amend(l Lease, e ipparam.Entry) Lease {
 	if e.Hostname != "" {
 		l.Host = e.Hostname
 	}
-	alias := p.rename(l.MAC)
 	for _, r := range p.Routes {
-		here := r.Link != "" && (r.Link == l.Link || r.Link == alias) ||
+		here := r.Link != "" && p.means(r.Link, l.Link, l.MAC) ||
 			r.Link == "" && l.Addr.Masked().Contains(r.Gateway)
 		if here && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
 			l.Routes = append(slices.Clone(l.Routes), Route{Dst: r.Dst, Gateway: r.Gateway})

@@ -185,6 +185,8 @@ func TestPlanEntries(t *testing.T) {
 		{ipparam.Params{BootIF: []string{"01-52-54-00-12-34-56"}}, "dhcp"},
 		{ipparam.Params{BootIF: []string{"01-52-54-00-12-34-57"}}, ""},
 		{ipparam.Params{BootIF: []string{"01-52-54-00-12-34-57"}, IP: []string{"eth0:dhcp"}}, "dhcp"},
+		{ipparam.Params{IP: []string{"eth0:dhcp", "eth1:dhcp"}, BootDev: []string{"eth0"}}, "dhcp"},
+		{ipparam.Params{IP: []string{"eth0:dhcp", "eth1:dhcp"}, BootDev: []string{"eth1"}}, ""},
 		{ipparam.Params{IP: []string{"10.0.0.5:::24::eth0:none", "[fd00::5]:::::eth0:none"}}, "static static"},
 	} {
 		var got []string
@@ -194,5 +196,30 @@ func TestPlanEntries(t *testing.T) {
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%+v: %q, want %q", c.p, s, c.want)
 		}
+	}
+}
+
+// What ip= gives besides DHCP goes before what the server says, as with the
+// kernel's own autoconfiguration; and a peer is on the link.
+func TestGivenBesideDHCP(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.1.0.1/24")
+	p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.50,1h")
+	l := up(t, Options{Config: config(t, ipparam.Params{IP: []string{":10.1.0.3:10.1.0.2:255.255.0.0::eth0:dhcp"}})}).Lease()
+	if l.String() != "10.1.0.50/16 via 10.1.0.2, from 10.1.0.1" || l.Next.String() != "10.1.0.3" {
+		t.Errorf("%s, next server %s", l, l.Next)
+	}
+	if routes := strings.Join(routesOf(t, "eth0"), "\n"); !strings.Contains(routes, "via 10.1.0.2") || strings.Contains(routes, "via 10.1.0.1") {
+		t.Error(routes)
+	}
+}
+
+func TestPeerOnTheLink(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.9.0.1/16")
+	up(t, Options{Config: config(t, ipparam.Params{IP: []string{"10.0.0.5:10.9.0.1/16:10.9.0.1:32::eth0:none"}})})
+	routes := strings.Join(routesOf(t, "eth0"), "\n")
+	if !strings.Contains(routes, "10.9.0.0/16 on the link") || !strings.Contains(routes, "default via 10.9.0.1") {
+		t.Error(routes)
 	}
 }

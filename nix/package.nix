@@ -8,6 +8,9 @@
   makeBinaryWrapper,
   squashfsTools,
   version ? "unstable",
+  # When the sources were last changed, in seconds: the agent's clock is never
+  # before that. Unlike SOURCE_DATE_EPOCH, which Nix builds have in 1980.
+  lastModified ? 0,
 }:
 
 buildGo126Module {
@@ -51,7 +54,7 @@ buildGo126Module {
 
   buildPhase = ''
     runHook preBuild
-    sh cmd/stage1/build.sh "$GOPATH/bin/stage1" ${version}
+    SOURCE_DATE_EPOCH=${toString lastModified} sh cmd/stage1/build.sh "$GOPATH/bin/stage1" ${version}
     go build -ldflags '-s -w -X main.version=${version}' -o "$GOPATH/bin/netstage" ./cmd/netstage
     runHook postBuild
   '';

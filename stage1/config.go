@@ -118,7 +118,7 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		}
 	}
 	network, err := ipparam.Parse(ipparam.Params{
-		IP: params.All("ip"), IBFT: params.All("rd.iscsi.ibft"), BootIF: params.All("BOOTIF"), NameServer: params.All("nameserver"),
+		IP: params.All("ip"), IBFT: params.All("rd.iscsi.ibft"), BootIF: params.All("BOOTIF"), RdBootIF: params.All("rd.bootif"), BootDev: params.All("bootdev"), NameServer: params.All("nameserver"),
 		Route: params.All("rd.route"), IfName: params.All("ifname"),
 		VLAN: params.All("vlan"), Bond: params.All("bond"),
 	})

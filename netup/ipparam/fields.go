@@ -96,6 +96,8 @@ func parseMAC(s string) (net.HardwareAddr, bool) {
 	return mac, true
 }
 
+const wantLink = "a device name of at most 15 characters"
+
 // validLink says whether the kernel would take s for a device's name.
 func validLink(s string) bool {
 	if s == "" || len(s) > 15 || s == "." || s == ".." {

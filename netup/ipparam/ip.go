@@ -16,6 +16,8 @@ var methods = map[string]Method{
 	"off": Off, "none": Off, "static": Off, "ibft": IBFT,
 }
 
+const wantMask = "a netmask such as 255.255.255.0 or a prefix length"
+
 const wantMethod = "dhcp, on, any, dhcp6, auto6, either6, link6, ibft, off or none"
 
 // parser reads the fields of one ip=.
@@ -94,6 +96,9 @@ func (p *parser) deviceForm() error {
 	if err := p.method(p.fields[1]); err != nil {
 		return err
 	}
+	if p.fields[1] == "static" {
+		return p.fail("client-ip", "", "an address, which autoconf static needs")
+	}
 	return p.tail(p.fields[2:])
 }
 
@@ -113,7 +118,7 @@ func (p *parser) kernelForm() error {
 	if err != nil {
 		return err
 	}
-	if p.e.Peer, err = p.addr("server-ip", f[1]); err != nil {
+	if err = p.peer(f[1]); err != nil {
 		return err
 	}
 	if p.e.Gateway, err = p.addr("gw-ip", f[2]); err != nil {
@@ -144,11 +149,39 @@ func (p *parser) kernelForm() error {
 	return p.tail(rest)
 }
 
+// peer reads the kernel's server-ip, which is dracut's peer: the other end of
+// the link, with a prefix length if it likes.
+func (p *parser) peer(s string) (err error) {
+	addr, bits, cut := strings.Cut(s, "/")
+	if i := strings.LastIndexByte(s, ']'); strings.HasPrefix(s, "[") && cut && i == len(s)-1 {
+		addr, bits = addr+"]", strings.TrimSuffix(bits, "]")
+	}
+	if p.e.Peer, err = p.addr("server-ip", addr); err != nil || !cut {
+		return err
+	}
+	n, err := strconv.Atoi(bits)
+	if err != nil || !isDigits(bits) || !p.e.Peer.IsValid() || n > p.e.Peer.BitLen() {
+		return p.fail("server-ip", s, "an address, and behind its slash a prefix length")
+	}
+	p.e.PeerNet = netip.PrefixFrom(p.e.Peer, n).Masked()
+	return nil
+}
+
 // address settles what the client address, the mask and the method mean together.
 func (p *parser) address(client netip.Addr, mask, method string) error {
+	if mask == "0.0.0.0" { // the kernel takes that for nothing, as in the other fields
+		mask = ""
+	}
 	if !client.IsValid() {
-		if mask != "" {
-			return p.fail("netmask", mask, "nothing without a client-ip")
+		if mask != "" { // of the address that DHCP brings
+			bits, ok := parseMask(mask, 32)
+			if !ok || bits == 0 {
+				return p.fail("netmask", mask, wantMask)
+			}
+			if method != "" && p.e.Method != DHCP {
+				return p.fail("netmask", mask, "nothing without a client-ip or DHCP")
+			}
+			p.e.Bits = bits
 		}
 		switch {
 		case method == "":
@@ -167,7 +200,7 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 		bits, ok = parseMask(mask, client.BitLen())
 	}
 	if !ok || bits == 0 {
-		return p.fail("netmask", mask, "a netmask such as 255.255.255.0 or a prefix length")
+		return p.fail("netmask", mask, wantMask)
 	}
 	p.e.Addr = netip.PrefixFrom(client, bits)
 	if g := p.e.Gateway; g.IsValid() && g.Is4() != client.Is4() {
@@ -195,7 +228,7 @@ func classBits(a netip.Addr) int {
 
 func (p *parser) link(s string) error {
 	if !validLink(s) {
-		return p.fail("device", s, "a device name of at most 15 characters")
+		return p.fail("device", s, wantLink)
 	}
 	p.e.Link = s
 	return nil

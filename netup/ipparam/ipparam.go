@@ -17,6 +17,8 @@ type Params struct {
 	IP         []string
 	IBFT       []string // rd.iscsi.ibft=
 	BootIF     []string
+	RdBootIF   []string // rd.bootif=
+	BootDev    []string // bootdev=
 	NameServer []string
 	Route      []string // rd.route=
 	IfName     []string
@@ -41,6 +43,7 @@ const (
 type Config struct {
 	Entries []Entry          // one per ip=
 	BootMAC net.HardwareAddr // BOOTIF=; nil when not given
+	BootDev string           // bootdev=, the device that leads to the image; "" when not given
 	Names   []Name           // ifname=
 	DNS     []netip.Addr     // nameserver=
 	Routes  []Route          // rd.route=
@@ -55,8 +58,10 @@ type Entry struct {
 	Link     string // device name; "" is any
 	Method   Method
 	Addr     netip.Prefix // Static: the address and its on-link prefix
+	Bits     int          // DHCP: the prefix length instead of the server's; 0: not given
 	Peer     netip.Addr   // the kernel's server-ip, dracut's peer
-	Gateway  netip.Addr
+	PeerNet  netip.Prefix // dracut's peer with a prefix length: on the link
+	Gateway  netip.Addr   // DHCP: instead of the server's
 	Hostname string
 	DNS      []netip.Addr
 	NTP      []netip.Addr
@@ -118,6 +123,16 @@ func Parse(p Params) (Config, error) {
 			continue
 		}
 		c.BootMAC = mac
+	}
+	if n := len(p.RdBootIF); n > 0 && off(p.RdBootIF[n-1]) {
+		c.BootMAC = nil
+	}
+	for _, s := range p.BootDev {
+		if !validLink(s) {
+			errs = append(errs, &Error{Param: "bootdev=" + s, Field: "device", Got: s, Want: wantLink})
+			continue
+		}
+		c.BootDev = s
 	}
 	for _, s := range p.NameServer {
 		a, ok := parseAddr(s)

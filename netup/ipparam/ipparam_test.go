@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,6 +48,14 @@ func TestIP(t *testing.T) {
 		"dhcp,0,node-7":           {Method: DHCP, ClientID: []byte("\x00node-7")},
 		"0.0.0.0::::node7::dhcp":  {Method: DHCP, Hostname: "node7"},
 		":::::::10.0.0.3":         {Method: DHCP, DNS: []netip.Addr{addr("10.0.0.3")}},
+		// Zeros are the kernel's empty fields; what is given goes before what DHCP brings.
+		"0.0.0.0:0.0.0.0:0.0.0.0:0.0.0.0:node7:eth0:dhcp": {Method: DHCP, Hostname: "node7", Link: "eth0"},
+		"10.0.0.5::10.0.0.1:0.0.0.0::eth0:off":            {Method: Static, Addr: prefix("10.0.0.5/8"), Gateway: addr("10.0.0.1"), Link: "eth0"},
+		":10.0.0.2:10.0.0.1:255.255.255.0::eth0:dhcp":     {Method: DHCP, Link: "eth0", Peer: addr("10.0.0.2"), Gateway: addr("10.0.0.1"), Bits: 24},
+		"10.0.0.5:10.9.0.1/16::32::eth0:none":             {Method: Static, Addr: prefix("10.0.0.5/32"), Peer: addr("10.9.0.1"), PeerNet: prefix("10.9.0.0/16"), Link: "eth0"},
+		"[fd00::5]:[fd00:1::1]/64::128::eth0:none":        {Method: Static, Addr: prefix("fd00::5/128"), Peer: addr("fd00:1::1"), PeerNet: prefix("fd00:1::/64"), Link: "eth0"},
+		"[fd00::5]:[fd00:1::1/64]::128::eth0:none":        {Method: Static, Addr: prefix("fd00::5/128"), Peer: addr("fd00:1::1"), PeerNet: prefix("fd00:1::/64"), Link: "eth0"},
+		"::::::ibft": {Method: IBFT},
 		// dracut's.
 		"dhcp6":                            {Method: DHCP6},
 		"auto6":                            {Method: Auto6},
@@ -75,6 +84,10 @@ func TestIP(t *testing.T) {
 	}
 }
 
+// complaint is what every mistake looks like: the parameter as written, the
+// field and what is in it, what was expected.
+var complaint = regexp.MustCompile(`(?s)^(ip|BOOTIF|bootdev|nameserver|rd\.route|rd\.iscsi\.ibft|ifname|vlan|bond)=.*: ([a-z0-9-]+ ".*": )?expected .+$`)
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct {
 		p    Params
@@ -98,6 +111,24 @@ func TestMistakes(t *testing.T) {
 		{Params{IP: []string{"eth0:dhcp:10.0.0.1:10.0.0.2:10.0.0.3:10.0.0.4"}}, []string{"ten fields"}},
 		{Params{IP: []string{"dhcp,999,x"}}, []string{"autoconf", "TYPE"}},
 		{Params{IP: []string{"eth0:dhcp", "eth0:off"}}, []string{"no second setting for eth0", "ip=eth0:dhcp"}},
+		{Params{IP: []string{"eth0:static"}}, []string{"client-ip", "static needs"}},
+		{Params{IP: []string{":::33::eth0:dhcp"}}, []string{"netmask \"33\"", "255.255.255.0"}},
+		{Params{IP: []string{":::24::eth0:auto6"}}, []string{"netmask \"24\"", "without a client-ip"}},
+		{Params{IP: []string{"10.0.0.5:10.0.0.1/33::24::eth0:none"}}, []string{"server-ip \"10.0.0.1/33\"", "prefix length"}},
+		{Params{IP: []string{"10.0.0.5:/24::24::eth0:none"}}, []string{"server-ip \"/24\""}},
+		{Params{IP: []string{"10.0.0.5::10.0.0.256:24"}}, []string{"gw-ip \"10.0.0.256\"", "IPv4 address"}},
+		{Params{IP: []string{"10.0.0.5::::::none:dns"}}, []string{"dns0-ip \"dns\"", "IPv4 address"}},
+		{Params{IP: []string{"10.0.0.5::::::none:::ntp"}}, []string{"ntp0-ip \"ntp\""}},
+		{Params{IP: []string{"127.0.0.1"}}, []string{"client-ip \"127.0.0.1\"", "a host can have"}},
+		{Params{IP: []string{"10.0.0.5::::::magic"}}, []string{"autoconf \"magic\"", "dhcp6"}},
+		{Params{BootDev: []string{"no/dev"}}, []string{"bootdev=no/dev", "device", "15 characters"}},
+		{Params{IBFT: []string{"maybe"}}, []string{"rd.iscsi.ibft=maybe", "0 or 1"}},
+		{Params{IfName: []string{"a b:52:54:00:12:34:56"}}, []string{"name \"a b\"", "15 characters"}},
+		{Params{Route: []string{"10.0.0.0/8:gw"}}, []string{"gateway \"gw\"", "an address"}},
+		{Params{Route: []string{"10.0.0.0/8:10.1.0.1:no/dev"}}, []string{"device \"no/dev\""}},
+		{Params{Bond: []string{"b/d:eth0"}}, []string{"bondname \"b/d\""}},
+		{Params{Bond: []string{"bond0:eth0:mode=1:1500:x"}}, []string{"NAME:SLAVES:OPTIONS:MTU"}},
+		{Params{VLAN: []string{"eth0.5:eth0.5"}}, []string{"phydevice \"eth0.5\""}},
 		{Params{BootIF: []string{"20-52-54-00-12-34-56"}}, []string{"BOOTIF=20-52", "01-52-54-00-12-34-56"}},
 		{Params{NameServer: []string{"dns.example"}}, []string{"nameserver=dns.example", "IPv6 address"}},
 		{Params{Route: []string{"10.0.0.0/33:10.1.0.1"}}, []string{"rd.route=", "network"}},
@@ -122,6 +153,9 @@ func TestMistakes(t *testing.T) {
 		if err == nil {
 			t.Errorf("%+v accepted", c.p)
 			continue
+		}
+		if !complaint.MatchString(err.Error()) {
+			t.Errorf("%+v: not of the form of a complaint: %v", c.p, err)
 		}
 		for _, w := range c.want {
 			if !strings.Contains(err.Error(), w) {
@@ -160,6 +194,12 @@ func TestOthers(t *testing.T) {
 	}
 	if d := cmp.Diff(want, c.Routes, equal...); d != "" {
 		t.Error(d)
+	}
+	for text, want := range map[string]bool{"0": false, "1": true} {
+		c, err := Parse(Params{BootIF: []string{"01-52-54-00-AB-CD-EF"}, RdBootIF: []string{text}, BootDev: []string{"eth0", "eth1"}})
+		if err != nil || (c.BootMAC != nil) != want || c.BootDev != "eth1" {
+			t.Errorf("rd.bootif=%s: %+v, %v", text, c, err)
+		}
 	}
 	if len(c.Names) != 1 || c.Names[0].Name != "lan0" {
 		t.Errorf("%v", c.Names)
@@ -219,6 +259,9 @@ func FuzzParse(f *testing.F) {
 		c, err := Parse(Params{IP: []string{ip}, BootIF: []string{bootif}, NameServer: []string{ns}, Route: []string{route}, IfName: []string{name}})
 		if err == nil && len(c.Entries)+len(c.DNS)+len(c.Routes)+len(c.Names) != 4 {
 			t.Errorf("something was dropped without a word: %+v", c)
+		}
+		if err != nil && !complaint.MatchString(err.Error()) {
+			t.Errorf("not of the form of a complaint: %v", err)
 		}
 		for _, e := range c.Entries {
 			if (e.Method == Static) != e.Addr.IsValid() || e.Method == "" || e.Addr.Addr().Zone() != "" ||

@@ -48,7 +48,7 @@ func parseRoute(s string) (Route, error) {
 	}
 	if len(f) == 3 && f[2] != "" {
 		if !validLink(f[2]) {
-			return Route{}, fail("device", f[2], "a device name of at most 15 characters")
+			return Route{}, fail("device", f[2], wantLink)
 		}
 		r.Link = f[2]
 	}
@@ -65,7 +65,7 @@ func (c *Config) parseIfName(s string) (Name, error) {
 	}
 	name, addr, _ := strings.Cut(s, ":")
 	if !validLink(name) {
-		return Name{}, fail("name", name, "a device name of at most 15 characters")
+		return Name{}, fail("name", name, wantLink)
 	}
 	mac, ok := parseMAC(addr)
 	if !ok {
@@ -89,17 +89,21 @@ func (c Config) asksIBFT() bool {
 	return slices.ContainsFunc(c.Entries, func(e Entry) bool { return e.Method == IBFT })
 }
 
+// on and off are dracut's words for switches.
+func on(s string) bool  { return s == "" || s == "1" || s == "yes" || s == "true" }
+func off(s string) bool { return s == "0" || s == "no" || s == "false" }
+
 // readIBFT reads dracut's rd.iscsi.ibft: the same as ip=ibft, and with 0 its
 // opposite, which then has the last word.
 func (c *Config) readIBFT(values []string) []error {
 	for _, s := range values {
-		switch s {
-		case "", "1", "yes", "true":
+		switch {
+		case on(s):
 			c.NoIBFT = false
 			if !c.asksIBFT() {
 				c.Entries = append(c.Entries, Entry{Text: "ibft", Method: IBFT})
 			}
-		case "0", "no", "false":
+		case off(s):
 			c.NoIBFT = true
 		default:
 			return []error{&Error{Param: "rd.iscsi.ibft=" + s, Field: "switch", Got: s, Want: "0 or 1"}}

@@ -29,7 +29,7 @@ type BondOption struct{ Key, Value string }
 var bondOptions = []string{
 	"mode", "miimon", "updelay", "downdelay", "use_carrier", "arp_interval", "arp_ip_target", "arp_validate",
 	"arp_all_targets", "primary", "primary_reselect", "fail_over_mac", "lacp_rate", "ad_select", "min_links",
-	"xmit_hash_policy", "all_slaves_active", "num_grat_arp", "num_unsol_na", "resend_igmp", "packets_per_slave", "tlb_dynamic_lb",
+	"xmit_hash_policy", "all_slaves_active", "lp_interval", "peer_notif_delay", "arp_missed_max", "lacp_active", "ad_actor_sys_prio", "ad_user_port_key", "num_grat_arp", "num_unsol_na", "resend_igmp", "packets_per_slave", "tlb_dynamic_lb",
 }
 
 var bondModes = []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"}
@@ -42,7 +42,7 @@ func (c *Config) parseVLAN(s string) (VLAN, error) {
 	}
 	name, parent, _ := strings.Cut(s, ":")
 	if !validLink(name) {
-		return VLAN{}, fail("vlanname", name, "a device name of at most 15 characters")
+		return VLAN{}, fail("vlanname", name, wantLink)
 	}
 	digits := name[len(strings.TrimRight(name, "0123456789")):]
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
@@ -83,7 +83,7 @@ func (c *Config) parseBond(s string) (Bond, error) {
 		b.Name = f[0]
 	}
 	if !validLink(b.Name) {
-		return Bond{}, fail("bondname", f[0], "a device name of at most 15 characters")
+		return Bond{}, fail("bondname", f[0], wantLink)
 	}
 	if f[1] != "" {
 		b.Slaves = strings.Split(f[1], ",")
