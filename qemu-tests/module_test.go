@@ -103,4 +103,24 @@ func TestQEMUModule(t *testing.T) {
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	m := start(t, vm.Config{BootURL: "http://10.0.2.2:" + port + "/boot.ipxe", Memory: 1024})
 	m.end(vm.PowerOff, "verified", "stage 2: greetings from /nix/store/")
+
+	// kexec-boot, as far as kexec: what it would load boots without a network.
+	kexec := filepath.Join(work, "kexec")
+	writeFile(t, kexec+"/kexec", `#!/bin/sh
+for arg; do case $arg in
+--initrd=*) cp "${arg#--initrd=}" `+kexec+`/initrd ;;
+--command-line=*) echo "${arg#--command-line=}" >`+kexec+`/cmdline ;;
+esac; done
+`)
+	load := exec.Command(tree+"/kexec-boot", "--load", "last")
+	load.Env = append(os.Environ(), "PATH="+kexec+":"+os.Getenv("PATH"), "TMPDIR="+work)
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmdline, err = os.ReadFile(kexec + "/cmdline")
+	if err != nil || !strings.HasSuffix(string(cmdline), " last\n") {
+		t.Fatalf("%v, the command line is %q", err, cmdline)
+	}
+	m = start(t, vm.Config{Kernel: tree + "/bzImage", Initrds: []string{kexec + "/initrd"}, Direct: true, Plain: true, Append: string(cmdline), Memory: 1024})
+	m.end(vm.PowerOff, "/nix-store.squashfs of the initrd", "!nothing vouches", "stage 2: greetings from /nix/store/")
 }

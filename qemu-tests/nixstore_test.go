@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
 )
 
@@ -29,7 +28,7 @@ func realToplevel(t *testing.T, withNix bool) (store, toplevel string) {
 
 	box, nix := filepath.Join(dir, "box"), filepath.Join(dir, "nix")
 	install(t, "/bin/busybox", filepath.Join(box, "bin/busybox"))
-	for name := range strings.FieldsSeq("sh mkdir sed chmod echo cat wc poweroff") {
+	for name := range strings.FieldsSeq("sh mkdir sed chmod echo cat wc ln poweroff") {
 		if err := os.Symlink("busybox", filepath.Join(box, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +40,16 @@ func realToplevel(t *testing.T, withNix bool) (store, toplevel string) {
 		installNix(t, nix)
 	}
 
+	// As much of a kernel as the machine needs.
+	kernels, kernel := setupDir(t, "kernels/"+xzModules), filepath.Join(dir, "kernel")
+	install(t, one(t, kernels+"/boot/vmlinuz-*"), kernel+"/bzImage")
+	for name := range strings.FieldsSeq("net/core/failover fs/overlayfs/overlay fs/squashfs/squashfs drivers/net/virtio_net drivers/net/net_failover drivers/block/loop") {
+		module := one(t, kernels+"/lib/modules/*/kernel/"+name+".ko*")
+		install(t, module, kernel+"/"+strings.TrimPrefix(module, kernels))
+	}
+
 	cmd := exec.Command("nix-build", "--store", store, "--no-out-link", "--option", "build-users-group", "", "--option", "substitute", "false",
-		"nixos/toplevel.nix", "--arg", "box", box, "--arg", "nix", nix)
+		"nixos/toplevel.nix", "--arg", "box", box, "--arg", "nix", nix, "--arg", "kernel", kernel)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	var says strings.Builder
 	cmd.Stderr = &says
@@ -93,42 +100,50 @@ func install(t *testing.T, from, to string) {
 	}
 }
 
-// A toplevel that Nix built becomes an image by its path alone, and all-in-one an initrd that pins it. The system
-// that boots has a store that Nix accepts as its own.
+// A toplevel that Nix built becomes a folder to be served by its path alone, or one initrd with all. The system that
+// boots has a store that Nix accepts as its own.
 func TestQEMURealToplevel(t *testing.T) {
 	store, toplevel := realToplevel(t, true)
-	tool := build(t, "netstage/cmd/netstage")
 	dir := t.TempDir()
-	image := filepath.Join(dir, "nix-store.squashfs")
+	programs := filepath.Join(dir, "bin")
+	install(t, build(t, agent), programs+"/stage1")
+	install(t, build(t, "netstage/cmd/netstage"), programs+"/netstage")
 	netstage := func(args ...string) string {
 		t.Helper()
-		out, err := exec.Command(tool, args...).CombinedOutput()
+		args = append([]string{"image", "--toplevel", toplevel, "--store", store, "--compression", "zstd:1"}, args...)
+		out, err := exec.Command(programs+"/netstage", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("netstage %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 		return string(out)
 	}
-	said := netstage("image", "--toplevel", toplevel, "--store", store, "--compression", "zstd:1", "--manifest", "-o", image)
-	if !strings.Contains(said, "init="+toplevel+"/init\n") {
+
+	folder := filepath.Join(dir, "boot")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if said := netstage("--boot", "--manifest", "-o", folder+"/nix-store.squashfs"); !strings.Contains(said, "init="+toplevel+"/init\n") {
 		t.Errorf("netstage image says\n%s", said)
 	}
-	if text, err := os.ReadFile(image + ".manifest"); err != nil || !strings.Contains(string(text), toplevel+"/init") {
-		t.Errorf("manifest: %v\n%s", err, text)
-	}
-	root, err := os.ReadFile(image + ".roothash")
+	root, err := os.ReadFile(folder + "/nix-store.squashfs.roothash")
 	if err != nil {
 		t.Fatal(err)
 	}
+	for name, want := range map[string]string{
+		"nix-store.squashfs.manifest": `"init": "` + toplevel + `/init"`,
+		"cmdline":                     "init=" + toplevel + "/init loglevel=6 tiny\n",
+		"boot.ipxe":                   "rootfs.roothash=" + string(root) + " BOOTIF=01-${netX/mac:hexhyp} init=" + toplevel + "/init loglevel=6 tiny",
+	} {
+		if text, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, no %q in\n%s", name, err, want, text)
+		}
+	}
 
-	// The same closure gives the same image: what was pinned is what is appended.
-	pins := filepath.Join(dir, "cmdline")
-	writeFile(t, pins, "init="+toplevel+"/init\nrootfs.roothash="+string(root)+"\n")
-	c := guest(t, xzModules, initrd.File{Source: pins, Target: "/etc/netstage/cmdline"})
+	// The same closure gives the same image: the root hash of the first is that of the second.
 	all := filepath.Join(dir, "all-in-one")
-	netstage("image", "--toplevel", toplevel, "--store", store, "--compression", "zstd:1", "--all-in-one", "--initrd", c.Initrds[0], "-o", all)
-
-	c.Initrds, c.Direct = []string{all}, true
-	m := start(t, c)
-	m.end(vm.PowerOff, "stage 2: greetings from /nix/store/", "registration: accepted", "registered: 4 paths", "contents: verified",
-		"MiB", "!nothing vouches", "!error:")
+	netstage("--all-in-one", "-o", all)
+	m := start(t, vm.Config{Kernel: folder + "/bzImage", Initrds: []string{all}, Direct: true, Memory: 1024,
+		Init: toplevel + "/init", Append: "loglevel=6 rootfs.roothash=" + string(root)})
+	m.end(vm.PowerOff, "stage 2: greetings from /nix/store/", "registration: accepted", "registered: 5 paths", "contents: verified",
+		"/nix-store.squashfs of the initrd", "!nothing vouches", "!error:")
 }

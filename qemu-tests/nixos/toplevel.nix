@@ -1,13 +1,15 @@
-# A toplevel of the classic kind without nixpkgs, to be built offline. Two store
-# paths are given: box holds bin/sh, a static busybox, and nix holds nix-store
-# with the loader and the libraries that it needs. Its stage 2 loads the
+# A toplevel of the classic kind without nixpkgs, to be built offline. Three
+# folders are given: box holds bin/sh, a static busybox; nix holds nix-store with
+# the loader and the libraries that it needs; kernel holds bzImage and lib/modules. Its stage 2 loads the
 # registration of its image into an empty database, verifies every path, and
 # switches the machine off.
-{ box, nix }:
+{ box, nix, kernel }:
 
 let
   box' = builtins.path { path = box; name = "box"; };
   nix' = builtins.path { path = nix; name = "nix"; };
+
+  kernel' = builtins.path { path = kernel; name = "kernel"; };
 
   build = name: script: derivation {
     inherit name;
@@ -44,5 +46,7 @@ build "nixos-system-tiny-25.05" ''
   sed "s|@greeting@|${greeting}|; s|@out@|$out|" ${init} >$out/init
   chmod 755 $out/init
   echo 25.05 >$out/nixos-version
-  echo "loglevel=4 tiny" >$out/kernel-params
+  echo "loglevel=6 tiny" >$out/kernel-params
+  ln -s ${kernel'}/bzImage $out/kernel
+  ln -s ${kernel'} $out/kernel-modules
 ''
