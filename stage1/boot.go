@@ -59,7 +59,7 @@ type Boot struct {
 	system   nix.System
 
 	clockWasWrong bool // before this program was built
-	clockAsked    bool // time servers
+	clockIsSet    bool // by a time server
 
 	timeline Timeline
 }

@@ -16,16 +16,15 @@ func (b *Boot) raiseClock() {
 }
 
 // setClock sets the clock by the time servers that the network or ip= names,
-// once, before https: certificates are judged by it. A boot does not fail for
-// want of the time.
+// until one of them told it, before https: certificates are judged by it. A boot
+// does not fail for want of the time.
 func (b *Boot) setClock(ctx context.Context, o vouch.Order) {
-	if b.network == nil || b.clockAsked || !usesHTTPS(o) {
+	if b.network == nil || b.clockIsSet || !usesHTTPS(o) {
 		return
 	}
-	b.clockAsked = true
 	servers := b.network.Lease().NTP
 	if len(servers) > 0 {
-		clock.System().Follow(ctx, b.Log, b.network.Dialer().DialContext, servers, b.Built)
+		b.clockIsSet = clock.System().Follow(ctx, b.Log, b.network.Dialer().DialContext, servers, b.Built)
 	} else if b.clockWasWrong {
 		b.Log.Warn("clock: no time server is known (DHCP option 42, or ip= with ntp0); newer certificates are not valid yet by this clock")
 	}

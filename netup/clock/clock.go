@@ -47,30 +47,32 @@ const patience = 2 * time.Second
 const closeEnough = time.Second
 
 // Follow sets the clock by the first of the servers that answers with a time
-// not before floor, within two seconds. Failures are warnings.
-func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) {
+// not before floor, within two seconds. It reports whether one did; failures are
+// warnings.
+func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	log.Info(fmt.Sprintf("clock: asking %v for the time", servers))
 	answer, err := Query(ctx, dial, servers)
 	if err != nil {
 		log.Warn(fmt.Sprintf("clock: it stays at %s: %v", text(c.Now()), err))
-		return
+		return false
 	}
 	now := c.Now()
 	right := now.Add(answer.Offset)
 	switch {
 	case right.Before(floor):
 		log.Warn(fmt.Sprintf("clock: %s says %s, before this program was built; it stays at %s", answer.Server, text(right), text(now)))
-		return
+		return false
 	case answer.Offset.Abs() < closeEnough:
 		log.Info(fmt.Sprintf("clock: right by %s, in %d ms", answer.Server, answer.RoundTrip.Milliseconds()))
-		return
+		return true
 	}
 	log.Info(fmt.Sprintf("clock: set from %s to %s by %s, in %d ms", text(now), text(right), answer.Server, answer.RoundTrip.Milliseconds()))
 	if err := c.Set(right); err != nil {
 		log.Warn(fmt.Sprintf("clock: set it: %v", err))
 	}
+	return true
 }
 
 func text(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

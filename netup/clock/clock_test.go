@@ -151,12 +151,13 @@ func TestFollow(t *testing.T) {
 		off    time.Duration // of the server
 		answer bool
 		sets   bool
+		known  bool
 		log    string
 	}{
-		"wrong":           {24 * time.Hour, true, true, "by 192.0.2.1"},
-		"right":           {0, true, false, "clock: right by 192.0.2.1"},
-		"below the floor": {-2 * time.Hour, true, false, "before this program was built; it stays"},
-		"silent":          {0, false, false, "no time server answers"},
+		"wrong":           {24 * time.Hour, true, true, true, "by 192.0.2.1"},
+		"right":           {0, true, false, true, "clock: right by 192.0.2.1"},
+		"below the floor": {-2 * time.Hour, true, false, false, "before this program was built; it stays"},
+		"silent":          {0, false, false, false, "no time server answers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,8 +167,8 @@ func TestFollow(t *testing.T) {
 			}
 			log, lines := logged()
 			f := &fake{}
-			f.clock().Follow(t.Context(), log, network(t, servers), server, floor)
-			if (len(f.sets) > 0) != test.sets || !strings.Contains(lines.String(), test.log) {
+			known := f.clock().Follow(t.Context(), log, network(t, servers), server, floor)
+			if known != test.known || (len(f.sets) > 0) != test.sets || !strings.Contains(lines.String(), test.log) {
 				t.Errorf("set to %v\n%s", f.sets, lines)
 			}
 			if test.sets {
