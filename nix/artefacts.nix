@@ -14,6 +14,13 @@ let
   toplevel = config.system.build.toplevel;
   init = "${toplevel}/init";
   signed = cfg.trustedKeys != [ ];
+  manifests =
+    if !signed then
+      [ ]
+    else if cfg.manifest != [ ] then
+      cfg.manifest
+    else
+      [ "nix-store.squashfs.manifest" ];
   run =
     name: script:
     pkgs.runCommand name { nativeBuildInputs = [ cfg.toolPackage ]; } script;
@@ -31,6 +38,8 @@ let
     ++ [ "ip=${bracket (lib.head parts)}::${gateway}:${lib.last parts}::${name}:none" ];
   parameters =
     map (ref: "rootfs=${ref}") cfg.rootfs
+    ++ map (ref: "rootfs.manifest=${ref}") manifests
+    ++ optional (cfg.manifestNotBefore != null) "rootfs.manifest.newer=${cfg.manifestNotBefore}"
     ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
     ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
     ++ optional cfg.network.keep "boot.network=keep"
@@ -143,8 +152,8 @@ rec {
     {
       ${
         if signed then
-          # The manifest says init=, and the initrd that it must be signed.
-          "echo rootfs.manifest=nix-store.squashfs.manifest"
+          # It says init= and which image; the initrd says that it must be signed.
+          "echo ${lib.escapeShellArgs (map (ref: "rootfs.manifest=${ref}") manifests)}"
         else
           ''
             echo init=${init}

@@ -150,6 +150,7 @@ func TestModuleOptions(t *testing.T) {
 				trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" "/keys/ops.pub" ];
 				authorizedFallbackShell = "$6$salt$hash";
 				authorizedKeys = [ "ssh-ed25519 AAAA ops" ];
+				manifestNotBefore = "2026-11-23";
 				policy.watchdog = "stop";
 				allNetworkDrivers = false;
 				modules = [ "igb" ];
@@ -170,7 +171,7 @@ func TestModuleOptions(t *testing.T) {
 			t.Errorf("assertions: %q", e.Failed)
 		}
 		expectAll(t, "files", e.texts,
-			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\n",
+			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.newer=2026-11-23\n",
 			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
 			`"passwordHash":"$6$salt$hash"`, `"verify":"required"`, `"watchdog":"stop"`,
 			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n",
@@ -181,6 +182,10 @@ func TestModuleOptions(t *testing.T) {
 			"--file /motd:/etc/motd", "--file /cacert/etc/ssl/certs/ca-bundle.crt:/etc/ssl/certs/ca-certificates.crt", "!roothash", "!init=")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs.manifest=nix-store.squashfs.manifest", "!init=", "!roothash")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--compression zstd:3")
+
+		e = evaluate(t, lib, `{ boot.netstage = { enable = true; trustedKeys = [ "/ops.pub" ]; manifest = [ "http://a/m" "http://b/m" ]; }; }`)
+		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs.manifest=http://a/m rootfs.manifest=http://b/m\n")
+		expectAll(t, "files", e.texts, "cmdline: rootfs.manifest=http://a/m\nrootfs.manifest=http://b/m\n")
 
 		e = evaluate(t, lib, `{ boot.netstage = { enable = true; rootfs = [ "http://a/x" ]; modules = [ "nvme" "-bonding" ]; caCertificates = [ "/own.pem" ]; authorizedFallbackShell = true; firmware = "/firmware"; pin = false; }; }`)
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),

@@ -59,6 +59,23 @@ in
       '';
     };
 
+    manifest = mkOption {
+      type = types.listOf word;
+      default = [ ];
+      example = [ "https://images.example.org/web/nix-store.squashfs.manifest" ];
+      description = ''
+        With `trustedKeys`: where the signed manifest is, URLs of mirrors. Without any it is
+        looked for beside the boot file that DHCP names.
+      '';
+    };
+
+    manifestNotBefore = mkOption {
+      type = types.nullOr word;
+      default = null;
+      example = "2026-11-23";
+      description = "Refuse manifests that were signed before this day, lest an old one is replayed.";
+    };
+
     policy = {
       shell = mkOption {
         type = types.enum [ "cmdline" "never" ];
