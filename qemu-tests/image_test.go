@@ -187,7 +187,7 @@ func TestVerity(t *testing.T) {
 		lan := nsmachine.NewLAN(t)
 		lan.DHCP(t)
 		s := v.serve(t, lan, nil)
-		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 rootfs=" + s.URL("image.squashfs") + " rootfs.verity=" + s.URL("other") + " roothash=" + v.root})
+		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs=" + s.URL("image.squashfs") + " rootfs.verity=" + s.URL("other") + " roothash=" + v.root})
 		s.Add("other", append(append([]byte{}, v.tree[:4096]...), v.content...))
 		expectVerdict(t, m, "mismatch", []string{"serves a wrong verity tree: hash block"})
 		for _, e := range s.Log() {
@@ -344,6 +344,42 @@ func TestPinsOfTheInitrd(t *testing.T) {
 			lan.DHCP(t)
 			s := v.serve(t, lan, nil)
 			m := boot(t, nsmachine.Config{LAN: lan, Files: map[string]string{"/etc/netstage/cmdline": pins}, Cmdline: "rootfs=" + s.URL("image.squashfs") + " " + test.cmdline})
+			expectVerdict(t, m, test.fails, test.want)
+		})
+	}
+}
+
+// What the initrd's policy forbids, no command line brings back: neither a
+// shell nor an image that nothing vouches for.
+func TestPolicyOfTheInitrd(t *testing.T) {
+	t.Parallel()
+	v := vouch(t)
+	for name, test := range map[string]struct {
+		policy, cmdline, fails string
+		want                   []string
+	}{
+		"no shell": {
+			`{"version":1,"shell":"never"}`, "boot.debug1 boot.debug1mounts boot.shell_on_fail rootfs.sha256=" + v.sha256, "",
+			[]string{"the initrd's policy allows no shell: passing over boot.shell_on_fail and breakpoints", "!breakpoint before step"},
+		},
+		"no shell on failure": {
+			`{"version":1,"shell":"never"}`, "boot.shell_on_fail rootfs.sha256=" + strings.Repeat("0", 64), "mismatch", []string{"!i shell", "!f shell"},
+		},
+		"nothing vouches": {`{"version":1,"verify":"required"}`, "", "policy", []string{"nothing vouches for the image"}},
+		"vouched":         {`{"version":1,"verify":"required"}`, "rootfs.sha256=" + v.sha256, "", []string{`"sha256": "` + v.sha256}},
+		"not understood":  {`{"version":1,"passwordHash":"$6$x$y"}`, "boot.debug1 boot.shell_on_fail rootfs.sha256=" + v.sha256, "bad-parameter", []string{"passwordHash", "!i shell", "!breakpoint before step"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lan := nsmachine.NewLAN(t)
+			lan.DHCP(t)
+			s := v.serve(t, lan, nil)
+			file := filepath.Join(t.TempDir(), "policy.json")
+			writeFile(t, file, test.policy)
+			m := boot(t, nsmachine.Config{
+				LAN: lan, Files: map[string]string{"/etc/netstage/policy.json": file},
+				Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs=" + s.URL("image.squashfs") + " " + test.cmdline,
+			})
 			expectVerdict(t, m, test.fails, test.want)
 		})
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Console string // the interactive console's device name; "tty1" by default
 	Breaks  map[string]bool
 
+	Policy      Policy   // of the initrd
+	Refused     []string // what the command line asked for and the policy forbids
 	ShellOnFail bool
 	PanicOnFail bool
 	Trace       bool

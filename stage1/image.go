@@ -94,6 +94,8 @@ func (b *Boot) order() (vouch.Order, error) {
 	case signed:
 	case len(o.Images) == 0:
 		return o, &ImageError{"no-image", "no rootfs= was given, and the initrd has no " + localImage}
+	case c.SHA256 == nil && c.RootHash == nil && c.Policy.RequireVouched:
+		return o, &ImageError{"policy", "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash="}
 	case c.SHA256 == nil && c.RootHash == nil:
 		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
 	}

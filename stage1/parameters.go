@@ -18,9 +18,23 @@ const ownParameters = "/etc/netstage/cmdline"
 // pins are the parameters of the initrd that the command line can't replace.
 var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer"}
 
-// LoadConfig reads the initrd's own parameters and the kernel command line. Errors and Config are those of
-// ParseConfig.
+// LoadConfig reads the initrd's policy, its own parameters and the kernel command line. Errors and Config are those
+// of ParseConfig.
 func LoadConfig() (Config, error) {
+	policy, wrong := loadPolicy(policyFile)
+	config, err := loadParameters()
+	policy.limit(&config)
+	if wrong == nil {
+		return config, err
+	}
+	var more *ParameterError
+	if errors.As(err, &more) {
+		return config, &ParameterError{append([]error{wrong}, more.Complaints...)}
+	}
+	return config, &ParameterError{[]error{wrong}}
+}
+
+func loadParameters() (Config, error) {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return defaultConfig(), err

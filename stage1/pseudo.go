@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"netstage/mount"
 )
@@ -76,6 +77,9 @@ func (b *Boot) readConfig(context.Context) error {
 	b.raiseClock()
 	config, err := LoadConfig()
 	b.config = config
+	if len(config.Refused) > 0 {
+		b.Log.Warn("the initrd's policy allows no shell: passing over " + strings.Join(config.Refused, " and "))
+	}
 	if b.Configure != nil {
 		b.Configure(config)
 	}
