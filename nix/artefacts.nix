@@ -1,14 +1,9 @@
 # What module.nix makes for system.build. Each of the derivations runs the
 # netstage tool, as a user would by hand.
-{
-  config,
-  lib,
-  pkgs,
-  fileSystems, # to be mounted before stage 2, besides the layout of the image
-}:
+{ config, lib, pkgs }:
 
 let
-  inherit (lib) concatMap escapeShellArg optional optionals optionalString;
+  inherit (lib) concatMap escapeShellArg optional optionalString;
   cfg = config.boot.netstage;
   kernel = config.boot.kernelPackages.kernel;
   toplevel = config.system.build.toplevel;
@@ -43,7 +38,7 @@ let
     ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
     ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
     ++ optional cfg.network.keep "boot.network=keep"
-    ++ optional (cfg.authorizedFallbackShell != false) "boot.shell_on_fail"
+    ++ optional cfg.authorizedFallbackShell "boot.shell_on_fail"
     ++ optional cfg.debug.trace "boot.trace"
     ++ map (step: "boot.break=${step}") cfg.debug.breakAt
     ++ optional (cfg.failTimeout != null) "boot.fail_timeout=${toString cfg.failTimeout}";
@@ -51,16 +46,8 @@ let
   text = name: content: pkgs.writeText "netstage-${name}" content;
   policy = {
     version = 1;
-    inherit (cfg.policy) shell verify watchdog;
-  }
-  // lib.optionalAttrs (builtins.isString cfg.authorizedFallbackShell) {
-    passwordHash = cfg.authorizedFallbackShell;
+    inherit (cfg.policy) shell verify;
   };
-  mounts = map (fs: {
-    inherit (fs) mountPoint fsType options;
-    device = if fs.device != null then fs.device else "/dev/disk/by-label/${fs.label}";
-    neededForBoot = true;
-  }) fileSystems;
   key = k: if builtins.isPath k || lib.hasPrefix "/" k then k else text "key.pub" "${k}\n";
   https = lib.any (ref: lib.hasPrefix "https:" (lib.toLower ref)) cfg.rootfs;
 
@@ -68,33 +55,21 @@ let
   files = {
     "/etc/netstage/policy.json" = text "policy.json" (builtins.toJSON policy);
   }
-  // lib.optionalAttrs (mounts != [ ]) {
-    "/etc/netstage/filesystems.json" = text "filesystems.json" (builtins.toJSON mounts);
-  }
   // lib.listToAttrs (
     lib.imap1 (n: k: {
       name = "/etc/netstage/trusted.d/${toString n}.pub";
       value = key k;
     }) cfg.trustedKeys
   )
-  // lib.optionalAttrs (cfg.authorizedKeys != [ ]) {
-    "/etc/netstage/authorized_keys" =
-      text "authorized_keys" (lib.concatMapStrings (k: "${k}\n") cfg.authorizedKeys);
-  }
   // lib.optionalAttrs (cfg.caCertificates == [ ] && https) {
     "/etc/ssl/certs/ca-certificates.crt" = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
   }
   // cfg.extraFiles;
 
   # A name alone narrows what is packed to what is named; "+" adds to it.
-  storage = optionals (mounts != [ ]) (
-    lib.unique (config.boot.initrd.availableKernelModules ++ config.boot.initrd.kernelModules ++ map (m: m.fsType) mounts)
-  );
   signedName = m: lib.hasPrefix "+" m || lib.hasPrefix "-" m;
   modules =
-    map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules
-    # Those of a generated configuration need not all exist in this kernel.
-    ++ map (m: "?${m}") storage;
+    map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules;
 
   initrdFlags =
     [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]

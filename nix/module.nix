@@ -9,14 +9,11 @@
 let
   inherit (lib) mkDefault mkIf mkImageMediaOverride optional;
   cfg = config.boot.netstage;
-  artefacts = import ./artefacts.nix {
-    inherit config lib pkgs;
-    fileSystems = local;
-  };
+  artefacts = import ./artefacts.nix { inherit config lib pkgs; };
 
   # What the agent mounts itself, as nixpkgs' netboot.nix lays it out.
   layout = [ "/" "/nix/.ro-store" "/nix/.rw-store" "/nix/store" ];
-  # And what else has to be there before stage 2, in the order of mounting.
+  # And what else has to be there before stage 2, which the agent does not mount.
   local = lib.filter (fs: utils.fsNeededForBoot fs && !lib.elem fs.mountPoint layout) (
     config.system.build.fileSystems or (lib.attrValues config.fileSystems)
   );
@@ -28,10 +25,6 @@ let
 
   names = list: lib.concatStringsSep ", " list;
   mounts = list: names (map (fs: "${fs.mountPoint} (${fs.device})") list);
-  zfs = lib.filter (fs: fs.fsType == "zfs") local;
-  mapped = lib.filter (
-    fs: fs.device != null && (lib.hasPrefix "/dev/mapper/" fs.device || lib.hasPrefix "/dev/md" fs.device)
-  ) local;
 in
 {
   imports = [ ./options.nix ];
@@ -55,14 +48,12 @@ in
         message = "boot.netstage opens no LUKS devices: ${names (lib.attrNames config.boot.initrd.luks.devices)}. The root is an image in memory; unlock other disks in stage 2, by environment.etc.crypttab.";
       }
       {
-        assertion = !(lib.elem "zfs" roots) && zfs == [ ];
-        message = "boot.netstage imports no ZFS pools, and the root is an image in memory: remove a zfs \"/\", and mount others in stage 2 (neededForBoot = false)${
-          lib.optionalString (zfs != [ ]) ": ${mounts zfs}"
-        }.";
+        assertion = !(lib.elem "zfs" roots);
+        message = "boot.netstage imports no ZFS pools: the root is an image in memory; remove the zfs \"/\".";
       }
       {
-        assertion = mapped == [ ];
-        message = "boot.netstage assembles neither LVM, RAID nor LUKS; mount in stage 2 (neededForBoot = false): ${mounts mapped}.";
+        assertion = local == [ ];
+        message = "boot.netstage mounts nothing but the image; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${mounts local}.";
       }
       {
         assertion = cfg.allNetworkDrivers || cfg.modules != [ ];

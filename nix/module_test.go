@@ -126,8 +126,8 @@ func TestModuleDefaults(t *testing.T) {
 		}
 		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
 		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /work/netstage-image/nix-store.squashfs.roothash)",
-			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!filesystems.json", "!trusted.d", "!--module")
-		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1,"watchdog":"keep"}`, "!rootfs", "!shell_on_fail")
+			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module")
+		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest")
 		// All of them are shell scripts.
@@ -148,10 +148,9 @@ func TestModuleOptions(t *testing.T) {
 				enable = true;
 				rootfs = [ "https://a.example/x.squashfs" "http://b.example/x.squashfs?a=b" ];
 				trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" "/keys/ops.pub" ];
-				authorizedFallbackShell = "$6$salt$hash";
-				authorizedKeys = [ "ssh-ed25519 AAAA ops" ];
+				authorizedFallbackShell = true;
 				manifestNotBefore = "2026-11-23";
-				policy.watchdog = "stop";
+				policy.shell = "never";
 				allNetworkDrivers = false;
 				modules = [ "igb" ];
 				network.interfaces.lan0 = { mac = "52:54:00:AB:CD:EF"; address = "192.0.2.10/24"; gateway = "192.0.2.1"; };
@@ -164,7 +163,6 @@ func TestModuleOptions(t *testing.T) {
 				squashfs.compression = "zstd:3";
 				extraFiles."/etc/motd" = "/motd";
 			};
-			fileSystems."/persist" = { device = "/dev/disk/by-label/persist"; fsType = "ext4"; options = [ "noatime" ]; neededForBoot = true; };
 			fileSystems."/later" = { device = "/dev/sdb1"; fsType = "ext4"; };
 		}`)
 		if len(e.Failed) > 0 {
@@ -173,12 +171,10 @@ func TestModuleOptions(t *testing.T) {
 		expectAll(t, "files", e.texts,
 			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.newer=2026-11-23\n",
 			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
-			`"passwordHash":"$6$salt$hash"`, `"verify":"required"`, `"watchdog":"stop"`,
-			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n",
-			"authorized_keys: ssh-ed25519 AAAA ops\n",
-			`[{"device":"/dev/disk/by-label/persist","fsType":"ext4","mountPoint":"/persist","neededForBoot":true,"options":["noatime"]}]`)
+			`"shell":"never"`, `"verify":"required"`,
+			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
-			"--module igb --module ?ahci --module ?ext4", "--file /keys/ops.pub:/etc/netstage/trusted.d/2.pub", "/etc/netstage/trusted.d/1.pub",
+			"--module igb", "--file /keys/ops.pub:/etc/netstage/trusted.d/2.pub", "/etc/netstage/trusted.d/1.pub",
 			"--file /motd:/etc/motd", "--file /cacert/etc/ssl/certs/ca-bundle.crt:/etc/ssl/certs/ca-certificates.crt", "!roothash", "!init=")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs.manifest=nix-store.squashfs.manifest", "!init=", "!roothash")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--compression zstd:3")
@@ -191,7 +187,7 @@ func TestModuleOptions(t *testing.T) {
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
 			"--module +nvme --module -bonding", "cat /own.pem >ca.pem", "--firmware /firmware/lib/firmware", "!roothash")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs=http://a/x\n", "echo rootfs.roothash=$(cat ")
-		expectAll(t, "files", e.texts, "boot.shell_on_fail", `"verify":"warn"`, "!passwordHash")
+		expectAll(t, "files", e.texts, "boot.shell_on_fail", `"verify":"warn"`)
 	})
 }
 
@@ -203,9 +199,9 @@ func TestModuleAssertions(t *testing.T) {
 			"boot.initrd.systemd.enable = true;":                                                                       "set boot.initrd.systemd.enable = false",
 			"system.nixos-init.enable = true;":                                                                         "set system.nixos-init.enable = false",
 			`boot.initrd.luks.devices.root = { };`:                                                                     "no LUKS devices: root",
-			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove a zfs "/"`,
-			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "/data (tank/data)",
-			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "mount in stage 2 (neededForBoot = false): /persist (/dev/mapper/vg-p)",
+			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove the zfs "/"`,
+			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
+			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "mounts nothing but the image",
 			"boot.netstage.allNetworkDrivers = false;":                                                                 "network driver in boot.netstage.modules",
 			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`: "a newly signed image would not boot",
 		} {

@@ -33,7 +33,7 @@ in
       default = [ ];
       example = [ "https://images.example.org/web/nix-store.squashfs" ];
       description = ''
-        Where the image is: URLs of mirrors, or a reference to a block device.
+        Where the image is: URLs of mirrors.
         Without any it is looked for beside the boot file that DHCP names.
         rootfs= on the kernel command line replaces these.
       '';
@@ -89,30 +89,15 @@ in
         defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
         description = "What becomes of an image that nothing vouches for.";
       };
-      watchdog = mkOption {
-        type = types.enum [ "keep" "stop" ];
-        default = "keep";
-        description = "Whether a hardware watchdog goes on running when stage 2 starts.";
-      };
     };
 
     authorizedFallbackShell = mkOption {
-      type = types.either types.bool types.singleLineStr;
+      type = types.bool;
       default = false;
-      example = "$6$…";
       description = ''
-        Offer a shell when the boot fails: true to everyone at a console, a string to who
-        knows the password with this hash ($argon2id$… or $6$…). With false only when the
-        command line has boot.shell_on_fail, and the policy allows it. A hash also guards
-        the shells that the command line asks for. It can be read by every user of the
-        machine that builds the initrd, and whoever can fetch the initrd.
+        Offer a shell to everyone at a console when the boot fails. With false only when the
+        command line has boot.shell_on_fail. Never when `policy.shell` is "never".
       '';
-    };
-
-    authorizedKeys = mkOption {
-      type = types.listOf types.singleLineStr;
-      default = [ ];
-      description = "SSH keys that may log in to the initrd, a file /etc/netstage/authorized_keys.";
     };
 
     allNetworkDrivers = mkOption {
