@@ -5,6 +5,7 @@ package stage1
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -86,8 +87,12 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	}
 	choice := runner.Run(ctx, b.steps())
 	b.stopHotplug()
-	if choice != "" {
+	switch {
+	case choice != "":
 		return nil, choice
+	case b.config.Check:
+		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
+		return nil, PowerOff
 	}
 	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, System: b.system}, ""
 }

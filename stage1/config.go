@@ -37,6 +37,7 @@ type Config struct {
 	ShellOnFail bool
 	PanicOnFail bool
 	Trace       bool
+	Check       bool          // everything but the switch to stage 2
 	FailTimeout time.Duration // 0: for ever
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
@@ -100,6 +101,8 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 			c.PanicOnFail = true
 		case "stage1panic":
 			c.PanicOnFail = c.PanicOnFail || p.Value == "1"
+		case "boot.check":
+			c.Check = true
 		case "boot.trace", "debugtrace":
 			c.Trace = true
 		case "boot.fail_timeout":

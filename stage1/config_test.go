@@ -35,6 +35,7 @@ func TestParseConfig(t *testing.T) {
 			c.SHA256 = []byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}
 		}),
 		"console=tty0 console=ttyS0,115200n8": defaults(func(c *Config) { c.Console = "ttyS0" }),
+		"boot.check":                          defaults(func(c *Config) { c.Check = true }),
 		"boot.debug1":                         defaults(func(c *Config) { c.Breaks["modules"] = true }),
 		"debug1 boot.debug1devices boot.debug1mounts boot.break=image": defaults(func(c *Config) {
 			c.Breaks = map[string]bool{"modules": true, "network": true, "handover": true, "image": true}
