@@ -2,13 +2,12 @@ package stage1
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 
 	"netstage/fetch"
 	"netstage/netup"
@@ -79,27 +78,22 @@ func (b *Boot) explainNoNIC(err error) error {
 	return &DriverError{missing, err}
 }
 
-// provePath tells whether a lease leads to a server of the image: one that
-// answers, be it by refusing.
+// provePath tells whether a lease leads to a server of the image.
 func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
+	var addresses []string
 	var last error
 	for _, ref := range b.config.remote() {
 		address, err := serverOf(ref, b.base(lease))
 		if err != nil {
 			last = err
-			continue
+		} else if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
 		}
-		conn, err := lease.Dialer().DialContext(ctx, "tcp", address)
-		if err == nil {
-			conn.Close()
-			return nil
-		}
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil
-		}
-		last = err
 	}
-	return last
+	if len(addresses) == 0 {
+		return last
+	}
+	return reach(ctx, lease.Dialer().DialContext, addresses)
 }
 
 // serverOf is the host:port that ref means with base.
