@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,18 +178,20 @@ func TestRunnerLimitsSteps(t *testing.T) {
 // A step that hangs, in a system call for instance, does not hang the boot.
 func TestRunnerTellsOfAHungStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var why string
+		var why atomic.Value
+		why.Store("")
 		r := Runner{
 			Log: slog.New(slog.DiscardHandler), Timeline: &Timeline{}, Breaks: func(string) bool { return false },
-			OnFailure: func(context.Context, Failure) Choice { return Reboot }, Hung: func(s string) { why = s },
+			OnFailure: func(context.Context, Failure) Choice { return Reboot }, Hung: func(s string) { why.Store(s) },
 		}
 		deaf := Step{Name: "deaf", Limit: time.Minute, Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
 		slow := Step{Name: "slow", Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
-		if r.Run(t.Context(), []Step{slow}); why != "" {
-			t.Errorf("a step without a limit hangs: %s", why)
+		if r.Run(t.Context(), []Step{slow}); why.Load() != "" {
+			t.Errorf("a step without a limit hangs: %s", why.Load())
 		}
-		if r.Run(t.Context(), []Step{deaf}); !strings.Contains(why, "step deaf hangs") || !strings.Contains(why, "1m0s") {
-			t.Errorf("told %q", why)
+		r.Run(t.Context(), []Step{deaf})
+		if told := why.Load().(string); !strings.Contains(told, "step deaf hangs") || !strings.Contains(told, "1m0s") {
+			t.Errorf("told %q", told)
 		}
 	})
 }
