@@ -244,7 +244,7 @@ func TestSignedManifest(t *testing.T) {
 		want    []string
 	}{
 		"names all": {ours, nil, "rootfs.manifest=DIR/test.manifest", "", []string{
-			`manifest: "test" of `, "signed by ops.pub", "init " + system.Init, `"name": "test"`, `"roothash": "` + v.root, `"sha256": "` + v.sha256}},
+			`manifest: "test" of `, "signed by ops.pub", "init " + system.Init, `"name": "test"`, `"roothash": "` + v.root, `!"sha256": "`}}, // hashed once
 		"relative":              {ours, nil, "rootfs.manifest=test.manifest rootfs.base=DIR init=" + system.Init, "", nil},
 		"credentials":           {ours, nil, "rootfs.manifest=LOGIN/test.manifest", "", []string{"manifest: 1 MiB from http://10.77.0.1", "!geheim"}},
 		"mirror of the image":   {ours, nil, "rootfs.manifest=DIR/test.manifest rootfs=DIR/image.squashfs rootfs.sha256=SHA", "", nil},
