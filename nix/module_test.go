@@ -125,7 +125,7 @@ func TestModuleDefaults(t *testing.T) {
 			t.Error(got)
 		}
 		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
-		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /work/netstage-image/nix-store.squashfs.roothash)",
+		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /outputs/netstage-image/nix-store.squashfs.roothash)",
 			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module")
 		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")

@@ -12,7 +12,7 @@
   kernelFile ? "bzImage",
   modulesTree ? "/modules",
   modDirVersion ? "6.12.30",
-  work ? "/work", # where the derivations' outputs are
+  work ? "/outputs", # where the derivations' outputs are
   store ? "", # the folder whose nix/store is written to
 }:
 
