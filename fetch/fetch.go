@@ -74,7 +74,7 @@ type Floor struct {
 
 // Timeouts bound the steps before a body.
 type Timeouts struct {
-	Dial   time.Duration // default 10 s
+	Dial   time.Duration // default 10 s; 4 s where another mirror can be asked instead
 	TLS    time.Duration // default 10 s
 	Header time.Duration // from the request to the end of the response's header; default 20 s
 }
@@ -127,6 +127,9 @@ func (r Request) withDefaults() Request {
 		if *d <= 0 {
 			*d = v
 		}
+	}
+	if len(r.URLs) > 1 {
+		set(&r.Timeouts.Dial, 4*time.Second) // the kernel's SYNs of 0, 1 and 3 s
 	}
 	set(&r.Timeouts.Dial, 10*time.Second)
 	set(&r.Timeouts.TLS, 10*time.Second)
