@@ -71,12 +71,16 @@ func (b Boot) Arguments(mac string) string {
 // when a download fails, and reboots the machine in the end: nobody may be
 // there to press a key. It uses what iPXE of 2019 knows.
 func Script(b Boot) string {
+	return scriptHead(b.Note) + scriptBoot(b, "/", "")
+}
+
+// scriptBoot loads and boots b, whose files are found below root, with more parameters at the end.
+func scriptBoot(b Boot, root, more string) string {
 	var s strings.Builder
-	s.WriteString(scriptHead(b.Note))
 	s.WriteString("set tries:int32 0\n\n:try\nimgfree\n")
-	fmt.Fprintf(&s, "kernel /%s %s || goto failed\n", b.Kernel, b.Arguments("${netX/mac:hexhyp}"))
+	fmt.Fprintf(&s, "kernel %s%s %s%s || goto failed\n", root, b.Kernel, b.Arguments("${netX/mac:hexhyp}"), more)
 	for _, initrd := range b.Initrds {
-		fmt.Fprintf(&s, "initrd /%s || goto failed\n", initrd)
+		fmt.Fprintf(&s, "initrd %s%s || goto failed\n", root, initrd)
 	}
 	s.WriteString("boot || goto failed\n\n")
 	s.WriteString(scriptRetry("could not load what to boot"))

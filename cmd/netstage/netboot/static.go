@@ -42,15 +42,7 @@ const staticHead = "#!ipxe\n# Written by netstage scripts.\n"
 // staticScript names everything relative to itself. A script that embeds it may set cmdline to more parameters, as
 // with nixpkgs' netboot.ipxe.
 func staticScript(b Boot) string {
-	var s strings.Builder
-	s.WriteString(staticHead + "\nset tries:int32 0\n\n:try\nimgfree\n")
-	fmt.Fprintf(&s, "kernel %s %s ${cmdline} || goto failed\n", b.Kernel, b.Arguments("${netX/mac:hexhyp}"))
-	for _, initrd := range b.Initrds {
-		fmt.Fprintf(&s, "initrd %s || goto failed\n", initrd)
-	}
-	s.WriteString("boot || goto failed\n\n")
-	s.WriteString(scriptRetry("could not load what to boot"))
-	return s.String()
+	return staticHead + "\n" + scriptBoot(b, "", " ${cmdline}")
 }
 
 // bare is the command line without initrd=, which each loader says in its own way.
