@@ -3,8 +3,6 @@ package stage1
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +58,11 @@ func (e *ParameterError) Error() string {
 // Class names the failure for operators.
 func (*ParameterError) Class() string { return "bad-parameter" }
 
+// readers each know the parameters of one matter, and leave others alone.
+var readers = []func(c *Config, p cmdline.Param, complain func(string, ...any)){
+	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readNetwork,
+}
+
 func defaultConfig() Config {
 	return Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}}
 }
@@ -74,52 +77,8 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 
 	for _, p := range params {
-		switch p.Key {
-		case "init":
-			c.WantInit = true
-			if c.Init = p.Value; !strings.HasPrefix(p.Value, "/") {
-				complain("init=%s: want an absolute path inside the image", p.Value)
-			}
-		case "console":
-			if name, _, _ := strings.Cut(p.Value, ","); name != "" && name != "null" {
-				c.Console = name
-			}
-		case "boot.debug1", "debug1":
-			c.Breaks["modules"] = true
-		case "boot.debug1devices":
-			c.Breaks["network"] = true
-		case "boot.debug1mounts":
-			c.Breaks["handover"] = true
-		case "boot.break":
-			if !slices.Contains(StepNames[firstBreak:], p.Value) {
-				complain("boot.break=%s: want one of %s", p.Value, strings.Join(StepNames[firstBreak:], ", "))
-			}
-			c.Breaks[p.Value] = true
-		case "boot.shell_on_fail":
-			c.ShellOnFail = true
-		case "boot.panic_on_fail":
-			c.PanicOnFail = true
-		case "stage1panic":
-			c.PanicOnFail = c.PanicOnFail || p.Value == "1"
-		case "boot.check":
-			c.Check = true
-		case "boot.trace", "debugtrace":
-			c.Trace = true
-		case "boot.fail_timeout":
-			seconds, err := strconv.ParseUint(p.Value, 10, 31)
-			if err != nil {
-				complain("boot.fail_timeout=%s: want a number of seconds, 0 for ever", p.Value)
-				break
-			}
-			c.FailTimeout = time.Duration(seconds) * time.Second
-		case "boot.network":
-			if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
-				complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)
-			}
-		case "ip":
-			c.WantNetwork = true
-		default:
-			c.readImage(p, complain)
+		for _, read := range readers {
+			read(&c, p, complain)
 		}
 	}
 	network, err := ipparam.Parse(ipparam.Params{
@@ -134,4 +93,27 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		return c, &ParameterError{wrong}
 	}
 	return c, nil
+}
+
+// readStage2 reads a parameter that is about what is started in the new root.
+func (c *Config) readStage2(p cmdline.Param, complain func(string, ...any)) {
+	switch p.Key {
+	case "init":
+		c.WantInit = true
+		if c.Init = p.Value; !strings.HasPrefix(p.Value, "/") {
+			complain("init=%s: want an absolute path inside the image", p.Value)
+		}
+	}
+}
+
+// readNetwork reads a parameter that is about the network; package ipparam reads those that say how it is set up.
+func (c *Config) readNetwork(p cmdline.Param, complain func(string, ...any)) {
+	switch p.Key {
+	case "ip":
+		c.WantNetwork = true
+	case "boot.network":
+		if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
+			complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)
+		}
+	}
 }

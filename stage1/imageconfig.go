@@ -13,7 +13,7 @@ import (
 	"netstage/stage1/cmdline"
 )
 
-// readImage reads a parameter that is about the image, and leaves others alone.
+// readImage reads a parameter that is about the image.
 //
 // rootfs.roothash= is another name for roothash=, which systemd's generators in stage 2 take for theirs: they would
 // wait for partitions that are not there.

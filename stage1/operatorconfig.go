@@ -1,0 +1,48 @@
+package stage1
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"netstage/stage1/cmdline"
+)
+
+// readOperator reads a parameter that is about who looks on, and what they may do.
+func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
+	switch p.Key {
+	case "console":
+		if name, _, _ := strings.Cut(p.Value, ","); name != "" && name != "null" {
+			c.Console = name
+		}
+	case "boot.debug1", "debug1":
+		c.Breaks["modules"] = true
+	case "boot.debug1devices":
+		c.Breaks["network"] = true
+	case "boot.debug1mounts":
+		c.Breaks["handover"] = true
+	case "boot.break":
+		if !slices.Contains(StepNames[firstBreak:], p.Value) {
+			complain("boot.break=%s: want one of %s", p.Value, strings.Join(StepNames[firstBreak:], ", "))
+		}
+		c.Breaks[p.Value] = true
+	case "boot.shell_on_fail":
+		c.ShellOnFail = true
+	case "boot.panic_on_fail":
+		c.PanicOnFail = true
+	case "stage1panic":
+		c.PanicOnFail = c.PanicOnFail || p.Value == "1"
+	case "boot.check":
+		c.Check = true
+	case "boot.trace", "debugtrace":
+		c.Trace = true
+	case "boot.fail_timeout":
+		seconds, err := strconv.ParseUint(p.Value, 10, 31)
+		if err != nil {
+			complain("boot.fail_timeout=%s: want a number of seconds, 0 for ever", p.Value)
+			break
+		}
+		c.FailTimeout = time.Duration(seconds) * time.Second
+	}
+}
