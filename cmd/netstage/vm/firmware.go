@@ -28,13 +28,3 @@ func checkHost(c Config) error {
 	}
 	return nil
 }
-
-// haveKVM tells whether this host lets us run guests at full speed.
-func haveKVM() bool {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	f.Close()
-	return true
-}
