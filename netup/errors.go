@@ -38,7 +38,7 @@ func (n *Network) failure(proofs []string, proofErr, cause error) *Error {
 	var carrier, lease bool
 	for _, l := range links {
 		carrier = carrier || l.Carrier
-		lease = lease || l.Lease != ""
+		lease = lease || l.Leased()
 		e.tried = append(e.tried, l.String())
 	}
 	e.tried = append(e.tried, proofs...)
@@ -59,7 +59,7 @@ func (n *Network) failure(proofs []string, proofErr, cause error) *Error {
 		e.msg = "network: no DHCP answer on " + names(links, func(l LinkState) bool { return l.Carrier }) + " after " + secs
 	default:
 		e.class = "no-route"
-		e.msg = "network: a lease but no path on " + names(links, func(l LinkState) bool { return l.Lease != "" }) + " after " + secs
+		e.msg = "network: a lease but no path on " + names(links, LinkState.Leased) + " after " + secs
 		if proofErr != nil {
 			e.cause = proofErr
 			e.msg += ": " + proofErr.Error()

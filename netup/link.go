@@ -1,63 +1,14 @@
 package netup
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// LinkState is one row of the table of links.
-type LinkState struct {
-	Name      string
-	Index     int
-	MAC       net.HardwareAddr
-	Driver    string // "" when unknown
-	Carrier   bool
-	OperState string        // as the kernel has it: up, down, dormant, …
-	DHCP      string        // discovering, requesting, bound, …; "" before carrier
-	Lease     string        // the address, when there is one
-	Sent      int           // messages sent in this DHCP state
-	Since     time.Duration // time since the last change of carrier or DHCP state
-	Last      string        // the last event, for people
-	Winner    bool
-}
-
-// String is the row as one line.
-func (s LinkState) String() string {
-	var b strings.Builder
-	b.WriteString(s.Name)
-	if s.Driver != "" {
-		b.WriteString(" (" + s.Driver + ")")
-	}
-	fmt.Fprintf(&b, " %s: ", s.MAC)
-	switch {
-	case !s.Carrier:
-		b.WriteString("no carrier")
-	case s.Lease != "" && !s.Winner:
-		b.WriteString(s.Lease + ", " + s.DHCP)
-	case s.Lease != "":
-		b.WriteString(s.Lease)
-	case s.DHCP != "":
-		b.WriteString(s.DHCP)
-		if s.Sent > 1 {
-			fmt.Fprintf(&b, ", %d sent", s.Sent)
-		}
-	default:
-		b.WriteString("carrier")
-	}
-	fmt.Fprintf(&b, ", %d s", int(s.Since.Seconds()))
-	if s.Last != "" {
-		b.WriteString("; " + s.Last)
-	}
-	return b.String()
-}
 
 // candidate reports whether a link can lead to a network by itself: Ethernet,
 // a device or a veth end or asked for, no loopback, nobody's slave (a virtio failover pair
@@ -110,6 +61,36 @@ func driverOf(l netlink.Link, sysfs string) string {
 		return kind
 	}
 	return ""
+}
+
+// busPlace is where a link's device sits.
+type busPlace struct{ bus, device, id string }
+
+// busOf finds the place of a link's device; of a virtio device it is that of
+// the PCI card that carries it. It is zero for a link without a device.
+func busOf(name, sysfs string) busPlace {
+	dir, err := filepath.EvalSymlinks(filepath.Join(sysfs, "class/net", name, "device"))
+	if err != nil {
+		return busPlace{}
+	}
+	var p busPlace
+	for {
+		bus, err := os.Readlink(filepath.Join(dir, "subsystem"))
+		if err != nil {
+			return p
+		}
+		p.bus, p.device = filepath.Base(bus), filepath.Base(dir)
+		if p.bus != "virtio" {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if p.bus == "pci" {
+		vendor, _ := readSetting(filepath.Join(dir, "vendor"))
+		device, _ := readSetting(filepath.Join(dir, "device"))
+		p.id = strings.TrimPrefix(vendor, "0x") + ":" + strings.TrimPrefix(device, "0x")
+	}
+	return p
 }
 
 // carrierChanges counts how often a link's carrier came and went. The kernel

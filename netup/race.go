@@ -21,6 +21,7 @@ type link struct {
 	name       string
 	mac        net.HardwareAddr
 	driver     string
+	bus        busPlace
 	metric     int
 	mtu        int     // before any lease changed it
 	up         bool    // before it was ours
@@ -37,16 +38,17 @@ type link struct {
 	sess   *session      // the latest session; its done channel may be closed
 
 	// Under Network.mu.
-	carrier    bool
-	operState  string
-	state      string
-	sent       int
-	since      time.Time
-	last       string
-	lease      *Lease
-	configured bool // a session began to change the link
-	newMTU     bool // a lease changed the MTU
-	down       bool // lost, and given back
+	carrier      bool
+	carrierSince time.Time
+	operState    string
+	state        string
+	sent         int
+	since        time.Time // in state
+	fault        string
+	lease        *Lease
+	configured   bool // a session began to change the link
+	newMTU       bool // a lease changed the MTU
+	down         bool // lost, and given back
 }
 
 // race watches links, gives each one with carrier a session, and ends the
@@ -195,9 +197,9 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		l.mac = a.HardwareAddr // its first slave's, by now
 	}
 	if was != up {
-		l.since, l.sent = time.Now(), 0
+		l.carrierSince, l.sent = time.Now(), 0
 		if !up {
-			l.state, l.last = "", "carrier lost"
+			l.state, l.fault = "", "the carrier was lost"
 		}
 	}
 	n.mu.Unlock()
@@ -244,12 +246,12 @@ func (n *Network) ignore(nl netlink.Link) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	driver := driverOf(nl, n.opts.Sysfs) // by its name, which may change now
+	driver, bus := driverOf(nl, n.opts.Sysfs), busOf(a.Name, n.opts.Sysfs) // by its name, which may change now
 	name, mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
-		driver: driver, metric: 1024 + a.Index,
-		since: time.Now(), opened: make(chan struct{}),
+		driver: driver, bus: bus, metric: 1024 + a.Index,
+		carrierSince: time.Now(), opened: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error

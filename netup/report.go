@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/netup/ipparam"
 )
 
 // Links returns the table of links, in the order of their indices.
@@ -19,31 +21,45 @@ func (n *Network) Links() []LinkState {
 	slices.Sort(indices)
 	out := make([]LinkState, 0, len(n.links))
 	for _, index := range indices {
-		l := n.links[index]
-		s := LinkState{
-			Name: l.name, Index: l.index, MAC: l.mac, Driver: l.driver,
-			Carrier: l.carrier, OperState: l.operState, DHCP: l.state, Sent: l.sent,
-			Since: time.Since(l.since), Last: l.last, Winner: l == n.winner,
-		}
-		if l.lease != nil {
-			s.Lease = l.lease.Addr.String()
-		}
-		out = append(out, s)
+		out = append(out, n.links[index].status(n.winner))
 	}
 	return out
 }
 
+// status is the link's row of the table, under Network.mu.
+func (l *link) status(winner *link) LinkState {
+	s := LinkState{
+		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver, Bus: l.bus.bus, Device: l.bus.device, ID: l.bus.id,
+		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner,
+	}
+	f := FamilyState{State: l.state, Sent: l.sent}
+	if l.state != "" {
+		f.Seconds = seconds(l.since)
+	}
+	if l.lease != nil {
+		f.Address = l.lease.Addr.String()
+	}
+	if e, ok := dynamic(l.entries); ok && e.Method == ipparam.Auto6 || l.lease != nil && l.lease.Addr.Addr().Is6() {
+		s.V6 = f
+	} else {
+		s.V4 = f
+	}
+	return s
+}
+
+func seconds(since time.Time) int { return int(time.Since(since) / time.Second) }
+
 // note records a link's DHCP state, the number of messages sent in it, and
-// what happened last, where given.
-func (n *Network) note(l *link, state string, sent int, last string) {
+// a fault, where given.
+func (n *Network) note(l *link, state string, sent int, fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if state != "" && state != l.state {
 		l.state, l.since = state, time.Now()
 	}
 	l.sent = sent
-	if last != "" {
-		l.last = last
+	if fault != "" {
+		l.fault = fault
 	}
 }
 
@@ -51,9 +67,9 @@ func (n *Network) leased(l *link, lease *Lease, state string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.lease, l.state, l.sent, l.since = lease, state, 0, time.Now()
-	l.last = "lease lost"
-	if lease != nil {
-		l.last = "lease in " + millis(lease.Took)
+	l.fault = ""
+	if lease == nil {
+		l.fault = "the lease was lost"
 	}
 }
 
@@ -73,7 +89,7 @@ func (n *Network) retired(l *link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.down = true
-	l.lease, l.state, l.sent, l.since, l.last = nil, "", 0, time.Now(), "lost the race, set down"
+	l.lease, l.state, l.sent, l.since, l.fault = nil, "", 0, time.Now(), "lost the race, set down"
 }
 
 func (n *Network) leaseOf(l *link) *Lease {
@@ -95,7 +111,7 @@ func (n *Network) unproven(l *link, err error) {
 	n.log.Warn(line)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.last, n.proofErr = "no path: "+err.Error(), err
+	l.fault, n.proofErr = "no path: "+err.Error(), err
 	n.proofs = append(n.proofs, line)
 	if len(n.proofs) > maxListed {
 		n.proofs = n.proofs[1:]

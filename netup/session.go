@@ -148,7 +148,7 @@ func (s *session) hold(c client, hint netip.Addr) {
 		_ = pause(s.ctx, time.Second)
 		return
 	}
-	s.n.leased(s.l, &l, "bound")
+	s.n.leased(s.l, &l, bound)
 	s.n.log.Info(fmt.Sprintf("%s: %s in %s", s.name, l, millis(l.Took)))
 
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -208,7 +208,7 @@ func (s *session) keep(c client, l Lease) error {
 			return err
 		}
 		s.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", s.name, next.Addr, next.Time))
-		s.n.leased(s.l, &next, "bound")
+		s.n.leased(s.l, &next, bound)
 		l = next
 	}
 }
@@ -264,6 +264,6 @@ func (n *Network) prove(ctx context.Context, l Lease) error {
 // settle ends the race in favour of l, unless it is over.
 func (n *Network) settle(l *link) {
 	if n.win(l) {
-		n.note(l, "bound", 0, "won")
+		n.note(l, bound, 0, "")
 	}
 }

@@ -55,7 +55,7 @@ func TestLeaseFromDnsmasq(t *testing.T) {
 		t.Errorf("mtu %d", m)
 	}
 	row := n.Links()[0]
-	if row.Driver != "veth" || !row.Carrier || row.DHCP != "bound" || !row.Winner || row.Lease != l.Addr.String() {
+	if row.Driver != "veth" || !row.Carrier || row.V4.State != "bound" || !row.Winner || row.V4.Address != l.Addr.String() {
 		t.Errorf("row %+v", row)
 	}
 	if err := n.Down(t.Context()); err != nil {
