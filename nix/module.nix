@@ -134,6 +134,16 @@ in
       '';
     };
 
+    # systemd-analyze tells the initrd's time where systemd is given what the
+    # agent left for it; a script as init passes no arguments on by itself.
+    boot.systemdExecutable = mkDefault "${pkgs.writeShellScript "netstage-start-systemd" ''
+      if [ -r /run/netstage/systemd-state ]; then
+        exec 9</run/netstage/systemd-state
+        set -- --switched-root --system --deserialize=9
+      fi
+      exec /run/current-system/systemd/lib/systemd/systemd "$@"
+    ''}";
+
     systemd.services.netstage-report = {
       description = "Log how netstage booted this machine";
       unitConfig.ConditionPathExists = "/run/netstage/boot.json";

@@ -39,6 +39,7 @@ func TestNixFilesParse(t *testing.T) {
 type evaluated struct {
 	Failed      []string
 	Services    []string
+	Systemd     string // what stage 2 starts
 	FileSystems map[string]struct {
 		Device, FsType string
 		Options        []string
@@ -128,6 +129,10 @@ func TestModuleDefaults(t *testing.T) {
 		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /outputs/netstage-image/nix-store.squashfs.roothash)",
 			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module")
 		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail")
+		expectAll(t, "systemd", e.texts, "start-systemd: ", "exec 9</run/netstage/systemd-state", "--switched-root --system --deserialize=9", `exec /run/current-system/systemd/lib/systemd/systemd "$@"`)
+		if !strings.HasSuffix(e.Systemd, "-netstage-start-systemd") {
+			t.Errorf("stage 2 starts %s", e.Systemd)
+		}
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest")
 		// All of them are shell scripts.

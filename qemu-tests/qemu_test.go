@@ -179,7 +179,7 @@ func TestQEMUSystemd(t *testing.T) {
 				"mount: / tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/.ro-store squashfs /dev/loop0 ro",
 				"mount: /nix/.rw-store tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/store overlay overlay",
 				"touch: touch: cannot touch '/nix/store/x': Read-only file system",
-				"journal: ", "stage-1-init", "handover (8/8)",
+				"journal: ", "stage-1-init", "handover (8/8)", "(kernel)", "(initrd)", "(userspace)",
 			)
 		})
 	}

@@ -67,8 +67,9 @@ type Boot struct {
 
 // HandOver is a new root, ready for PID 1 to switch to.
 type HandOver struct {
-	Root string   // mount point
-	Move []string // mount points to take along
+	Root  string   // mount point
+	Move  []string // mount points to take along
+	State string   // a file for systemd's --deserialize=; empty where init is not systemd itself
 	nix.System
 }
 
@@ -94,7 +95,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
 		return nil, PowerOff
 	}
-	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, System: b.system}, ""
+	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
 }
 
 // decide asks what follows a failed step. The command line may have asked for

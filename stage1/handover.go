@@ -39,6 +39,9 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	if err := report.write(reportFile); err != nil {
 		return err
 	}
+	if err := b.writeSystemdState(); err != nil {
+		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
+	}
 	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (SinceBoot() - b.timeline.Started).Seconds(), b.timeline.summary()))
 	return nil
 }

@@ -45,6 +45,6 @@ func runBoot() int {
 		return leave(verdictOf(choice))
 	}
 	return leave(pid1.Verdict{Action: pid1.HandOver, Stage2: &pid1.Stage2{
-		Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare,
+		Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare, State: handOver.State,
 	}})
 }

@@ -36,6 +36,7 @@ let
     };
     runCommand = name: _: script: derivation' name script;
     writeText = name: text: store + builtins.unsafeDiscardStringContext (builtins.toFile name text);
+    writeShellScript = name: script: store + builtins.unsafeDiscardStringContext (builtins.toFile name script);
     writeShellScriptBin = name: script: derivation' name script;
     closureInfo = { rootPaths }: assert builtins.elem toplevel rootPaths; closure;
     cacert = "/cacert";
@@ -95,6 +96,7 @@ let
 in
 {
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) evaluated.assertions);
+  systemd = evaluated.boot.systemdExecutable;
   services = builtins.attrNames evaluated.systemd.services;
   fileSystems = builtins.mapAttrs (_: fs: {
     inherit (fs) device fsType options;

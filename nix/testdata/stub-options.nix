@@ -30,6 +30,7 @@ in
     boot.kernelPackages = anything;
     boot.kernelParams = mkOption { type = types.listOf types.str; default = [ ]; };
     boot.loader.grub.enable = bool true;
+    boot.systemdExecutable = mkOption { type = types.str; default = "/run/current-system/systemd/lib/systemd/systemd"; };
     fileSystems = mkOption { type = types.attrsOf (types.submodule fileSystem); default = { }; };
     hardware.firmware = unset null;
     nix.enable = bool true;

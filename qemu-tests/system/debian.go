@@ -32,6 +32,13 @@ cp -a ` + debian + `/var/. /var/
 echo "activated by $0 as $$, IN_NIXOS_SYSTEMD_STAGE1=$IN_NIXOS_SYSTEMD_STAGE1"
 `
 
+// startSystemd is what the NixOS module has stage 2 do instead of executing
+// systemd without arguments.
+const startSystemd = `
+exec 9</run/netstage/systemd-state
+exec ` + debian + `/lib/systemd/systemd --switched-root --system --deserialize=9
+`
+
 // fstab is what NixOS writes for the file systems of netboot.nix.
 const fstab = `tmpfs / tmpfs x-initrd.mount,mode=0755 0 0
 ../nix-store.squashfs /nix/.ro-store squashfs x-initrd.mount,loop,threads=multi 0 0
@@ -47,6 +54,7 @@ ExecStart=/bin/sh -c 'echo "systemd: $(systemctl is-system-running --wait)"; \
   systemctl list-units --failed --plain --no-legend | sed "s/^/failed: /"; \
   while read -r s t f o r; do echo "mount: $t $f $s $o"; done < /proc/self/mounts; \
   echo "PID 1: $(cat /proc/1/comm), multi-user $(systemctl is-active multi-user.target)"; \
+  systemd-analyze time | sed "s/^/analyze: /"; \
   echo "touch: $(touch /nix/store/x 2>&1)"; \
   journalctl -b -o short-monotonic -t stage-1-init --no-pager | sed "s/^/journal: /"; \
   systemctl poweroff'
@@ -95,7 +103,7 @@ func WriteDebian(root, dir string) error {
 		return err
 	}
 	files[toplevelFile(DebianClassic, "nixos-version")] = "25.05"
-	files[toplevelFile(DebianClassic, "init")] = Script(activate + "exec " + debian + "/lib/systemd/systemd\n")
+	files[toplevelFile(DebianClassic, "init")] = Script(activate + startSystemd)
 	files[toplevelFile(DebianPrepareRoot, "nixos-version")] = "26.05"
 	files[toplevelFile(DebianPrepareRoot, "prepare-root")] = Script(activate)
 	if err := files.Write(dir); err != nil {

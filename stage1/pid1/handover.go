@@ -47,8 +47,23 @@ func (c Config) handOver(s Stage2) error {
 		c.Say(fmt.Sprintf("empty the initramfs: %v", err))
 	}
 	unix.Umask(0o022)
-	err = syscall.Exec(s.Init, []string{s.Init}, []string{})
+	err = syscall.Exec(s.Init, c.arguments(s), []string{})
 	return fmt.Errorf("execute %s: %w", s.Init, err)
+}
+
+// arguments are those of init. systemd takes over state as it does from itself
+// after it has switched roots (systemd: src/core/main.c, do_reexecute).
+func (c Config) arguments(s Stage2) []string {
+	argv := []string{s.Init}
+	if s.State == "" {
+		return argv
+	}
+	fd, err := unix.Open(s.State, unix.O_RDONLY, 0) // to be inherited
+	if err != nil {
+		c.Say(fmt.Sprintf("systemd will not know of the initrd: open %s: %v", s.State, err))
+		return argv
+	}
+	return append(argv, "--switched-root", "--system", fmt.Sprintf("--deserialize=%d", fd))
 }
 
 // moveMounts takes the mounts of s.Move along to the same paths below the new

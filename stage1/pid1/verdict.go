@@ -29,6 +29,7 @@ type Stage2 struct {
 	Move    []string `json:"move"`              // mount points to take along, such as /proc
 	Init    string   `json:"init"`              // inside Root, without links
 	Prepare string   `json:"prepare,omitempty"` // run inside Root before Init
+	State   string   `json:"state,omitempty"`   // inside Root: what an Init that is systemd is to go on from
 }
 
 // Encode writes v as a child sends it. It is shorter than a pipe's buffer.
