@@ -21,6 +21,8 @@ patchelf that systemd as a Nix store would hold it
 dnsmasq-base a real DHCP server
 nginx-light a real web server
 iproute2 network namespaces and bridges
+refind a boot manager whose stanza is tried
+kexec-tools a running system that boots the next
 nftables packet loss and resets
 cryptsetup-bin veritysetup, the peer for root hashes
 nix-bin Nix: the module is evaluated, a toplevel built, its closure packed
