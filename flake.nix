@@ -11,21 +11,20 @@
         nixpkgs.lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
           system: f system nixpkgs.legacyPackages.${system}
         );
-      version = self.shortRev or "unstable";
+      stamp = {
+        version = self.shortRev or "unstable";
+        lastModified = self.lastModified or 0;
+      };
     in
     {
       packages = each (
         _: pkgs: rec {
-          netstage = pkgs.callPackage ./nix/package.nix {
-          inherit version;
-          lastModified = self.lastModified or 0;
-        };
+          netstage = pkgs.callPackage ./nix/package.nix stamp;
           default = netstage;
         }
       );
 
-      # boot.netstage.package: of the nixpkgs of the system that imports it.
-      nixosModules.default = ./nix/module.nix;
+      nixosModules.default = import ./nix/stamped.nix stamp;
 
       checks = each (
         system: pkgs:

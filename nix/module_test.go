@@ -84,6 +84,31 @@ func evaluate(t *testing.T, lib, settings string) evaluated {
 	return e
 }
 
+// The agent that nix/default.nix builds, and the one of its module, know how old the sources are.
+func TestBuildsKnowTheirAge(t *testing.T) {
+	needNix(t)
+	commit, err := exec.Command("git", "log", "-1", "--format=%ct").Output()
+	if err != nil {
+		t.Skipf("needs a git checkout: %v", err)
+	}
+	store := t.TempDir()
+	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", store).Run() })
+	const pkgs = "{ callPackage = _: arguments: arguments; }"
+	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "-E",
+		"let p = "+pkgs+"; d = import ./. { pkgs = p; }; in [ d.netstage.lastModified (d.module { lib.mkDefault = x: x; pkgs = p; }).boot.netstage.package.lastModified ]")
+	cmd.Env = append(os.Environ(), "HOME="+store)
+	var says strings.Builder
+	cmd.Stderr = &says
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, says.String())
+	}
+	at := strings.TrimSpace(string(commit))
+	if got, want := strings.TrimSpace(string(out)), "["+at+","+at+"]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // eachLib runs a test with the stand-in for nixpkgs' lib, and with the real one at $NETSTAGE_NIXPKGS_LIB.
 func eachLib(t *testing.T, test func(t *testing.T, lib string)) {
 	needNix(t)

@@ -1,0 +1,11 @@
+# The module, with an agent that knows its version and how old its sources are:
+# its clock is never before lastModified, in seconds.
+{ version, lastModified }:
+{ lib, pkgs, ... }:
+{
+  imports = [ ./module.nix ];
+  # Of the nixpkgs of the system that imports it.
+  boot.netstage.package = lib.mkDefault (
+    pkgs.callPackage ./package.nix { inherit version lastModified; }
+  );
+}
