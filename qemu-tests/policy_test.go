@@ -3,10 +3,12 @@ package qemutests
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
+	"netstage/stage1/password"
 )
 
 // What the initrd pins, no command line changes: neither the init nor the image, and nothing is fetched for one that
@@ -91,4 +93,100 @@ func TestBootCheck(t *testing.T) {
 			expectEnd(t, m, want, text, "!stage 2: pid 1", "!stage 2 done")
 		})
 	}
+}
+
+// The hash of the password "s", by "openssl passwd -6 -salt s s".
+const hashOfS = "$6$s$mBpQSh5Xa/usXqc7jwVUfAj8i4y4ttoy7dsa99UmkPTdvlWKqC5hRCsvYqlqmq8Ztg9XA7uuBCulnBeR3WK23/\n"
+
+// withPassword is a machine whose shells ask for a password.
+func withPassword(t *testing.T, hash, cmdline string) *nsmachine.Machine {
+	t.Helper()
+	a := store(t, classic())
+	file := filepath.Join(t.TempDir(), "shell-password")
+	writeFile(t, file, hash)
+	return boot(t, nsmachine.Config{
+		Files: map[string]string{"/nix-store.squashfs": a.path, "/etc/netstage/shell-password": file}, Cmdline: cmdline,
+	})
+}
+
+func TestShellPassword(t *testing.T) {
+	t.Parallel()
+	hash, err := password.New([]byte("geheim"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("breakpoint", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, hash, "boot.debug1 init="+system.Init)
+		m.Expect("Password for a shell")
+		m.Type("wrong\r")
+		m.Expect("That is not the password.")
+		m.Expect("Password for a shell")
+		m.Type("geheim\r")
+		m.Expect("leaves it")
+		m.Type("exit\r")
+		expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "wrong password, number 1", "!geheim")
+	})
+	t.Run("menu", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, hashOfS, broken+"boot.shell_on_fail")
+		for _, keys := range []string{"i", "f"} {
+			m.Expect("Keys: i shell")
+			m.Type(keys)
+			m.Expect("Password for a shell")
+			m.Type("\x03") // back to the menu
+		}
+		m.Expect("Keys: i shell")
+		m.Type("f")
+		m.Expect("Password for a shell")
+		m.Type("s\r")
+		m.Expect("leaves it")
+		m.Type("echo name=$(cat /proc/1/cmdline)\r")
+		m.Expect("name=sh")
+		m.Type("exit\r")
+		expectEnd(t, m, nsmachine.Rebooted)
+	})
+	// Noise on the line may open the prompt; the machine comes back all the same.
+	t.Run("nobody is there", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, hashOfS, "boot.debug1 boot.fail_timeout=1 init="+system.Init)
+		m.Expect("Password for a shell")
+		expectEnd(t, m, nsmachine.Rebooted, "time for the password is over", "boot failed: breakpoint", "!leaves it", "!stage 2: pid 1")
+	})
+	t.Run("no key goes around it", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, hashOfS, broken+"boot.shell_on_fail")
+		for _, keys := range []string{"\x03", "\x1a", "\x1c", "\x04", "\r", "S\x04"} {
+			m.Expect("Keys: i shell")
+			m.Type("i")
+			m.Expect("Password for a shell")
+			m.Type(keys)
+		}
+		m.Expect("Keys: i shell")
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted, "!leaves it")
+	})
+	// The child that asks may die; the next one asks too.
+	t.Run("the child is killed", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, hashOfS, "boot.debug1 boot.shell_on_fail init="+system.Init)
+		m.Expect("Password for a shell")
+		if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		m.Expect("boot failed: killed")
+		m.Expect("Keys: i shell")
+		m.Type("i")
+		m.Expect("Password for a shell")
+		m.Type("\r")
+		m.Expect("Keys: i shell")
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted, "!leaves it")
+	})
+	t.Run("a hash that is none", func(t *testing.T) {
+		t.Parallel()
+		m := withPassword(t, "geheim\n", broken+"boot.debug1 boot.shell_on_fail boot.fail_timeout=1")
+		expectEnd(t, m, nsmachine.Rebooted, "no shell will be offered: the password's hash /etc/netstage/shell-password: no hash of a known kind",
+			"boot failed: no-init", "!breakpoint before", "!i shell", "!leaves it", "!geheim")
+	})
 }

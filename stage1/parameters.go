@@ -21,7 +21,7 @@ var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "roo
 // LoadConfig reads the initrd's policy, its own parameters and the kernel command line. Errors and Config are those
 // of ParseConfig.
 func LoadConfig() (Config, error) {
-	policy, wrong := loadPolicy(policyFile)
+	policy, wrong := loadPolicy(policyFile, passwordFile)
 	config, err := loadParameters()
 	policy.limit(&config)
 	if wrong == nil {

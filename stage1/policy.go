@@ -8,23 +8,56 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"netstage/stage1/password"
 )
 
 // policyFile is a file of the initrd that limits what the command line may ask for. It is JSON:
 //
-//	{"version": 1, "shell": "cmdline" | "never", "verify": "required" | "warn"}
+//	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn"}
 //
-// The two may be left out: "cmdline" and "warn".
+// The two may be left out: "cmdline" and "warn". "password" offers shells in the failure menu whatever the command line
+// says, and every shell only to who knows the password.
 const policyFile = "/etc/netstage/policy.json"
+
+// passwordFile holds the hash of a password that every shell on a console asks for, where the file exists.
+const passwordFile = "/etc/netstage/shell-password"
 
 // Policy is what the makers of the initrd decided. No parameter loosens it.
 type Policy struct {
-	NoShell        bool // neither breakpoints nor shells on failure
-	RequireVouched bool // an image that nothing vouches for is refused
+	NoShell        bool           // neither breakpoints nor shells on failure
+	OfferShell     bool           // shells on failure without boot.shell_on_fail
+	Password       *password.Hash // asked for before every shell on a console; nil: none
+	WhyNoShell     string         // what is wrong with the password's hash
+	RequireVouched bool           // an image that nothing vouches for is refused
 }
 
-// loadPolicy reads the file. Without one everything is allowed; one that can't be understood allows nothing.
-func loadPolicy(file string) (Policy, error) {
+// loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing;
+// without a password's hash that can be understood, where one is wanted, there is no shell.
+func loadPolicy(file, passwordFile string) (Policy, error) {
+	p, err := loadRules(file)
+	hash, missing := loadPassword(passwordFile)
+	switch {
+	case p.NoShell:
+		return p, err
+	case missing == nil:
+		p.Password = hash
+	case !errors.Is(missing, fs.ErrNotExist) || p.OfferShell:
+		p.NoShell, p.OfferShell, p.WhyNoShell = true, false, fmt.Sprintf("the password's hash %s: %v", passwordFile, missing)
+	}
+	return p, err
+}
+
+func loadPassword(file string) (*password.Hash, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := password.Parse(text)
+	return &hash, err
+}
+
+func loadRules(file string) (Policy, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Policy{}, nil
@@ -55,19 +88,22 @@ func parsePolicy(text []byte) (Policy, error) {
 	if p.Version != 1 {
 		wrong = append(wrong, fmt.Errorf("version %d: want 1", p.Version))
 	}
-	if p.Shell != "" && p.Shell != "cmdline" && p.Shell != "never" {
-		wrong = append(wrong, fmt.Errorf(`shell %q: want "cmdline" or "never"`, p.Shell))
+	if p.Shell != "" && p.Shell != "cmdline" && p.Shell != "password" && p.Shell != "never" {
+		wrong = append(wrong, fmt.Errorf(`shell %q: want "cmdline", "password" or "never"`, p.Shell))
 	}
 	if p.Verify != "" && p.Verify != "warn" && p.Verify != "required" {
 		wrong = append(wrong, fmt.Errorf(`verify %q: want "warn" or "required"`, p.Verify))
 	}
-	return Policy{NoShell: p.Shell == "never", RequireVouched: p.Verify == "required"}, errors.Join(wrong...)
+	return Policy{
+		NoShell: p.Shell == "never", OfferShell: p.Shell == "password", RequireVouched: p.Verify == "required",
+	}, errors.Join(wrong...)
 }
 
 // limit takes back what the policy does not allow, and names it.
 func (p Policy) limit(c *Config) {
 	c.Policy = p
 	if !p.NoShell {
+		c.ShellOnFail = c.ShellOnFail || p.OfferShell
 		return
 	}
 	if c.ShellOnFail {

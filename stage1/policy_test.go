@@ -11,6 +11,7 @@ import (
 
 func TestPolicy(t *testing.T) {
 	closed := Policy{NoShell: true, RequireVouched: true}
+	none := filepath.Join(t.TempDir(), "none")
 	for text, want := range map[string]struct {
 		policy Policy
 		err    string
@@ -19,7 +20,7 @@ func TestPolicy(t *testing.T) {
 		`{"version":1,"shell":"cmdline","verify":"warn"}`: {},
 		`{"version":1,"shell":"never"}`:                   {policy: Policy{NoShell: true}},
 		`{"version":1,"verify":"required"}`:               {policy: Policy{RequireVouched: true}},
-		`{"version":2,"shell":"Never","verify":"yes"}`:    {closed, `version 2: want 1; shell "Never": want "cmdline" or "never"; verify "yes": want`},
+		`{"version":2,"shell":"Never","verify":"yes"}`:    {closed, `version 2: want 1; shell "Never": want "cmdline", "password" or "never"; verify "yes": want`},
 		`{"version":1,"passwordHash":"$6$x$y"}`:           {closed, "passwordHash"},
 		`{"version":1}{"version":1}`:                      {closed, "more than one"},
 		`{"version":1,"shell":`:                           {closed, "unexpected EOF"},
@@ -29,7 +30,7 @@ func TestPolicy(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got, err := loadPolicy(file)
+		got, err := loadPolicy(file, none)
 		if got != want.policy {
 			t.Errorf("%s: %+v, want %+v", text, got, want.policy)
 		}
@@ -37,8 +38,65 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, want.err)
 		}
 	}
-	if p, err := loadPolicy(filepath.Join(t.TempDir(), "none")); p != (Policy{}) || err != nil {
+	if p, err := loadPolicy(none, none); p != (Policy{}) || err != nil {
 		t.Errorf("no file: %+v, %v", p, err)
+	}
+}
+
+// A shell asks for the password whose hash the initrd holds; without a hash that can be understood, where one is wanted,
+// there is no shell.
+func TestPasswordOfTheInitrd(t *testing.T) {
+	const (
+		good = "$6$s$mBpQSh5Xa/usXqc7jwVUfAj8i4y4ttoy7dsa99UmkPTdvlWKqC5hRCsvYqlqmq8Ztg9XA7uuBCulnBeR3WK23/\n"
+		none = "\x00"
+	)
+	for _, test := range []struct {
+		policy, hash   string
+		shell, ask     bool   // with boot.shell_on_fail
+		unasked        bool   // a shell without it
+		breaks         bool   // boot.debug1 stops
+		complaint, err string // of the hash, of the policy
+	}{
+		{policy: none, hash: none, shell: true, breaks: true},
+		{policy: none, hash: good, shell: true, breaks: true, ask: true},
+		{policy: none, hash: "secret\n", complaint: "no hash of a known kind"},
+		{policy: none, hash: "", complaint: "no password hash"},
+		{policy: `{"version":1,"shell":"cmdline"}`, hash: good, shell: true, breaks: true, ask: true},
+		{policy: `{"version":1,"shell":"password"}`, hash: good, shell: true, breaks: true, ask: true, unasked: true},
+		{policy: `{"version":1,"shell":"password"}`, hash: none, complaint: "no such file"},
+		{policy: `{"version":1,"shell":"password"}`, hash: "$6$", complaint: "sha512-crypt"},
+		{policy: `{"version":1,"shell":"never"}`, hash: good},
+		{policy: `{"version":1,"shell":"sometimes"}`, hash: good, err: "sometimes"},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"policy.json": test.policy, "shell-password": test.hash} {
+			if text == none {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := loadPolicy(filepath.Join(dir, "policy.json"), filepath.Join(dir, "shell-password"))
+		if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if (p.WhyNoShell == "") != (test.complaint == "") || !strings.Contains(p.WhyNoShell, test.complaint) {
+			t.Errorf("%+v: complaint %q", test, p.WhyNoShell)
+		}
+		asked, err := ParseConfig(cmdline.Parse("boot.shell_on_fail boot.debug1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.limit(&asked)
+		plain := defaultConfig()
+		p.limit(&plain)
+		if asked.ShellOnFail != test.shell || plain.ShellOnFail != test.unasked || (asked.Policy.Password != nil) != test.ask || asked.Breaks["modules"] != test.breaks {
+			t.Errorf("%+v: shell %v, without being asked for %v, password %v, breaks %v", test, asked.ShellOnFail, plain.ShellOnFail, (asked.Policy.Password != nil), asked.Breaks)
+		}
+		if p.Password != nil && !p.Password.Matches([]byte("s")) {
+			t.Errorf("%+v: the password does not match", test)
+		}
 	}
 }
 

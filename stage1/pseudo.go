@@ -77,6 +77,9 @@ func (b *Boot) readConfig(context.Context) error {
 	b.raiseClock()
 	config, err := LoadConfig()
 	b.config = config
+	if why := config.Policy.WhyNoShell; why != "" {
+		b.Log.Error("no shell will be offered: " + why)
+	}
 	if len(config.Refused) > 0 {
 		b.Log.Warn("the initrd's policy allows no shell: passing over " + strings.Join(config.Refused, " and "))
 	}

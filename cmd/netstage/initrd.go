@@ -14,6 +14,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"netstage/cmd/netstage/initrd"
+	"netstage/stage1/password"
 )
 
 const initrdHelp = `Packs an initrd: the stage1 agent as /init, the kernel modules that it needs with
@@ -29,6 +30,9 @@ out. What mounts images is always packed.
 With a public key of "netstage keygen" in /etc/netstage/trusted.d, machines boot
 only what "netstage sign" signed by it. https is trusted by the authorities in
 /etc/netstage/ca.pem, or else in /etc/ssl/certs/ca-certificates.crt.
+
+With the hash of a password, made by "netstage passwd", the shells of machines ask
+for it (/etc/netstage/shell-password).
 
 examples:
   netstage initrd --kernel-modules /lib/modules/6.12.1 -o initrd.zst
@@ -47,6 +51,7 @@ func newInitrd(std streams) *ffcli.Command {
 	fs.Var(&files, "file", "put a file or folder of this host into the initrd: `SRC:DST`; may be repeated")
 	fs.StringVar(&o.Init, "init", "", "the agent `FILE` (default stage1 beside this program)")
 	fs.StringVar(&o.Compression, "compression", initrd.Zstd, "`ALGORITHM`: zstd or none")
+	shellPassword := fs.String("shell-password", "", "shells on consoles ask for the password with the hash in `FILE`, of netstage passwd")
 	output := fs.String("o", "", "write the initrd to `FILE`")
 	return &ffcli.Command{
 		Name:       "initrd",
@@ -74,6 +79,13 @@ func newInitrd(std streams) *ffcli.Command {
 				}
 				o.Files = append(o.Files, initrd.File{Source: source, Target: target})
 			}
+			if *shellPassword != "" {
+				file, err := shellPasswordFile(*shellPassword)
+				if err != nil {
+					return err
+				}
+				o.Files = append(o.Files, file)
+			}
 			if o.Init == "" {
 				agent, err := besides("stage1")
 				if err != nil {
@@ -89,6 +101,18 @@ func newInitrd(std streams) *ffcli.Command {
 			return nil
 		},
 	}
+}
+
+// shellPasswordFile puts a hash where the agent looks for it, once it is one that the agent will understand.
+func shellPasswordFile(file string) (initrd.File, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return initrd.File{}, err
+	}
+	if _, err := password.Parse(text); err != nil {
+		return initrd.File{}, fmt.Errorf("the shell password %s: %w", file, err)
+	}
+	return initrd.File{Source: file, Target: "/etc/netstage/shell-password"}, nil
 }
 
 // besides finds a file in the folder of this program.

@@ -69,18 +69,9 @@ func newKeygen(std streams) *ffcli.Command {
 
 // lock encrypts a secret key.
 func lock(private minisign.PrivateKey, passwordFile string, std streams) ([]byte, error) {
-	password, err := readPassword(passwordFile, "password for the secret key", std)
+	password, err := newPassword(passwordFile, "password for the secret key", std)
 	if err != nil {
 		return nil, err
-	}
-	if passwordFile == "" {
-		again, err := readPassword("", "once more", std)
-		if err != nil {
-			return nil, err
-		}
-		if again != password {
-			return nil, errors.New("the passwords differ")
-		}
 	}
 	if password == "" {
 		return nil, errors.New("the password is empty; --no-password leaves the key unlocked")

@@ -44,7 +44,7 @@ func readPassword(file, prompt string, std streams) (string, error) {
 		return strings.TrimSuffix(string(line), "\r"), err
 	}
 	if std.in == nil || !term.IsTerminal(int(std.in.Fd())) {
-		return "", usageError("the secret key has a password, and there is no terminal to ask for it: give --password-file FILE")
+		return "", usageError("there is no terminal to ask for the password: give --password-file FILE")
 	}
 	fmt.Fprintf(std.err, "%s: ", prompt)
 	text, err := term.ReadPassword(int(std.in.Fd()))

@@ -90,6 +90,7 @@ func newRoot(std streams) *ffcli.Command {
 			newServe(std),
 			newBoot(std),
 			newKeygen(std),
+			newPasswd(std),
 			newSign(std),
 			newVerify(std),
 			newFetch(std),

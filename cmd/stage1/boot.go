@@ -28,7 +28,7 @@ func runBoot() int {
 	// what is wrong with them.
 	mount.MountMissing(mount.Pseudo[:3])
 	log := openJournal()
-	people := operator{log: log}
+	people := newOperator(log)
 	boot := stage1.Boot{
 		Log: log.Logger, Version: version, Built: built(),
 		Status: func(text string) { log.screen.SetStatus(text) },

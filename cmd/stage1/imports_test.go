@@ -11,17 +11,18 @@ import (
 // The rooms of the house: what each may import of this module, by folder. A
 // folder stands for what is below it too.
 var mayImport = map[string][]string{
-	"cmd/stage1":     {"debug", "fetch", "mount", "netup", "nix", "stage1"},
-	"cmd/netstage":   {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod"},
-	"stage1":         {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod"},
-	"stage1/cmdline": {},
-	"stage1/kmod":    {},
-	"stage1/pid1":    {},
-	"debug":          {"debug"},
-	"fetch":          {"fetch"},
-	"mount":          {},
-	"netup":          {"netup"},
-	"nix":            {},
+	"cmd/stage1":      {"debug", "fetch", "mount", "netup", "nix", "stage1"},
+	"cmd/netstage":    {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password"},
+	"stage1":          {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password"},
+	"stage1/cmdline":  {},
+	"stage1/kmod":     {},
+	"stage1/password": {},
+	"stage1/pid1":     {},
+	"debug":           {"debug"},
+	"fetch":           {"fetch"},
+	"mount":           {},
+	"netup":           {"netup"},
+	"nix":             {},
 }
 
 // hostOnly are libraries that must not reach the agent.

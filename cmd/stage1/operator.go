@@ -16,7 +16,12 @@ import (
 
 // operator is whoever sits at the console, or nobody.
 type operator struct {
-	log *journal
+	log  *journal
+	gate *debug.Gate
+}
+
+func newOperator(log *journal) operator {
+	return operator{log: log, gate: &debug.Gate{Log: log.Logger}}
 }
 
 // lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
@@ -24,15 +29,16 @@ type operator struct {
 func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) stage1.Choice {
 	for {
 		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): "exit" goes on, "exit 1" opens the menu`, step.Name, step.Title))
-		status := o.shell(ctx, c)
-		if status == 0 {
-			return ""
+		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
+		if o.admit(ctx, c) {
+			status := o.shell(ctx, c)
+			if status == 0 {
+				return ""
+			}
+			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		choice := o.rescue(ctx, c, stage1.Failure{
-			Class: "breakpoint", Step: step.Name,
-			Cause: fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status),
-		})
+		choice := o.rescue(ctx, c, stage1.Failure{Class: "breakpoint", Step: step.Name, Cause: cause})
 		if choice != stage1.Retry {
 			return choice
 		}
@@ -50,9 +56,11 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 		case debug.Retry:
 			return stage1.Retry
 		case debug.ShellPID1:
-			return stage1.Shell
+			if o.admit(ctx, c) {
+				return stage1.Shell
+			}
 		case debug.Shell:
-			if o.shell(ctx, c) == 0 {
+			if o.admit(ctx, c) && o.shell(ctx, c) == 0 {
 				return stage1.Retry
 			}
 		default:

@@ -37,5 +37,5 @@ func runRescue(args []string) int {
 			log.Error(line)
 		}
 	}
-	return leave(verdictOf(operator{log}.rescue(context.Background(), config, failure)))
+	return leave(verdictOf(newOperator(log).rescue(context.Background(), config, failure)))
 }

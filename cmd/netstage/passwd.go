@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"netstage/stage1/password"
+)
+
+const passwdHelp = `Makes the hash of a password for shells, by argon2id, which a machine takes 64 MiB
+of memory and a fraction of a second to check. With the hash in its initrd every
+shell on a console asks for the password: at breakpoints and in the failure menu.
+FILE is not replaced if it exists. A line of "openssl passwd -6" does as well.
+
+examples:
+  netstage passwd -o shell-password
+  netstage initrd … --shell-password shell-password -o initrd.zst`
+
+func newPasswd(std streams) *ffcli.Command {
+	fs := newFlags("passwd")
+	output := fs.String("o", "", "write the hash to `FILE`")
+	passwordFile := fs.String("password-file", "", "the password is the first line of `FILE`")
+	return &ffcli.Command{
+		Name: "passwd", ShortUsage: "netstage passwd -o FILE [FLAGS]", ShortHelp: "make the hash of a password for shells",
+		LongHelp: passwdHelp, FlagSet: fs,
+		Exec: func(_ context.Context, args []string) error {
+			if err := noOperands(fs, args); err != nil {
+				return err
+			}
+			if *output == "" {
+				return usageError("where to? Give -o FILE")
+			}
+			text, err := newPassword(*passwordFile, "password for shells", std)
+			if err != nil {
+				return err
+			}
+			if text == "" {
+				return errors.New("the password is empty")
+			}
+			hash, err := password.New([]byte(text))
+			if err != nil {
+				return err
+			}
+			if err := createFile(*output, []byte(hash+"\n"), 0o600); err != nil {
+				return err
+			}
+			fmt.Fprintf(std.out, "%s goes into the initrd by --shell-password\n", *output)
+			return nil
+		},
+	}
+}
+
+// newPassword reads a password that is to be set: at a terminal twice.
+func newPassword(file, prompt string, std streams) (string, error) {
+	text, err := readPassword(file, prompt, std)
+	if err != nil || file != "" {
+		return text, err
+	}
+	again, err := readPassword("", "once more", std)
+	if err != nil {
+		return "", err
+	}
+	if again != text {
+		return "", errors.New("the passwords differ")
+	}
+	return text, nil
+}
