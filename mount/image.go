@@ -31,7 +31,7 @@ func OpenImage(file *os.File) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	device, err := attachLoop(file)
+	device, err := attachLoop(file, true)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s to a loop device: %w", file.Name(), err)
 	}

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachLoop puts file behind a free loop device, read-only. The device frees
-// itself when its last user is gone: the returned file, or a mount.
+// attachLoop puts file behind a free loop device. The device frees itself when
+// its last user is gone: the returned file, or a mount.
 //
 // LOOP_CONFIGURE (Linux 5.8) sets the device up in one step; another process
 // that takes the same free number meanwhile shows as EBUSY.
-func attachLoop(file *os.File) (*os.File, error) {
+func attachLoop(file *os.File, readOnly bool) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the loop module loaded?)", err)
@@ -21,7 +21,12 @@ func attachLoop(file *os.File) (*os.File, error) {
 	defer control.Close()
 
 	config := unix.LoopConfig{Fd: uint32(file.Fd())}
-	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
+	mode := os.O_RDWR
+	if readOnly {
+		config.Info.Flags |= unix.LO_FLAGS_READ_ONLY
+		mode = os.O_RDONLY
+	}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], file.Name())
 	const tries = 64
 	for range tries {
@@ -29,7 +34,7 @@ func attachLoop(file *os.File) (*os.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free loop device: %w", err)
 		}
-		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", number), os.O_RDONLY, 0)
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", number), mode, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,8 +56,19 @@ var attributes = map[string]int{
 	"ro": unix.MOUNT_ATTR_RDONLY, "nosuid": unix.MOUNT_ATTR_NOSUID,
 	"nodev": unix.MOUNT_ATTR_NODEV, "noexec": unix.MOUNT_ATTR_NOEXEC,
 	"noatime": unix.MOUNT_ATTR_NOATIME, "strictatime": unix.MOUNT_ATTR_STRICTATIME,
-	"nodiratime": unix.MOUNT_ATTR_NODIRATIME,
+	"nodiratime": unix.MOUNT_ATTR_NODIRATIME, "nosymfollow": unix.MOUNT_ATTR_NOSYMFOLLOW,
 }
+
+// attributes are those of m's options together.
+func (m Mount) attributes() (attr int) {
+	for option := range strings.SplitSeq(m.Options, ",") {
+		attr |= attributes[option]
+	}
+	return attr
+}
+
+// has tells whether an option is given.
+func (m Mount) has(option string) bool { return slices.Contains(strings.Split(m.Options, ","), option) }
 
 // Do mounts m. Errors are *Error.
 func (m Mount) Do() error {
@@ -90,15 +102,11 @@ func (m Mount) Open() (*Tree, error) {
 			return fail("fsconfig source", err)
 		}
 	}
-	attr := 0
 	for option := range strings.SplitSeq(m.Options, ",") {
-		if a, ok := attributes[option]; ok {
-			attr |= a
-			// A read-only mount of a file system that is itself writable
-			// would still write to its device.
-			if option != "ro" {
-				continue
-			}
+		// A read-only mount of a file system that is itself writable would
+		// still write to its device.
+		if _, ok := attributes[option]; ok && option != "ro" {
+			continue
 		}
 		if err := set(fs, option); err != nil {
 			return fail("fsconfig "+option, err)
@@ -113,7 +121,7 @@ func (m Mount) Open() (*Tree, error) {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return fail("create", err)
 	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, m.attributes())
 	if err != nil {
 		return fail("fsmount", err)
 	}

@@ -113,7 +113,7 @@ func TestNixStore(t *testing.T) {
 	if got := read(t, tree.Path()+"/abc-hello/bin/hello"); got != "hi" {
 		t.Errorf("before it is attached the image reads %q", got)
 	}
-	if err := NixStore(root, tree); err != nil {
+	if err := NixStore(root, Volatile, tree); err != nil {
 		t.Fatal(err)
 	}
 	tree.Close()
@@ -212,7 +212,7 @@ func TestWholeRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	if err := WholeRoot(root, layers, tree); err != nil {
+	if err := WholeRoot(root, layers, Volatile, tree); err != nil {
 		t.Fatal(err)
 	}
 	write(t, root+"/etc/new", "written")
@@ -234,7 +234,7 @@ func TestFailureIsUndone(t *testing.T) {
 	}
 	tree.Close() // attaching a closed tree fails
 	var failure *Error
-	if err := NixStore(root, tree); !errors.As(err, &failure) || failure.Class() != "mount" {
+	if err := NixStore(root, Volatile, tree); !errors.As(err, &failure) || failure.Class() != "mount" {
 		t.Errorf("NixStore = %v", err)
 	}
 	if left := mountsBelow(t, root); len(left) != 0 {

@@ -6,28 +6,37 @@ import (
 	"path/filepath"
 )
 
-// NixStore mounts root as nixpkgs' netboot.nix lays it out: a tmpfs, the
-// image at /nix/.ro-store, a tmpfs at /nix/.rw-store, and their overlay at
-// /nix/store. systemd finds its fstab fulfilled. On failure nothing stays
-// mounted.
-func NixStore(root string, image *Tree) error {
+// Volatile is the file system for what is written: gone at the next boot.
+var Volatile = Mount{Type: "tmpfs", Source: "tmpfs", Options: "mode=0755"}
+
+// at is m at another place.
+func (m Mount) at(target string) Mount {
+	m.Target = target
+	return m
+}
+
+// NixStore mounts root as nixpkgs' netboot.nix lays it out: a Volatile, or what
+// persists in its place, the image at /nix/.ro-store, a tmpfs at
+// /nix/.rw-store, and their overlay at /nix/store. systemd finds its fstab
+// fulfilled. On failure nothing stays mounted.
+func NixStore(root string, written Mount, image *Tree) error {
 	ro, rw := filepath.Join(root, "nix/.ro-store"), filepath.Join(root, "nix/.rw-store")
 	return build(root,
-		Mount{Type: "tmpfs", Source: "tmpfs", Target: root, Options: "mode=0755"}.Do,
+		written.at(root).Do,
 		func() error { return image.Attach(ro) },
-		Mount{Type: "tmpfs", Source: "tmpfs", Target: rw, Options: "mode=0755"}.Do,
+		Volatile.at(rw).Do,
 		func() error { return overlay(filepath.Join(root, "nix/store"), ro, rw, "store") },
 	)
 }
 
-// WholeRoot mounts an overlay of the image and a tmpfs at root. The two
-// layers go below the directory layers ("lower" and "rw"), which should
-// survive into stage 2. On failure nothing stays mounted.
-func WholeRoot(root, layers string, image *Tree) error {
+// WholeRoot mounts an overlay of the image and a Volatile, or what persists in
+// its place, at root. The two layers go below the directory layers ("lower" and
+// "rw"), which should survive into stage 2. On failure nothing stays mounted.
+func WholeRoot(root, layers string, written Mount, image *Tree) error {
 	lower, rw := filepath.Join(layers, "lower"), filepath.Join(layers, "rw")
 	err := build(root,
 		func() error { return image.Attach(lower) },
-		Mount{Type: "tmpfs", Source: "tmpfs", Target: rw, Options: "mode=0755"}.Do,
+		written.at(rw).Do,
 		func() error { return overlay(root, lower, rw, "upper") },
 	)
 	if err != nil {
@@ -54,7 +63,7 @@ func build(root string, steps ...func() error) error {
 // file system rw at target.
 func overlay(target, lower, rw, upper string) error {
 	for _, dir := range []string{upper, "work"} {
-		if err := os.Mkdir(filepath.Join(rw, dir), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(rw, dir), 0o755); err != nil {
 			return fmt.Errorf("make the overlay's directories: %w", err)
 		}
 	}

@@ -33,9 +33,9 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 		return err
 	}
 	if layout == nix.StoreImage {
-		err = mount.NixStore(newRoot, tree)
+		err = mount.NixStore(newRoot, mount.Volatile, tree)
 	} else {
-		err = mount.WholeRoot(newRoot, layersDir, tree)
+		err = mount.WholeRoot(newRoot, layersDir, mount.Volatile, tree)
 	}
 	if err != nil {
 		return err

@@ -16,6 +16,11 @@ zstd compressed initrds and modules
 xz-utils compressed modules
 cpio looking into initrds from outside
 e2fsprogs ext4 disks for persistent roots
+xfsprogs other file systems that disks may hold
+btrfs-progs likewise
+dosfstools likewise
+genisoimage likewise
+fdisk sfdisk, the peer for partition tables
 mmdebstrap a Debian with systemd as stage 2
 patchelf that systemd as a Nix store would hold it
 dnsmasq-base a real DHCP server

@@ -1,0 +1,217 @@
+package block
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Device is a block device.
+type Device struct {
+	Path string // below /dev
+	Size int64  // bytes
+	Content
+	Partition Partition
+}
+
+// String is for people: the path and what is there.
+func (d Device) String() string {
+	words := []string{d.Path}
+	for _, w := range [][2]string{{"", d.Type}, {"LABEL=", d.Label}, {"UUID=", d.UUID}, {"PARTLABEL=", d.Partition.Label}, {"PARTUUID=", d.Partition.UUID}} {
+		if w[1] != "" {
+			words = append(words, w[0]+w[1])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// Devices knows the block devices of a machine. What it has read of one it
+// reads again only when another disk has taken its name.
+type Devices struct {
+	sysfs, dev string
+	log        *slog.Logger
+
+	mu   sync.Mutex
+	read map[string]known // by the kernel's name
+}
+
+type known struct {
+	identity string
+	device   Device
+}
+
+// NewDevices returns the devices that sysfs shows, with their nodes in dev.
+func NewDevices(sysfs, dev string, log *slog.Logger) *Devices {
+	return &Devices{sysfs: sysfs, dev: dev, log: log, read: map[string]known{}}
+}
+
+// List returns the devices that hold something, by name; those of a disk that
+// can't be read are told of in the log and left out. Disks are read at the
+// same time, so that a slow one does not hold up the others.
+func (d *Devices) List() []Device {
+	entries, err := os.ReadDir(filepath.Join(d.sysfs, "class/block"))
+	if err != nil {
+		d.log.Warn(fmt.Sprintf("disks: %v", err))
+		return nil
+	}
+	found := make([]Device, len(entries))
+	var reading sync.WaitGroup
+	for i, e := range entries {
+		reading.Go(func() { found[i] = d.look(e.Name()) })
+	}
+	reading.Wait()
+	return slices.DeleteFunc(found, func(d Device) bool { return d.Path == "" })
+}
+
+// look returns one device, with no Path where it is none to look at.
+func (d *Devices) look(name string) Device {
+	dir := filepath.Join(d.sysfs, "class/block", name)
+	sectors, _ := strconv.ParseInt(attribute(dir, "size"), 10, 64)
+	if sectors == 0 || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "zram") || strings.HasPrefix(name, "fd") {
+		return Device{}
+	}
+	// A disk has a number of its own since Linux 5.15; its partitions are told
+	// by their place.
+	disk, number := dir, 0
+	if n := attribute(dir, "partition"); n != "" {
+		number, _ = strconv.Atoi(n)
+		disk = filepath.Join(filepath.Dir(resolved(dir)))
+	}
+	identity := strings.Join([]string{attribute(disk, "diskseq"), attribute(dir, "start"), attribute(dir, "size")}, " ")
+	d.mu.Lock()
+	before, ok := d.read[name]
+	d.mu.Unlock()
+	if ok && before.identity == identity {
+		return before.device
+	}
+	device, err := d.inspect(name, dir, disk, number, sectors<<9)
+	if err != nil {
+		if errors.Is(err, unix.ENOMEDIUM) || errors.Is(err, os.ErrNotExist) {
+			return Device{}
+		}
+		d.log.Warn(fmt.Sprintf("disks: %s: %v", name, err))
+		device = Device{} // nor is it read again
+	}
+	d.mu.Lock()
+	d.read[name] = known{identity, device}
+	d.mu.Unlock()
+	return device
+}
+
+func (d *Devices) inspect(name, dir, disk string, number int, size int64) (Device, error) {
+	device := Device{Path: filepath.Join(d.dev, strings.ReplaceAll(name, "!", "/")), Size: size}
+	file, err := os.Open(device.Path)
+	if err != nil {
+		return device, err
+	}
+	defer file.Close()
+	if device.Content, err = Probe(file, size); err != nil || number == 0 {
+		return device, err
+	}
+	whole, err := os.Open(filepath.Join(d.dev, strings.ReplaceAll(filepath.Base(resolved(disk)), "!", "/")))
+	if err != nil {
+		return device, err
+	}
+	defer whole.Close()
+	sector, _ := strconv.Atoi(attribute(disk, "queue/logical_block_size"))
+	parts, err := Partitions(whole, sector)
+	device.Partition = parts[number]
+	return device, err
+}
+
+func attribute(dir, name string) string {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func resolved(dir string) string {
+	if path, err := filepath.EvalSymlinks(dir); err == nil {
+		return path
+	}
+	return dir
+}
+
+// Find returns the device that name means. Of several it takes the first, and
+// says so.
+func (d *Devices) Find(name Name) (Device, bool) {
+	if name.tag == "PATH" {
+		return d.byPath(name.value)
+	}
+	found := slices.DeleteFunc(d.List(), func(d Device) bool { return !name.is(d) })
+	if len(found) == 0 {
+		return Device{}, false
+	}
+	if len(found) > 1 {
+		d.log.Warn(fmt.Sprintf("disks: both %s and %s are %s; taking the first", found[0].Path, found[1].Path, name))
+	}
+	return found[0], true
+}
+
+// byPath finds a device by its node or a link to it.
+func (d *Devices) byPath(path string) (Device, bool) {
+	path = filepath.Join(d.dev, strings.TrimPrefix(path, "/dev"))
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return Device{}, false
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode()&os.ModeDevice == 0 || info.Mode()&os.ModeCharDevice != 0 {
+		return Device{}, false
+	}
+	device := d.look(strings.ReplaceAll(strings.TrimPrefix(target, d.dev+"/"), "/", "!"))
+	return device, device.Path != ""
+}
+
+// A MissingError says that a device did not appear. Its class is "no-device".
+type MissingError struct {
+	Name  Name
+	Cause error
+	Seen  []Device // the devices that are there
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("no device %s: %v", e.Name, e.Cause)
+}
+func (e *MissingError) Unwrap() error { return e.Cause }
+
+// Class names the failure for operators.
+func (*MissingError) Class() string { return "no-device" }
+
+// Tried lists what is there instead.
+func (e *MissingError) Tried() []string {
+	if len(e.Seen) == 0 {
+		return []string{"there is no disk at all"}
+	}
+	var lines []string
+	for _, d := range e.Seen {
+		lines = append(lines, "there is "+d.String())
+	}
+	return lines
+}
+
+// Wait returns the device that name means as soon as it is there. It looks
+// again whenever changed says that a device came or went. The error, when ctx
+// ends, is a *MissingError.
+func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) (Device, error) {
+	for {
+		if device, ok := d.Find(name); ok {
+			return device, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.List()}
+		}
+	}
+}

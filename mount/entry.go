@@ -1,0 +1,123 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Do mounts e below root. device is the node of its block device, empty where
+// it has none. Errors are *Error or those of the loop device.
+func (e Entry) Do(root, device string) error {
+	target := filepath.Join(root, e.Target)
+	m := Mount{Type: e.Type, Source: device, Target: target, Options: e.kernelOptions(root)}
+	kind, source := e.Source(root)
+	switch {
+	case kind == NoSource:
+		m.Source = source
+		if e.Type == "overlay" {
+			if err := e.makeLayers(root); err != nil {
+				return &Error{Mount: m, Op: "mkdir", Cause: err}
+			}
+		}
+	case kind == OnPath && e.bind():
+		m.Source = source
+		return m.bind(e.Has("rbind"))
+	case kind == OnPath:
+		m.Source = source
+		return m.loop()
+	}
+	return m.Do()
+}
+
+// makeLayers makes the directories that an overlay writes to.
+func (e Entry) makeLayers(root string) error {
+	for _, key := range []string{"upperdir", "workdir"} {
+		if dir, ok := e.Value(key); ok {
+			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// loop mounts the file system in a file.
+func (m Mount) loop() error {
+	readOnly := m.has("ro")
+	flags := os.O_RDWR
+	if readOnly {
+		flags = os.O_RDONLY
+	}
+	file, err := os.OpenFile(m.Source, flags, 0)
+	if err != nil {
+		return &Error{Mount: m, Op: "open", Cause: err}
+	}
+	defer file.Close()
+	device, err := attachLoop(file, readOnly)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", m.Target, err)
+	}
+	defer device.Close()
+	m.Source = device.Name()
+	return m.Do()
+}
+
+// bind shows the file or folder m.Source at m.Target, too.
+func (m Mount) bind(recursive bool) error {
+	fail := func(op string, err error) error { return &Error{Mount: m, Op: op, Cause: err} }
+	info, err := os.Stat(m.Source)
+	if err != nil {
+		return fail("bind", err)
+	}
+	if !info.IsDir() {
+		// A file goes over a file.
+		if err := os.MkdirAll(filepath.Dir(m.Target), 0o755); err != nil {
+			return fail("mkdir", err)
+		}
+		file, err := os.OpenFile(m.Target, os.O_CREATE|os.O_RDONLY, 0o644)
+		if err != nil {
+			return fail("make the file to mount over", err)
+		}
+		file.Close()
+	} else if err := os.MkdirAll(m.Target, 0o755); err != nil {
+		return fail("mkdir", err)
+	}
+	flags := unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, uint(flags))
+	if err != nil {
+		return fail("open_tree", err)
+	}
+	defer unix.Close(fd)
+	if attr := m.attributes(); attr != 0 {
+		set := unix.MountAttr{Attr_set: uint64(attr)}
+		if attr&unix.MOUNT_ATTR__ATIME != 0 {
+			set.Attr_clr = unix.MOUNT_ATTR__ATIME
+		}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &set); err != nil {
+			return fail("mount_setattr", err)
+		}
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, m.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fail("move_mount", err)
+	}
+	return nil
+}
+
+// InUse tells whether a file system on the device is mounted somewhere.
+func InUse(device string) (bool, error) {
+	fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EBUSY) {
+		return true, nil
+	}
+	if err != nil {
+		return false, &os.PathError{Op: "open", Path: device, Err: err}
+	}
+	return false, unix.Close(fd)
+}

@@ -1,0 +1,91 @@
+package fsck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func script(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Each bit of fsck(8)'s exit status.
+func TestRun(t *testing.T) {
+	for status, want := range map[int]struct {
+		corrected    bool
+		class, cause string
+	}{
+		0:  {},
+		1:  {corrected: true},
+		2:  {class: "fsck-reboot", cause: "wants a reboot"},
+		3:  {class: "fsck-reboot", cause: "wants a reboot"},
+		4:  {class: "fsck", cause: "left errors uncorrected"},
+		6:  {class: "fsck", cause: "left errors uncorrected"}, // no reboot mends it
+		8:  {class: "fsck", cause: "failed with status 8"},
+		12: {class: "fsck", cause: "left errors uncorrected"},
+	} {
+		program := script(t, "fsck.test", fmt.Sprintf(`echo "args $*"; echo; echo "trouble" >&2; exit %d`, status))
+		var said []string
+		corrected, err := Run(t.Context(), program, "/dev/x", func(line string) { said = append(said, line) })
+		if corrected != want.corrected || (err == nil) != (want.class == "") {
+			t.Errorf("%d: %v, %v", status, corrected, err)
+		}
+		if got := strings.Join(said, "|"); got != "args -a /dev/x|trouble" {
+			t.Errorf("%d: said %q", status, got)
+		}
+		var failed *Error
+		if err != nil && (!errors.As(err, &failed) || failed.Class() != want.class || !strings.Contains(err.Error(), want.cause) ||
+			!strings.HasPrefix(err.Error(), "/dev/x: fsck.test ") || len(failed.Tried()) != 2) {
+			t.Errorf("%d: %v, %q", status, err, failed.Tried())
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	var failed *Error
+	if _, err := Run(t.Context(), "/no/such/program", "/dev/x", func(string) {}); !errors.As(err, &failed) || failed.Class() != "fsck" || !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := Run(t.Context(), script(t, "fsck.killed", "kill -9 $$"), "/dev/x", func(string) {}); !errors.As(err, &failed) || !strings.Contains(err.Error(), "killed") {
+		t.Error(err)
+	}
+	// It is asked to stop, and waited for.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	program := script(t, "fsck.slow", `trap 'echo cleaned up; exit 32' TERM; echo started; while :; do sleep 0.1; done`)
+	late := errors.New("too late")
+	_, err := Run(ctx, program, "/dev/x", func(line string) { cancel(late) })
+	if !errors.As(err, &failed) || !errors.Is(err, late) || strings.Join(failed.Lines, "|") != "started|cleaned up" {
+		t.Errorf("%v, %q", err, failed.Lines)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	for _, name := range []string{dir + "/e2fsck", other + "/fsck.vfat", other + "/fsck.ext2"} {
+		if err := os.WriteFile(name, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(dir+"/fsck.jfs", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string]string{
+		"ext4": dir + "/e2fsck", "ext2": other + "/fsck.ext2", "vfat": other + "/fsck.vfat",
+		"jfs": "", "f2fs": "", "xfs": "-", "squashfs": "-", "auto": "-", "": "-",
+	} {
+		path, ok := Program(kind, dir, other)
+		if ok == (want == "-") || ok && path != want {
+			t.Errorf("%s: %q, %v", kind, path, ok)
+		}
+	}
+}
