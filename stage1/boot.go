@@ -13,6 +13,7 @@ import (
 	"netstage/netup"
 	"netstage/nix"
 	"netstage/stage1/kmod"
+	"netstage/stage1/report"
 )
 
 // steps is the boot's story.
@@ -44,6 +45,7 @@ type Boot struct {
 	Configure func(Config)                                  // told as soon as the command line is known; may be nil
 	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
+	KernelLog func(lines int) []string                      // the end of it, for the report; may be nil
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
 
@@ -54,10 +56,15 @@ type Boot struct {
 	hotplug  *background
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
-	source   ReportImage
+	source   report.Image
 	download Download
-	lease    *ReportLease
+	lease    *report.Lease
 	system   nix.System
+
+	// For the report.
+	failure   *Failure          // the last one
+	lastLinks []netup.LinkState // of a network that is gone
+	hostname  string            // by DHCP
 
 	clockWasWrong bool // before this program was built
 	clockIsSet    bool // by a time server
@@ -80,6 +87,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	b.config = defaultConfig() // until the command line has been read
 	runner := Runner{
 		Log: b.Log, Timeline: &b.timeline,
+		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
 		Break:     func(ctx context.Context, step Step) Choice { return b.Break(ctx, b.config, step) },
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
@@ -98,9 +106,18 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
 }
 
+// began notes that a step has begun.
+func (b *Boot) began(step Step) {
+	if step.Name != "pseudo" { // which mounts /run
+		b.record(b.Report(report.Running))
+	}
+}
+
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
+	b.failure = &f
+	b.record(b.withLog(report.Failed))
 	if b.config.PanicOnFail {
 		return Panic
 	}

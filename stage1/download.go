@@ -5,40 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"netstage/fetch"
+	"netstage/stage1/report"
 )
 
 // downloadFile says how far the download is, for the shell and for whoever
 // looks at the machine: a Download.
 const downloadFile = "/run/netstage/image.json"
 
-// Download is how far the image, or a file that vouches for it, has come, and
-// how every mirror fared.
-type Download struct {
-	What    string           `json:"what"` // "image", "verity tree", "manifest"
-	Bytes   int64            `json:"bytes"`
-	Total   int64            `json:"total"` // -1: not known
-	Rate    int64            `json:"bytes_per_second"`
-	ETAMS   int64            `json:"eta_ms"` // -1: not known
-	Retries int              `json:"retries"`
-	TookMS  int64            `json:"took_ms"`
-	Mirrors []DownloadMirror `json:"mirrors"`
-}
-
-// DownloadMirror is what is known of one mirror.
-type DownloadMirror struct {
-	URL    string `json:"url"`              // without secrets
-	Bytes  int64  `json:"bytes"`            // that it sent, also those thrown away
-	Rate   int64  `json:"bytes_per_second"` // 0: not measured
-	Faults int    `json:"faults"`
-	Answer string `json:"answer,omitempty"` // the last one, or the last fault
-	Class  string `json:"class,omitempty"`  // of the last fault
-	Bad    bool   `json:"bad,omitempty"`    // it was not asked again
-}
+// Download is how far the image, or a file that vouches for it, has come.
+type Download = report.Download
 
 // Download is how far the image came; its What is empty before there is
 // anything to tell. It is for whoever runs while no step does.
@@ -47,13 +25,15 @@ func (b *Boot) Download() Download { return b.download }
 func downloadOf(p fetch.Progress) Download {
 	d := Download{
 		What: p.What, Bytes: p.Bytes, Total: p.Total, Rate: int64(p.Rate), ETAMS: -1, Retries: p.Retries,
-		TookMS: p.Elapsed.Milliseconds(), Mirrors: make([]DownloadMirror, len(p.Mirrors)),
+		TookMS: p.Elapsed.Milliseconds(), Mirrors: make([]report.Mirror, len(p.Mirrors)),
 	}
 	if p.ETA >= 0 {
 		d.ETAMS = p.ETA.Milliseconds()
 	}
 	for i, m := range p.Mirrors {
-		d.Mirrors[i] = DownloadMirror{m.URL, m.Bytes, int64(m.Rate), m.Faults, m.Answer, m.Class, m.Bad}
+		d.Mirrors[i] = report.Mirror{
+			URL: m.URL, Bytes: m.Bytes, Rate: int64(m.Rate), Faults: m.Faults, Answer: m.Answer, Class: m.Class, Bad: m.Bad,
+		}
 	}
 	return d
 }
@@ -106,7 +86,11 @@ func (b *Boot) follow() func(fetch.Progress) {
 		if !file {
 			return
 		}
-		if err := b.download.write(downloadFile); err != nil && !told {
+		text, err := json.Marshal(b.download)
+		if err == nil {
+			err = replaceFile(downloadFile, append(text, '\n'))
+		}
+		if err != nil && !told {
 			b.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
 			told = true
 		}
@@ -120,19 +104,4 @@ func (b *Boot) noteDownload(err error) {
 	if errors.As(err, &failed) {
 		b.download = downloadOf(failed.Progress())
 	}
-}
-
-// write replaces path, whole or not at all.
-func (d Download) write(path string) error {
-	text, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }

@@ -34,11 +34,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	if err := errors.Join(mount.Discard(imageDir), setModprobe("/sbin/modprobe")); err != nil {
 		return err
 	}
-	report := Report{Version: 1, Agent: b.Version, Image: &b.source, Network: b.lease}
-	b.timeline.report(&report)
-	if err := report.write(reportFile); err != nil {
-		return err
-	}
+	b.record(b.Report(b.result()))
 	if err := b.writeSystemdState(); err != nil {
 		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
 	}
@@ -50,6 +46,7 @@ func (b *Boot) leaveNetwork(ctx context.Context) error {
 	if b.network == nil {
 		return nil
 	}
+	b.keepLinks(nil)
 	defer func() { b.network = nil }()
 	if b.config.KeepNetwork {
 		return errors.Join(b.describeNetwork(), b.network.Close())

@@ -12,6 +12,7 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/vouch"
 	"netstage/mount"
+	"netstage/stage1/report"
 )
 
 // The initrd's policy: whoever makes the initrd decides what may be booted.
@@ -155,10 +156,10 @@ func (b *Boot) request() (fetch.Request, error) {
 	return r, nil
 }
 
-func reportOf(i *vouch.Image) ReportImage {
-	r := ReportImage{Source: i.Source, Size: i.Size, SHA256: hex.EncodeToString(i.SHA256), RootHash: hex.EncodeToString(i.RootHash)}
+func reportOf(i *vouch.Image) report.Image {
+	r := report.Image{Source: i.Source, Size: i.Size, SHA256: hex.EncodeToString(i.SHA256), RootHash: hex.EncodeToString(i.RootHash)}
 	if i.Signed != nil {
-		r.Manifest = &ReportManifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: i.Signed.Key.ID()}
+		r.Manifest = &report.Manifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: i.Signed.Key.ID()}
 	}
 	return r
 }

@@ -32,6 +32,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.network = nil
 	}
 	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath})
+	b.keepLinks(err)
 	if ClassOf(err) == "no-nic" {
 		return b.explainNoNIC(err)
 	}
@@ -39,11 +40,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		return err
 	}
 	b.network = network
-	lease := network.Lease()
-	b.lease = &ReportLease{Link: lease.Link, MAC: lease.MAC.String(), Address: lease.Addr.String()}
-	if lease.Server.IsValid() {
-		b.lease.Server = lease.Server.String()
-	}
+	b.lease = leaseOf(network.Lease())
 	// For the tools of the debug shell; the agent asks the servers itself.
 	if err := os.WriteFile("/etc/resolv.conf", network.ResolvConf(), 0o644); err != nil {
 		b.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))

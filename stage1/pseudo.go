@@ -18,8 +18,6 @@ const (
 	imageDir = "/image" // the file system that a fetched image lies in
 	modprobe = "/sbin/modprobe"
 
-	// reportFile is documented for stage 2.
-	reportFile = "/run/netstage/boot.json"
 	// layersDir holds the two layers of a whole-root image.
 	layersDir = "/run/netstage"
 )

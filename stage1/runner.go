@@ -43,6 +43,7 @@ const (
 type Runner struct {
 	Log       *slog.Logger
 	Timeline  *Timeline
+	Began     func(Step)                            // called when a step begins; may be nil
 	Break     func(context.Context, Step) Choice    // called before a step; "" goes on
 	Breaks    func(step string) bool                // whether to stop before step
 	OnFailure func(context.Context, Failure) Choice // decides what follows
@@ -76,6 +77,9 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 		label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
 		r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
 		started := r.Timeline.Start(step.Name)
+		if r.Began != nil {
+			r.Began(step)
+		}
 		err := r.run(ctx, step, ahead)
 		took := r.Timeline.Done(step.Name, err)
 		if err == nil {

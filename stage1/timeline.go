@@ -1,10 +1,7 @@
 package stage1
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,6 +21,7 @@ type Span struct {
 	Start    time.Duration
 	Duration time.Duration
 	Failure  string // class, or empty
+	ended    bool
 }
 
 // SinceBoot is the time since the kernel started.
@@ -46,7 +44,7 @@ func (t *Timeline) Start(step string) time.Duration {
 func (t *Timeline) Done(step string, err error) time.Duration {
 	for i := len(t.Spans) - 1; i >= 0; i-- {
 		if s := &t.Spans[i]; s.Step == step {
-			s.Duration = SinceBoot() - s.Start
+			s.Duration, s.ended = SinceBoot()-s.Start, true
 			if err != nil {
 				s.Failure = ClassOf(err)
 			}
@@ -56,52 +54,6 @@ func (t *Timeline) Done(step string, err error) time.Duration {
 	return 0
 }
 
-// Report is the boot's record for stage 2, /run/netstage/boot.json. All times
-// are in milliseconds.
-type Report struct {
-	Version    int          `json:"version"` // of this format
-	Agent      string       `json:"agent"`
-	StartMS    int64        `json:"start_ms"` // the agent's start, since the kernel's
-	DurationMS int64        `json:"duration_ms"`
-	Steps      []ReportStep `json:"steps"`
-	Image      *ReportImage `json:"image,omitempty"`
-	Network    *ReportLease `json:"network,omitempty"`
-}
-
-// ReportStep is one run of a step.
-type ReportStep struct {
-	Name       string `json:"name"`
-	StartMS    int64  `json:"start_ms"` // since the kernel's start
-	DurationMS int64  `json:"duration_ms"`
-	Failure    string `json:"failure,omitempty"` // class
-}
-
-// ReportImage says where the system came from.
-type ReportImage struct {
-	Source string `json:"source"` // without credentials
-	Size   int64  `json:"size"`   // bytes
-	// What it was verified by, in hex.
-	SHA256   string          `json:"sha256,omitempty"`
-	RootHash string          `json:"roothash,omitempty"`
-	Manifest *ReportManifest `json:"manifest,omitempty"`
-	Layout   string          `json:"layout,omitempty"`
-}
-
-// ReportManifest says what allowed the image.
-type ReportManifest struct {
-	Source string `json:"source"` // without credentials
-	Name   string `json:"name"`
-	Key    string `json:"key"` // the ID of the key that signed it
-}
-
-// ReportLease says how the machine was on the network.
-type ReportLease struct {
-	Link    string `json:"link"`
-	MAC     string `json:"mac"`
-	Address string `json:"address"` // with prefix length
-	Server  string `json:"server,omitempty"`
-}
-
 // summary is the timeline in one line.
 func (t *Timeline) summary() string {
 	var text strings.Builder
@@ -109,27 +61,4 @@ func (t *Timeline) summary() string {
 		fmt.Fprintf(&text, "%s %.3f ", s.Step, s.Duration.Seconds())
 	}
 	return strings.TrimSpace(text.String())
-}
-
-// report fills in a report's times.
-func (t *Timeline) report(r *Report) {
-	r.StartMS, r.DurationMS = t.Started.Milliseconds(), (SinceBoot() - t.Started).Milliseconds()
-	for _, s := range t.Spans {
-		r.Steps = append(r.Steps, ReportStep{s.Step, s.Start.Milliseconds(), s.Duration.Milliseconds(), s.Failure})
-	}
-}
-
-// write puts the report at path, whole or not at all.
-func (r Report) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return os.Rename(path+".new", path)
 }

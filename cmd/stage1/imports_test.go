@@ -12,12 +12,13 @@ import (
 // folder stands for what is below it too.
 var mayImport = map[string][]string{
 	"cmd/stage1":      {"debug", "fetch", "mount", "netup", "nix", "stage1"},
-	"cmd/netstage":    {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password"},
-	"stage1":          {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password"},
+	"cmd/netstage":    {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
+	"stage1":          {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1/cmdline":  {},
 	"stage1/kmod":     {},
 	"stage1/password": {},
 	"stage1/pid1":     {},
+	"stage1/report":   {"fetch", "stage1/cmdline"},
 	"debug":           {"debug"},
 	"fetch":           {"fetch"},
 	"mount":           {},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 
@@ -42,4 +43,11 @@ func openJournal() *journal {
 		j.Warn("the kernel log may drop lines: " + limitErr.Error())
 	}
 	return j
+}
+
+// kernelLog is the end of the kernel log, as far as it can be read.
+func kernelLog(lines int) []string {
+	ring := kmsg.NewRing(lines)
+	kmsg.Tail(context.Background(), ring, kmsg.TailOptions{})
+	return ring.Lines()
 }

@@ -2,6 +2,7 @@ package kmsg
 
 import (
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -26,6 +27,14 @@ func (r *Ring) Add(line string) {
 	}
 	r.lines[r.next] = line
 	r.next = (r.next + 1) % len(r.lines)
+}
+
+// Write adds the lines of p, each of which is whole.
+func (r *Ring) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		r.Add(strings.TrimSuffix(line, "\n"))
+	}
+	return len(p), nil
 }
 
 // Lines returns a copy of the lines, oldest first.

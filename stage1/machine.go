@@ -1,0 +1,77 @@
+package stage1
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netstage/stage1/report"
+)
+
+// machine is what tells this machine from others: the firmware's words
+// (Documentation/ABI/testing/sysfs-firmware-dmi-tables, or those of a device
+// tree) and its network cards.
+func (b *Boot) machine() report.Machine {
+	m := machineAt("/")
+	if b.network != nil {
+		b.hostname = b.network.Lease().Host
+	}
+	m.Hostname = b.hostname
+	return m
+}
+
+func machineAt(root string) report.Machine {
+	text := func(names ...string) string {
+		for _, name := range names {
+			content, _ := os.ReadFile(filepath.Join(root, name))
+			if s := strings.TrimSpace(strings.Trim(string(content), "\x00\n")); s != "" {
+				return strings.ToValidUTF8(s, "?")
+			}
+		}
+		return ""
+	}
+	const dmi, tree = "sys/class/dmi/id/", "sys/firmware/devicetree/base/"
+	m := report.Machine{
+		Vendor:  text(dmi + "sys_vendor"),
+		Product: text(dmi+"product_name", tree+"model"),
+		Serial:  text(dmi+"product_serial", tree+"serial-number"),
+		UUID:    strings.ToLower(text(dmi + "product_uuid")),
+		MACs:    []string{},
+	}
+	cards, _ := filepath.Glob(filepath.Join(root, "sys/class/net/*"))
+	for _, card := range cards {
+		kind, _ := os.ReadFile(filepath.Join(card, "type"))
+		address, _ := os.ReadFile(filepath.Join(card, "address"))
+		mac := strings.TrimSpace(string(address))
+		// ARPHRD_ETHER; a VLAN or bond has the address of a card below it.
+		if strings.TrimSpace(string(kind)) == "1" && !slices.Contains(m.MACs, mac) {
+			m.MACs = append(m.MACs, mac)
+		}
+	}
+	return m
+}
+
+// memory reads /proc/meminfo.
+func memory() *report.Memory {
+	file, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	var m report.Memory
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		name, rest, _ := strings.Cut(lines.Text(), ":")
+		kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+		switch name {
+		case "MemTotal":
+			m.Total = kib << 10
+		case "MemAvailable":
+			m.Available = kib << 10
+			return &m
+		}
+	}
+	return &m
+}

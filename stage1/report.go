@@ -1,0 +1,149 @@
+package stage1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"netstage/netup"
+	"netstage/stage1/kmod"
+	"netstage/stage1/report"
+)
+
+// reportFile is the record of the boot as it stands, for the shell, and for
+// stage 2.
+const reportFile = "/run/netstage/boot.json"
+
+// kernelLogLines is how many of the last lines a report has.
+const kernelLogLines = 120
+
+// Report tells of the boot as it stands. It is for whoever runs while no step
+// does.
+func (b *Boot) Report(state report.State) report.Report {
+	release, _ := kmod.Release()
+	r := report.Report{
+		Version: report.Version, State: state, Agent: b.Version, Kernel: release,
+		Written: time.Now().UTC().Format(time.RFC3339),
+		StartMS: b.timeline.Started.Milliseconds(), DurationMS: (SinceBoot() - b.timeline.Started).Milliseconds(),
+		Machine: b.machine(), Network: b.lease, Memory: memory(),
+	}
+	var blank func(string) string
+	r.Parameters, blank = report.Parameters(b.config.Modules)
+	for _, s := range b.timeline.Spans {
+		took := s.Duration
+		if !s.ended {
+			took = SinceBoot() - s.Start
+		}
+		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Failure: s.Failure})
+	}
+	if f := b.failure; f != nil && state == report.Failed {
+		r.Failure = &report.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
+	}
+	if b.source.Source != "" {
+		r.Image = &b.source
+	}
+	if b.download.What != "" {
+		r.Download = &b.download
+	}
+	r.Links = linksOf(b.links())
+	return r
+}
+
+// withLog is Report with the end of the kernel log.
+func (b *Boot) withLog(state report.State) report.Report {
+	r := b.Report(state)
+	if b.KernelLog != nil {
+		_, blank := report.Parameters(b.config.Modules)
+		r.KernelLog = blankAll(b.KernelLog(kernelLogLines), blank)
+	}
+	return r
+}
+
+// links is the table of network cards: as it is, or as it was when the step
+// gave up.
+func (b *Boot) links() []netup.LinkState {
+	if b.network != nil {
+		return b.network.Links()
+	}
+	return b.lastLinks
+}
+
+// keepLinks keeps the table for reports to come.
+func (b *Boot) keepLinks(err error) {
+	var failed *netup.Error
+	if errors.As(err, &failed) {
+		b.lastLinks = failed.Links()
+	} else if b.network != nil {
+		b.lastLinks = b.network.Links()
+	}
+}
+
+func linksOf(states []netup.LinkState) []report.Link {
+	var links []report.Link
+	for _, s := range states {
+		link := report.Link{
+			Name: s.Name, MAC: s.MAC, Driver: s.Driver, Device: s.Device, Carrier: s.Carrier,
+			Status: s.Doing(), Fault: s.Fault, Winner: s.Winner,
+		}
+		for _, address := range []string{s.V4.Address, s.V6.Address} {
+			if address != "" {
+				link.Addresses = append(link.Addresses, address)
+			}
+		}
+		links = append(links, link)
+	}
+	return links
+}
+
+func leaseOf(l netup.Lease) *report.Lease {
+	r := &report.Lease{Link: l.Link, MAC: l.MAC.String(), Address: l.Addr.String(), Source: l.Source, TookMS: l.Took.Milliseconds()}
+	if l.Server.IsValid() {
+		r.Server = l.Server.String()
+	}
+	if g := l.Gateway(); g.IsValid() {
+		r.Gateway = g.String()
+	}
+	return r
+}
+
+func blankAll(lines []string, blank func(string) string) []string {
+	var out []string
+	for _, line := range lines {
+		out = append(out, blank(line))
+	}
+	return out
+}
+
+// record writes the report to its file. A boot does not fail for want of it.
+func (b *Boot) record(r report.Report) {
+	var text bytes.Buffer
+	err := r.Encode(&text)
+	if err == nil {
+		err = replaceFile(reportFile, text.Bytes())
+	}
+	if err != nil {
+		b.Log.Warn(fmt.Sprintf("the boot's report: %v", err))
+	}
+}
+
+// result is the state of a boot that is through.
+func (b *Boot) result() report.State {
+	if b.config.Check {
+		return report.Check
+	}
+	return report.Good
+}
+
+// replaceFile writes path, whole or not at all.
+func replaceFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

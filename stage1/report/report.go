@@ -1,0 +1,190 @@
+// Package report is the record of one boot: what the agent leaves in
+// /run/netstage/boot.json and posts to boot.report=, and what netstage reads.
+// docs/report.md describes the format.
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Version is that of the format. It changes when the meaning of a field does;
+// fields that are new do not change it.
+const Version = 1
+
+// Most is how many bytes a report may have. The agent's have some twenty
+// thousand, most of them the kernel log.
+const Most = 256 << 10
+
+// A State says how far the boot is.
+type State string
+
+// The states of a boot.
+const (
+	Running State = "running" // or cut off: the power went, or a watchdog fired
+	Good    State = "good"    // stage 2 is about to be started
+	Check   State = "check"   // boot.check: all was well, and stage 2 is not started
+	Failed  State = "failed"  // Failure says why; an operator or a reboot is waited for
+)
+
+// Report is the record of one boot. Times are in milliseconds, sizes in bytes.
+// It holds no secrets: they are blanked where it is made.
+type Report struct {
+	Version    int       `json:"version"`
+	State      State     `json:"state"`
+	Agent      string    `json:"agent"`             // version of stage1
+	Kernel     string    `json:"kernel,omitempty"`  // release
+	Written    string    `json:"written,omitempty"` // by the machine's clock, RFC 3339 in UTC
+	StartMS    int64     `json:"start_ms"`          // the agent's start, since the kernel's
+	DurationMS int64     `json:"duration_ms"`       // since the agent's start
+	Machine    Machine   `json:"machine"`
+	Parameters []string  `json:"parameters,omitempty"` // of the initrd and the kernel command line
+	Steps      []Step    `json:"steps"`
+	Failure    *Failure  `json:"failure,omitempty"` // with state failed
+	Image      *Image    `json:"image,omitempty"`
+	Network    *Lease    `json:"network,omitempty"`
+	Links      []Link    `json:"links,omitempty"`
+	Download   *Download `json:"download,omitempty"`
+	Memory     *Memory   `json:"memory,omitempty"`
+	KernelLog  []string  `json:"kernel_log,omitempty"` // the last lines, with the agent's
+}
+
+// Machine tells which one it was. What the firmware does not tell is empty.
+type Machine struct {
+	Vendor   string   `json:"vendor,omitempty"`
+	Product  string   `json:"product,omitempty"`
+	Serial   string   `json:"serial,omitempty"`
+	UUID     string   `json:"uuid,omitempty"`
+	Hostname string   `json:"hostname,omitempty"` // by DHCP
+	MACs     []string `json:"macs"`               // of its Ethernet cards, aa:bb:cc:dd:ee:ff
+}
+
+// Step is one run of a step. A step that was retried has several.
+type Step struct {
+	Name       string `json:"name"`
+	StartMS    int64  `json:"start_ms"`    // since the kernel's start
+	DurationMS int64  `json:"duration_ms"` // so far, of a step that runs
+	Failure    string `json:"failure,omitempty"`
+}
+
+// Failure says why the boot stopped.
+type Failure struct {
+	Class string   `json:"class"`
+	Cause string   `json:"cause"` // one line
+	Step  string   `json:"step"`
+	Tried []string `json:"tried,omitempty"` // newest last
+}
+
+// Image says where the system came from.
+type Image struct {
+	Source string `json:"source"` // without credentials
+	Size   int64  `json:"size"`
+	// What it was verified by, in hex.
+	SHA256   string    `json:"sha256,omitempty"`
+	RootHash string    `json:"roothash,omitempty"`
+	Manifest *Manifest `json:"manifest,omitempty"`
+	Layout   string    `json:"layout,omitempty"` // "nix-store" or "whole-root"
+}
+
+// Manifest says what allowed the image.
+type Manifest struct {
+	Source string `json:"source"` // without credentials
+	Name   string `json:"name"`
+	Key    string `json:"key"` // the ID of the key that signed it
+}
+
+// Lease says how the machine was on the network.
+type Lease struct {
+	Link    string `json:"link"`
+	MAC     string `json:"mac"`
+	Address string `json:"address"` // with prefix length
+	Server  string `json:"server,omitempty"`
+	Gateway string `json:"gateway,omitempty"`
+	Source  string `json:"source,omitempty"`  // "dhcp", "ra", "static" or "kernel"
+	TookMS  int64  `json:"took_ms,omitempty"` // from carrier to the lease
+}
+
+// Link is one network card that took part in the search for the image.
+type Link struct {
+	Name      string   `json:"name"`
+	MAC       string   `json:"mac"`
+	Driver    string   `json:"driver,omitempty"`
+	Device    string   `json:"device,omitempty"` // its address on the bus
+	Carrier   bool     `json:"carrier"`
+	Addresses []string `json:"addresses,omitempty"` // with prefix lengths
+	Status    string   `json:"status"`              // for people
+	Fault     string   `json:"fault,omitempty"`     // the last one
+	Winner    bool     `json:"winner"`              // it leads to the image
+}
+
+// Download is how far the image, or a file that vouches for it, has come, and
+// how every mirror fared.
+type Download struct {
+	What    string   `json:"what"` // "image", "verity tree", "manifest"
+	Bytes   int64    `json:"bytes"`
+	Total   int64    `json:"total"` // -1: not known
+	Rate    int64    `json:"bytes_per_second"`
+	ETAMS   int64    `json:"eta_ms"` // -1: not known
+	Retries int      `json:"retries"`
+	TookMS  int64    `json:"took_ms"`
+	Mirrors []Mirror `json:"mirrors"`
+}
+
+// Mirror is what is known of one mirror.
+type Mirror struct {
+	URL    string `json:"url"`              // without secrets
+	Bytes  int64  `json:"bytes"`            // that it sent, also those thrown away
+	Rate   int64  `json:"bytes_per_second"` // 0: not measured
+	Faults int    `json:"faults"`
+	Answer string `json:"answer,omitempty"` // the last one, or the last fault
+	Class  string `json:"class,omitempty"`  // of the last fault
+	Bad    bool   `json:"bad,omitempty"`    // it was not asked again
+}
+
+// Memory is that of the machine when the report was written.
+type Memory struct {
+	Total     int64 `json:"total"`
+	Available int64 `json:"available"`
+}
+
+// Parse reads a report, of this or a newer agent: fields it does not know are
+// passed over.
+func Parse(text []byte) (Report, error) {
+	var r Report
+	if len(text) > Most {
+		return r, fmt.Errorf("boot report: %d bytes, %d are the most", len(text), Most)
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, fmt.Errorf("boot report: %w", err)
+	}
+	if r.Version != Version {
+		return r, fmt.Errorf("boot report: version %d of the format: want %d", r.Version, Version)
+	}
+	switch r.State {
+	case Running, Good, Check, Failed:
+	default:
+		return r, fmt.Errorf("boot report: unknown state %.20q", r.State)
+	}
+	if (r.State == Failed) != (r.Failure != nil) {
+		return r, errors.New("boot report: state failed goes with a failure, and no other state does")
+	}
+	if r.StartMS < 0 || r.DurationMS < 0 {
+		return r, errors.New("boot report: a time below zero")
+	}
+	for _, s := range r.Steps {
+		if s.StartMS < 0 || s.DurationMS < 0 {
+			return r, fmt.Errorf("boot report: step %.40q: a time below zero", s.Name)
+		}
+	}
+	return r, nil
+}
+
+// Encode writes the report as Parse reads it.
+func (r Report) Encode(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // the kernel log is full of <
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,169 @@
+package report
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netstage/stage1/cmdline"
+)
+
+// The documented format is the one that is written.
+func TestDocumentedFormat(t *testing.T) {
+	text, err := os.ReadFile("../../docs/report.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([^|]+) \\|").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]] = strings.TrimSpace(row[2])
+	}
+	written := map[string]string{}
+	fields(written, "", false, reflect.TypeFor[Report]())
+	if diff := cmp.Diff(written, documented); diff != "" {
+		t.Errorf("docs/report.md (-written +documented):\n%s", diff)
+	}
+}
+
+// fields lists the fields of a type by their paths.
+func fields(into map[string]string, path string, optional bool, t reflect.Type) {
+	switch t.Kind() {
+	case reflect.Pointer:
+		fields(into, path, optional, t.Elem())
+		return
+	case reflect.Slice:
+		fields(into, path+"[]", optional, t.Elem())
+		return
+	case reflect.Struct:
+		for i := range t.NumField() {
+			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if path != "" {
+				name = path + "." + name
+			}
+			fields(into, name, optional || options == "omitempty", t.Field(i).Type)
+		}
+		return
+	}
+	kind := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Bool: "boolean"}[t.Kind()]
+	if optional {
+		kind += ", optional"
+	}
+	into[path] = kind
+}
+
+func example() Report {
+	return Report{
+		Version: 1, State: Failed, Agent: "1.0", Kernel: "6.12", StartMS: 2683, DurationMS: 2340,
+		Machine: Machine{Serial: "<S/N>", MACs: []string{"52:54:00:12:34:56"}}, Parameters: []string{"quiet"},
+		Steps:   []Step{{"network", 2990, 188, "no-lease"}},
+		Failure: &Failure{"no-lease", "nobody answers", "network", []string{"eth0: no answer"}},
+		Links:   []Link{{Name: "eth0", MAC: "52:54:00:12:34:56", Carrier: true, Status: "discovering"}},
+	}
+}
+
+func TestEncodeAndParse(t *testing.T) {
+	var text bytes.Buffer
+	if err := example().Encode(&text); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse(text.Bytes())
+	if diff := cmp.Diff(example(), got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		``: "unexpected end", `[]`: "cannot unmarshal", `{"version":2,"state":"good"}`: "version 2",
+		`{"version":1,"state":"fine"}`:                                             `unknown state "fine"`,
+		`{"version":1,"state":"failed"}`:                                           "goes with a failure",
+		`{"version":1,"state":"good","failure":{}}`:                                "goes with a failure",
+		`{"version":1,"state":"good","duration_ms":-1}`:                            "below zero",
+		`{"version":1,"state":"good","steps":[{"name":"image","duration_ms":-5}]}`: `step "image"`,
+		`{"version":1,"state":"good","agent":"` + strings.Repeat("x", Most) + `"}`: "are the most",
+		`{"version":1,"state":"good"}{"version":1,"state":"failed","failure":{}}`:  "after top-level value",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := Parse([]byte(`{"version":1,"state":"good","of_tomorrow":{"x":1}}`)); err != nil {
+		t.Errorf("a newer agent's report: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	var text bytes.Buffer
+	if err := example().Encode(&text); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text.Bytes())
+	f.Add([]byte(`{"version":1,"state":"good","machine":{"macs":null},"download":{"mirrors":[{}]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := Parse(text)
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := r.Encode(&again); err != nil {
+			t.Fatal(err)
+		}
+		if again.Len() > Most {
+			return
+		}
+		if _, err := Parse(again.Bytes()); err != nil {
+			t.Errorf("%q is written as %q: %v", text, again.Bytes(), err)
+		}
+	})
+}
+
+func TestSecretsAreBlanked(t *testing.T) {
+	line := `quiet root=fstab rootfs=http://deploy:hunter22@srv/img?sig=s3cr3t rootfs.token=/etc/netstage/token ` +
+		`rootfs.sha256=00ff live.nixos.passwordHash=$6$salt$digest live.nixos.password=hunter23 my.hash=$y$j9T$abc ` +
+		`systemd.set_credential=passwd.root:topsecret netroot=iscsi:joe:pw1234@10.0.0.1::3260::iqn memmap=4G@8G ` +
+		`rd.list=http://a/b,http://u:pw5678@c/d wifi.psk="two words" boot.debug1`
+	words, blank := Parameters(cmdline.Parse(line))
+	want := []string{
+		"quiet", "root=fstab", "rootfs=http://srv/img?…", "rootfs.token=/etc/netstage/token",
+		"rootfs.sha256=00ff", "live.nixos.passwordHash=(blanked)", "live.nixos.password=(blanked)", "my.hash=(blanked)",
+		"systemd.set_credential=(blanked)", "netroot=(blanked)@10.0.0.1::3260::iqn", "memmap=4G@8G",
+		"rd.list=http://a/b,http://c/d", "wifi.psk=(blanked)", "boot.debug1",
+	}
+	if diff := cmp.Diff(want, words); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// As the kernel logs it, and as an error may cite a value.
+	for _, text := range []string{"[    0.000000] Command line: " + line, "with environment: live.nixos.password=hunter23", "parse http://deploy:hunter22@srv/img?sig=s3cr3t: no"} {
+		got := blank(text)
+		for _, secret := range []string{"hunter", "s3cr3t", "$6$", "$y$", "topsecret", "pw1234", "pw5678", "two words"} {
+			if strings.Contains(got, secret) {
+				t.Errorf("%q is in %s", secret, got)
+			}
+		}
+	}
+	if got := blank("root=fstab quiet"); got != "root=fstab quiet" {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzParameters(f *testing.F) {
+	f.Add("a.password=x b=$6$y$z rootfs=http://u:p@h/?q root=@ c")
+	f.Fuzz(func(t *testing.T, line string) {
+		params := cmdline.Parse(line)
+		words, blank := Parameters(params)
+		blank(line)
+		if len(words) != len(params) {
+			t.Errorf("%d words of %d parameters", len(words), len(params))
+		}
+		for i, p := range params {
+			if p.Value != "" && namesSecret(p.Key) && words[i] != p.Key+"="+blanked {
+				t.Errorf("%q", words[i])
+			}
+		}
+	})
+}
