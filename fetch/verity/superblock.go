@@ -5,9 +5,10 @@ package verity
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"netstage/fetch/sha256"
 )
 
 const (
