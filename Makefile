@@ -51,6 +51,7 @@ fmt:
 
 vet:
 	go vet ./...
+	GOARCH=arm64 go vet ./cmd/...
 
 # The kernels stay: they take a download.
 clean:
