@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,17 +14,28 @@ type Blob struct {
 	Bytes  []byte
 	SHA256 [32]byte // zero unless it was pinned or asked for
 	Source string   // URL of the mirror, without credentials
+	file   *os.File
 	mapped []byte
 }
 
 // Close gives the memory back; Bytes must not be used after that.
 func (b *Blob) Close() error {
-	if b.mapped == nil {
-		return nil
+	file, err := b.Detach()
+	if file != nil {
+		err = errors.Join(err, file.Close())
 	}
-	err := unix.Munmap(b.mapped)
-	b.Bytes, b.mapped = nil, nil
 	return err
+}
+
+// Detach hands over the file that Bytes is a mapping of, and gives up the mapping: Bytes must not be used after that.
+// The file is open for reading, and sealed against changes. It is nil when the Blob is closed.
+func (b *Blob) Detach() (*os.File, error) {
+	if b.mapped == nil {
+		return nil, nil
+	}
+	file, err := b.file, unix.Munmap(b.mapped)
+	b.Bytes, b.mapped, b.file = nil, nil, nil
+	return file, err
 }
 
 // GetBlob is Get for a file of at most limit bytes that is needed whole; req.Store is ignored. A larger one is an
@@ -34,12 +46,11 @@ func GetBlob(ctx context.Context, req Request, limit int64) (*Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer image.Close()
 	mapped, err := unix.Mmap(int(image.File.Fd()), 0, int(image.Size), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, storeError(fmt.Errorf("map %d bytes: %w", image.Size, err))
+		return nil, storeError(errors.Join(fmt.Errorf("map %d bytes: %w", image.Size, err), image.Close()))
 	}
-	return &Blob{Bytes: mapped, SHA256: image.SHA256, Source: image.Source, mapped: mapped}, nil
+	return &Blob{Bytes: mapped, SHA256: image.SHA256, Source: image.Source, file: image.File, mapped: mapped}, nil
 }
 
 // sealed is a store in a memfd that nothing can write to once it is complete.

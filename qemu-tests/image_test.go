@@ -32,7 +32,12 @@ type vouched struct {
 
 func vouch(t *testing.T) vouched {
 	t.Helper()
-	v := vouched{artifact: store(t, classic()), dir: t.TempDir()}
+	return vouchFor(t, store(t, classic()))
+}
+
+func vouchFor(t *testing.T, a artifact) vouched {
+	t.Helper()
+	v := vouched{artifact: a, dir: t.TempDir()}
 	var err error
 	if v.content, err = os.ReadFile(v.path); err != nil {
 		t.Fatal(err)
@@ -73,10 +78,15 @@ func (v vouched) serve(t *testing.T, lan *nsmachine.LAN, secure *tls.Config, scr
 	t.Helper()
 	s := faulty.Serve(lan.Listen(t, nsmachine.Gateway+":0"), secure, v.content, script...)
 	t.Cleanup(func() { s.Close() })
+	v.addTo(s)
+	return s
+}
+
+// addTo serves what vouches for the image.
+func (v vouched) addTo(s *faulty.Server) {
 	s.Add("image.squashfs.verity", v.tree)
 	s.Add("test.manifest", v.body)
 	s.Add("test.manifest.minisig", v.signature)
-	return s
 }
 
 func always(b faulty.Behaviour) []faulty.Behaviour {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"netstage/fetch/vouch"
 	"netstage/netup"
 	"netstage/nix"
 	"netstage/stage1/kmod"
@@ -56,6 +57,7 @@ type Boot struct {
 	hotplug  *background
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
+	tree     *vouch.Tree // of the image, where it is mounted through dm-verity
 	source   report.Image
 	download Download
 	lease    *report.Lease

@@ -14,18 +14,20 @@ import (
 // Config is what the kernel command line asks for. The zero value of a field
 // is its default.
 type Config struct {
-	Init     string      // stage 2, inside the new root; "/init" by default
-	WantInit bool        // init= was given
-	Rootfs   []fetch.Ref // mirrors of one image
-	SHA256   []byte      // the image's digest; nil: not pinned
-	RootHash []byte      // of the image's verity tree; nil: not pinned
-	Verity   []fetch.Ref // mirrors of the tree; nil: beside the image
-	Manifest []fetch.Ref // mirrors of the signed manifest
-	Newer    time.Time   // rootfs.manifest.newer=: older manifests are refused
-	Base     string      // rootfs.base=
-	CA       string      // rootfs.ca=, a file of the initrd
-	Token    string      // rootfs.token=, a file of the initrd
-	Floor    fetch.Floor // rootfs.floor=
+	Init         string      // stage 2, inside the new root; "/init" by default
+	WantInit     bool        // init= was given
+	Rootfs       []fetch.Ref // mirrors of one image
+	SHA256       []byte      // the image's digest; nil: not pinned
+	RootHash     []byte      // of the image's verity tree; nil: not pinned
+	Verity       []fetch.Ref // mirrors of the tree; nil: beside the image
+	MountVerity  bool        // rootfs.verity.mount: dm-verity verifies what is read
+	OnCorruption string      // of mount.Verity
+	Manifest     []fetch.Ref // mirrors of the signed manifest
+	Newer        time.Time   // rootfs.manifest.newer=: older manifests are refused
+	Base         string      // rootfs.base=
+	CA           string      // rootfs.ca=, a file of the initrd
+	Token        string      // rootfs.token=, a file of the initrd
+	Floor        fetch.Floor // rootfs.floor=
 
 	Console string // the interactive console's device name; "tty1" by default
 	Breaks  map[string]bool
@@ -89,6 +91,7 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 	if c.Network = network; err != nil {
 		wrong = append(wrong, err)
 	}
+	c.checkImage(complain)
 	if len(wrong) > 0 {
 		return c, &ParameterError{wrong}
 	}

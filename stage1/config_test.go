@@ -56,6 +56,14 @@ func TestParseConfig(t *testing.T) {
 			c.CA, c.Token = "/etc/ca.pem", "/etc/netstage/token"
 			c.Floor = fetch.Floor{Bytes: 1000, Window: 2 * time.Second}
 		}),
+		"rootfs.verity.mount roothash=" + emptySHA: defaults(func(c *Config) {
+			c.MountVerity = true
+			c.RootHash, _ = nix.ParseSHA256(emptySHA)
+		}),
+		"rootfs.verity.mount=restart rootfs.manifest=/m": defaults(func(c *Config) {
+			c.MountVerity, c.OnCorruption = true, "restart_on_corruption"
+			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
+		}),
 		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
 		got, err := ParseConfig(cmdline.Parse(line))
@@ -66,13 +74,22 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+func TestVerityMountNeedsATree(t *testing.T) {
+	for line, wrong := range map[string]bool{"": true, "rootfs.sha256=" + emptySHA: true, "roothash=" + emptySHA: false, "rootfs.manifest=x": false} {
+		_, err := ParseConfig(cmdline.Parse("rootfs.verity.mount " + line))
+		if wrong != (err != nil && strings.Contains(err.Error(), "rootfs.verity.mount needs a verity tree and its root hash: give roothash=")) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.manifest= rootfs=LABEL=boot:/image"))
+	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.manifest= rootfs=LABEL=boot:/image"))
 	var wrong *ParameterError
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -80,7 +97,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 15 {
+	if len(wrong.Complaints) != 16 {
 		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
 	}
 }

@@ -133,7 +133,11 @@ func (b *Boot) loadFileSystems(ctx context.Context) error {
 	if b.drivers == nil {
 		return nil
 	}
-	return mayBeBuiltIn(b.drivers.Load(ctx, "loop", "overlay", "squashfs"))
+	modules := []string{"loop", "overlay", "squashfs"}
+	if b.config.MountVerity {
+		modules = append(modules, "dm_verity")
+	}
+	return mayBeBuiltIn(b.drivers.Load(ctx, modules...))
 }
 
 // mayBeBuiltIn drops the complaints of a Load about modules that are not

@@ -51,7 +51,7 @@ func (b *Boot) getImage(ctx context.Context) error {
 		b.noteDownload(err)
 		return err
 	}
-	b.image = image.File
+	b.image, b.tree = image.File, image.Tree
 	b.source = reportOf(image)
 	if image.Signed != nil {
 		b.config.Init = image.Init // the one that was signed
@@ -68,6 +68,10 @@ func (b *Boot) dropImage() error {
 		b.image.Close()
 		b.image = nil
 	}
+	if b.tree != nil {
+		b.tree.File.Close()
+		b.tree = nil
+	}
 	return mount.Discard(imageDir)
 }
 
@@ -78,7 +82,7 @@ func (b *Boot) order() (vouch.Order, error) {
 	if err != nil {
 		return vouch.Order{}, &ImageError{"policy", err.Error()}
 	}
-	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer}
+	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer, KeepTree: c.MountVerity}
 	if c.WantInit {
 		o.Init = c.Init
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/mount"
 	"netstage/nix"
 	"netstage/stage1/cmdline"
 )
@@ -23,6 +24,8 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		c.Rootfs = appendRef(c.Rootfs, p, complain)
 	case "rootfs.verity":
 		c.Verity = appendRef(c.Verity, p, complain)
+	case "rootfs.verity.mount":
+		c.readVerityMount(p, complain)
 	case "rootfs.manifest":
 		c.Manifest = appendRef(c.Manifest, p, complain)
 	case "rootfs.manifest.newer":
@@ -57,6 +60,27 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 			complain("rootfs.floor=%s: want BYTES/SECONDS, such as 655360/10", p.Value)
 		}
 		c.Floor = floor
+	}
+}
+
+// readVerityMount reads what dm-verity is to do.
+func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any)) {
+	c.MountVerity = true
+	switch p.Value {
+	case "", "1":
+	case "restart":
+		c.OnCorruption = mount.RestartOnCorruption
+	case "panic":
+		c.OnCorruption = mount.PanicOnCorruption
+	default:
+		complain("rootfs.verity.mount=%s: want restart or panic for what follows a wrong block, or nothing at all for an I/O error", p.Value)
+	}
+}
+
+// checkImage complains of parameters about the image that make no sense together.
+func (c *Config) checkImage(complain func(string, ...any)) {
+	if c.MountVerity && c.RootHash == nil && len(c.Manifest) == 0 {
+		complain("rootfs.verity.mount needs a verity tree and its root hash: give roothash=, or rootfs.manifest=")
 	}
 }
 

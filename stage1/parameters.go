@@ -12,11 +12,12 @@ import (
 
 // ownParameters is a file of the initrd with kernel parameters of its own, separated by white space, in the kernel's
 // quoting. They are defaults: the command line replaces them parameter by parameter. What they pin (init= and the
-// image's digests) the command line can repeat and not change, and rootfs.manifest.newer= it can only make later.
+// image's digests) the command line can repeat and not change, rootfs.manifest.newer= it can only make later, and
+// rootfs.verity.mount it can't take away.
 const ownParameters = "/etc/netstage/cmdline"
 
 // pins are the parameters of the initrd that the command line can't replace.
-var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer"}
+var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer", "rootfs.verity.mount"}
 
 // LoadConfig reads the initrd's policy, its own parameters and the kernel command line. Errors and Config are those
 // of ParseConfig.

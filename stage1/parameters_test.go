@@ -56,6 +56,12 @@ func TestOwnParametersPin(t *testing.T) {
 			t.Errorf("%q: newer than %v, %v", line, c.Newer, err)
 		}
 	}
+	// dm-verity that the initrd wants is not taken away.
+	for line, want := range map[string]string{"": "", "rootfs.verity.mount=panic": "panic_on_corruption"} {
+		if c, err := load(pinned+" rootfs.verity.mount", line); err != nil || !c.MountVerity || c.OnCorruption != want {
+			t.Errorf("%q: %v %q, %v", line, c.MountVerity, c.OnCorruption, err)
+		}
+	}
 	// All complaints at once.
 	if _, err := load(pinned, "init=/b boot.break=mars"); err == nil || !strings.Contains(err.Error(), "init=/b") || !strings.Contains(err.Error(), "mars") {
 		t.Errorf("two complaints: %v", err)

@@ -23,7 +23,7 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 			return err
 		}
 	}
-	tree, err := mount.OpenImage(b.image)
+	tree, err := b.openImage()
 	if err != nil {
 		return err
 	}
@@ -46,4 +46,17 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 	}
 	b.Log.Info(fmt.Sprintf("%s image at %s, init %s (%s)", layout, newRoot, b.system.Init, b.system.Kind))
 	return nil
+}
+
+// openImage mounts the image, through dm-verity where that is asked for.
+func (b *Boot) openImage() (*mount.Tree, error) {
+	if b.tree == nil {
+		return mount.OpenImage(b.image)
+	}
+	b.source.DMVerity = true
+	b.Log.Info("image: every block is verified again when it is read (dm-verity)")
+	return mount.OpenVerityImage(b.image, mount.Verity{
+		Tree: b.tree.File, RootHash: b.tree.RootHash, Salt: b.tree.Salt, DataBlockSize: b.tree.DataBlockSize,
+		HashBlockSize: b.tree.HashBlockSize, DataBlocks: b.tree.DataBlocks, UUID: b.tree.UUID, OnCorruption: b.config.OnCorruption,
+	})
 }

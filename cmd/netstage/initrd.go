@@ -25,7 +25,8 @@ DIR is the lib/modules/VERSION folder of the kernel to be booted, with depmod's
 files or without. Every NIC driver is packed by default. --module NAME packs
 only the NIC drivers named; --module +NAME adds a module to what is packed
 otherwise, --module ?NAME does if the kernel has it, --module -NAME leaves one
-out. What mounts images is always packed.
+out. What mounts images is always packed, dm-verity only where the drivers are
+not narrowed or by --module +dm_verity.
 
 With a public key of "netstage keygen" in /etc/netstage/trusted.d, machines boot
 only what "netstage sign" signed by it. https is trusted by the authorities in

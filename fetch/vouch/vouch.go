@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -29,6 +30,7 @@ type Order struct {
 	Keys      manifest.Keys // who may sign it; where there are any, there must be a manifest
 	NotBefore time.Time     // older manifests are refused, whoever signed them; zero: none are
 	Init      string        // stage 2 as asked for; empty: as the manifest says
+	KeepTree  bool          // the verity tree is wanted as well; without one there is no image
 
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
@@ -43,12 +45,26 @@ type Image struct {
 	RootHash []byte // likewise
 	Init     string // as asked for, or as the manifest says
 	Signed   *Signed
+	Tree     *Tree // nil unless Order.KeepTree
 	Stats    fetch.Stats
 	close    func() error
 }
 
-// Close closes File; an image that was fetched into memory is gone then.
-func (i *Image) Close() error { return i.close() }
+// Tree is the verity tree of an image: File is open for reading, and checked against RootHash.
+type Tree struct {
+	File     *os.File
+	RootHash []byte
+	verity.Superblock
+}
+
+// Close closes File and the tree; what was fetched into memory is gone then.
+func (i *Image) Close() error {
+	var err error
+	if i.Tree != nil {
+		err = i.Tree.File.Close()
+	}
+	return errors.Join(err, i.close())
+}
 
 // Error says why no image can be had. Its class is signature where a signature is missing, policy where what is asked
 // for contradicts what is signed, no-image where there is none, and mismatch.
@@ -87,14 +103,22 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		return nil, refuse("no-image", "no image is named")
 	}
 	image.SHA256, image.RootHash = o.SHA256, o.RootHash
+	if o.KeepTree && o.RootHash == nil {
+		return nil, refuse("policy", "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
+	}
 	var verify fetch.Verifier
 	if o.RootHash != nil {
-		tree, err := getTree(ctx, o)
+		tree, file, err := getTree(ctx, o)
 		if err != nil {
 			return nil, err
 		}
+		if o.KeepTree {
+			image.Tree = &Tree{file, o.RootHash, tree.Superblock()}
+		} else if err := file.Close(); err != nil {
+			return nil, err
+		}
 		if size > 0 && size != tree.Size() {
-			return nil, refuse("policy", "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size())
+			return nil, image.withoutTree(refuse("policy", "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size()))
 		}
 		size, verify = tree.Size(), tree.Verifier(runtime.NumCPU())
 	}
@@ -103,9 +127,17 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		get = image.open
 	}
 	if err := get(ctx, o, size, verify); err != nil {
-		return nil, err
+		return nil, image.withoutTree(err)
 	}
 	return image, nil
+}
+
+// withoutTree gives up a tree whose image can't be had because of err.
+func (i *Image) withoutTree(err error) error {
+	if i.Tree != nil {
+		_ = i.Tree.File.Close() // nothing was written
+	}
+	return err
 }
 
 // local tells a path from a URL.
@@ -154,8 +186,8 @@ func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Veri
 // mostTree is the largest tree that is read: of an image of 32 GiB.
 const mostTree = 256 << 20
 
-// getTree gets the verity tree and checks it against its root.
-func getTree(ctx context.Context, o Order) (*verity.Tree, error) {
+// getTree gets the verity tree and checks it against its root. The file is the caller's to close.
+func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	places := o.Trees
 	for _, image := range o.Images {
 		if len(o.Trees) == 0 {
@@ -163,24 +195,34 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, error) {
 		}
 	}
 	if local(places[0]) {
-		text, err := os.ReadFile(places[0])
-		if err != nil {
-			return nil, refuse("no-image", "verity tree: %v", err)
-		}
-		tree, err := verity.Open(text, o.RootHash)
-		if err != nil {
-			return nil, refuse("mismatch", "%s: %v", places[0], err)
-		}
-		return tree, nil
+		return openTree(places[0], o.RootHash)
 	}
 	collector := verity.Collect(o.RootHash)
 	r := o.Fetch
 	r.URLs, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
 	blob, err := fetch.GetBlob(ctx, r, mostTree)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return collector.Tree(), blob.Close()
+	file, err := blob.Detach()
+	return collector.Tree(), file, err
+}
+
+// openTree opens a local tree.
+func openTree(place string, root []byte) (*verity.Tree, *os.File, error) {
+	file, err := os.Open(place)
+	if err != nil {
+		return nil, nil, refuse("no-image", "verity tree: %v", err)
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return nil, nil, errors.Join(refuse("no-image", "verity tree: %v", err), file.Close())
+	}
+	tree, err := verity.Open(text, root)
+	if err != nil {
+		return nil, nil, errors.Join(refuse("mismatch", "%s: %v", place, err), file.Close())
+	}
+	return tree, file, nil
 }
 
 // tighten returns the digest that holds when both sides name one.

@@ -85,7 +85,8 @@ type Image struct {
 	SHA256   string    `json:"sha256,omitempty"`
 	RootHash string    `json:"roothash,omitempty"`
 	Manifest *Manifest `json:"manifest,omitempty"`
-	Layout   string    `json:"layout,omitempty"` // "nix-store" or "whole-root"
+	Layout   string    `json:"layout,omitempty"`    // "nix-store" or "whole-root"
+	DMVerity bool      `json:"dm_verity,omitempty"` // every block is verified whenever it is read
 }
 
 // Manifest says what allowed the image.

@@ -25,6 +25,10 @@ var nicFolders = []string{
 // nicModules are NIC drivers and what sits on NICs (vlan=, bond=) elsewhere.
 var nicModules = []string{"virtio_net", "xen_netfront", "bonding", "8021q", "iscsi_ibft"}
 
+// imageModules are for images that are mounted through dm-verity
+// (rootfs.verity.mount): 160 kB.
+var imageModules = []string{"dm_verity"}
+
 // busFolders and busModules bring up the buses that NICs are on and that are
 // not their dependencies: USB controllers, PCI passed through by Hyper-V. A USB
 // keyboard is for the failure menu.
@@ -98,6 +102,7 @@ func (t *tree) roots(ctx context.Context, words []string) (names, builtin []stri
 	if len(c.narrow) == 0 {
 		names = append(names, t.below(nicFolders)...)
 		names = append(names, t.present(nicModules)...)
+		names = append(names, t.present(imageModules)...)
 		names = append(names, t.below(busFolders)...)
 		names = append(names, t.present(busModules)...)
 	}

@@ -47,7 +47,7 @@ func TestRealKernel(t *testing.T) {
 			if filepath.Base(tree) != r.Version {
 				t.Errorf("version %s", r.Version)
 			}
-			for _, want := range []string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "ena", "mlx5_core", "squashfs", "erofs", "overlay", "loop"} {
+			for _, want := range []string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "ena", "mlx5_core", "squashfs", "erofs", "overlay", "loop", "dm_verity", "dm_mod"} {
 				if !slices.Contains(r.Modules, want) {
 					t.Errorf("%s is not packed", want)
 				}

@@ -1,0 +1,138 @@
+package mount
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Verity is what dm-verity needs to know to verify every block of an image
+// when it is read (kernel: Documentation/admin-guide/device-mapper/verity.rst).
+// SHA-256 and hash type 1 only.
+type Verity struct {
+	// Tree is the hash tree, its superblock in the first hash block.
+	Tree           *os.File
+	RootHash, Salt []byte
+	DataBlockSize  int // bytes, and so is HashBlockSize
+	HashBlockSize  int
+	DataBlocks     int64
+	UUID           [16]byte
+	// OnCorruption is RestartOnCorruption, PanicOnCorruption, or "": reading a
+	// wrong block is an I/O error.
+	OnCorruption string
+}
+
+// What the kernel may do on a wrong block, as dm-verity spells it.
+const (
+	RestartOnCorruption = "restart_on_corruption"
+	PanicOnCorruption   = "panic_on_corruption"
+)
+
+// VerityError says that an image could not be put behind dm-verity. Its class
+// is "verity".
+type VerityError struct {
+	Op    string
+	Cause error
+}
+
+func (e *VerityError) Error() string {
+	text := fmt.Sprintf("dm-verity: %s: %v", e.Op, e.Cause)
+	if errors.Is(e.Cause, fs.ErrNotExist) || errors.Is(e.Cause, unix.ENODEV) || errors.Is(e.Cause, unix.EINVAL) {
+		text += " (has the kernel dm_mod and dm_verity? pack them into the initrd with --module +dm_verity)"
+	}
+	return text
+}
+func (e *VerityError) Unwrap() error { return e.Cause }
+
+// Class names the failure for operators.
+func (*VerityError) Class() string { return "verity" }
+
+// OpenVerityImage is OpenImage with dm-verity between the image and its file
+// system: what changes in memory after the image was fetched is found when it
+// is read. The device goes away with the last mount of the tree. Both files may
+// be closed afterwards. Errors are also *VerityError.
+func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
+	m, err := recognise(file)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(op string, err error) (*Tree, error) { return nil, &VerityError{op, err} }
+	data, err := attachLoop(file, true)
+	if err != nil {
+		return fail("attach the image to a loop device", err)
+	}
+	defer data.Close()
+	tree, err := attachLoop(v.Tree, true)
+	if err != nil {
+		return fail("attach the tree to a loop device", err)
+	}
+	defer tree.Close()
+	control, err := os.OpenFile(dmControl, os.O_RDWR, 0)
+	if err != nil {
+		return fail("open the device mapper", err)
+	}
+	defer control.Close()
+	target, err := v.target(data, tree)
+	if err != nil {
+		return fail("find the loop devices", err)
+	}
+	device, letGo, err := target.createFree(control)
+	if err != nil {
+		return fail("make the device", err)
+	}
+	m.Source = device
+	image, err := m.Open()
+	// Gone at once, or with its last user.
+	if gone := letGo(); gone != nil && err == nil {
+		return fail("have the device removed with its last user", errors.Join(gone, image.Close()))
+	}
+	return image, err
+}
+
+// target is the device to be made of two others.
+func (v Verity) target(data, tree *os.File) (dmTarget, error) {
+	var numbers [2]string
+	for i, device := range []*os.File{data, tree} {
+		var stat unix.Stat_t
+		if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
+			return dmTarget{}, fmt.Errorf("stat %s: %w", device.Name(), err)
+		}
+		numbers[i] = fmt.Sprintf("%d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+	}
+	salt := "-"
+	if len(v.Salt) > 0 {
+		salt = hex.EncodeToString(v.Salt)
+	}
+	const afterSuperblock = 1 // hash block
+	params := fmt.Sprintf("1 %s %s %d %d %d %d sha256 %x %s", numbers[0], numbers[1], v.DataBlockSize, v.HashBlockSize,
+		v.DataBlocks, afterSuperblock, v.RootHash, salt)
+	if v.OnCorruption != "" {
+		params += " 1 " + v.OnCorruption
+	}
+	return dmTarget{
+		name: "netstage-image", uuid: fmt.Sprintf("CRYPT-VERITY-%x-", v.UUID), // as veritysetup names its own
+		sectors: uint64(v.DataBlocks) * uint64(v.DataBlockSize) / 512, kind: "verity", params: params,
+	}, nil
+}
+
+// createFree is create under a name that is free: a device of an earlier try
+// may still have users.
+func (d dmTarget) createFree(control *os.File) (path string, letGo func() error, err error) {
+	name := d.name
+	const tries = 16
+	for n := 1; n <= tries; n++ {
+		if n > 1 {
+			d.name = fmt.Sprintf("%s-%d", name, n)
+		}
+		one := d
+		one.uuid += d.name
+		if path, letGo, err = one.create(control); !errors.Is(err, unix.EBUSY) {
+			return path, letGo, err
+		}
+	}
+	return path, letGo, err
+}
