@@ -60,6 +60,11 @@ func (f Failure) Compact() []string {
 	for _, s := range f.Tried {
 		lines = append(lines, "tried: "+oneLine(s))
 	}
+	for _, t := range f.Facts {
+		for _, s := range t.Lines {
+			lines = append(lines, strings.ToLower(t.Title)+" "+oneLine(s))
+		}
+	}
 	for _, s := range f.advice() {
 		lines = append(lines, "advice: "+s)
 	}

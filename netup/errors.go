@@ -2,8 +2,8 @@ package netup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 )
 
 // Error says why there is no network. Its Class is one of no-nic, no-carrier,
@@ -22,7 +22,7 @@ func (e *Error) Error() string { return e.msg }
 // Class is stable and short, for scripts and advice.
 func (e *Error) Class() string { return e.class }
 
-// Tried is one line per link, then the last proofs, newest last.
+// Tried is the last proofs that failed, newest last; Links has the rest.
 func (e *Error) Tried() []string { return e.tried }
 
 // Links is the table of links when Up gave up.
@@ -32,17 +32,21 @@ func (e *Error) Links() []LinkState { return e.links }
 func (e *Error) Unwrap() error { return e.cause }
 
 // failure describes the state of the race as an error; cause is why it ends.
-func (n *Network) failure(proofs []string, proofErr, cause error) *Error {
-	links, waited := n.Links(), time.Since(n.started)
+func (n *Network) failure(cause error) *Error {
+	links := n.Links()
 	e := &Error{links: links, cause: cause}
+	n.mu.Lock()
+	proofErr := n.proofErr
+	for _, p := range n.proofs {
+		e.tried = append(e.tried, p.String())
+	}
+	n.mu.Unlock()
 	var carrier, lease bool
 	for _, l := range links {
 		carrier = carrier || l.Carrier
 		lease = lease || l.Leased()
-		e.tried = append(e.tried, l.String())
 	}
-	e.tried = append(e.tried, proofs...)
-	secs := fmt.Sprintf("%d s", int(waited.Seconds()))
+	secs := fmt.Sprintf("%d s", seconds(n.started))
 	switch {
 	case len(links) == 0:
 		e.class = "no-nic"
@@ -66,6 +70,8 @@ func (n *Network) failure(proofs []string, proofErr, cause error) *Error {
 			if c := classOf(proofErr); c != "" {
 				e.class = c
 			}
+		} else if i := slices.IndexFunc(links, func(l LinkState) bool { return l.Leased() && l.Fault != "" }); i >= 0 {
+			e.msg += ": " + links[i].Fault
 		}
 	}
 	return e

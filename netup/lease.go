@@ -73,6 +73,14 @@ func (l Lease) demoted() bool {
 	return l.Source != "static" && (l.Addr.Addr().IsLinkLocalUnicast() || !l.OffLink())
 }
 
+// lack is why a lease is demoted.
+func (l Lease) lack() string {
+	if l.Addr.Addr().IsLinkLocalUnicast() {
+		return "an address of this link only"
+	}
+	return "no router"
+}
+
 // String is the lease in one line, for the console.
 func (l Lease) String() string {
 	var b strings.Builder

@@ -39,7 +39,7 @@ type Network struct {
 	links    map[int]*link
 	ignored  map[int]string // links left out by the operator's words
 	winner   *link
-	proofs   []string // failed proofs, newest last, bounded
+	proofs   []proof // failed ones, newest last, bounded
 	proofErr error
 }
 
@@ -72,10 +72,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	case <-ctx.Done():
 		cause = context.Cause(ctx)
 	}
-	n.mu.Lock()
-	proofs, proofErr := append([]string(nil), n.proofs...), n.proofErr
-	n.mu.Unlock()
-	err := n.failure(proofs, proofErr, cause)
+	err := n.failure(cause)
 	n.Close()
 	return nil, err
 }

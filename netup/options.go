@@ -41,8 +41,16 @@ type Options struct {
 	// Grace is how long a lease that is link-local or leads nowhere waits for
 	// a better one before it wins without a proof; 10 s when zero.
 	Grace time.Duration
-	// Report is the time between two "still waiting" lines; 5 s when zero.
+	// Report is the time before the first "still waiting" line; the next ones
+	// come ever later, up to a minute apart. 5 s when zero.
 	Report time.Duration
+	// Watch is told the table of links: every Every while Up waits, once Up
+	// has a winner, and when it has changed after that, until the Network is
+	// closed. Calls come one after another; nothing else is done with the
+	// links before one returns. May be nil.
+	Watch func([]LinkState)
+	// Every is 1 s when zero.
+	Every time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -55,6 +63,7 @@ func (o Options) withDefaults() Options {
 	def(&o.ProveTimeout, 30*time.Second)
 	def(&o.Grace, 10*time.Second)
 	def(&o.Report, 5*time.Second)
+	def(&o.Every, time.Second)
 	if o.Sysfs == "" {
 		o.Sysfs = "/sys"
 	}

@@ -55,15 +55,18 @@ type link struct {
 // losers when one has won. It returns when ctx ends and all it started is over.
 func (n *Network) race(ctx context.Context) {
 	batches := make(chan linkBatch)
-	var watch sync.WaitGroup
-	watch.Go(func() { n.kernel.watchLinks(ctx, batches) })
-	defer watch.Wait()
+	var watched sync.WaitGroup
+	watched.Go(func() { n.kernel.watchLinks(ctx, batches) })
+	defer watched.Wait()
 	defer n.endAll()
 
 	noNIC := time.NewTimer(n.opts.NoNICTimeout)
 	defer noNIC.Stop()
-	report := time.NewTicker(n.opts.Report)
+	due := n.opts.Report
+	report := time.NewTimer(due)
 	defer report.Stop()
+	watch := n.newWatcher()
+	defer watch.Stop()
 	won := n.won
 	for {
 		select {
@@ -78,6 +81,7 @@ func (n *Network) race(ctx context.Context) {
 			report.Stop()
 			n.retire()
 			close(n.settled)
+			watch.tell(false)
 		case <-noNIC.C:
 			if len(n.links) == 0 {
 				close(n.noNIC)
@@ -85,6 +89,10 @@ func (n *Network) race(ctx context.Context) {
 			}
 		case <-report.C:
 			n.stillWaiting()
+			due = min(2*due, time.Minute)
+			report.Reset(due)
+		case <-watch.C:
+			watch.tell(won != nil)
 		}
 	}
 }

@@ -240,15 +240,15 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p.cable(t, "eth0", "")
 		p.unplug(t, "eth0")
 		e := endAt(t, Options{}, "still waiting")
-		if e.Class() != "no-carrier" || !strings.Contains(e.Error(), "eth0") || len(e.Tried()) != 1 || !errors.Is(e, context.Canceled) {
-			t.Errorf("%s: %v, tried %q", e.Class(), e, e.Tried())
+		if e.Class() != "no-carrier" || !strings.Contains(e.Error(), "eth0") || len(e.Links()) != 1 || !errors.Is(e, context.Canceled) {
+			t.Errorf("%s: %v, links %+v", e.Class(), e, e.Links())
 		}
 	})
 	t.Run("no-lease", func(t *testing.T) {
 		p := newPeer(t)
 		p.cable(t, "eth0", "")
-		if e := endAt(t, Options{}, "send DISCOVER"); e.Class() != "no-lease" || !strings.Contains(e.Tried()[0], "discovering") {
-			t.Errorf("%s: %v, tried %q", e.Class(), e, e.Tried())
+		if e := endAt(t, Options{}, "send DISCOVER"); e.Class() != "no-lease" || e.Links()[0].V4.State != "discovering" {
+			t.Errorf("%s: %v, links %+v", e.Class(), e, e.Links())
 		}
 	})
 	t.Run("refused", func(t *testing.T) {

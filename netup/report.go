@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"netstage/netup/ipparam"
@@ -29,10 +28,11 @@ func (n *Network) Links() []LinkState {
 // status is the link's row of the table, under Network.mu.
 func (l *link) status(winner *link) LinkState {
 	s := LinkState{
-		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver, Bus: l.bus.bus, Device: l.bus.device, ID: l.bus.id,
+		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
 		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner,
 	}
-	f := FamilyState{State: l.state, Sent: l.sent}
+	s.at(l.bus)
+	f := FamilyState{State: l.state, Tries: l.sent}
 	if l.state != "" {
 		f.Seconds = seconds(l.since)
 	}
@@ -67,9 +67,13 @@ func (n *Network) leased(l *link, lease *Lease, state string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.lease, l.state, l.sent, l.since = lease, state, 0, time.Now()
-	l.fault = ""
-	if lease == nil {
+	switch {
+	case lease == nil:
 		l.fault = "the lease was lost"
+	case lease.demoted():
+		l.fault = "the lease has " + lease.lack()
+	default:
+		l.fault = ""
 	}
 }
 
@@ -105,35 +109,53 @@ func (n *Network) alone() bool {
 	return len(n.links) == 1
 }
 
-// unproven records a proof that failed.
+// unproven records a proof that failed. One that fails as it did before is
+// not told again.
 func (n *Network) unproven(l *link, err error) {
 	line := fmt.Sprintf("%s: no path: %v", l.name, err)
-	n.log.Warn(line)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.fault, n.proofErr = "no path: "+err.Error(), err
-	n.proofs = append(n.proofs, line)
+	if i := slices.IndexFunc(n.proofs, func(p proof) bool { return p.line == line }); i >= 0 {
+		again := n.proofs[i]
+		again.times++
+		n.proofs = append(slices.Delete(n.proofs, i, i+1), again)
+		n.log.Debug(line)
+		return
+	}
+	n.log.Warn(line)
+	n.proofs = append(n.proofs, proof{line, 1})
 	if len(n.proofs) > maxListed {
 		n.proofs = n.proofs[1:]
 	}
 }
 
-// stillWaiting says what every link waits for.
+// proof is one that failed, so often.
+type proof struct {
+	line  string
+	times int
+}
+
+func (p proof) String() string {
+	if p.times == 1 {
+		return p.line
+	}
+	return fmt.Sprintf("%s (%d times)", p.line, p.times)
+}
+
+// stillWaiting says what the links wait for.
 func (n *Network) stillWaiting() {
+	waited := fmt.Sprintf("%d s", seconds(n.started))
 	links := n.Links()
-	if len(links) == 0 {
-		line := "network: still waiting for a network card"
-		if w := n.plan.wanted(); w != "" {
-			line += " as " + w + " wants it"
-		}
-		n.log.Info(fmt.Sprintf("%s, %d s", line, int(time.Since(n.started).Seconds())))
+	if len(links) > 0 {
+		n.log.Info("network: still waiting: " + Summary(links) + ", " + waited)
 		return
 	}
-	var parts []string
-	for _, l := range links {
-		parts = append(parts, l.String())
+	line := "network: still waiting for a network card"
+	if w := n.plan.wanted(); w != "" {
+		line += " as " + w + " wants it"
 	}
-	n.log.Info("network: still waiting: " + strings.Join(parts, " | "))
+	n.log.Info(line + ", " + waited)
 }
 
 // ignoredLinks lists the links that the operator's words leave out.

@@ -31,7 +31,7 @@ type LinkState struct {
 // before the link has carrier, and where the family is not wanted.
 type FamilyState struct {
 	State   string `json:"state,omitempty"`   // discovering, requesting, bound, proving the path, …
-	Sent    int    `json:"sent,omitempty"`    // messages in this state
+	Tries   int    `json:"tries,omitempty"`   // messages sent, or proofs begun, in this state
 	Address string `json:"address,omitempty"` // with its prefix length
 	Seconds int    `json:"seconds"`           // in this state
 }
@@ -41,19 +41,6 @@ const bound = "bound"
 
 // Leased reports whether the link has an address of either family.
 func (s LinkState) Leased() bool { return s.V4.Address != "" || s.V6.Address != "" }
-
-// String is the row as one line.
-func (s LinkState) String() string {
-	line := s.Name
-	if s.Driver != "" {
-		line += " (" + s.Driver + ")"
-	}
-	line += " " + s.MAC + ": " + s.Doing()
-	if s.Fault != "" {
-		line += "; " + s.Fault
-	}
-	return line
-}
 
 // Doing is what the link has and does, in a few words.
 func (s LinkState) Doing() string {
@@ -72,6 +59,8 @@ func (s LinkState) Doing() string {
 	return strings.Join(parts, ", ")
 }
 
+// text is empty for a family that is not tried. Without a state nobody counts
+// the seconds.
 func (f FamilyState) text() string {
 	var parts []string
 	if f.Address != "" {
@@ -79,22 +68,51 @@ func (f FamilyState) text() string {
 	}
 	if f.State != "" && (f.State != bound || f.Address == "") {
 		state := f.State
-		if f.Sent > 1 {
-			state += fmt.Sprintf(" (%d sent)", f.Sent)
+		if f.Tries > 1 {
+			state += fmt.Sprintf(" (%d tries)", f.Tries)
 		}
 		parts = append(parts, state)
 	}
-	if len(parts) == 0 {
-		return ""
+	if f.State != "" {
+		parts = append(parts, fmt.Sprintf("%d s", f.Seconds))
 	}
-	return strings.Join(parts, ", ") + fmt.Sprintf(", %d s", f.Seconds)
+	return strings.Join(parts, ", ")
+}
+
+// Summary is the table in one line: what every link with carrier does, and
+// which ones have none.
+func Summary(links []LinkState) string {
+	if len(links) == 0 {
+		return "no network card"
+	}
+	var parts, dark []string
+	for _, l := range byStage(links) {
+		switch {
+		case !l.Carrier:
+			dark = append(dark, l.Name)
+		case l.Fault != "":
+			parts = append(parts, l.Name+": "+l.Doing()+"; "+l.Fault)
+		default:
+			parts = append(parts, l.Name+": "+l.Doing())
+		}
+	}
+	if len(dark) > 0 {
+		parts = append(parts, "no carrier on "+strings.Join(dark, " "))
+	}
+	return strings.Join(parts, " | ")
+}
+
+// byStage sorts links, the ones that have come farthest first.
+func byStage(links []LinkState) []LinkState {
+	links = slices.Clone(links)
+	slices.SortStableFunc(links, func(a, b LinkState) int { return b.stage() - a.stage() })
+	return links
 }
 
 // Table renders links for people, in lines of at most width columns: the ones
 // that have come farthest first, with a fault on a line of its own.
 func Table(links []LinkState, width int) []string {
-	links = slices.Clone(links)
-	slices.SortStableFunc(links, func(a, b LinkState) int { return b.stage() - a.stage() })
+	links = byStage(links)
 	var name, driver, device int
 	for _, l := range links {
 		name, driver, device = max(name, len(l.Name)), max(driver, len(l.Driver)), max(device, len(l.Device))
@@ -119,14 +137,16 @@ func Table(links []LinkState, width int) []string {
 			out = append(out, head+" "+doing)
 		} else {
 			out = append(out, cut(strings.TrimRight(head, " "), width))
-			out = append(out, fold(doing, under, width)...)
+			out = append(out, Fold(doing, under, width)...)
 		}
 		if l.Fault != "" {
-			out = append(out, fold(l.Fault, under, width)...)
+			out = append(out, Fold(l.Fault, under, width)...)
 		}
 	}
 	return out
 }
+
+func (s *LinkState) at(p busPlace) { s.Bus, s.Device, s.ID = p.bus, p.device, p.id }
 
 // stage orders links by how far they have come.
 func (s LinkState) stage() int {
@@ -141,9 +161,9 @@ func (s LinkState) stage() int {
 	return 0
 }
 
-// fold breaks text at blanks into at most two lines of at most width columns,
+// Fold breaks text at blanks into at most two lines of at most width columns,
 // each indented.
-func fold(text, indent string, width int) []string {
+func Fold(text, indent string, width int) []string {
 	if len(indent)+len(text) <= width {
 		return []string{indent + text}
 	}

@@ -64,9 +64,9 @@ type Boot struct {
 	system   nix.System
 
 	// For the report.
-	failure   *Failure          // the last one
-	lastLinks []netup.LinkState // of a network that is gone
-	hostname  string            // by DHCP
+	failure   *Failure  // the last one
+	lastLinks LinkTable // of a network that is gone
+	hostname  string    // by DHCP
 
 	clockWasWrong bool // before this program was built
 	clockIsSet    bool // by a time server
@@ -118,6 +118,7 @@ func (b *Boot) began(step Step) {
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
+	f.Links = b.lastSeen()
 	b.failure = &f
 	b.record(b.withLog(report.Failed))
 	if b.config.PanicOnFail {

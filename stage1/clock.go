@@ -24,7 +24,7 @@ func (b *Boot) setClock(ctx context.Context, o vouch.Order) {
 	}
 	servers := b.network.Lease().NTP
 	if len(servers) > 0 {
-		b.clockIsSet = clock.System().Follow(ctx, b.Log, b.network.Dialer().DialContext, servers, b.Built)
+		b.clockIsSet = clock.System().Follow(ctx, b.Log, b.network.DialContext, servers, b.Built)
 	} else if b.clockWasWrong {
 		b.Log.Warn("clock: no time server is known (DHCP option 42, or ip= with ntp0); newer certificates are not valid yet by this clock")
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
 	Network     ipparam.Config
+	// NetworkTimeout is how long the network is waited for; 0: for ever.
+	NetworkTimeout time.Duration
 
 	Modules cmdline.Params // parameters that drivers may look for: module.name=value
 }
@@ -114,6 +116,8 @@ func (c *Config) readNetwork(p cmdline.Param, complain func(string, ...any)) {
 	switch p.Key {
 	case "ip":
 		c.WantNetwork = true
+	case "boot.network_timeout":
+		readSeconds(&c.NetworkTimeout, p, complain)
 	case "boot.network":
 		if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
 			complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)

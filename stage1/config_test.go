@@ -44,8 +44,8 @@ func TestParseConfig(t *testing.T) {
 		"stage1panic=1 debugtrace boot.fail_timeout=5":      defaults(func(c *Config) { c.PanicOnFail, c.Trace, c.FailTimeout = true, true, 5*time.Second }),
 		"stage1panic=0":      defaults(nil),
 		"boot.panic_on_fail": defaults(func(c *Config) { c.PanicOnFail = true }),
-		"ip=dhcp boot.network=keep": defaults(func(c *Config) {
-			c.WantNetwork, c.KeepNetwork = true, true
+		"ip=dhcp boot.network=keep boot.network_timeout=90": defaults(func(c *Config) {
+			c.WantNetwork, c.KeepNetwork, c.NetworkTimeout = true, true, 90*time.Second
 			c.Network.Entries = []ipparam.Entry{{Text: "dhcp", Method: "dhcp"}}
 		}),
 		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.manifest.newer=2026-11-23T08:00:00Z rootfs.manifest.newer=2026-11-22 rootfs.ca=/etc/ca.pem rootfs.token=/etc/netstage/token rootfs.floor=1000/2": defaults(func(c *Config) {
@@ -84,12 +84,15 @@ func TestVerityMountNeedsATree(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	_, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.manifest= rootfs=LABEL=boot:/image"))
+	c, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.manifest= rootfs=LABEL=boot:/image"))
+	if c.FailTimeout != time.Minute {
+		t.Errorf("a failure screen of %s", c.FailTimeout)
+	}
 	var wrong *ParameterError
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1", "boot.network=off", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=LABEL=boot:/image"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -97,7 +100,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 16 {
+	if len(wrong.Complaints) != 17 {
 		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
 	}
 }

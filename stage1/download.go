@@ -1,7 +1,6 @@
 package stage1
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -86,11 +85,7 @@ func (b *Boot) follow() func(fetch.Progress) {
 		if !file {
 			return
 		}
-		text, err := json.Marshal(b.download)
-		if err == nil {
-			err = replaceFile(downloadFile, append(text, '\n'))
-		}
-		if err != nil && !told {
+		if err := replaceJSON(downloadFile, b.download); err != nil && !told {
 			b.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
 			told = true
 		}

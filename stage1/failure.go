@@ -13,6 +13,7 @@ type Failure struct {
 	Step    string
 	Title   string   // of the step
 	Tried   []string // attempts, newest last
+	Links   LinkTable
 	Started time.Duration
 	Took    time.Duration
 }

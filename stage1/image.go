@@ -156,7 +156,7 @@ func (b *Boot) request() (fetch.Request, error) {
 	}
 	seed := fnv.New64a()
 	seed.Write(b.network.Lease().MAC)
-	r.Dial, r.Seed = b.network.Dialer().DialContext, seed.Sum64()
+	r.Dial, r.Seed = b.network.DialContext, seed.Sum64()
 	return r, nil
 }
 

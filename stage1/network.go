@@ -31,7 +31,13 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.network.Close()
 		b.network = nil
 	}
-	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath})
+	if limit := b.config.NetworkTimeout; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("boot.network_timeout=%.0f is over", limit.Seconds()))
+		defer cancel()
+	}
+	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks})
+	b.Status("")
 	b.keepLinks(err)
 	if ClassOf(err) == "no-nic" {
 		return b.explainNoNIC(err)
@@ -90,7 +96,7 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	if len(addresses) == 0 {
 		return last
 	}
-	return reach(ctx, lease.Dialer().DialContext, addresses)
+	return reach(ctx, lease.DialContext, addresses)
 }
 
 // serverOf is the host:port that ref means with base.

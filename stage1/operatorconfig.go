@@ -38,11 +38,16 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 	case "boot.trace", "debugtrace":
 		c.Trace = true
 	case "boot.fail_timeout":
-		seconds, err := strconv.ParseUint(p.Value, 10, 31)
-		if err != nil {
-			complain("boot.fail_timeout=%s: want a number of seconds, 0 for ever", p.Value)
-			break
-		}
-		c.FailTimeout = time.Duration(seconds) * time.Second
+		readSeconds(&c.FailTimeout, p, complain)
 	}
+}
+
+// readSeconds reads a time in whole seconds; d stays as it is where there is none.
+func readSeconds(d *time.Duration, p cmdline.Param, complain func(string, ...any)) {
+	n, err := strconv.ParseUint(p.Value, 10, 31)
+	if err != nil {
+		complain("%s=%s: want a number of seconds, 0 for ever", p.Key, p.Value)
+		return
+	}
+	*d = time.Duration(n) * time.Second
 }

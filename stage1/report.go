@@ -2,7 +2,6 @@ package stage1
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,7 +47,7 @@ func (b *Boot) Report(state report.State) report.Report {
 	if b.download.What != "" {
 		r.Download = &b.download
 	}
-	r.Links = linksOf(b.links())
+	r.Links = linksOf(b.lastSeen().Links)
 	return r
 }
 
@@ -60,25 +59,6 @@ func (b *Boot) withLog(state report.State) report.Report {
 		r.KernelLog = blankAll(b.KernelLog(kernelLogLines), blank)
 	}
 	return r
-}
-
-// links is the table of network cards: as it is, or as it was when the step
-// gave up.
-func (b *Boot) links() []netup.LinkState {
-	if b.network != nil {
-		return b.network.Links()
-	}
-	return b.lastLinks
-}
-
-// keepLinks keeps the table for reports to come.
-func (b *Boot) keepLinks(err error) {
-	var failed *netup.Error
-	if errors.As(err, &failed) {
-		b.lastLinks = failed.Links()
-	} else if b.network != nil {
-		b.lastLinks = b.network.Links()
-	}
 }
 
 func linksOf(states []netup.LinkState) []report.Link {

@@ -51,6 +51,9 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 	screen := debug.Failure{
 		Class: f.Class, Cause: f.Cause, Step: f.Step, Elapsed: f.Took, Tried: f.Tried, Lines: o.log.ring.Lines(),
 	}
+	if f.Links.Version != 0 {
+		screen.Facts = append(screen.Facts, debug.Facts{Title: "Network cards:", Lines: f.Links.Table(78)})
+	}
 	for {
 		switch o.menu(ctx, c, screen) {
 		case debug.Retry:

@@ -22,6 +22,7 @@ import (
 type LAN struct {
 	name string
 	dir  string
+	port string // of the last NIC
 }
 
 // Gateway is the address of the LAN's servers.
@@ -63,6 +64,13 @@ func (l *LAN) Plug(t *testing.T, pid int, nic string) {
 	port := fmt.Sprintf("p%d", serial.Add(1))
 	l.run(t, "ip", "link", "add", port, "type", "veth", "peer", "name", nic, "netns", fmt.Sprint(pid))
 	l.run(t, "ip", "link", "set", port, "master", "br0", "up")
+	l.port = port
+}
+
+// Cable takes the cable of the NIC plugged last out, and puts it in.
+func (l *LAN) Cable(t *testing.T, in bool) {
+	t.Helper()
+	l.run(t, "ip", "link", "set", l.port, map[bool]string{true: "up", false: "down"}[in])
 }
 
 // DHCP starts dnsmasq with further options, until the test ends.

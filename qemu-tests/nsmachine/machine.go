@@ -25,11 +25,12 @@ import (
 
 // Config says what machine to boot.
 type Config struct {
-	Init    string            // agent binary
-	Files   map[string]string // further files of the initramfs: path → file or directory here
-	Cmdline string            // /proc/cmdline
-	Env     []string          // what the kernel gives to init
-	LAN     *LAN              // nil: no NIC
+	Init      string            // agent binary
+	Files     map[string]string // further files of the initramfs: path → file or directory here
+	Cmdline   string            // /proc/cmdline
+	Env       []string          // what the kernel gives to init
+	LAN       *LAN              // nil: no NIC
+	NoCarrier bool              // the NIC's cable is out until LAN.Cable puts it in
 }
 
 // An End is how a machine ended.
@@ -94,6 +95,9 @@ func Start(t *testing.T, c Config) *Machine {
 	t.Cleanup(m.kill)
 	if c.LAN != nil {
 		c.LAN.Plug(t, m.cmd.Process.Pid, "eth0")
+		if c.NoCarrier {
+			c.LAN.Cable(t, false)
+		}
 	}
 	hold.Close()
 	go m.wait()

@@ -1,0 +1,42 @@
+package netup
+
+import (
+	"slices"
+	"time"
+)
+
+// watcher tells Options.Watch the table of links.
+type watcher struct {
+	*time.Ticker
+	n    *Network
+	told []LinkState
+}
+
+func (n *Network) newWatcher() *watcher {
+	w := &watcher{Ticker: time.NewTicker(n.opts.Every), n: n}
+	if n.opts.Watch == nil {
+		w.Stop()
+	}
+	return w
+}
+
+// tell tells the table: always while Up waits, since people watch the seconds,
+// and then only what else has changed.
+func (w *watcher) tell(waiting bool) {
+	if w.n.opts.Watch == nil {
+		return
+	}
+	links := w.n.Links()
+	if !waiting && slices.EqualFunc(links, w.told, sameButSeconds) {
+		return
+	}
+	w.told = links
+	w.n.opts.Watch(links)
+}
+
+func sameButSeconds(a, b LinkState) bool {
+	for _, l := range []*LinkState{&a, &b} {
+		l.Seconds, l.V4.Seconds, l.V6.Seconds = 0, 0, 0
+	}
+	return a == b
+}

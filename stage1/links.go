@@ -1,0 +1,101 @@
+package stage1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"netstage/netup"
+)
+
+// linksFile has the table of links for the shell and for whoever looks at the
+// machine: a LinkTable, as it was when the file was last written. It is written
+// every second while the network is waited for, and when a link has changed
+// later.
+const linksFile = "/run/netstage/links.json"
+
+// LinkTable is what the machine's network cards are seen to do.
+type LinkTable struct {
+	Version  int               `json:"version"` // of this format: 1
+	AtMS     int64             `json:"at_ms"`   // when it was written, since the kernel's start
+	Links    []netup.LinkState `json:"links"`
+	Undriven []string          `json:"undriven,omitempty"` // a line for each card without a driver
+}
+
+// Table renders the links for people, in lines of at most width columns.
+func (t LinkTable) Table(width int) []string {
+	lines := netup.Table(t.Links, width)
+	for _, u := range t.Undriven {
+		lines = append(lines, netup.Fold(u, "", width)...)
+	}
+	if len(lines) == 0 {
+		return []string{"no network card"}
+	}
+	return lines
+}
+
+// Links is the table of links as it is now; it is empty before the network was
+// wanted. It is for whoever runs while no step does.
+func (b *Boot) Links() LinkTable {
+	if b.network == nil && b.lastLinks.Version != 0 {
+		age := SinceBoot() - time.Duration(b.lastLinks.AtMS)*time.Millisecond
+		links, err := netup.Refresh(b.lastLinks.Links, age)
+		if err != nil {
+			b.Log.Warn(fmt.Sprintf("network: %v", err))
+			return b.lastLinks
+		}
+		b.lastLinks = b.linkTable(links)
+	}
+	return b.lastSeen()
+}
+
+// lastSeen is the table as it is or, when the network is gone, as it was then.
+func (b *Boot) lastSeen() LinkTable {
+	if b.network != nil {
+		return b.linkTable(b.network.Links())
+	}
+	return b.lastLinks
+}
+
+// keepLinks keeps the table of a network that failed or is about to be gone.
+func (b *Boot) keepLinks(err error) {
+	var failed *netup.Error
+	if !errors.As(err, &failed) {
+		b.lastLinks = b.lastSeen()
+		return
+	}
+	b.lastLinks = b.linkTable(failed.Links())
+	if err := replaceJSON(linksFile, b.lastLinks); err != nil {
+		b.Log.Warn(fmt.Sprintf("network: the links can't be told: %v", err))
+	}
+}
+
+func (b *Boot) linkTable(links []netup.LinkState) LinkTable {
+	return LinkTable{Version: 1, AtMS: SinceBoot().Milliseconds(), Links: links, Undriven: b.undriven()}
+}
+
+// watchLinks shows on the console, and in linksFile, what Up tells of the links.
+func (b *Boot) watchLinks(links []netup.LinkState) {
+	t := b.linkTable(links)
+	if !slices.ContainsFunc(links, func(l netup.LinkState) bool { return l.Winner }) {
+		b.Status("network: " + t.summary())
+	}
+	// Up's end tells what is wrong with the file.
+	_ = replaceJSON(linksFile, t)
+}
+
+func (t LinkTable) summary() string {
+	return strings.Join(append([]string{netup.Summary(t.Links)}, t.Undriven...), " | ")
+}
+
+// replaceJSON replaces the file at path, whole or not at all.
+func replaceJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return replaceFile(path, append(text, '\n'))
+}
