@@ -163,11 +163,127 @@ func advice(class string) []string {
 			"\"Invalid argument\" on squashfs: the image uses a compressor this kernel lacks; zstd or xz is safe.",
 			"A named device: is it there? Compare ls /dev/disk/by-label and dmesg.",
 		}
-	case "modules":
+	case "module":
 		return []string{
 			"Compare uname -r with the folder in /lib/modules: kernel and initrd must be of the same build.",
 			"\"Key was rejected\" (lockdown, Secure Boot): the modules aren't signed by this kernel's key.",
 			"\"Unknown symbol\": a dependency is missing; rebuild the initrd with netstage initrd, which adds them.",
+		}
+	case "no-module":
+		return []string{
+			"The initrd lacks that module: rebuild it with netstage initrd --module +NAME from the modules of this very kernel.",
+			"Is it there and not found? Compare uname -r with the folder in /lib/modules.",
+			"Built into other kernels and a module in this one? Say --module +NAME all the same.",
+		}
+	case "no-filesystem":
+		return []string{
+			"This kernel can't mount that type of file system: the module is missing from the initrd. Add it with netstage initrd --module +NAME.",
+			"Kernel and modules must be of the same build: compare uname -r with the folder in /lib/modules.",
+			"Or make the image of the other type: netstage image makes squashfs and erofs.",
+		}
+	case "handover":
+		return []string{
+			"The new root was ready and PID 1 could not switch to it; nothing of the initrd was deleted before that was certain. The reason is above.",
+			"Have a look: boot with boot.debug1mounts, then ls /mnt-root and mount.",
+			"A prepare-root that fails says why in the lines above it: run it on a machine that is up.",
+		}
+	case "timeout":
+		return []string{
+			"The server's packets don't come back: a firewall that drops, the wrong address, or a server that is down. Ping it, then try its port: wget URL in the shell.",
+			"Does the server know a way back into this network? Compare its routes with the address above.",
+			"Connects, and then no answer: the server is overloaded, or waits for a disk of its own.",
+		}
+	case "reset":
+		return []string{
+			"Somebody ends the connection: the web server (look into its error log), a load balancer with a limit, or a firewall.",
+			"Always after the same number of bytes? A proxy's limit on size. Always after the same time? A time limit.",
+		}
+	case "tls-date":
+		return []string{
+			"Certificate or clock is out of date. A machine with an empty battery is years behind. Set it in the firmware.",
+			"No clock to trust? Give time servers by DHCP (option 42): they are asked before https.",
+			"With rootfs.sha256= or a root hash a wrong date only warns: pin the image.",
+			"The clock is right? Renew the certificate on the server.",
+		}
+	case "redirect":
+		return []string{
+			"The server sends on to another address, in a circle or from https to http, which is refused. See for yourself: curl -IL URL.",
+			"Put the last address, the one that has the file, into rootfs=.",
+		}
+	case "bad-range":
+		return []string{
+			"The server, or a proxy before it, answers a request for a part of the file wrongly: curl -r 100-199 URL must give 100 bytes.",
+			"Go round the proxy, or switch its caching of ranges off.",
+		}
+	case "encoding":
+		return []string{
+			"The server compresses the image on its way (Content-Encoding): switch that off for this file.",
+			"A file named .gz or .zst is often served so by mistake: rename it.",
+		}
+	case "protocol":
+		return []string{
+			"What answers there speaks no proper HTTP: is it the right port? https on an http port looks like this.",
+			"Ask it yourself: curl -v URL from a machine in the same network.",
+		}
+	case "changed":
+		return []string{
+			"The image was replaced on the server while this machine fetched it. Retry: the new one is fetched from its start.",
+			"Upload under another name and rename, so that a download has the old or the new one.",
+			"Mirrors that differ? Compare sizes and dates there.",
+		}
+	case "too-large":
+		return []string{
+			"A small file (manifest, signature, verity tree) is far too large: the URL leads to something else. Look at it: curl -I URL.",
+			"A verity tree must be of the very image that is beside it: make both anew with netstage image.",
+		}
+	case "no-space":
+		return []string{
+			"The file system that holds the image is full: figures above. Add memory, or make the image smaller.",
+			"Something else in the initrd takes the room? Look with df in the shell.",
+		}
+	case "store":
+		return []string{
+			"The image could not be written down; the kernel's reason is above and in its log (d).",
+			"Memory that is nearly full does this: look at the figures above.",
+		}
+	case "bad-url":
+		return []string{
+			"The reference to the image is no URL that can be asked for. Correct rootfs= (or rootfs.base=, or the manifest) as the line above says.",
+			"A relative name needs something to be relative to: rootfs.base=URL, or a boot file that DHCP names as a URL.",
+		}
+	case "manifest":
+		return []string{
+			"The manifest is not what it should be. A web server's error page looks like this: fetch the URL and look at it.",
+			"Sign it anew with netstage sign; netstage verify checks it before it is deployed.",
+			"An agent older than the manifest's format? Rebuild the initrd.",
+		}
+	case "signature":
+		return []string{
+			"No key in the initrd's /etc/netstage/trusted.d signed this. Signed with another key? Compare the key IDs above with netstage verify.",
+			"Is the signature beside the manifest (.minisig), and of this very manifest? Deploy both together.",
+			"If neither explains it, treat the server as tampered with.",
+		}
+	case "policy":
+		return []string{
+			"The initrd forbids what was asked for; no kernel parameter changes that. Give what it wants (see above), or build the initrd with another policy.",
+			"A manifest is too old? Sign a new one: netstage sign.",
+			"init= must be what the manifest names: leave it out.",
+		}
+	case "cancelled":
+		return []string{
+			"The download was called off before it was done: by the step's end, not by a server. Retry.",
+			"Again? Please report it, with the kernel log (d).",
+		}
+	case "failed":
+		return []string{
+			"The cause above is all there is: the kernel's log (d) often has the reason, just before.",
+			"Boot with boot.trace to see each action, or boot.break=STEP to stop before it.",
+			"Please report it: such a failure deserves a class of its own.",
+		}
+	case "breakpoint":
+		return []string{
+			"Nothing failed: the shell of a breakpoint was left with a status other than 0. Any other key opens it again.",
+			"c continues with the step that the breakpoint is before, r reboots.",
 		}
 	case "exec":
 		return []string{
@@ -179,11 +295,14 @@ func advice(class string) []string {
 	return nil
 }
 
-// Classes are the classes that have advice of their own.
+// Classes are the classes that have advice of their own. Any http-NNN has it
+// too.
 func Classes() []string {
 	return []string{
-		"no-nic", "no-driver", "no-carrier", "no-lease", "no-route", "dns", "refused", "tls", "http-404",
-		"stalled", "short", "mismatch", "no-memory", "no-init", "panic", "killed", "step-timeout",
-		"bad-parameter", "no-image", "bad-image", "mount", "modules", "exec",
+		"no-nic", "no-driver", "no-carrier", "no-lease", "no-route", "dns", "refused", "timeout", "reset", "tls",
+		"tls-date", "http-404", "redirect", "bad-range", "encoding", "protocol", "changed", "too-large", "stalled",
+		"short", "mismatch", "manifest", "signature", "policy", "no-memory", "no-space", "store", "no-init", "panic",
+		"killed", "step-timeout", "failed", "cancelled", "bad-parameter", "bad-url", "no-image", "bad-image", "mount",
+		"no-filesystem", "module", "no-module", "exec", "handover", "breakpoint",
 	}
 }

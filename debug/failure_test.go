@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,58 +15,94 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/screens anew")
 
-// failureOf is a failure as a real boot would report it, with more of
-// everything than fits.
-func failureOf(class string) Failure {
+// keys is the longest line of keys.
+const keys = "Keys: i shell, f shell as PID 1, c continue with image, r reboot, d kernel log, l agent log, n network, any other: retry"
+
+// crowded is a failure with more of everything than fits.
+func crowded(class string) Failure {
 	f := Failure{
 		Class:   class,
 		Cause:   "https://images.example.net/fleet/blue/2026-11-22/nixos-system-rack12-u07.squashfs: the reason in one sentence that names what was attempted, by whom and what came back",
 		Step:    "image",
 		Attempt: 2,
 		Elapsed: 31234 * time.Millisecond,
+		Streak:  3,
+		Facts: []Facts{
+			{"Network", []string{"eth0 (igb) 00:25:90:aa:10:01: 10.0.2.15/24, 12 s", "eth1 (igb) 00:25:90:aa:10:02: no carrier, 31 s"}},
+			{"Mirrors", []string{"https://images.example.net/fleet/blue/2026-11-22/nixos-system-rack12-u07.squashfs: 503", "http://10.0.0.9/x: refused"}},
+			{"Memory", []string{"1873 of 1987 MiB available"}},
+		},
 	}
 	for i := range 9 {
-		f.Tried = append(f.Tried, fmt.Sprintf("10:00:%02d mirror %d: connection reset after %d MB", 2*i, i%3, 17*i))
+		f.Tried = append(f.Tried, fmt.Sprintf("%d.0 s  mirror %d: connection reset after %d MB", 2*i, i%3, 17*i))
 	}
 	for i := range 30 {
-		f.Lines = append(f.Lines, fmt.Sprintf("[%5d.%06d] stage-1-init: image: %d %% of 1.2 GB, 88.1 MB/s, 12 s left, from mirror %d", 3+i, 214567, 3*i, i%3))
+		f.Lines = append(f.Lines, fmt.Sprintf("[%5d.%06d] image: %d %% of 1.2 GB, 88.1 MB/s, 12 s left, from mirror %d", 3+i, 214567, 3*i, i%3))
+		f.Kernel = append(f.Kernel, fmt.Sprintf("[%5d.%06d] igb 0000:01:00.0: line %d", 3+i, 214567, i))
 	}
 	return f
 }
 
-// Every class has a screen that fits 80 by 24 with menu and countdown, is
-// plain ASCII, and names class, cause, step, attempts, lines and remedy.
-func TestScreenOfEachClass(t *testing.T) {
+// readable checks that a dumb terminal of 80 by 24 shows all of a screen, with
+// a line left for the countdown.
+func readable(t *testing.T, screen string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(screen, "\n"), "\n")
+	if len(lines) > 23 {
+		t.Errorf("%d lines", len(lines))
+	}
+	for _, line := range lines {
+		if len(line) > 80 {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+		for _, r := range line {
+			if r < ' ' || r > '~' {
+				t.Errorf("%q in %q", r, line)
+			}
+		}
+	}
+}
+
+// words is a text without its line breaks and bullets.
+func words(s string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(s, "  - ", " ")), " ")
+}
+
+// Of more than fits, every class's screen shows something of everything, and
+// all of the advice.
+func TestCrowdedScreenOfEachClass(t *testing.T) {
 	for _, class := range append(Classes(), "http-503", "something-new") {
 		t.Run(class, func(t *testing.T) {
-			f := failureOf(class)
-			got := f.Screen(80, 23, "Keys: i shell, f shell as PID 1, r reboot, d kernel log, any other: retry")
-			lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
-			if len(lines) > 23 {
-				t.Errorf("%d lines", len(lines))
-			}
-			for _, line := range lines {
-				if len(line) > 80 {
-					t.Errorf("%d columns: %q", len(line), line)
-				}
-				for _, r := range line {
-					if r < ' ' || r > '~' {
-						t.Errorf("%q in %q", r, line)
-					}
-				}
-			}
-			for _, want := range []string{"boot failed: " + class, "what came back", "Step: image, failed after 31.2 s, attempt 2",
-				"Tried (the last", f.Tried[8], "Last lines (the last", "87 % of 1.2 GB", "What to do:", "any other: retry"} {
-				if !strings.Contains(strings.Join(strings.Fields(got), " "), want) {
+			f := crowded(class)
+			got := f.Screen(80, 23, keys)
+			readable(t, got)
+			for _, want := range []string{"boot failed: " + class, "what came back", "Step: image, failed after 31.2 s, attempt 2; failed boot 3 in a row",
+				"Tried:", words(f.Tried[8]), "earlier)", "Network: eth0 (igb)", "Mirrors: https://images.example.net", "Memory: 1873 of 1987",
+				"Agent: [", "87 % of 1.2 GB", "Kernel: [", "igb 0000:01:00.0: line 29", "What to do:", "any other: retry"} {
+				if !strings.Contains(words(got), want) {
 					t.Errorf("screen lacks %q:\n%s", want, got)
 				}
 			}
-			advice := strings.Join(strings.Fields(strings.Join(AdviceFor(class), " ")), " ")
-			shown := strings.Join(strings.Fields(strings.ReplaceAll(got, "  - ", " ")), " ")
-			if !strings.Contains(shown, advice) {
+			if advice := words(strings.Join(AdviceFor(class), " ")); !strings.Contains(words(got), advice) {
 				t.Errorf("advice is cut:\n%s", got)
 			}
+		})
+	}
+}
 
+// The screen of every class as real boots show it: it names cause and remedy,
+// and is what testdata/screens, and the documents, say that it is.
+func TestScreenOfEachClass(t *testing.T) {
+	for class, f := range examples() {
+		t.Run(class, func(t *testing.T) {
+			f.Class = class
+			got := f.Screen(80, 23, "Keys: r reboot, d kernel log, l agent log, n network, any other: retry")
+			readable(t, got)
+			for _, want := range []string{"boot failed: " + class, words(ascii(f.Cause)), "Step: " + f.Step, words(strings.Join(AdviceFor(class), " ")), "Keys: r reboot"} {
+				if !strings.Contains(words(got), want) {
+					t.Errorf("screen lacks %q:\n%s", want, got)
+				}
+			}
 			golden := filepath.Join("testdata", "screens", class+".txt")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -96,17 +133,24 @@ Keys: r reboot
 	}
 }
 
-func TestScreenShowsFacts(t *testing.T) {
-	f := failureOf("no-carrier")
-	f.Facts = []Facts{{"Links:", []string{"eth0 52:54:00:12:34:56 virtio_net no carrier"}}}
-	if got := f.Screen(80, 23); !strings.Contains(got, "Links:\n  eth0 52:54:00:12:34:56 virtio_net no carrier\n") {
-		t.Errorf("the table is missing:\n%s", got)
+// Colours change nothing but the colours.
+func TestPainted(t *testing.T) {
+	screen := crowded("no-lease").Screen(80, 23, keys)
+	got := Painted(screen)
+	for _, want := range []string{"\x1b[1;31m=== boot failed: no-lease ", "\x1b[1mTried:\x1b[0m", "\x1b[1mWhat to do:\x1b[0m\n\x1b[33m  - Carrier is up", "\x1b[1mKeys:\x1b[0m i shell"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if bare := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(got, ""); bare != screen {
+		t.Error(cmp.Diff(screen, bare))
 	}
 }
 
 func TestCompact(t *testing.T) {
-	f := Failure{Class: "refused", Cause: "10.0.2.2:80:\nconnection refused", Step: "image", Tried: []string{"a", "b"}, Advice: []string{"start it"}}
-	want := []string{"boot failed: refused: 10.0.2.2:80: connection refused", "step: image", "tried: a", "tried: b", "advice: start it"}
+	f := Failure{Class: "refused", Cause: "10.0.2.2:80:\nconnection refused", Step: "image", Tried: []string{"a", "b"}, Advice: []string{"start it"},
+		Facts: []Facts{{"Memory", []string{"little"}}}, Lines: []string{"in the log already"}}
+	want := []string{"boot failed: refused: 10.0.2.2:80: connection refused", "step: image", "tried: a", "tried: b", "memory: little", "advice: start it"}
 	if d := cmp.Diff(want, f.Compact()); d != "" {
 		t.Error(d)
 	}
@@ -117,7 +161,8 @@ func FuzzScreen(f *testing.F) {
 	f.Add("x", strings.Repeat("w", 500), "", "\x1b[31m\xff", 1, 1)
 	f.Fuzz(func(t *testing.T, class, cause, tried, line string, width, height int) {
 		width, height = 20+(width&0x7f), 6+(height&0x3f)
-		fail := Failure{Class: class, Cause: cause, Step: line, Tried: strings.Split(tried, "\n"), Lines: []string{line, line}}
+		fail := Failure{Class: class, Cause: cause, Step: line, Tried: strings.Split(tried, "\n"), Lines: []string{line, line},
+			Kernel: []string{cause}, Facts: []Facts{{class, []string{tried, line}}}}
 		got := fail.Screen(width, height, tried)
 		lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
 		if len(lines) > height {

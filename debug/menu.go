@@ -18,6 +18,7 @@ type Choice int
 // The choices. Retry is the menu's "any other key".
 const (
 	Retry     Choice = iota // run the step again
+	Continue                // go on with the next step
 	Shell                   // a shell in a session of its own; afterwards by its exit status
 	ShellPID1               // the shell as PID 1
 	Reboot                  // also what the countdown ends in
@@ -27,6 +28,8 @@ func (c Choice) String() string {
 	switch c {
 	case Retry:
 		return "retry"
+	case Continue:
+		return "continue"
 	case Shell:
 		return "shell"
 	case ShellPID1:
@@ -49,21 +52,31 @@ type Terminal interface {
 type Options struct {
 	Failure Failure
 	// Consoles each get the screen and the countdown. One with a method
-	// IsTerminal() bool that says yes is redrawn, others get plain lines.
+	// IsTerminal() bool that says yes is redrawn, others get plain lines; one
+	// with Size() (width, height int) gets a screen of that size, one with
+	// Color() bool that says yes colours.
 	Consoles []io.Writer
 	// Keys is the interactive console, also one of Consoles as a rule. Nil:
 	// nobody can type, and only the countdown runs.
 	Keys Terminal
 	// AllowShell offers i and f.
 	AllowShell bool
+	// Next offers c and says what it leads to: the name of the next step.
+	Next string
+	// Again says what any other key leads to; default "retry".
+	Again string
 	// Timeout is how long to wait for a key before Reboot; 0 waits for ever.
 	Timeout time.Duration
 	// Idle is the same after a key stopped the first countdown; default ten
 	// times Timeout. A machine isn't lost because a serial line had noise.
 	Idle time.Duration
-	// KernelLog writes the kernel log for d; nil: not offered.
-	KernelLog func(context.Context, io.Writer) error
-	// Width and Height of the screen in characters; default 80 by 24.
+	// KernelLog and AgentLog write what d and l page through; nil: not offered.
+	KernelLog, AgentLog func(context.Context, io.Writer) error
+	// Network is the table of n, as it is now, in lines of at most the given
+	// width; nil: not offered.
+	Network func(width int) []string
+	// Width and Height of the screen in characters, where a console has no
+	// size of its own; default 80 by 24.
 	Width, Height int
 	// Log is told what was chosen.
 	Log *slog.Logger
@@ -86,9 +99,18 @@ func (m *menu) items() []item {
 			item{key: 'i', text: "shell", choice: Shell},
 			item{key: 'f', text: "shell as PID 1", choice: ShellPID1})
 	}
+	if m.Next != "" {
+		items = append(items, item{key: 'c', text: "continue with " + m.Next, choice: Continue})
+	}
 	items = append(items, item{key: 'r', text: "reboot", choice: Reboot})
 	if m.KernelLog != nil {
-		items = append(items, item{key: 'd', text: "kernel log", view: m.kernelLog})
+		items = append(items, item{key: 'd', text: "kernel log", view: m.pager(m.KernelLog)})
+	}
+	if m.AgentLog != nil {
+		items = append(items, item{key: 'l', text: "agent log", view: m.pager(m.AgentLog)})
+	}
+	if m.Network != nil {
+		items = append(items, item{key: 'n', text: "network", view: m.watchNetwork})
 	}
 	return items
 }
@@ -104,6 +126,9 @@ func Menu(ctx context.Context, o Options) (Choice, error) {
 	}
 	if o.Idle == 0 {
 		o.Idle = 10 * o.Timeout
+	}
+	if o.Again == "" {
+		o.Again = "retry"
 	}
 	m := &menu{Options: o}
 	for _, w := range o.Consoles {
@@ -137,7 +162,7 @@ func (m *menu) run(ctx context.Context) (Choice, error) {
 	timeout := m.Timeout
 	for {
 		items := m.items()
-		m.show(m.Failure.Screen(m.Width, m.Height-1, menuLine(items))) // the last line is the countdown's
+		m.showScreen(m.menuLine(items))
 		key, err := m.key(ctx, timeout)
 		if errors.Is(err, errTimeout) {
 			return Reboot, nil
@@ -164,13 +189,14 @@ func (m *menu) run(ctx context.Context) (Choice, error) {
 	}
 }
 
-func menuLine(items []item) string {
+// menuLine names the keys that may be used.
+func (m *menu) menuLine(items []item) string {
 	var b strings.Builder
 	b.WriteString("Keys:")
 	for _, it := range items {
 		fmt.Fprintf(&b, " %c %s,", it.key, it.text)
 	}
-	return b.String() + " any other: retry"
+	return b.String() + " any other: " + m.Again
 }
 
 // keyWait is how often a console that nobody counts down on is looked at anew.
@@ -221,6 +247,21 @@ func (m *menu) keyWithin(ctx context.Context, d time.Duration) (byte, error) {
 	}
 	<-ctx.Done()
 	return 0, ctx.Err()
+}
+
+// showScreen shows the failure on every console, each by its own means.
+func (m *menu) showScreen(foot string) {
+	for i, l := range m.lines {
+		width, height := m.Width, m.Height
+		if c, ok := m.Consoles[i].(interface{ Size() (int, int) }); ok {
+			width, height = c.Size()
+		}
+		text := m.Failure.Screen(width, height-1, foot) // the last line is the countdown's
+		if c, ok := m.Consoles[i].(interface{ Color() bool }); ok && c.Color() {
+			text = Painted(text)
+		}
+		_, _ = io.WriteString(l, text)
+	}
 }
 
 // show writes text to every console. One that fails is not worth a word: the

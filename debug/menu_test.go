@@ -124,6 +124,7 @@ func TestMenuKeys(t *testing.T) {
 		{"i", false, Retry}, {"f", false, Retry}, {"r", false, Reboot}, {"c", false, Retry},
 		{"\x03", false, Retry}, {"\x04", false, Retry}, {"\x1a", false, Retry}, {"\x1c", false, Retry}, {"\x00", false, Retry},
 		{"\x1b[A", false, Retry}, {"I", true, Retry},
+		{"l", true, Retry}, {"n", true, Retry}, {"d", true, Retry}, // nothing to look at is offered
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%q allowed %v", tt.keys, tt.allowed), func(t *testing.T) {
@@ -195,6 +196,77 @@ func TestKernelLog(t *testing.T) {
 	op.press("r")
 	if got := <-done; got.err != nil || got.choice != Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// What is offered is named, and does what it says.
+func TestMenuContinues(t *testing.T) {
+	op := sitDown(t)
+	done := menuFor(t.Context(), op, func(o *Options) { o.Next, o.Again = "image", "the shell again" })
+	op.wait("Keys: c continue with image, r reboot, any other: the shell again")
+	op.press("c")
+	if got := <-done; got.err != nil || got.choice != Continue {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// The agent's log is paged like the kernel's; the network is shown as it
+// changes.
+func TestLogAndNetwork(t *testing.T) {
+	op := sitDown(t)
+	var mu sync.Mutex
+	table := []string{"eth0 no carrier"}
+	done := menuFor(t.Context(), op, func(o *Options) {
+		o.AgentLog = func(_ context.Context, w io.Writer) error {
+			_, err := io.WriteString(w, "what the agent said\n")
+			return err
+		}
+		o.Network = func(int) []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return table
+		}
+	})
+	op.wait("l agent log, n network")
+	op.press("l")
+	op.wait("what the agent said")
+	op.press("q")
+	op.wait("Keys:")
+	op.press("n")
+	op.wait("eth0 no carrier")
+	mu.Lock()
+	table = []string{"eth0 10.0.2.15/24"}
+	mu.Unlock()
+	op.wait("eth0 10.0.2.15/24")
+	op.press("q")
+	op.wait("Keys:")
+	op.press("r")
+	if got := <-done; got.err != nil || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// A terminal that says where its cursor is gets colours, one that is silent
+// none.
+func TestColorsForWhoAnswers(t *testing.T) {
+	for answer, want := range map[string]string{"\x1b[24;80R": "\x1b[1;31m=== boot failed: no-lease", "": "\n=== boot failed: no-lease"} {
+		op := sitDown(t)
+		met := make(chan struct{})
+		go func() { op.tty.Meet(t.Context()); close(met) }()
+		op.wait("\x1b[6n")
+		if answer != "" {
+			op.press(answer)
+		}
+		<-met
+		if _, err := op.tty.Write([]byte("\n")); err != nil {
+			t.Fatal(err)
+		}
+		done := menuFor(t.Context(), op, nil)
+		op.wait(want)
+		op.press("r")
+		if got := <-done; got.err != nil || got.choice != Reboot {
+			t.Errorf("got %v, %v", got.choice, got.err)
+		}
 	}
 }
 

@@ -9,14 +9,16 @@ import (
 	"strings"
 )
 
-// kernelLog pages through the kernel log on the interactive console, beginning
-// at its end, where the news is.
-func (m *menu) kernelLog(ctx context.Context) error {
-	var b bytes.Buffer
-	if err := m.KernelLog(ctx, &b); err != nil {
-		return err
+// pager pages through a log on the interactive console, beginning at its end,
+// where the news is.
+func (m *menu) pager(log func(context.Context, io.Writer) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var b bytes.Buffer
+		if err := log(ctx, &b); err != nil {
+			return err
+		}
+		return m.page(ctx, b.String())
 	}
-	return m.page(ctx, b.String())
 }
 
 // page shows text until its reader leaves it, or goes away.

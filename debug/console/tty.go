@@ -32,6 +32,8 @@ type TTY struct {
 
 	modes sync.Mutex
 	raw   bool
+
+	color bool // see Meet
 }
 
 // Open opens a console device without making it the controlling terminal.
