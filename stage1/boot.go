@@ -23,12 +23,18 @@ func (b *Boot) steps() []Step {
 	return []Step{
 		{Name: "pseudo", Title: "mount the special file systems", Run: b.pseudo, Limit: limit},
 		{Name: "config", Title: "read the kernel command line", Run: b.readConfig, Limit: limit},
-		{Name: "modules", Title: "index the drivers of this kernel", Run: b.openModules, Limit: limit},
-		{Name: "devices", Title: "load the drivers the hardware asks for", Run: b.loadDrivers, Limit: limit},
-		{Name: "network", Title: "bring up the network", Run: b.bringUpNetwork},
-		{Name: "image", Title: "get the image", Run: b.getImage},
-		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.loadFileSystems, After: "modules"},
-		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit},
+		{Name: "modules", Title: "index the drivers of this kernel", Run: b.openModules, Limit: limit, Optional: true,
+			Stands: "the command line is read, no driver is loaded"},
+		{Name: "devices", Title: "load the drivers the hardware asks for", Run: b.loadDrivers, Limit: limit, Optional: true,
+			Stands: "the initrd's drivers are known, none is loaded"},
+		{Name: "network", Title: "bring up the network", Run: b.bringUpNetwork, Optional: true,
+			Stands: "drivers are loaded, every NIC is as the kernel found it"},
+		{Name: "image", Title: "get the image", Run: b.getImage,
+			Stands: "the network is up, nothing is fetched"},
+		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.loadFileSystems, After: "modules",
+			Stands: "the image is there, and verified where anything vouches for it; it is not mounted"},
+		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit, Optional: true,
+			Stands: "the new root is mounted at " + newRoot + ", its init is proven"},
 	}
 }
 
@@ -119,6 +125,7 @@ func (b *Boot) began(step Step) {
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
 	f.Links = b.lastSeen()
+	b.addFacts(&f)
 	b.failure = &f
 	b.record(b.withLog(report.Failed))
 	if b.config.PanicOnFail {

@@ -16,6 +16,17 @@ type Failure struct {
 	Links   LinkTable
 	Started time.Duration
 	Took    time.Duration
+	Attempt int    // at the step, from 1
+	Next    string // the step to go on with, where this one may be left out; else ""
+
+	Facts   []Fact                   // what else is worth seeing
+	Network func(width int) []string // the table of links as it is now; nil: there is none
+}
+
+// A Fact is lines about one matter.
+type Fact struct {
+	Title string
+	Lines []string
 }
 
 // ClassOf asks err for its class. Errors that have none are "failed", or
@@ -34,10 +45,10 @@ func ClassOf(err error) string {
 	return "failed"
 }
 
-func failure(step Step, err error, started, took time.Duration) Failure {
+func failure(step Step, err error, attempt int, started, took time.Duration) Failure {
 	f := Failure{
 		Class: ClassOf(err), Cause: err.Error(), Step: step.Name, Title: step.Title,
-		Started: started, Took: took,
+		Started: started, Took: took, Attempt: attempt,
 	}
 	var tried interface{ Tried() []string }
 	if errors.As(err, &tried) {

@@ -19,6 +19,14 @@ type Step struct {
 	// retried; empty for the step itself.
 	From string
 
+	// Optional allows an operator to go on without the step when it failed:
+	// none that verifies anything, and none that the hand-over needs.
+	Optional bool
+
+	// Stands says where the boot stands before the step, for whoever stops
+	// there.
+	Stands string
+
 	// Ahead is a part of the step that needs only what the step After has
 	// done. It runs beside the steps between; Run begins when it has ended.
 	Ahead func(context.Context) error
@@ -89,10 +97,23 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 			continue
 		}
 		r.Log.Error(fmt.Sprintf("%s: %s: %v", label, ClassOf(err), err))
-		switch choice := r.OnFailure(ctx, failure(step, err, started, took)); choice {
+		f := failure(step, err, r.Timeline.attempts(step.Name), started, took)
+		if step.Optional {
+			f.Next = "stage 2"
+			if i+1 < len(steps) {
+				f.Next = steps[i+1].Name
+			}
+		}
+		switch choice := r.OnFailure(ctx, f); choice {
 		case Retry:
 			i = indexOf(steps, step.From, i)
 		case Continue:
+			if f.Next == "" {
+				r.Log.Error(label + ": the boot can't go on without it")
+				continue
+			}
+			r.Log.Warn(label + ": left out")
+			r.startAhead(ctx, step.Name, steps, ahead)
 			i++
 		default:
 			return choice

@@ -54,6 +54,17 @@ func (t *Timeline) Done(step string, err error) time.Duration {
 	return 0
 }
 
+// attempts is how often step ran.
+func (t *Timeline) attempts(step string) int {
+	n := 0
+	for _, s := range t.Spans {
+		if s.Step == step {
+			n++
+		}
+	}
+	return n
+}
+
 // summary is the timeline in one line.
 func (t *Timeline) summary() string {
 	var text strings.Builder

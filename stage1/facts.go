@@ -1,0 +1,78 @@
+package stage1
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"netstage/netup"
+)
+
+// factsWidth is for tables that are looked at once: what a terminal of 80
+// columns has left beside the margin of the failure screen.
+const factsWidth = 71
+
+// addFacts adds to a failure what else there is to see: the network as it is
+// or was, the mirrors with their last answers, the memory.
+func (b *Boot) addFacts(f *Failure) {
+	f.Network = b.networkNow
+	if f.Links.Version != 0 {
+		f.Facts = append(f.Facts, Fact{"Network", f.Links.Table(factsWidth)})
+	}
+	f.Facts = append(f.Facts, Fact{"Mirrors", mirrorLines(b.download)})
+	if m := memory(); m != nil {
+		f.Facts = append(f.Facts, Fact{"Memory", []string{fmt.Sprintf("%d of %d MiB available", m.Available>>20, m.Total>>20)}})
+	}
+}
+
+// networkNow is the table of links as it is now.
+func (b *Boot) networkNow(width int) []string {
+	if t := b.Links(); t.Version != 0 {
+		return t.Table(width)
+	}
+	return LeftLinks(width)
+}
+
+// LeftLinks is the table that a boot which is gone has left in its file, as
+// far as the kernel knows now, or else what the kernel alone knows.
+func LeftLinks(width int) []string {
+	var t LinkTable
+	text, err := os.ReadFile(linksFile)
+	if err == nil {
+		err = json.Unmarshal(text, &t)
+	}
+	if err != nil {
+		t = LinkTable{}
+	}
+	if links, err := netup.Refresh(t.Links, SinceBoot()-time.Duration(t.AtMS)*time.Millisecond); err == nil {
+		t.Links = links
+	}
+	return t.Table(width)
+}
+
+// mirrorLines says how each mirror fared, a line each.
+func mirrorLines(d Download) []string {
+	var lines []string
+	for _, m := range d.Mirrors {
+		name := m.URL
+		if u, err := url.Parse(m.URL); err == nil && u.Host != "" {
+			name = u.Host
+		}
+		answer := strings.TrimPrefix(strings.TrimSuffix(m.Answer, " for "+m.URL), name+": ")
+		if answer == "" {
+			answer = "not asked"
+		}
+		line := name + ": " + answer
+		if m.Bytes > 0 {
+			line += fmt.Sprintf(", %d MiB", m.Bytes>>20)
+		}
+		if m.Faults > 1 {
+			line += fmt.Sprintf(", %d faults", m.Faults)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
