@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -15,6 +17,7 @@ import (
 // ring of the last ones for the failure screen.
 type journal struct {
 	*slog.Logger
+	kernel *kmsg.Writer // nil: there is no kernel log
 	level  slog.LevelVar
 	ring   *kmsg.Ring
 	screen *console.Line
@@ -32,6 +35,7 @@ func openJournal() *journal {
 	} else {
 		log.Tag = tag
 	}
+	j.kernel = log
 	_, limitErr := kmsg.Unlimit("/proc/sys/kernel/printk_devkmsg")
 	j.Logger = slog.New(kmsg.NewHandler(kmsg.HandlerOptions{
 		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level,
@@ -47,7 +51,26 @@ func openJournal() *journal {
 
 // kernelLog is the end of the kernel log, as far as it can be read.
 func kernelLog(lines int) []string {
-	ring := kmsg.NewRing(lines)
-	kmsg.Tail(context.Background(), ring, kmsg.TailOptions{})
-	return ring.Lines()
+	last, _ := kmsg.Last(context.Background(), "", lines, nil)
+	return last
+}
+
+// forTheKernelLog writes lines that the consoles have in another form.
+func (j *journal) forTheKernelLog(lines []string) {
+	if j.kernel != nil {
+		_ = j.kernel.Log(kmsg.PrioInfo, strings.Join(lines, "\n"))
+	}
+}
+
+// page writes all that the agent said: what the kernel log has, also of
+// earlier attempts, or what this process said.
+func (j *journal) page(ctx context.Context, w io.Writer) error {
+	const most = 10000
+	own := func(r kmsg.Record) bool { return strings.HasPrefix(r.Text, tag) }
+	lines, err := kmsg.Last(ctx, "", most, own)
+	if err != nil || len(lines) == 0 {
+		lines = j.ring.Lines()
+	}
+	_, err = io.WriteString(w, strings.ReplaceAll(strings.Join(lines, "\n"), tag, "")+"\n")
+	return err
 }

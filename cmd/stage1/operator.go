@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"netstage/debug"
 	"netstage/debug/console"
@@ -28,7 +29,7 @@ func newOperator(log *journal) operator {
 // on; any other status leads to the menu, and from there back.
 func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) stage1.Choice {
 	for {
-		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): "exit" goes on, "exit 1" opens the menu`, step.Name, step.Title))
+		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit" runs it and goes on, "exit 1" opens the menu`, step.Name, step.Title, step.Stands))
 		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
 		if o.admit(ctx, c) {
 			status := o.shell(ctx, c)
@@ -38,26 +39,35 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		choice := o.rescue(ctx, c, stage1.Failure{Class: "breakpoint", Step: step.Name, Cause: cause})
-		if choice != stage1.Retry {
+		switch choice := o.rescue(ctx, c, stage1.Failure{Class: breakpoint, Step: step.Name, Cause: cause, Next: step.Name}); choice {
+		case stage1.Retry:
+		case stage1.Continue:
+			return ""
+		default:
 			return choice
 		}
 	}
 }
 
+// breakpoint is the class of what is no failure: somebody looks around.
+const breakpoint = "breakpoint"
+
 // rescue shows the failure on every console and asks what to do.
 func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure) stage1.Choice {
 	o.log.screen.SetStatus("")
-	screen := debug.Failure{
-		Class: f.Class, Cause: f.Cause, Step: f.Step, Elapsed: f.Took, Tried: f.Tried, Lines: o.log.ring.Lines(),
+	screen := o.screenOf(ctx, f)
+	if f.Class != breakpoint {
+		o.log.forTheKernelLog(screen.Compact())
 	}
 	if f.Links.Version != 0 {
 		screen.Facts = append(screen.Facts, debug.Facts{Title: "Network cards:", Lines: f.Links.Table(78)})
 	}
 	for {
-		switch o.menu(ctx, c, screen) {
+		switch o.menu(ctx, c, f, screen) {
 		case debug.Retry:
 			return stage1.Retry
+		case debug.Continue:
+			return stage1.Continue
 		case debug.ShellPID1:
 			if o.admit(ctx, c) {
 				return stage1.Shell
@@ -72,10 +82,35 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 	}
 }
 
-func (o operator) menu(ctx context.Context, c stage1.Config, f debug.Failure) debug.Choice {
+// screenOf is a failure as the screen shows it.
+func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure {
+	screen := debug.Failure{Class: f.Class, Cause: f.Cause, Step: f.Step, Attempt: f.Attempt, Elapsed: f.Took, Tried: f.Tried}
+	for _, fact := range f.Facts {
+		screen.Facts = append(screen.Facts, debug.Facts(fact))
+	}
+	for _, line := range o.log.ring.Lines() {
+		// The title says who speaks, and the cause is on the screen already.
+		if line = strings.Replace(line, tag, "", 1); !strings.HasSuffix(line, ": "+f.Cause) {
+			screen.Lines = append(screen.Lines, line)
+		}
+	}
+	const enough = 10
+	screen.Kernel, _ = kmsg.Last(ctx, "", enough, kmsg.FromKernel) // none: there is less to see
+	return screen
+}
+
+// menu asks what to do about f.
+func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, screen debug.Failure) debug.Choice {
 	options := debug.Options{
-		Failure: f, AllowShell: c.ShellOnFail, Timeout: c.FailTimeout, Log: o.log.Logger,
+		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Timeout: c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
+		AgentLog:  o.log.page, Network: f.Network,
+	}
+	if options.Network == nil {
+		options.Network = func(int) []string { return stage1.LookAtLinks("/sys/class/net") }
+	}
+	if f.Class == breakpoint {
+		options.Again = "the shell again"
 	}
 	keys := consolePath(c.Console)
 	for _, path := range consolePaths(keys) {
@@ -86,6 +121,7 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f debug.Failure) de
 		}
 		defer tty.Close()
 		options.Consoles = append(options.Consoles, tty)
+		tty.Meet(ctx)
 		if path == keys {
 			options.Keys = tty
 			options.Width, options.Height = tty.Size()

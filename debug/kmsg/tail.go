@@ -24,6 +24,8 @@ type TailOptions struct {
 	Color bool
 	// Level leaves out priorities above it; 0 shows all.
 	Level int
+	// Only, if any, says which records are shown.
+	Only func(Record) bool
 	// Raw writes the records as the kernel gives them.
 	Raw bool
 }
@@ -146,7 +148,7 @@ func (t *tail) show(record []byte) error {
 		}
 	}
 	t.next = r.Seq + 1
-	if t.Level != 0 && r.Priority > t.Level {
+	if t.Level != 0 && r.Priority > t.Level || t.Only != nil && !t.Only(r) {
 		return nil
 	}
 	if t.Raw {

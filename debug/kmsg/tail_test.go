@@ -150,3 +150,27 @@ func TestRing(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// Of a log of many, the last lines of one.
+func TestLastOfOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kmsg")
+	text := "6,1,1000000,-;eth0: renamed\n14,2,1500000,-;stage-1-init: hello\n7,3,2000000,-;for developers\n4,4,2500000,-;loop: a warning\n SUBSYSTEM=block\n14,5,3000000,-;stage-1-init: done\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		n    int
+		only func(Record) bool
+		want string
+	}{
+		{9, FromKernel, "[    1.000000] eth0: renamed|[    2.500000] loop: a warning"},
+		{1, FromKernel, "[    2.500000] loop: a warning"},
+		{9, func(r Record) bool { return r.Facility == 1 }, "[    1.500000] stage-1-init: hello|[    3.000000] stage-1-init: done"},
+		{9, func(Record) bool { return false }, ""},
+	} {
+		got, err := Last(t.Context(), path, tt.n, tt.only)
+		if err != nil || strings.Join(got, "|") != tt.want {
+			t.Errorf("got %q, %v, want %q", got, err, tt.want)
+		}
+	}
+}
