@@ -73,7 +73,17 @@ var (
 // classesIn lists the classes that a file names.
 func classesIn(file *ast.File) []string {
 	var classes []string
+	constants := map[string]ast.Expr{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && len(v.Values) == 1 {
+			constants[v.Names[0].Name] = v.Values[0]
+		}
+		return true
+	})
 	add := func(e ast.Expr) {
+		if name, ok := e.(*ast.Ident); ok && constants[name.Name] != nil {
+			e = constants[name.Name]
+		}
 		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 			if s, err := strconv.Unquote(lit.Value); err == nil && className.MatchString(s) {
 				classes = append(classes, s)

@@ -59,9 +59,6 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 	if f.Class != breakpoint {
 		o.log.forTheKernelLog(screen.Compact())
 	}
-	if f.Links.Version != 0 {
-		screen.Facts = append(screen.Facts, debug.Facts{Title: "Network cards:", Lines: f.Links.Table(78)})
-	}
 	for {
 		switch o.menu(ctx, c, f, screen) {
 		case debug.Retry:
@@ -107,7 +104,7 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, s
 		AgentLog:  o.log.page, Network: f.Network,
 	}
 	if options.Network == nil {
-		options.Network = func(int) []string { return stage1.LookAtLinks("/sys/class/net") }
+		options.Network = stage1.LeftLinks
 	}
 	if f.Class == breakpoint {
 		options.Again = "the shell again"

@@ -1,0 +1,131 @@
+package debug
+
+// networkAdvice is about the way to the image's server, and what it answers.
+func networkAdvice(class string) []string {
+	switch class {
+	case "no-nic":
+		return []string{
+			"Is there a card? In the kernel log (d) look for its PCI line. None: check that the firmware hasn't switched it off, reseat it.",
+			"In a virtual machine: give it a virtio-net or e1000 device.",
+			"USB or thunderbolt adapter: plug it into another port; try without the hub.",
+		}
+	case "no-driver":
+		return []string{
+			"The card is there and the initrd has no driver for it. Rebuild it with netstage initrd --module NAME; the modalias above says which.",
+			"Kernel and modules must be of the same version: compare uname -r with the folder in /lib/modules.",
+			"Driver loaded but no link? It may want firmware: look for \"firmware\" in the kernel log (d) and add it with --firmware.",
+		}
+	case "no-carrier":
+		return []string{
+			"Look at the link light. Dark: cable, transceiver (SFP), or the switch port is shut.",
+			"Try another port and another cable before anything else; with several cards, is the cable in the right one?",
+			"Fixed speed on the switch side? Both ends must be on autonegotiation.",
+			"Spanning tree can hold a port for 30 s: set portfast (edge) on it.",
+		}
+	case "no-lease":
+		return []string{
+			"Carrier is up and no DHCP server answered. Is this port in the right VLAN?",
+			"Is the server running, and has it free addresses? Look for this machine's MAC in its log: seen there but not answered is a pool or a filter.",
+			"Across a router the relay (ip helper) must name the server.",
+			"Spanning tree can hold a port for 30 s: set portfast (edge) on it. Or give the address by hand with ip=.",
+		}
+	case "no-route":
+		return []string{
+			"The address is there, the way out is not: does DHCP give a router (option 3 or 121)? Is the gateway inside the netmask?",
+			"Is the image server in another network? Then the gateway must answer: ping it from the shell.",
+			"With several cards: the wrong one may have got the lease. Pin it with ip=DEVICE:dhcp or BOOTIF=.",
+		}
+	case "dns":
+		return []string{
+			"Does DHCP give name servers (option 6) that this network can reach?",
+			"Is the name spelled right, and known there? Try it from a machine in the same network.",
+			"To get going now: put the address into rootfs= instead of the name, or add nameserver=ADDRESS.",
+		}
+	case "refused":
+		return []string{
+			"The host is up and nothing listens on that port: is the web server running? Is the port in rootfs= the right one?",
+			"Listening on 127.0.0.1 only looks the same from here: check with ss -ltn on the server.",
+			"A firewall that rejects does, too.",
+		}
+	case "tls":
+		return []string{
+			"Compare the clocks: a machine with an empty battery believes it is years ago and refuses every certificate. Set it in the firmware.",
+			"Is the certificate's name the one in the URL, and is its issuer in the initrd (/etc/ssl/certs)?",
+			"Expired? openssl s_client -connect HOST:443 on another machine shows it.",
+		}
+	case "http-404":
+		return []string{
+			"The server answers and doesn't have, or doesn't give, that file. Compare the URL above with what is really there, letter by letter.",
+			"A relative rootfs= is looked up beside the boot file of DHCP: set rootfs.base= or give the whole URL.",
+			"401 or 403: file permissions on the server, or it wants a login.",
+			"Did somebody upload a new image and remove the old one? The boot script may still name the old.",
+		}
+	case "stalled":
+		return []string{
+			"Bytes came, then stopped. Many machines booting at once? The server or its uplink may be full.",
+			"Dies always after some kilobytes: an MTU problem on the path; try a smaller MTU, or let ICMP through the firewall.",
+			"Look at the switch port's error counters: a bad cable passes pings and stalls images.",
+		}
+	case "short":
+		return []string{
+			"The image ended before its announced length. Is the file on the server complete? Compare its size there.",
+			"Is it being replaced right now? Upload under another name and rename it.",
+			"A proxy in between may cut large files: fetch without it.",
+		}
+	case "timeout":
+		return []string{
+			"The server's packets don't come back: a firewall that drops, the wrong address, or a server that is down. Ping it, then try its port: wget URL in the shell.",
+			"Does the server know a way back into this network? Compare its routes with the address above.",
+			"Connects, and then no answer: the server is overloaded, or waits for a disk of its own.",
+		}
+	case "reset":
+		return []string{
+			"Somebody ends the connection: the web server (look into its error log), a load balancer with a limit, or a firewall.",
+			"Always after the same number of bytes? A proxy's limit on size. Always after the same time? A time limit.",
+		}
+	case "tls-date":
+		return []string{
+			"Certificate or clock is out of date. A machine with an empty battery is years behind. Set it in the firmware.",
+			"No clock to trust? Give time servers by DHCP (option 42): they are asked before https.",
+			"With rootfs.sha256= or a root hash a wrong date only warns: pin the image.",
+			"The clock is right? Renew the certificate on the server.",
+		}
+	case "redirect":
+		return []string{
+			"The server sends on to another address, in a circle or from https to http, which is refused. See for yourself: curl -IL URL.",
+			"Put the last address, the one that has the file, into rootfs=.",
+		}
+	case "bad-range":
+		return []string{
+			"The server, or a proxy before it, answers a request for a part of the file wrongly: curl -r 100-199 URL must give 100 bytes.",
+			"Go round the proxy, or switch its caching of ranges off.",
+		}
+	case "encoding":
+		return []string{
+			"The server compresses the image on its way (Content-Encoding): switch that off for this file.",
+			"A file named .gz or .zst is often served so by mistake: rename it.",
+		}
+	case "protocol":
+		return []string{
+			"What answers there speaks no proper HTTP: is it the right port? https on an http port looks like this.",
+			"Ask it yourself: curl -v URL from a machine in the same network.",
+		}
+	case "changed":
+		return []string{
+			"The image was replaced on the server while this machine fetched it. Retry: the new one is fetched from its start.",
+			"Upload under another name and rename, so that a download has the old or the new one.",
+			"Mirrors that differ? Compare sizes and dates there.",
+		}
+	case "too-large":
+		return []string{
+			"A small file (manifest, signature, verity tree) is far too large: the URL leads to something else. Look at it: curl -I URL.",
+			"A verity tree must be of the very image that is beside it: make both anew with netstage image.",
+		}
+	case "cancelled":
+		return []string{
+			"The download was called off before it was done: by the step's end, not by a server. Retry.",
+			"Again? Please report it, with the kernel log (d).",
+		}
+	}
+	return nil
+}
