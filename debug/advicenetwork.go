@@ -11,7 +11,7 @@ func networkAdvice(class string) []string {
 		}
 	case "no-driver":
 		return []string{
-			"The card is there and the initrd has no driver for it. Rebuild it with netstage initrd --module NAME; the modalias above says which.",
+			"The card is there and the initrd has no driver for it. Rebuild it with netstage initrd, and --module NAME where the line above names one.",
 			"Kernel and modules must be of the same version: compare uname -r with the folder in /lib/modules.",
 			"Driver loaded but no link? It may want firmware: look for \"firmware\" in the kernel log (d) and add it with --firmware.",
 		}

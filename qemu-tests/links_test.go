@@ -20,7 +20,7 @@ func TestNetworkFailures(t *testing.T) {
 		mend      func(*testing.T, *nsmachine.LAN)
 		want      []string
 	}{
-		"no-nic": {want: []string{"no network card found", "Network cards:", "give it a virtio-net"}},
+		"no-nic": {want: []string{"no network card found", "Network: no network card", "give it a virtio-net"}},
 		"no-carrier": {
 			nic:  true,
 			mend: func(t *testing.T, lan *nsmachine.LAN) { lan.Cable(t, true); lan.DHCP(t) },

@@ -59,6 +59,17 @@ func TestQEMUModelsOfCards(t *testing.T) {
 	}
 }
 
+// A card whose driver was not packed is named, and so is the driver.
+func TestQEMUMissingDriver(t *testing.T) {
+	t.Parallel()
+	c := guestWith(t, fullKernel, []string{"virtio_net"})
+	c.NICs = []vm.NIC{{Model: "e1000"}}
+	c.Direct, c.AnyNIC, c.Image, c.Init = true, true, store(t, classic()).path, system.Init
+	c.Append = "loglevel=4 boot.network_timeout=1 boot.fail_timeout=1"
+	start(t, c).end(vm.Reset, "boot failed: no-driver", "[8086:100e] has no driver: pack e1000 into the initrd (--module e1000)",
+		"Network:", "!stage 2: pid 1")
+}
+
 // The card that iPXE booted from is the one, although the other has a network
 // and a server too.
 func TestQEMUBootIFByIPXE(t *testing.T) {

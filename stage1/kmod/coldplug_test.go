@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,25 +93,56 @@ func TestMissingDrivers(t *testing.T) {
 		"0000:00:04.0": {"class": "0x020000", "vendor": "0x14e4", "device": "0x1657", "modalias": "pci:v000014E4d00001657sv0"},
 		"0000:00:05.0": {"class": "0x020000", "vendor": "0x14e4", "device": "0x1657", "driver": ""},
 		"0000:00:06.0": {"class": "0x010000", "vendor": "0x14e4", "device": "0x1657"},
+		"0000:00:07.0": {"class": "0x020000", "vendor": "0x8086", "device": "0x1533", "modalias": "pci:v00008086d00001533sv0"},
+		"0000:00:08.0": {"class": "0x028000", "vendor": "0x8086", "device": "0x2723", "modalias": "pci:v00008086d00002723sv0"}, // wireless
 	} {
 		if err := device(sysfs, "pci", name, attrs); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ix, err := Open(moduleTree(t, busTree, map[string]string{"modules.alias": busAliases}))
+	// Interfaces of USB devices, of which only drivers know what they are.
+	for name, attrs := range map[string]map[string]string{
+		"1-1:1.0": {"modalias": "usb:v0BDAp8152d3100"},
+		"1-1:1.1": {"modalias": "usb:v0BDAp8152d3100", "driver": ""},
+		"1-2:1.0": {"modalias": "usb:v046DpC31Cd4920"}, // a keyboard
+	} {
+		device1 := filepath.Join(sysfs, "devices", name[:3])
+		if err := device(device1, "usb", name, attrs); err != nil {
+			t.Fatal(err)
+		}
+		for attr, text := range map[string]string{"idVendor": "0bda", "idProduct": "8152"} {
+			if err := os.WriteFile(filepath.Join(device1, "bus/usb/devices", attr), []byte(text+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := filepath.Join(sysfs, "bus/usb/devices", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.Symlink(filepath.Join(device1, "bus/usb/devices", name), at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ix, err := Open(moduleTree(t, busTree, map[string]string{"modules.alias": busAliases, UnpackedFile: "" +
+		"alias pci:v00008086d00001533sv* igb\nalias pci:v00008086d0000100Esv* e1000_old\nalias usb:v0BDAp8152d* r8152\n"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := ix.MissingDrivers(sysfs)
 	want := []MissingDriver{
-		{Bus: "pci", Device: "0000:00:03.0", ID: "8086:100e", Modalias: "pci:v00008086d0000100Esv0", Modules: []string{"e1000"}},
+		{Bus: "pci", Device: "0000:00:03.0", ID: "8086:100e", Modalias: "pci:v00008086d0000100Esv0", Modules: []string{"e1000"}, Unpacked: []string{"e1000_old"}},
 		{Bus: "pci", Device: "0000:00:04.0", ID: "14e4:1657", Modalias: "pci:v000014E4d00001657sv0"},
+		{Bus: "pci", Device: "0000:00:07.0", ID: "8086:1533", Modalias: "pci:v00008086d00001533sv0", Unpacked: []string{"igb"}},
+		{Bus: "usb", Device: "1-1:1.0", ID: "0bda:8152", Modalias: "usb:v0BDAp8152d3100", Unpacked: []string{"r8152"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
 	}
-	if s := got[1].String(); !strings.Contains(s, "14e4:1657") || !strings.Contains(s, "pack one") {
-		t.Error(s)
+	for i, want := range []string{
+		"pci device 0000:00:03.0 [8086:100e] has no driver: e1000 should drive it and does not (dmesg says why)",
+		"pci device 0000:00:04.0 [14e4:1657] has no driver: this kernel has none for it, or it is not in the initrd",
+		"pci device 0000:00:07.0 [8086:1533] has no driver: pack igb into the initrd (--module igb)",
+	} {
+		if s := got[i].String(); s != want {
+			t.Error(s)
+		}
 	}
 }
 

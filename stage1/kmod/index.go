@@ -11,6 +11,11 @@ import (
 	"sync"
 )
 
+// UnpackedFile is a file in the form of modules.alias beside depmod's: which
+// devices on NetworkBuses the NIC drivers drive that the kernel has and the
+// initrd has not.
+const UnpackedFile = "modules.alias.unpacked"
+
 // Index answers which modules a name or an alias stands for and what they
 // need. It reads each of depmod's text files when it is first asked for
 // something in it. It may be used from several goroutines.
@@ -20,6 +25,7 @@ type Index struct {
 
 	deps     func() *depTable
 	aliases  func() *aliasTable
+	unpacked func() *aliasTable
 	symbols  func() *aliasTable
 	softdeps func() []Softdep
 	builtin  func() *builtinTable
@@ -56,6 +62,7 @@ func newIndex(dir, dep string, read func(name string) string) *Index {
 		config:   &Config{},
 		deps:     sync.OnceValue(func() *depTable { return newDepTable(dep) }),
 		aliases:  sync.OnceValue(func() *aliasTable { return newAliasTable(read("modules.alias")) }),
+		unpacked: sync.OnceValue(func() *aliasTable { return newAliasTable(read(UnpackedFile)) }),
 		symbols:  sync.OnceValue(func() *aliasTable { return newAliasTable(read("modules.symbols")) }),
 		softdeps: sync.OnceValue(func() []Softdep { return parseSoftdeps(read("modules.softdep")) }),
 		builtin: sync.OnceValue(func() *builtinTable {

@@ -8,33 +8,43 @@ import (
 
 // MissingDriver is a network device that no driver has taken.
 type MissingDriver struct {
-	Bus      string // pci, virtio, vmbus, xen
+	Bus      string // pci, usb, virtio, vmbus, xen
 	Device   string // its name on the bus: 0000:00:03.0
-	ID       string // vendor:device in hex on PCI, else as the bus has it
+	ID       string // vendor:device in hex on PCI and USB, else as the bus has it
 	Modalias string
 	Modules  []string // what the index has for it, empty when nothing
+	Unpacked []string // what the kernel has for it besides, see UnpackedFile
 }
 
 // String is a line for the operator: the device, and what to do.
 func (m MissingDriver) String() string {
 	s := fmt.Sprintf("%s device %s [%s] has no driver: ", m.Bus, m.Device, m.ID)
-	if len(m.Modules) == 0 {
-		return s + "no module here drives it, pack one into the initrd"
+	switch {
+	case len(m.Modules) > 0:
+		return s + strings.Join(m.Modules, " or ") + " should drive it and does not (dmesg says why)"
+	case len(m.Unpacked) > 0:
+		return s + "pack " + strings.Join(m.Unpacked, " or ") + " into the initrd (--module " + m.Unpacked[0] + ")"
 	}
-	return s + strings.Join(m.Modules, " or ") + " should drive it and does not (dmesg says why)"
+	return s + "this kernel has none for it, or it is not in the initrd"
 }
 
 // networkBuses says how a network device is told from others on each bus, and
-// which attributes make its id.
+// which attributes make its id. On the buses without an attribute, and for what
+// a prefix in doubt says, only a driver of the index tells.
 var networkBuses = [...]struct {
-	bus, attr, prefix string
-	id                []string
+	bus, attr, prefix, doubt string
+	id                       []string
 }{
-	{"pci", "class", "0x02", []string{"vendor", "device"}}, // PCI class 02, network controller
-	{"virtio", "device", "0x0001", []string{"vendor", "device"}},
-	{"vmbus", "class_id", "{f8615163-df3e-46c5-913f-f2d2f965ed0e}", []string{"class_id"}}, // HV_NIC_GUID, linux/hyperv.h
-	{"xen", "devtype", "vif", []string{"devtype"}},
+	// PCI class 02, network controller; 02 80, any other kind of it, is wireless nearly always.
+	{"pci", "class", "0x02", "0x0280", []string{"vendor", "device"}},
+	{"usb", "", "", "", []string{"../idVendor", "../idProduct"}}, // of interfaces; devices have no modalias
+	{"virtio", "device", "0x0001", "", []string{"vendor", "device"}},
+	{"vmbus", "class_id", "{f8615163-df3e-46c5-913f-f2d2f965ed0e}", "", []string{"class_id"}}, // HV_NIC_GUID, linux/hyperv.h
+	{"xen", "devtype", "vif", "", []string{"devtype"}},
 }
+
+// NetworkBuses are the buses on which MissingDrivers looks.
+var NetworkBuses = []string{"pci", "usb", "virtio", "vmbus", "xen"}
 
 // MissingDrivers returns the network devices that sysfs shows without a
 // driver. sysfs is where sysfs is mounted.
@@ -46,18 +56,29 @@ func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
 		devices, _ := readNames(dir)
 		for _, d := range devices {
 			at := filepath.Join(dir, d)
-			if !strings.HasPrefix(readSmall(at+"/"+b.attr, buf), b.prefix) || bound(at) {
+			kind := ""
+			if b.attr != "" {
+				kind = readSmall(at+"/"+b.attr, buf)
+			}
+			if !strings.HasPrefix(kind, b.prefix) || bound(at) {
 				continue
 			}
 			m := MissingDriver{Bus: b.bus, Device: d, Modalias: readSmall(at+"/modalias", buf)}
+			if m.Modalias != "" {
+				m.Unpacked = ix.unpacked().lookup(m.Modalias)
+				if b.attr != "" {
+					m.Modules, _ = ix.Lookup(m.Modalias)
+				}
+			}
+			sure := b.attr != "" && (b.doubt == "" || !strings.HasPrefix(kind, b.doubt))
+			if !sure && len(m.Modules)+len(m.Unpacked) == 0 {
+				continue
+			}
 			for i, attr := range b.id {
 				if i > 0 {
 					m.ID += ":"
 				}
 				m.ID += strings.TrimPrefix(readSmall(at+"/"+attr, buf), "0x")
-			}
-			if m.Modalias != "" {
-				m.Modules, _ = ix.Lookup(m.Modalias)
 			}
 			all = append(all, m)
 		}

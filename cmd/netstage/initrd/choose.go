@@ -14,16 +14,22 @@ import (
 // machine's devices. Each may be built in, or not exist in a kernel.
 var alwaysModules = []string{"loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
 
-// nicFolders hold the drivers of NICs and what NICs ask for by alias while
-// they start (PHYs, MDIO buses, PCS). Below kernel/, or wherever else a
-// distribution puts out-of-tree drivers (updates/, extra/).
-var nicFolders = []string{
-	"drivers/net/ethernet/", "drivers/net/phy/", "drivers/net/mdio/", "drivers/net/pcs/",
-	"drivers/net/usb/", "drivers/net/hyperv/", "drivers/net/vmxnet3/", "drivers/net/fjes/",
-}
+// nicFolders and nicDrivers are the drivers of NICs. The folders are below
+// kernel/, or wherever else a distribution puts out-of-tree drivers (updates/,
+// extra/).
+var (
+	nicFolders = []string{
+		"drivers/net/ethernet/", "drivers/net/usb/", "drivers/net/hyperv/", "drivers/net/vmxnet3/", "drivers/net/fjes/",
+	}
+	nicDrivers = []string{"virtio_net", "xen_netfront"}
+)
 
-// nicModules are NIC drivers and what sits on NICs (vlan=, bond=) elsewhere.
-var nicModules = []string{"virtio_net", "xen_netfront", "bonding", "8021q", "iscsi_ibft"}
+// partFolders hold what NICs ask for by alias while they start: PHYs, MDIO
+// buses, PCS. stackModules sit on NICs (vlan=, bond=) or tell of them.
+var (
+	partFolders  = []string{"drivers/net/phy/", "drivers/net/mdio/", "drivers/net/pcs/"}
+	stackModules = []string{"bonding", "8021q", "iscsi_ibft"}
+)
 
 // imageModules are for images that are mounted through dm-verity
 // (rootfs.verity.mount): 160 kB.
@@ -100,8 +106,9 @@ func (t *tree) roots(ctx context.Context, words []string) (names, builtin []stri
 		names = append(names, found...)
 	}
 	if len(c.narrow) == 0 {
-		names = append(names, t.below(nicFolders)...)
-		names = append(names, t.present(nicModules)...)
+		names = append(names, t.nics()...)
+		names = append(names, t.below(partFolders)...)
+		names = append(names, t.present(stackModules)...)
 		names = append(names, t.present(imageModules)...)
 		names = append(names, t.below(busFolders)...)
 		names = append(names, t.present(busModules)...)
@@ -110,6 +117,9 @@ func (t *tree) roots(ctx context.Context, words []string) (names, builtin []stri
 	slices.Sort(names)
 	return slices.Compact(names), builtin, nil
 }
+
+// nics returns the drivers of NICs.
+func (t *tree) nics() []string { return append(t.below(nicFolders), t.present(nicDrivers)...) }
 
 func (t *tree) present(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return t.paths[n] == "" })

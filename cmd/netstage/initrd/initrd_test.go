@@ -191,6 +191,19 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// What is left out is still known by the devices that it drives.
+func TestUnpackedDriversAreKnown(t *testing.T) {
+	image, r := build(t, Options{KernelModules: fakeTree(t), Init: agent(t), Modules: []string{"virtio_net"}})
+	text, err := os.ReadFile(filepath.Join(unpack(t, image), "lib/modules", r.Version, kmod.UnpackedFile))
+	if err != nil || string(text) != "alias pci:v00001111d* fast\n" {
+		t.Errorf("%q %v", text, err)
+	}
+	image, r = build(t, Options{KernelModules: fakeTree(t), Init: agent(t)})
+	if _, err := os.Stat(filepath.Join(unpack(t, image), "lib/modules", r.Version, kmod.UnpackedFile)); !os.IsNotExist(err) {
+		t.Errorf("everything is packed: %v", err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	good := fakeTree(t)
 	mixed := writeTree(t, map[string][]byte{

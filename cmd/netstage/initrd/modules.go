@@ -45,6 +45,9 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 	if err := addIndex(a, dir, t, index); err != nil {
 		return err
 	}
+	if err := addUnpacked(ctx, a, dir, t, r.Modules); err != nil {
+		return err
+	}
 	return addFirmware(a, o.FirmwareDir, modules, r)
 }
 
@@ -69,6 +72,32 @@ func addIndex(a *archive, dir string, t *tree, index []kmod.Module) error {
 	if len(builtinText) > 0 {
 		a.file(dir+"/modules.builtin", 0o644, builtinText)
 	}
+	return nil
+}
+
+// addUnpacked writes what devices the NIC drivers drive that are not packed, so
+// that a machine can say which one it lacks.
+func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []string) error {
+	names := slices.DeleteFunc(t.nics(), func(name string) bool { return slices.Contains(packed, name) })
+	slices.Sort(names)
+	modules, err := t.get(ctx, names)
+	if err != nil {
+		return err
+	}
+	var rest []kmod.Module
+	for _, m := range modules {
+		m := m.Module
+		m.Aliases = slices.DeleteFunc(slices.Clone(m.Aliases), func(alias string) bool {
+			bus, _, _ := strings.Cut(alias, ":")
+			return !slices.Contains(kmod.NetworkBuses, bus)
+		})
+		rest = append(rest, m)
+	}
+	var text bytes.Buffer
+	if err := kmod.WriteAlias(&text, rest); err != nil || text.Len() == 0 {
+		return err
+	}
+	a.file(dir+"/"+kmod.UnpackedFile, 0o644, text.Bytes())
 	return nil
 }
 
