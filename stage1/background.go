@@ -1,6 +1,9 @@
 package stage1
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // background is work that goes on beside the steps until it is stopped.
 type background struct {
@@ -20,4 +23,12 @@ func inBackground(work func(context.Context) error) *background {
 func (b *background) stop() error {
 	b.cancel()
 	return <-b.done
+}
+
+// stopAfter gives the work some time to end by itself.
+func (b *background) stopAfter(grace time.Duration) error {
+	defer time.AfterFunc(grace, b.cancel).Stop()
+	err := <-b.done
+	b.cancel()
+	return err
 }

@@ -97,7 +97,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		Log: b.Log, Timeline: &b.timeline,
 		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
-		Break:     func(ctx context.Context, step Step) Choice { return b.Break(ctx, b.config, step) },
+		Break:     b.breakpoint,
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
 		// PID 1 hears of the panic, and offers what is left to do.
 		Hung: func(why string) { panic(why) },
@@ -121,15 +121,25 @@ func (b *Boot) began(step Step) {
 	}
 }
 
+// breakpoint lets an operator look around.
+func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
+	b.record(b.Report(report.Running))
+	return b.Break(ctx, b.config, step)
+}
+
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
 	f.Links = b.lastSeen()
 	b.addFacts(&f)
 	b.failure = &f
-	b.record(b.withLog(report.Failed))
-	if b.config.PanicOnFail {
-		return Panic
+	r := b.withLog(report.Failed)
+	b.record(r)
+	end := b.config.poster(b.Log, b.Version, b.network).postFailure(r)
+	choice := Panic
+	if !b.config.PanicOnFail {
+		choice = b.Rescue(ctx, b.config, f)
 	}
-	return b.Rescue(ctx, b.config, f)
+	end(choice)
+	return choice
 }

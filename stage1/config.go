@@ -39,6 +39,7 @@ type Config struct {
 	Trace       bool
 	Check       bool          // everything but the switch to stage 2
 	FailTimeout time.Duration // 0: for ever
+	ReportTo    string        // boot.report=, a URL
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
 	Network     ipparam.Config
@@ -64,7 +65,7 @@ func (*ParameterError) Class() string { return "bad-parameter" }
 
 // readers each know the parameters of one matter, and leave others alone.
 var readers = []func(c *Config, p cmdline.Param, complain func(string, ...any)){
-	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readNetwork,
+	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork,
 }
 
 func defaultConfig() Config {

@@ -26,13 +26,14 @@ const (
 // kernel's modprobe its own, the boot's record in /run.
 func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.stopHotplug()
-	if err := b.leaveNetwork(ctx); err != nil {
-		// Stage 2 configures the NIC anyway.
-		b.Log.Warn(fmt.Sprintf("network: %v", err))
-	}
 	// The loop device keeps a fetched image's memory alive.
 	if err := errors.Join(mount.Discard(imageDir), setModprobe("/sbin/modprobe")); err != nil {
 		return err
+	}
+	b.postResult(ctx)
+	if err := b.leaveNetwork(ctx); err != nil {
+		// Stage 2 configures the NIC anyway.
+		b.Log.Warn(fmt.Sprintf("network: %v", err))
 	}
 	b.record(b.Report(b.result()))
 	if err := b.writeSystemdState(); err != nil {

@@ -109,6 +109,10 @@ func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return hostPort(u), nil
+}
+
+func hostPort(u *url.URL) string {
 	port := u.Port()
 	switch {
 	case port != "":
@@ -117,7 +121,7 @@ func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	default:
 		port = "80"
 	}
-	return net.JoinHostPort(u.Hostname(), port), nil
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // base is what relative references mean with this lease.

@@ -3,6 +3,7 @@ package stage1
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,7 +37,7 @@ func (b *Boot) Report(state report.State) report.Report {
 		if !s.ended {
 			took = SinceBoot() - s.Start
 		}
-		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Failure: s.Failure})
+		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Running: !s.ended, Failure: s.Failure})
 	}
 	if f := b.failure; f != nil && state == report.Failed {
 		r.Failure = &report.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
@@ -97,15 +98,18 @@ func blankAll(lines []string, blank func(string) string) []string {
 	return out
 }
 
-// record writes the report to its file. A boot does not fail for want of it.
-func (b *Boot) record(r report.Report) {
+func (b *Boot) record(r report.Report) { recordReport(b.Log, r) }
+
+// recordReport writes the report to its file. A boot does not fail for want of
+// it.
+func recordReport(log *slog.Logger, r report.Report) {
 	var text bytes.Buffer
 	err := r.Encode(&text)
 	if err == nil {
 		err = replaceFile(reportFile, text.Bytes())
 	}
 	if err != nil {
-		b.Log.Warn(fmt.Sprintf("the boot's report: %v", err))
+		log.Warn(fmt.Sprintf("the boot's report: %v", err))
 	}
 }
 

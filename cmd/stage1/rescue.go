@@ -19,9 +19,6 @@ func runRescue(args []string) int {
 		failure.Class, failure.Cause = args[0], args[1]
 	}
 	config := commandLine()
-	if config.PanicOnFail {
-		return leave(verdictOf(stage1.Panic))
-	}
 	log := openJournal()
 	if trace, err := os.ReadFile(crashFile); err == nil && len(trace) > 0 {
 		const most = 8 // the message and the innermost calls
@@ -37,5 +34,11 @@ func runRescue(args []string) int {
 			log.Error(line)
 		}
 	}
-	return leave(verdictOf(newOperator(log).rescue(context.Background(), config, failure)))
+	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Version: version, Config: config, Failure: failure}.Tell()
+	choice := stage1.Panic
+	if !config.PanicOnFail {
+		choice = newOperator(log).rescue(context.Background(), config, failure)
+	}
+	end(choice)
+	return leave(verdictOf(choice))
 }

@@ -66,6 +66,7 @@ type Step struct {
 	Name       string `json:"name"`
 	StartMS    int64  `json:"start_ms"`    // since the kernel's start
 	DurationMS int64  `json:"duration_ms"` // so far, of a step that runs
+	Running    bool   `json:"running,omitempty"`
 	Failure    string `json:"failure,omitempty"`
 }
 
@@ -171,16 +172,20 @@ func Parse(text []byte) (Report, error) {
 	if (r.State == Failed) != (r.Failure != nil) {
 		return r, errors.New("boot report: state failed goes with a failure, and no other state does")
 	}
-	if r.StartMS < 0 || r.DurationMS < 0 {
-		return r, errors.New("boot report: a time below zero")
+	if !plausible(r.StartMS) || !plausible(r.DurationMS) {
+		return r, errors.New("boot report: a time out of range")
 	}
 	for _, s := range r.Steps {
-		if s.StartMS < 0 || s.DurationMS < 0 {
-			return r, fmt.Errorf("boot report: step %.40q: a time below zero", s.Name)
+		if !plausible(s.StartMS) || !plausible(s.DurationMS) {
+			return r, fmt.Errorf("boot report: step %.40q: a time out of range", s.Name)
 		}
 	}
 	return r, nil
 }
+
+// plausible tells whether a time is none that sums and bars would choke on: at
+// most some thirty years.
+func plausible(ms int64) bool { return ms >= 0 && ms < 1<<40 }
 
 // Encode writes the report as Parse reads it.
 func (r Report) Encode(w io.Writer) error {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -58,11 +60,48 @@ func fields(into map[string]string, path string, optional bool, t reflect.Type) 
 
 func example() Report {
 	return Report{
-		Version: 1, State: Failed, Agent: "1.0", Kernel: "6.12", StartMS: 2683, DurationMS: 2340,
-		Machine: Machine{Serial: "<S/N>", MACs: []string{"52:54:00:12:34:56"}}, Parameters: []string{"quiet"},
-		Steps:   []Step{{"network", 2990, 188, "no-lease"}},
-		Failure: &Failure{"no-lease", "nobody answers", "network", []string{"eth0: no answer"}},
-		Links:   []Link{{Name: "eth0", MAC: "52:54:00:12:34:56", Carrier: true, Status: "discovering"}},
+		Version: 1, State: Failed, Agent: "1.0", Kernel: "6.12", Written: "2026-11-27T03:04:05Z", StartMS: 2683, DurationMS: 12340,
+		Machine:    Machine{Vendor: "ACME", Product: "<Node 4>", Serial: "S/N 7", UUID: "0a", Hostname: "n7", MACs: []string{"52:54:00:12:34:56"}},
+		Parameters: []string{"quiet", "rootfs=http://10.0.2.2:8080/nix-store.squashfs"},
+		Steps:      []Step{{Name: "pseudo", StartMS: 2683, DurationMS: 13}, {Name: "devices", StartMS: 2696}, {Name: "network", StartMS: 2990, DurationMS: 188}, {Name: "image", StartMS: 3178, DurationMS: 11000, Failure: "http-404"}},
+		Failure:    &Failure{"http-404", "image: no mirror has it: 10.0.2.2:8080 answered 404 Not Found", "image", []string{"GET http://10.0.2.2:8080/nix-store.squashfs: 404"}},
+		Network:    &Lease{Link: "eth0", MAC: "52:54:00:12:34:56", Address: "10.0.2.15/24", Server: "10.0.2.2", Gateway: "10.0.2.2", Source: "dhcp", TookMS: 50},
+		Links:      []Link{{Name: "eth0", MAC: "52:54:00:12:34:56", Driver: "virtio_net", Carrier: true, Addresses: []string{"10.0.2.15/24"}, Status: "10.0.2.15/24, 11 s", Winner: true}},
+		Download: &Download{What: "image", Total: -1, ETAMS: -1, Retries: 2, TookMS: 10900, Mirrors: []Mirror{
+			{URL: "http://10.0.2.2:8080/nix-store.squashfs", Faults: 3, Answer: "404 Not Found", Class: "http-404", Bad: true},
+		}},
+		Memory:    &Memory{Total: 2 << 30, Available: 1900 << 20},
+		KernelLog: []string{"[    2.683882] stage-1-init: pseudo (1/8): mount the special file systems", "[    3.1] \x1b[31mred " + strings.Repeat("long ", 20)},
+	}
+}
+
+func TestText(t *testing.T) {
+	check := func(name, got string) {
+		for line := range strings.Lines(got) {
+			if line = strings.TrimSuffix(line, "\n"); utf8.RuneCountInString(line) > 80 || strings.TrimRight(line, " ") != line {
+				t.Errorf("%s: line %q", name, line)
+			}
+		}
+		want, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	check("failed.txt", example().Text(80))
+	good := example()
+	good.State, good.Failure, good.Steps[3].Failure, good.Parameters, good.KernelLog = Good, nil, "", nil, nil
+	good.Image = &Image{Source: "http://10.0.2.2:8080/nix-store.squashfs", Size: 26 << 20, SHA256: strings.Repeat("ab", 32), Layout: "nix-store"}
+	check("good.txt", good.Text(80))
+	for want, r := range map[string]Report{
+		"Running, or cut off: in the first step, after 0.000 s\n": {State: Running},
+		"Checked: stage 2 could have been started after 2m5s\n":   {State: Check, DurationMS: 125100},
+	} {
+		if got := r.Text(80); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 
@@ -83,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		`{"version":1,"state":"fine"}`:                                             `unknown state "fine"`,
 		`{"version":1,"state":"failed"}`:                                           "goes with a failure",
 		`{"version":1,"state":"good","failure":{}}`:                                "goes with a failure",
-		`{"version":1,"state":"good","duration_ms":-1}`:                            "below zero",
+		`{"version":1,"state":"good","duration_ms":-1}`:                            "out of range",
 		`{"version":1,"state":"good","steps":[{"name":"image","duration_ms":-5}]}`: `step "image"`,
 		`{"version":1,"state":"good","agent":"` + strings.Repeat("x", Most) + `"}`: "are the most",
 		`{"version":1,"state":"good"}{"version":1,"state":"failed","failure":{}}`:  "after top-level value",
@@ -108,6 +147,11 @@ func FuzzParse(f *testing.F) {
 		r, err := Parse(text)
 		if err != nil {
 			return
+		}
+		for line := range strings.Lines(r.Text(80)) {
+			if line = strings.TrimSuffix(line, "\n"); utf8.RuneCountInString(line) > 80 || strings.ContainsFunc(line, unicode.IsControl) {
+				t.Errorf("%q: line %q", text, line)
+			}
 		}
 		var again bytes.Buffer
 		if err := r.Encode(&again); err != nil {

@@ -1,0 +1,21 @@
+package stage1
+
+import (
+	"strings"
+	"testing"
+
+	"netstage/stage1/cmdline"
+)
+
+func TestParseReportTo(t *testing.T) {
+	for value, want := range map[string]string{
+		"http://srv/reports": "", "https://ops:pw@[::1]:8443/x?y=z": "",
+		"": "want an http", "srv/reports": "want an http", "http:///x": "want an http", "http://a b/": "want an http",
+		"ftp://ops:pw@srv/x": "boot.report=ftp://srv/x: want an http",
+	} {
+		c, err := ParseConfig(cmdline.Params{{Key: "boot.report", Value: value, HasValue: true}})
+		if want == "" && (err != nil || c.ReportTo != value) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %q, %v", value, c.ReportTo, err)
+		}
+	}
+}
