@@ -95,6 +95,15 @@ func TestFailureMenu(t *testing.T) {
 		m.Expect("leaves it")
 		m.Type("echo pid=$(ls -l /proc/1/exe | grep -c init) name=$(cat /proc/1/cmdline)\r")
 		m.Expect("pid=1 name=sh")
+		// It inherits what is orphaned, and collects it.
+		m.Type("sh -c 'sleep 301' & sleep 0.5\r")
+		kill := "for p in $(ps | grep '%s' | while read pid rest; do echo $pid; done); do kill -9 $p; done\r"
+		m.Type(fmt.Sprintf(kill, "sh -c slee[p]"))
+		m.Type("until grep -q ') S 1 ' $(ls -d /proc/[0-9]*/stat | grep -v /1/); do sleep 0.1; done; echo orph''aned\r")
+		m.Expect("orphaned")
+		m.Type(fmt.Sprintf(kill, "slee[p] 301"))
+		m.Type("while grep -q ') Z ' /proc/[0-9]*/stat || ps | grep -q 'slee[p] 301'; do sleep 0.1; done; echo rea''ped\r")
+		m.Expect("reaped")
 		m.Type("exit\r")
 		expectEnd(t, m, nsmachine.Rebooted)
 	})
@@ -115,6 +124,7 @@ func TestFailureMenu(t *testing.T) {
 		t.Parallel()
 		m := boot(t, nsmachine.Config{Files: files, Cmdline: broken + "boot.panic_on_fail"})
 		expectEnd(t, m, nsmachine.Panicked, "!boot failed", "no-init")
+		m.ExpectKmsg("<1>stage-1-init: boot.panic_on_fail: no-init: ")
 	})
 }
 

@@ -22,10 +22,20 @@ func (b *Boot) addFacts(f *Failure) {
 	if f.Links.Version != 0 {
 		f.Facts = append(f.Facts, Fact{"Network", f.Links.Table(factsWidth)})
 	}
-	f.Facts = append(f.Facts, Fact{"Mirrors", mirrorLines(b.download)})
-	if m := memory(); m != nil {
-		f.Facts = append(f.Facts, Fact{"Memory", []string{fmt.Sprintf("%d of %d MiB available", m.Available>>20, m.Total>>20)}})
+	f.Facts = append(f.Facts, Fact{"Mirrors", mirrorLines(b.download)}, memoryFact())
+}
+
+func memoryFact() Fact {
+	m := memory()
+	if m == nil {
+		return Fact{}
 	}
+	return Fact{"Memory", []string{fmt.Sprintf("%d of %d MiB available", m.Available>>20, m.Total>>20)}}
+}
+
+// LeftFacts is what there is to see of a boot that is gone.
+func LeftFacts() []Fact {
+	return []Fact{{"Network", LeftLinks(factsWidth)}, memoryFact()}
 }
 
 // networkNow is the table of links as it is now.

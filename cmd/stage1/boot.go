@@ -11,6 +11,7 @@ import (
 	"netstage/mount"
 	"netstage/stage1"
 	"netstage/stage1/pid1"
+	"netstage/stage1/report"
 )
 
 // crashFile keeps the trace of a boot that panicked for the rescue. It lies
@@ -20,6 +21,7 @@ const crashFile = "/.stage1-crash"
 // runBoot is the child of PID 1 that does the work.
 func runBoot() int {
 	unix.CloseOnExec(verdictFD)
+	protect()
 	if file, err := os.Create(crashFile); err == nil {
 		debug.SetCrashOutput(file, debug.CrashOptions{})
 		file.Close()
@@ -43,7 +45,11 @@ func runBoot() int {
 	}
 	handOver, choice := boot.Run(context.Background())
 	if handOver == nil {
-		return leave(verdictOf(choice))
+		verdict := verdictOf(choice)
+		if f := boot.Report(report.Failed).Failure; f != nil {
+			verdict.Reason = f.Class + ": " + f.Cause
+		}
+		return leave(verdict)
 	}
 	return leave(pid1.Verdict{Action: pid1.HandOver, Stage2: &pid1.Stage2{
 		Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare, State: handOver.State,

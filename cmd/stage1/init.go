@@ -22,12 +22,13 @@ func runInit() {
 }
 
 // say opens the kernel log for each line, because PID 1 speaks before /dev is
-// mounted, after it has moved, and rarely.
+// mounted, after it has moved, and rarely: of what nobody else can tell, so
+// that it is on the consoles however quiet the kernel is to be.
 func say(line string) {
 	log, err := kmsg.Open("/dev/kmsg")
 	if err == nil {
 		defer log.Close()
-		err = log.Log(kmsg.PrioErr, tag+line)
+		err = log.Log(kmsg.PrioAlert, tag+line)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, tag+line)

@@ -39,7 +39,7 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		switch choice := o.rescue(ctx, c, stage1.Failure{Class: breakpoint, Step: step.Name, Cause: cause, Next: step.Name}); choice {
+		switch choice := o.rescue(ctx, c, stage1.Failure{Class: breakpoint, Step: step.Name, Cause: cause, Next: step.Name, Network: stage1.LeftLinks}); choice {
 		case stage1.Retry:
 		case stage1.Continue:
 			return ""
@@ -102,9 +102,6 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, s
 		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Timeout: c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
 		AgentLog:  o.log.page, Network: f.Network,
-	}
-	if options.Network == nil {
-		options.Network = stage1.LeftLinks
 	}
 	if f.Class == breakpoint {
 		options.Again = "the shell again"

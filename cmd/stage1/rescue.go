@@ -14,10 +14,15 @@ import (
 // that ended without a verdict. Its arguments are a class and a cause.
 func runRescue(args []string) int {
 	unix.CloseOnExec(verdictFD)
+	protect()
 	failure := stage1.Failure{Class: "killed", Step: "boot", Cause: "no cause was given"}
 	if len(args) == 2 {
 		failure.Class, failure.Cause = args[0], args[1]
 	}
+	if failure.Class == "handover" {
+		failure.Step = failure.Class
+	}
+	failure.Facts, failure.Network = stage1.LeftFacts(), stage1.LeftLinks
 	config := commandLine()
 	log := openJournal()
 	if trace, err := os.ReadFile(crashFile); err == nil && len(trace) > 0 {
@@ -40,5 +45,7 @@ func runRescue(args []string) int {
 		choice = newOperator(log).rescue(context.Background(), config, failure)
 	}
 	end(choice)
-	return leave(verdictOf(choice))
+	verdict := verdictOf(choice)
+	verdict.Reason = failure.Class + ": " + failure.Cause
+	return leave(verdict)
 }

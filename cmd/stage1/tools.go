@@ -14,6 +14,7 @@ import (
 	"netstage/debug/shell"
 	"netstage/netup/ipcmd"
 	"netstage/stage1/kmod"
+	"netstage/stage1/pid1"
 )
 
 // tools are the utilities of the debug shell, each run in a process of its
@@ -45,6 +46,10 @@ func tools() map[string]applets.Func {
 func runTool(name string, args []string) int {
 	table := tools()
 	if name == "sh" {
+		expose()
+		if os.Getpid() == 1 {
+			go pid1.ReapOrphans()
+		}
 		names := append(slices.Sorted(maps.Keys(table)), "sh")
 		status, err := shell.Run(context.Background(), shell.Options{
 			Args: args, Exe: "/proc/self/exe", Applets: names, Prompt: "stage1",

@@ -21,6 +21,7 @@ const Path = "/dev/kmsg"
 
 // Priorities of syslog(2) that the agent uses.
 const (
+	PrioAlert   = 1
 	PrioErr     = 3
 	PrioWarning = 4
 	PrioInfo    = 6
@@ -47,7 +48,7 @@ func Open(path string) (*Writer, error) {
 	if path == "" {
 		path = Path
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_CLOEXEC, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("kernel log: %w", err)
 	}

@@ -163,10 +163,21 @@ func (m *Machine) Pid() int { return m.cmd.Process.Pid }
 // Expect waits until the console shows text.
 func (m *Machine) Expect(text string) {
 	m.t.Helper()
+	m.expect(m.Console, "console", text)
+}
+
+// ExpectKmsg waits until text is in the kernel log.
+func (m *Machine) ExpectKmsg(text string) {
+	m.t.Helper()
+	m.expect(m.Kmsg, "kernel log", text)
+}
+
+func (m *Machine) expect(where *transcript.Transcript, name, text string) {
+	m.t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("not within a minute"))
 	defer cancel()
-	if _, _, err := m.Console.Expect(ctx, transcript.Text(text)); err != nil {
-		m.t.Fatalf("no %q on the console: %v", text, err)
+	if _, _, err := where.Expect(ctx, transcript.Text(text)); err != nil {
+		m.t.Fatalf("no %q on the %s: %v", text, name, err)
 	}
 }
 

@@ -57,7 +57,8 @@ func (c Config) act(v Verdict) {
 	case PowerOff:
 		Power(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	case Panic:
-		c.Say("boot.panic_on_fail: PID 1 exits")
+		// The kernel's own words are only that init was killed.
+		c.Say("boot.panic_on_fail: " + v.Reason)
 		unix.Sync()
 		os.Exit(1)
 	case Reboot:

@@ -21,6 +21,7 @@ type Verdict struct {
 	Action  Action  `json:"action"`
 	Console string  `json:"console,omitempty"` // device for Shell, such as /dev/ttyS0
 	Stage2  *Stage2 `json:"stage2,omitempty"`  // for HandOver
+	Reason  string  `json:"reason,omitempty"`  // for Panic: class and cause, one line
 }
 
 // Stage2 is a new root that is ready to be switched to.
