@@ -9,11 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Mount is how a file system on a block device is mounted below root.
+func (e Entry) Mount(root, device string) Mount {
+	return Mount{Type: e.Type, Source: device, Target: filepath.Join(root, e.Target), Options: e.kernelOptions(root)}
+}
+
 // Do mounts e below root. device is the node of its block device, empty where
 // it has none. Errors are *Error or those of the loop device.
 func (e Entry) Do(root, device string) error {
-	target := filepath.Join(root, e.Target)
-	m := Mount{Type: e.Type, Source: device, Target: target, Options: e.kernelOptions(root)}
+	m := e.Mount(root, device)
 	kind, source := e.Source(root)
 	switch {
 	case kind == NoSource:
@@ -32,6 +36,10 @@ func (e Entry) Do(root, device string) error {
 	}
 	return m.Do()
 }
+
+// DoFile mounts the file system in the file e.Device, a path of the
+// initramfs, below root.
+func (e Entry) DoFile(root string) error { return e.Mount(root, e.Device).loop() }
 
 // makeLayers makes the directories that an overlay writes to.
 func (e Entry) makeLayers(root string) error {

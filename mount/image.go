@@ -22,6 +22,42 @@ func (e *ImageError) Unwrap() error { return e.Cause }
 // Class names the failure for operators.
 func (*ImageError) Class() string { return "bad-image" }
 
+// LengthOf is how many bytes of a file are the image: all, but of a block device
+// what its file system says, in whole pages as mksquashfs pads it. Errors are
+// *ImageError.
+func LengthOf(file *os.File) (int64, error) {
+	size, device, err := sizeOf(file)
+	if err != nil || !device {
+		return size, err
+	}
+	length, err := lengthOnDevice(file)
+	return min(size, length), err
+}
+
+func lengthOnDevice(file *os.File) (int64, error) {
+	_, length, err := readSuperblock(file)
+	if err != nil {
+		return 0, &ImageError{File: file.Name(), Cause: err}
+	}
+	const page = 4096
+	return (length + page - 1) &^ (page - 1), nil
+}
+
+// sizeOf is the size of a file or block device.
+func sizeOf(file *os.File) (size int64, device bool, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, false, err
+	}
+	if info.Mode().IsRegular() {
+		return info.Size(), false, nil
+	}
+	if size, err = file.Seek(0, io.SeekEnd); err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	return size, true, err
+}
+
 // OpenImage mounts the squashfs or erofs in file, read-only and attached
 // nowhere. squashfs decompresses on every processor where the kernel can
 // (threads=multi, Linux 6.2). The file may be closed afterwards. Errors are
@@ -30,6 +66,13 @@ func OpenImage(file *os.File) (*Tree, error) {
 	m, err := recognise(file)
 	if err != nil {
 		return nil, err
+	}
+	if _, device, err := sizeOf(file); device || err != nil {
+		m.Source = file.Name()
+		if err != nil {
+			return nil, err
+		}
+		return m.Open()
 	}
 	device, err := attachLoop(file, true)
 	if err != nil {
@@ -48,28 +91,29 @@ func TypeOf(file *os.File) (string, error) {
 }
 
 func recognise(file *os.File) (Mount, error) {
-	m, err := readSuperblock(file)
+	m, _, err := readSuperblock(file)
 	if err != nil {
 		return Mount{}, &ImageError{File: file.Name(), Cause: err}
 	}
 	return m, nil
 }
 
-// readSuperblock tells how to mount file. It holds the length it tells against the
-// file's, because the kernel mounts a squashfs that was cut short.
-func readSuperblock(file *os.File) (Mount, error) {
+// readSuperblock tells how to mount file, and the length of the file system. It
+// holds that against the file's, because the kernel mounts a squashfs that was
+// cut short.
+func readSuperblock(file *os.File) (Mount, int64, error) {
 	const erofsAt = 1024 // EROFS_SUPER_OFFSET
 	block := make([]byte, erofsAt+128)
 	n, err := file.ReadAt(block, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return Mount{}, fmt.Errorf("read the superblock: %w", err)
+		return Mount{}, 0, fmt.Errorf("read the superblock: %w", err)
 	}
-	info, err := file.Stat()
+	size, _, err := sizeOf(file)
 	if err != nil {
-		return Mount{}, err
+		return Mount{}, 0, err
 	}
 	if n < len(block) {
-		return Mount{}, fmt.Errorf("%d bytes are no file system", n)
+		return Mount{}, 0, fmt.Errorf("%d bytes are no file system", n)
 	}
 
 	var m Mount
@@ -84,10 +128,10 @@ func readSuperblock(file *os.File) (Mount, error) {
 		length = uint64(binary.LittleEndian.Uint32(erofs[36:])) << (erofs[12] & 31)
 		m = Mount{Type: "erofs", Options: "ro"}
 	default:
-		return Mount{}, fmt.Errorf("neither squashfs nor erofs: it begins with %q", block[:16])
+		return Mount{}, 0, fmt.Errorf("neither squashfs nor erofs: it begins with %q", block[:16])
 	}
-	if length > uint64(info.Size()) {
-		return Mount{}, fmt.Errorf("cut short: the %s says it has %d bytes, the file has %d", m.Type, length, info.Size())
+	if length > uint64(size) {
+		return Mount{}, 0, fmt.Errorf("cut short: the %s says it has %d bytes, the file has %d", m.Type, length, size)
 	}
-	return m, nil
+	return m, int64(length), nil
 }

@@ -48,7 +48,7 @@ func CopySecrets(dir, root string) (int, error) {
 			return nil
 		}
 		count++
-		return copyFile(name, target, info.Mode().Perm())
+		return CopyFile(name, target, info.Mode().Perm())
 	})
 	if err != nil {
 		return count, fmt.Errorf("copy the secrets of %s: %w", dir, err)
@@ -56,7 +56,8 @@ func CopySecrets(dir, root string) (int, error) {
 	return count, nil
 }
 
-func copyFile(from, to string, mode fs.FileMode) error {
+// CopyFile copies a file with that mode; what is at its place is replaced.
+func CopyFile(from, to string, mode fs.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"netstage/fetch/vouch"
+	"netstage/mount"
 	"netstage/netup"
 	"netstage/nix"
 	"netstage/stage1/kmod"
@@ -31,7 +32,7 @@ func (b *Boot) steps() []Step {
 			Stands: "drivers are loaded, every NIC is as the kernel found it"},
 		{Name: "image", Title: "get the image", Run: b.getImage,
 			Stands: "the network is up, nothing is fetched"},
-		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.loadFileSystems, After: "modules",
+		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.prepareFileSystems, After: "modules",
 			Stands: "the image is there, and verified where anything vouches for it; it is not mounted"},
 		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit, Optional: true,
 			Stands: "the new root is mounted at " + newRoot + ", its init is proven"},
@@ -73,6 +74,11 @@ type Boot struct {
 	failure   *Failure  // the last one
 	lastLinks LinkTable // of a network that is gone
 	hostname  string    // by DHCP
+
+	written     mount.Mount       // what is under the new root: it persists, or not
+	fileSystems []prepared        // to be mounted below it
+	imageIsBad  bool              // it could not be mounted; another one may be
+	media       map[string]string // where disks with images are mounted
 
 	clockWasWrong bool // before this program was built
 	clockIsSet    bool // by a time server
@@ -127,9 +133,17 @@ func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
 	return b.Break(ctx, b.config, step)
 }
 
+// needsReboot is the class of a disk that was mended, and must not be mounted
+// before the machine has started again.
+const needsReboot = "fsck-reboot"
+
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
+	if f.Class == needsReboot {
+		b.Log.Warn("rebooting, as the check of the disk wants it")
+		return Reboot
+	}
 	f.Links = b.lastSeen()
 	b.addFacts(&f)
 	b.failure = &f

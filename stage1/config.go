@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/mount"
 	"netstage/netup/ipparam"
 	"netstage/stage1/cmdline"
 )
@@ -28,6 +29,13 @@ type Config struct {
 	CA           string      // rootfs.ca=, a file of the initrd
 	Token        string      // rootfs.token=, a file of the initrd
 	Floor        fetch.Floor // rootfs.floor=
+
+	Root           string        // root=: the disk with the image, where rootfs= names none
+	FindISO        string        // findiso=: an ISO image on any disk, instead
+	CopyToRAM      bool          // copytoram
+	Persistence    string        // boot.persistence=: the disk that replaces the tmpfs
+	PersistenceOpt string        // boot.persistence.opt=
+	FileSystems    []mount.Entry // of the initrd, besides the image
 
 	Console string // the interactive console's device name; "tty1" by default
 	Breaks  map[string]bool
@@ -65,7 +73,7 @@ func (*ParameterError) Class() string { return "bad-parameter" }
 
 // readers each know the parameters of one matter, and leave others alone.
 var readers = []func(c *Config, p cmdline.Param, complain func(string, ...any)){
-	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork,
+	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork, (*Config).readStorage,
 }
 
 func defaultConfig() Config {

@@ -3,6 +3,7 @@ package stage1
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -36,11 +37,16 @@ func (e *ImageError) Class() string { return e.class }
 // getImage finds the image in the initrd or fetches it, with all that vouches
 // for it.
 func (b *Boot) getImage(ctx context.Context) error {
+	if b.image != nil && !b.imageIsBad {
+		b.Log.Info("image: it is there already; what failed was something else")
+		return nil
+	}
+	b.imageIsBad = false
 	if err := b.dropImage(); err != nil { // a retry
 		return err
 	}
 	b.download = Download{}
-	order, err := b.order()
+	order, err := b.order(ctx)
 	if err != nil {
 		return err
 	}
@@ -51,13 +57,16 @@ func (b *Boot) getImage(ctx context.Context) error {
 		b.noteDownload(err)
 		return err
 	}
+	if err := b.closeMedia(order.Load != nil); err != nil {
+		return errors.Join(err, image.Close())
+	}
 	b.image, b.tree = image.File, image.Tree
 	b.source = reportOf(image)
 	if image.Signed != nil {
 		b.config.Init = image.Init // the one that was signed
 	}
 	if image.Stats.Requests == 0 {
-		b.Log.Info(fmt.Sprintf("image: %s of the initrd, %d MiB", image.Source, image.Size>>20))
+		b.Log.Info(fmt.Sprintf("image: %s, %d MiB", describeLocal(image.Source, order.Load != nil), image.Size>>20))
 	}
 	return nil
 }
@@ -72,11 +81,11 @@ func (b *Boot) dropImage() error {
 		b.tree.File.Close()
 		b.tree = nil
 	}
-	return mount.Discard(imageDir)
+	return errors.Join(mount.Discard(imageDir), b.dropMedia())
 }
 
 // order says what image is wanted and what must vouch for it.
-func (b *Boot) order() (vouch.Order, error) {
+func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	c := b.config
 	keys, err := manifest.LoadKeys(os.DirFS("/"), trustedKeys[1:])
 	if err != nil {
@@ -86,16 +95,17 @@ func (b *Boot) order() (vouch.Order, error) {
 	if c.WantInit {
 		o.Init = c.Init
 	}
-	if o.Images, err = b.locations(imagesOf(c)); err != nil {
+	if o.Images, err = b.locations(ctx, imagesOf(c)); err != nil {
 		return o, err
 	}
-	if o.Trees, err = b.locations(c.Verity); err != nil {
+	if o.Trees, err = b.locations(ctx, c.Verity); err != nil {
 		return o, err
 	}
-	if o.Manifests, err = b.locations(c.Manifest); err != nil {
+	if o.Manifests, err = b.locations(ctx, c.Manifest); err != nil {
 		return o, err
 	}
-	switch signed := len(keys) > 0 || len(c.Manifest) > 0; {
+	signed := len(keys) > 0 || len(c.Manifest) > 0
+	switch {
 	case signed:
 	case len(o.Images) == 0:
 		return o, &ImageError{"no-image", "no rootfs= was given, and the initrd has no " + localImage}
@@ -106,6 +116,9 @@ func (b *Boot) order() (vouch.Order, error) {
 	}
 	if o.Fetch, err = b.request(); err != nil {
 		return o, err
+	}
+	if c.CopyToRAM || len(b.media) > 0 && !c.readInPlace(signed) {
+		o.Load = mount.LengthOf
 	}
 	b.warnOfNoAuthorities(o)
 	o.Fetch.Bearer, err = b.token(slices.Concat(o.Images, o.Trees, o.Manifests))
@@ -119,17 +132,22 @@ func imagesOf(c Config) []fetch.Ref {
 		if _, err := os.Stat(localImage); err == nil {
 			return []fetch.Ref{{Kind: fetch.KindFile, Raw: localImage, Path: localImage}}
 		}
+		return c.mediumRefs()
 	}
 	return c.Rootfs
 }
 
 // locations are what references mean on this network: mirrors, or a file of
-// the initrd.
-func (b *Boot) locations(refs []fetch.Ref) ([]string, error) {
+// the initrd or of a disk.
+func (b *Boot) locations(ctx context.Context, refs []fetch.Ref) ([]string, error) {
 	var places []string
 	for _, ref := range refs {
-		if ref.Kind == fetch.KindFile {
+		switch ref.Kind {
+		case fetch.KindFile:
 			return []string{ref.Path}, nil
+		case fetch.KindDevice:
+			path, err := b.onMedium(ctx, ref)
+			return []string{path}, err
 		}
 		var base fetch.Base
 		if b.network != nil {

@@ -90,7 +90,9 @@ func appendRef(refs []fetch.Ref, p cmdline.Param, complain func(string, ...any))
 	case err != nil:
 		complain("%s=: %w", p.Key, err)
 	case ref.Kind == fetch.KindDevice:
-		complain("%s=%s: images on block devices can't be booted yet; want a URL or a path in the initrd", p.Key, p.Value)
+		if _, err := diskOf(ref); err != nil {
+			complain("%s=: %w", p.Key, err)
+		}
 	}
 	return append(refs, ref)
 }

@@ -24,7 +24,7 @@ func (c Config) needsNetwork() bool {
 // bringUpNetwork brings up the NIC that leads to the image.
 func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	if !b.config.needsNetwork() {
-		b.Log.Info("network: not needed, the image is in the initrd")
+		b.Log.Info("network: not needed, nothing is fetched")
 		return nil
 	}
 	if b.network != nil { // a retry

@@ -25,6 +25,7 @@ func LoadConfig() (Config, error) {
 	policy, wrong := loadPolicy(policyFile, passwordFile)
 	config, err := loadParameters()
 	policy.limit(&config)
+	wrong = errors.Join(wrong, config.readTable(tableFile))
 	if wrong == nil {
 		return config, err
 	}

@@ -8,12 +8,24 @@ import (
 	"netstage/nix"
 )
 
-// mountRoot mounts the image the way it wants to be mounted, and proves that
-// the init inside can be executed.
+// mountRoot mounts the image and the file systems that are needed besides.
 func (b *Boot) mountRoot(ctx context.Context) error {
 	if err := mount.Discard(newRoot); err != nil { // a retry
 		return err
 	}
+	if err := b.mountImage(ctx); err != nil {
+		b.imageIsBad = true
+		return err
+	}
+	if err := b.mountFileSystems(ctx); err != nil {
+		return err
+	}
+	return b.handIn()
+}
+
+// mountImage mounts the image the way it wants to be mounted, and proves that
+// the init inside can be executed.
+func (b *Boot) mountImage(ctx context.Context) error {
 	kind, err := mount.TypeOf(b.image)
 	if err != nil {
 		return err
@@ -33,9 +45,9 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 		return err
 	}
 	if layout == nix.StoreImage {
-		err = mount.NixStore(newRoot, mount.Volatile, tree)
+		err = mount.NixStore(newRoot, b.written, tree)
 	} else {
-		err = mount.WholeRoot(newRoot, layersDir, mount.Volatile, tree)
+		err = mount.WholeRoot(newRoot, layersDir, b.written, tree)
 	}
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ type Step struct {
 	Stands string
 
 	// Ahead is a part of the step that needs only what the step After has
-	// done. It runs beside the steps between; Run begins when it has ended.
+	// done. It runs beside the steps between; Run begins when it has ended. It
+	// sets its own deadlines.
 	Ahead func(context.Context) error
 	After string
 }
@@ -124,15 +125,6 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 
 // run runs one step once, with its part that went ahead.
 func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error) error {
-	if step.Limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, step.Limit, fmt.Errorf("step %s %w: the limit is %v", step.Name, ErrTimeout, step.Limit))
-		defer cancel()
-		hung := time.AfterFunc(step.Limit+grace, func() {
-			r.Hung(fmt.Sprintf("step %s hangs: it did not end %v after its limit of %v", step.Name, grace, step.Limit))
-		})
-		defer hung.Stop()
-	}
 	if result, ok := ahead[step.Name]; ok {
 		delete(ahead, step.Name)
 		if err := <-result; err != nil {
@@ -142,6 +134,15 @@ func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error)
 		if err := step.Ahead(ctx); err != nil { // a retry
 			return err
 		}
+	}
+	if step.Limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, step.Limit, fmt.Errorf("step %s %w: the limit is %v", step.Name, ErrTimeout, step.Limit))
+		defer cancel()
+		hung := time.AfterFunc(step.Limit+grace, func() {
+			r.Hung(fmt.Sprintf("step %s hangs: it did not end %v after its limit of %v", step.Name, grace, step.Limit))
+		})
+		defer hung.Stop()
 	}
 	err := step.Run(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), ErrTimeout) {

@@ -28,6 +28,10 @@ otherwise, --module ?NAME does if the kernel has it, --module -NAME leaves one
 out. What mounts images is always packed, dm-verity only where the drivers are
 not narrowed or by --module +dm_verity.
 
+The agent mounts the file systems that /etc/netstage/fstab lists, as fstab(5) has
+them, before stage 2. For them, and for images on disks, pack the drivers by
+--disks and --filesystem TYPE, and by --program what checks them.
+
 With a public key of "netstage keygen" in /etc/netstage/trusted.d, machines boot
 only what "netstage sign" signed by it. https is trusted by the authorities in
 /etc/netstage/ca.pem, or else in /etc/ssl/certs/ca-certificates.crt.
@@ -40,16 +44,21 @@ examples:
   netstage initrd --kernel-modules … --module igb --module virtio_net -o initrd.zst
   netstage initrd --kernel-modules … --module +nvme --firmware /lib/firmware -o initrd.zst
   netstage initrd --kernel-modules … --file nix-store.squashfs:/nix-store.squashfs -o initrd.zst
+  netstage initrd --kernel-modules … --disks --filesystem ext4 --program /sbin/e2fsck:/sbin/e2fsck \
+    --file fstab:/etc/netstage/fstab -o initrd.zst
   netstage initrd --kernel-modules … --file ops.pub:/etc/netstage/trusted.d/ops.pub -o initrd.zst`
 
 func newInitrd(std streams) *ffcli.Command {
 	fs := newFlags("initrd")
 	var o initrd.Options
-	var modules, files list
+	var modules, files, programs, fileSystems list
 	fs.StringVar(&o.KernelModules, "kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR`")
 	fs.Var(&modules, "module", "pack the module `[+|?|-]NAME`; may be repeated")
 	fs.StringVar(&o.FirmwareDir, "firmware", "", "a lib/firmware folder `DIR`; what the modules name is packed")
 	fs.Var(&files, "file", "put a file or folder of this host into the initrd: `SRC:DST`; may be repeated")
+	fs.Var(&programs, "program", "put a program with its libraries into the initrd: `SRC:DST`; may be repeated")
+	fs.BoolVar(&o.Disks, "disks", false, "pack the drivers of disks")
+	fs.Var(&fileSystems, "filesystem", "pack the driver of the file system `TYPE`; may be repeated")
 	fs.StringVar(&o.Init, "init", "", "the agent `FILE` (default stage1 beside this program)")
 	fs.StringVar(&o.Compression, "compression", initrd.Zstd, "`ALGORITHM`: zstd or none")
 	shellPassword := fs.String("shell-password", "", "shells on consoles ask for the password with the hash in `FILE`, of netstage passwd")
@@ -72,13 +81,13 @@ func newInitrd(std streams) *ffcli.Command {
 			case o.Compression != initrd.Zstd && o.Compression != initrd.None:
 				return usageError("--compression is zstd or none")
 			}
-			o.Modules = modules
-			for _, file := range files {
-				source, target, found := strings.Cut(file, ":")
-				if !found || source == "" || !filepath.IsAbs(target) {
-					return usageError(fmt.Sprintf("--file %s is not SRC:/DST", file))
-				}
-				o.Files = append(o.Files, initrd.File{Source: source, Target: target})
+			o.Modules, o.FileSystems = modules, fileSystems
+			var err error
+			if o.Files, err = places("--file", files); err != nil {
+				return err
+			}
+			if o.Programs, err = places("--program", programs); err != nil {
+				return err
 			}
 			if *shellPassword != "" {
 				file, err := shellPasswordFile(*shellPassword)
@@ -114,6 +123,19 @@ func shellPasswordFile(file string) (initrd.File, error) {
 		return initrd.File{}, fmt.Errorf("the shell password %s: %w", file, err)
 	}
 	return initrd.File{Source: file, Target: "/etc/netstage/shell-password"}, nil
+}
+
+// places reads SRC:DST of a flag.
+func places(flag string, words []string) ([]initrd.File, error) {
+	var files []initrd.File
+	for _, word := range words {
+		source, target, found := strings.Cut(word, ":")
+		if !found || source == "" || !filepath.IsAbs(target) {
+			return nil, usageError(fmt.Sprintf("%s %s is not SRC:/DST", flag, word))
+		}
+		files = append(files, initrd.File{Source: source, Target: target})
+	}
+	return files, nil
 }
 
 // besides finds a file in the folder of this program.

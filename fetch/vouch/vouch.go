@@ -32,6 +32,10 @@ type Order struct {
 	Init      string        // stage 2 as asked for; empty: as the manifest says
 	KeepTree  bool          // the verity tree is wanted as well; without one there is no image
 
+	// Load has a local image copied into Fetch.Store, and the copy verified and used: what it is on may change, or go. It
+	// tells how many bytes of the file are the image. Nil: the file is used where it is.
+	Load func(*os.File) (int64, error)
+
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
 }
@@ -164,23 +168,40 @@ func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Veri
 	if err != nil {
 		return refuse("no-image", "image: %v", err)
 	}
-	info, err := f.Stat()
+	if o.Load != nil {
+		if f, err = load(ctx, o, f); err != nil {
+			return err
+		}
+	}
+	i.Size, err = f.Seek(0, io.SeekEnd) // of a device, too
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
 	switch {
 	case err != nil:
-	case size > 0 && info.Size() != size:
-		err = refuse("mismatch", "%s has %d bytes, expected %d", i.Source, info.Size(), size)
+	case size > 0 && i.Size != size:
+		err = refuse("mismatch", "%s has %d bytes, expected %d", i.Source, i.Size, size)
 	case o.SHA256 != nil || verify != nil:
 		err = fetch.Check(ctx, i.Source, f, o.SHA256, verify)
 	}
 	if err == nil {
-		i.Size = info.Size()
-		_, err = f.Seek(0, 0)
+		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	i.File, i.close = f, f.Close
 	return nil
+}
+
+// load returns a copy of a local image in the store, and closes the image.
+func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
+	defer f.Close()
+	length, err := o.Load(f)
+	if err != nil {
+		return nil, err
+	}
+	return fetch.Load(ctx, o.Fetch, f, length)
 }
 
 // mostTree is the largest tree that is read: of an image of 32 GiB.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,14 +205,60 @@ func (e *MissingError) Tried() []string {
 // again whenever changed says that a device came or went. The error, when ctx
 // ends, is a *MissingError.
 func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) (Device, error) {
+	found := make(chan Device, 1) // without a Path where it is not there
 	for {
-		if device, ok := d.Find(name); ok {
-			return device, nil
+		// A disk that hangs while it is read hangs its reader, too, which
+		// nothing can end.
+		go func() {
+			device, _ := d.Find(name)
+			found <- device
+		}()
+		select {
+		case device := <-found:
+			if device.Path != "" {
+				return device, nil
+			}
+		case <-ctx.Done():
+			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.List()}
+			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
 		}
 	}
+}
+
+// seen are the devices that were read so far, by name.
+func (d *Devices) seen() []Device {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []Device
+	for _, name := range slices.Sorted(maps.Keys(d.read)) {
+		if device := d.read[name].device; device.Path != "" {
+			all = append(all, device)
+		}
+	}
+	return all
+}
+
+// An UnusableError says that a device holds no file system, but something that
+// has to be assembled first. Its class is "mount".
+type UnusableError struct{ Device Device }
+
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("%s holds no file system but %s, which the initrd does not assemble: do that in stage 2", e.Device.Path, e.Device.Type)
+}
+
+// Class names the failure for operators.
+func (*UnusableError) Class() string { return "mount" }
+
+// Usable tells whether d may hold a file system; the error is an
+// *UnusableError.
+func (d Device) Usable() error {
+	switch d.Type {
+	case "crypto_LUKS", "LVM2_member", "linux_raid_member", "swap", "swsuspend", "jbd":
+		return &UnusableError{d}
+	}
+	return nil
 }

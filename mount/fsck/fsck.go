@@ -92,6 +92,27 @@ func (e *Error) Tried() []string { return e.Lines }
 // kept is how many of a program's lines are told on the failure screen.
 const kept = 6
 
+// cleanUp is how long a program that was asked to stop may take for it.
+const cleanUp = 30 * time.Second
+
+// runUntil runs a program, and leaves one alone that not even a signal ends,
+// because its disk hangs.
+func runUntil(ctx context.Context, cmd *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(cleanUp + time.Second):
+		return context.Cause(ctx)
+	}
+}
+
 // Run checks a device, mending what is safe to mend (-a). Each line of the
 // program goes to say. corrected tells that there were errors, which are gone.
 // Errors are *Error. At the end of ctx the program is asked to stop, which
@@ -101,7 +122,7 @@ func Run(ctx context.Context, program, device string, say func(string)) (correct
 	cmd := exec.CommandContext(ctx, program, "-a", device)
 	cmd.Env = []string{"PATH=/sbin:/bin", "LANG=C"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-	cmd.WaitDelay = 30 * time.Second
+	cmd.WaitDelay = cleanUp
 	output, input := io.Pipe()
 	cmd.Stdout, cmd.Stderr = input, input
 	told := make(chan struct{})
@@ -117,7 +138,7 @@ func Run(ctx context.Context, program, device string, say func(string)) (correct
 		}
 		io.Copy(io.Discard, output) // a line that is too long
 	}()
-	err = cmd.Run()
+	err = runUntil(ctx, cmd)
 	input.Close()
 	<-told
 	var exit *exec.ExitError

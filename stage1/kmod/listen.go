@@ -83,12 +83,14 @@ func (s *ueventSocket) close() { s.f.Close() }
 
 // Listen calls f with every event of the kernel about a device till the
 // context ends, which is no error. An event with the action Lost says that
-// some were lost. f runs in the calling goroutine.
+// some were lost; so does the first one, for what came before. f runs in the
+// calling goroutine.
 func Listen(ctx context.Context, log *slog.Logger, f func(Uevent)) error {
 	s, err := openUevents()
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	f(Uevent{Action: Lost})
 	return s.receive(ctx, log, f)
 }

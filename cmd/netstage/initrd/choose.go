@@ -43,6 +43,27 @@ var (
 	busModules = []string{"pci_hyperv", "usbhid", "hid_generic"}
 )
 
+// diskFolders and diskModules drive disks: what nixpkgs has in
+// boot.initrd.availableKernelModules by default, and the controllers of servers
+// and virtual machines (profiles/all-hardware.nix). Each may not exist in a
+// kernel.
+var (
+	diskFolders = []string{"drivers/ata/", "drivers/nvme/host/", "drivers/usb/storage/", "drivers/mmc/host/", "drivers/virtio/"}
+	diskModules = []string{
+		"sd_mod", "sr_mod", "usb_storage", "uas", "mmc_block", "virtio_blk", "virtio_scsi",
+		"megaraid_sas", "mpt3sas", "mptspi", "mptsas", "mptfc", "hpsa", "aacraid", "smartpqi", "arcmsr", "3w_9xxx", "3w_sas", "mpi3mr",
+		"vmw_pvscsi", "hv_storvsc", "xen_blkfront", "BusLogic", "isci",
+	}
+)
+
+// fileSystemModules are what a file system takes besides the module of its
+// name, without naming it as a dependency.
+var fileSystemModules = map[string][]string{
+	"vfat": {"vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8"}, "iso9660": {"isofs"}, "ext2": {"ext4"}, "ext3": {"ext4"},
+	"ext4": {"ext4", "crc32c_generic"}, "btrfs": {"btrfs", "crc32c_generic"}, "xfs": {"xfs", "crc32c_generic"}, "f2fs": {"f2fs", "crc32c_generic"},
+	"exfat": {"exfat"}, "ntfs": {"ntfs3"}, "nfs": {"nfs", "nfsv3", "nfsv4"}, "nfs4": {"nfs", "nfsv4"},
+}
+
 // choice is what Options.Modules asks for.
 type choice struct {
 	narrow, add, drop []string
@@ -72,8 +93,8 @@ func parseChoice(words []string) (choice, error) {
 
 // roots returns the modules asked for, without what they need, and those asked
 // for that are built in.
-func (t *tree) roots(ctx context.Context, words []string) (names, builtin []string, err error) {
-	c, err := parseChoice(words)
+func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, err error) {
+	c, err := parseChoice(o.Modules)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,6 +133,23 @@ func (t *tree) roots(ctx context.Context, words []string) (names, builtin []stri
 		names = append(names, t.present(imageModules)...)
 		names = append(names, t.below(busFolders)...)
 		names = append(names, t.present(busModules)...)
+	}
+	if o.Disks {
+		names = append(append(names, t.below(diskFolders)...), t.present(diskModules)...)
+		names = append(names, t.below(busFolders)...)
+	}
+	for _, kind := range o.FileSystems {
+		modules, known := fileSystemModules[kind]
+		if !known {
+			modules = []string{kmod.Name(kind)}
+		}
+		present := t.present(modules)
+		if names = append(names, present...); len(present) == 0 {
+			if !inKernel[modules[0]] {
+				return nil, nil, fmt.Errorf("file system %s: no module %s in %s, nor is it built in: check the name, or give the modules of another kernel", kind, modules[0], t.dir)
+			}
+			builtin = append(builtin, modules[0])
+		}
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(c.drop, n) })
 	slices.Sort(names)

@@ -24,6 +24,12 @@ type Options struct {
 	// overlay, packet sockets) is always there, and so are dependencies.
 	Modules []string
 
+	// Disks adds the drivers of disks, for images and file systems on them.
+	Disks bool
+
+	// FileSystems adds those of file systems, by their types: ext4, vfat, …
+	FileSystems []string
+
 	// FirmwareDir is a lib/firmware folder; its files may be plain, .xz or
 	// .zst. Those that the chosen modules name are packed, decompressed. Empty:
 	// no firmware.
@@ -31,6 +37,10 @@ type Options struct {
 
 	// Files are put in as they are.
 	Files []File
+
+	// Programs are put in with their loader and their shared libraries, for the
+	// checks of disks for instance.
+	Programs []File
 
 	// Init is the agent's binary, packed as /init.
 	Init string
@@ -83,6 +93,11 @@ func Build(ctx context.Context, o Options, w io.Writer) (Report, error) {
 	}
 	for _, f := range o.Files {
 		if err := a.hostFile(f); err != nil {
+			return fail(err)
+		}
+	}
+	for _, f := range o.Programs {
+		if err := a.program(f); err != nil {
 			return fail(err)
 		}
 	}

@@ -19,7 +19,7 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 	if err != nil {
 		return err
 	}
-	roots, builtin, err := t.roots(ctx, o.Modules)
+	roots, builtin, err := t.roots(ctx, o)
 	if err != nil {
 		return err
 	}

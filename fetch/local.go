@@ -1,0 +1,53 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Load copies an image of that many bytes from a local file into the request's store, and returns the copy, opened for
+// reading, at its start. Nothing of it is verified. Of the request only Store, Log, Progress and MemAvailable count.
+func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.File, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Store.Close())
+		}
+	}()
+	e := engine{req: r.withDefaults()}
+	if err := e.prepare(size); err != nil {
+		return nil, err
+	}
+	start, told := time.Now(), time.Time{}
+	tell := func(n int64) {
+		if r.Progress == nil || n < size && time.Since(told) < 100*time.Millisecond {
+			return
+		}
+		told = time.Now()
+		p := Progress{What: e.req.What, Bytes: n, Total: size, ETA: -1, Elapsed: time.Since(start)}
+		if s := p.Elapsed.Seconds(); s > 0 && n > 0 {
+			p.Rate = float64(n) / s
+			p.ETA = time.Duration(float64(size-n) / p.Rate * float64(time.Second))
+		}
+		r.Progress(p)
+	}
+	const piece = 2 << 20
+	done := int64(0)
+	for done < size && ctx.Err() == nil {
+		n, err := io.CopyN(e.file, from, min(piece, size-done))
+		if done += n; err != nil {
+			return nil, fmt.Errorf("copy the image into memory, at byte %d of %d: %w", done, size, err)
+		}
+		tell(done)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if file, _, err = r.Store.Commit(size); err != nil {
+		return nil, storeError(err)
+	}
+	return file, nil
+}

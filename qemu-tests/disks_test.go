@@ -1,0 +1,255 @@
+package qemutests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"netstage/cmd/netstage/initrd"
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+)
+
+// run runs a program of the host.
+func run(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// label is one that no other test has, of this run or another on this host:
+// all see the host's loop devices.
+func label(name string) string { return fmt.Sprintf("%s-%d", name, os.Getpid()) }
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("loop devices need root")
+	}
+}
+
+// ext4 makes a disk with an ext4 that holds the folder.
+func ext4(t testing.TB, label, folder string) string {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	writeFile(t, disk, "")
+	if err := os.Truncate(disk, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mkfs.ext4", "-q", "-L", label, "-d", folder, disk)
+	return disk
+}
+
+// plug makes a disk appear on this host, until the test ends.
+func plug(t *testing.T, disk string) {
+	t.Helper()
+	device := run(t, "losetup", "-f", "--show", disk)
+	t.Cleanup(func() { run(t, "losetup", "-d", device) })
+}
+
+// withE2fsck are the files of an initrd with e2fsck, and others.
+func withE2fsck(t testing.TB, more map[string]string) map[string]string {
+	t.Helper()
+	path, err := exec.LookPath("e2fsck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := initrd.Program(initrd.File{Source: path, Target: "/sbin/e2fsck"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		if all[f.Target], err = filepath.EvalSymlinks(f.Source); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for to, from := range more {
+		all[to] = from
+	}
+	return all
+}
+
+// table is a file with the file systems that are needed for boot.
+func table(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "fstab")
+	writeFile(t, file, text)
+	return file
+}
+
+// persistent is a stage 2 that tells what an earlier one left on a disk.
+func persistent() system.Files {
+	return system.Files{"init": system.Script(`
+sed 's/^/left: /' /persist/boots
+echo "of an earlier boot" >> /persist/boots
+ls -ln /persist/bound | sed 's/^/bound: /'
+` + system.Tell + system.PowerOff), "nixos-version": "25.05"}
+}
+
+// A disk that is needed for boot appears late. It is waited for, checked and
+// mounted, and what the one boot writes the next one finds.
+func TestNeededDisk(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	needed := label("needed")
+	folder := t.TempDir()
+	writeFile(t, folder+"/boots", "the disk's maker\n")
+	disk := ext4(t, needed, folder)
+	// As after a power cut, with something to mend.
+	run(t, "debugfs", "-w", "-R", "set_super_value state 0", disk)
+	run(t, "debugfs", "-w", "-R", "set_super_value free_inodes_count 7", disk)
+	files := withE2fsck(t, map[string]string{
+		"/nix-store.squashfs": store(t, persistent()).path,
+		"/etc/netstage/fstab": table(t, "LABEL="+needed+` /persist ext4 x-initrd.mount,noatime,x-systemd.device-timeout=50s 0 2
+/persist /persist/bound none bind,ro 0 0
+LABEL=none-of-these /spare ext4 nofail,x-systemd.device-timeout=1s 0 2
+tmpfs /scratch tmpfs mode=0700,x-initrd.mount 0 0
+/dev/sdz9 /never ext4 noauto 0 0
+`),
+	})
+	m := boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
+	m.Expect("waiting for the disk LABEL=" + needed + " for /persist, at most 50s")
+	plug(t, disk)
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "fsck: "+needed+" was not cleanly unmounted, check forced", "for /persist were corrected",
+		"left: the disk's maker\n", "!left: of an earlier boot", "bound: ", "mount: /persist ext4 /dev/loop", "rw,noatime",
+		"mount: /persist/bound ext4 /dev/loop", "ro,noatime", "mount: /scratch tmpfs tmpfs rw,relatime,mode=700", "!/never",
+		"disks: /spare is not mounted: no-device: /spare: no device LABEL=none-of-these", "mount: /nix/store overlay")
+
+	m = boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "left: of an earlier boot\n", "fsck: "+needed+": clean", "!were corrected", "!waiting for the disk LABEL="+needed)
+}
+
+// What is wrong with a disk is named, with its class.
+func TestDiskFailures(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	image := store(t, classic()).path
+	broken := ext4(t, label("broken"), t.TempDir())
+	run(t, "debugfs", "-w", "-R", "clri <2>", broken)
+	run(t, "debugfs", "-w", "-R", "set_super_value state 0", broken)
+	plug(t, broken)
+	locked := filepath.Join(t.TempDir(), "disk")
+	writeFile(t, locked, "LUKS\xba\xbe\x00\x02"+strings.Repeat("\x00", 160)+"4242aaaa-0000-4000-8000-000000004242"+strings.Repeat("\x00", 1<<20-204))
+	plug(t, locked)
+	for name, test := range map[string]struct {
+		table string
+		fails string
+		want  []string
+	}{
+		"corrupt": {"LABEL=" + label("broken") + " /persist ext4 defaults 0 2", "fsck", []string{
+			"/persist: /dev/loop", "e2fsck left errors uncorrected: a person has to decide", "UNEXPECTED INCONSISTENCY"}},
+		"missing": {"UUID=0000-DEAD /persist ext4 x-systemd.device-timeout=1s 0 2", "no-device", []string{
+			"no device UUID=0000-DEAD: it did not appear within 1s", "there is /dev/loop", "LABEL=" + label("broken")}},
+		"another": {"LABEL=" + label("broken") + " /persist xfs defaults 0 0", "mount", []string{"(xfs) at /mnt-root/persist"}},
+		"LUKS":    {"UUID=4242aaaa-0000-4000-8000-000000004242 /persist auto defaults 0 2", "mount", []string{"holds no file system but crypto_LUKS", "do that in stage 2"}},
+		"bind":    {"/nowhere /persist none bind", "mount", []string{"/mnt-root/nowhere"}},
+		"table":   {"/dev/disk/by-path/pci-1 /persist ext4", "bad-parameter", []string{"no udev"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := boot(t, nsmachine.Config{Cmdline: "boot.fail_timeout=1 init=" + system.Init,
+				Files: withE2fsck(t, map[string]string{"/nix-store.squashfs": image, "/etc/netstage/fstab": table(t, test.table)})})
+			expectVerdict(t, m, test.fails, test.want)
+		})
+	}
+}
+
+// A retry after a disk was plugged in goes on with the image that was good.
+func TestRetryWithADisk(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	disk := ext4(t, label("retry"), t.TempDir())
+	m := boot(t, nsmachine.Config{Cmdline: "init=" + system.Init, Files: map[string]string{
+		"/nix-store.squashfs": store(t, classic()).path, "/etc/netstage/fstab": table(t, "LABEL="+label("retry")+" /persist ext4 x-systemd.device-timeout=1s 0 2")}})
+	m.Expect("Keys: ")
+	plug(t, disk)
+	m.Type(" ")
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "image: it is there already", "/persist is not checked: the initrd has no fsck.ext4", "mount: /persist ext4")
+}
+
+// boot.persistence= keeps the root.
+func TestPersistence(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	plug(t, ext4(t, label("root"), t.TempDir()))
+	files := system.Files{"init": system.Script("sed 's/^/left: /' /kept\necho written > /kept\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"}
+	config := nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": store(t, files).path},
+		Cmdline: "init=" + system.Init + " boot.persistence=LABEL=" + label("root") + " boot.persistence.opt=nosuid,data=ordered"}
+	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "mount: / ext4 /dev/loop", "rw,nosuid,relatime", "mount: /nix/store overlay", "!left: written")
+	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "left: written")
+}
+
+// An image that is a file on a disk, or a disk.
+func TestImageOnADisk(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	v := vouch(t)
+	folder := t.TempDir()
+	for name, from := range map[string]string{"boot/image.squashfs": v.path, "nix-store.squashfs": v.path} {
+		writeFile(t, filepath.Join(folder, name), "")
+		run(t, "cp", from, filepath.Join(folder, name))
+	}
+	writeFile(t, folder+"/boot/image.squashfs.verity", string(v.tree))
+	writeFile(t, folder+"/m", string(v.body))
+	plug(t, ext4(t, label("images"), folder))
+	whole := filepath.Join(t.TempDir(), "disk")
+	run(t, "cp", v.path, whole)
+	run(t, "truncate", "-s", "+3M", whole)
+	device := run(t, "losetup", "-f", "--show", whole)
+	t.Cleanup(func() { run(t, "losetup", "-d", device) })
+	for name, test := range map[string]struct {
+		cmdline, fails string
+		want           []string
+	}{
+		"unverified":           {"rootfs=LABEL=IMAGES:/boot/image.squashfs", "", []string{"nothing vouches for it", "/boot/image.squashfs in place", "mount: /run/netstage/media/loop", "network: not needed"}},
+		"digest":               {"rootfs=LABEL=IMAGES:/boot/image.squashfs rootfs.sha256=" + v.sha256, "", []string{"copied into memory", "!mount: /run/netstage/media"}},
+		"tree":                 {"rootfs=LABEL=IMAGES:/boot/image.squashfs roothash=" + v.root, "", []string{"copied into memory", `"roothash": "` + v.root}},
+		"copytoram":            {"rootfs=LABEL=IMAGES:/boot/image.squashfs copytoram", "", []string{"copied into memory", "!mount: /run/netstage/media"}},
+		"wrong digest":         {"rootfs=LABEL=IMAGES:/boot/image.squashfs rootfs.sha256=" + strings.Repeat("0", 64), "mismatch", nil},
+		"wrong root hash":      {"rootfs=LABEL=IMAGES:/boot/image.squashfs roothash=" + strings.Repeat("0", 64), "mismatch", nil},
+		"no file":              {"rootfs=LABEL=IMAGES:/image.squashfs", "no-image", []string{"/image.squashfs: no such file"}},
+		"root=":                {"root=LABEL=IMAGES copytoram rootfs.sha256=" + v.sha256, "", []string{"root=LABEL=" + label("images") + " is on /dev/loop"}},
+		"rootfs= before root=": {"root=LABEL=disk-nowhere rootfs=LABEL=IMAGES:/nix-store.squashfs", "", nil},
+		"whole disk":           {"rootfs=" + device, "", []string{device + " in place", "mount: /nix/.ro-store squashfs " + device}},
+		"whole disk, digest":   {"rootfs=" + device + " rootfs.sha256=" + v.sha256, "", []string{"copied into memory", "!mount: /nix/.ro-store squashfs " + device}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := boot(t, nsmachine.Config{Cmdline: "boot.fail_timeout=1 init=" + system.Init + " " + strings.ReplaceAll(test.cmdline, "IMAGES", label("images"))})
+			expectVerdict(t, m, test.fails, test.want)
+		})
+	}
+}
+
+// The files that nixos-images' kexec hands over, and a boot loader's secrets.
+func TestHandedIn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := map[string]string{"/nix-store.squashfs": store(t, system.Files{"nixos-version": "25.05", "init": system.Script(`
+for file in /root/.ssh/authorized_keys /etc/ssh/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key.pub /root/network/addrs.json \
+	/root/network/routes-v4.json /root/network/routes-v6.json /etc/machine-id /root /root/.ssh /etc/ssh; do
+	set -- $(ls -ldn $file)
+	echo "handed: $1 $3 $4 $file $(cat $file 2>/dev/null)"
+done
+` + system.Tell + system.PowerOff)}).path}
+	for name, text := range map[string]string{
+		"/ssh/authorized_keys": "key", "/ssh/ssh_host_ed25519_key": "host", "/ssh/ssh_host_ed25519_key.pub": "pub",
+		"/addrs.json": "[]", "/routes-v4.json": "[4]", "/routes-v6.json": "[6]", "/machine-id": "0123456789abcdef0123456789abcdef", "/ssh/other": "no",
+	} {
+		writeFile(t, filepath.Join(dir, name), text)
+		files[name] = filepath.Join(dir, name)
+	}
+	m := boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "handed in: 7 files",
+		"handed: -r-------- 0 0 /root/.ssh/authorized_keys key", "handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key host",
+		"handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key.pub pub", "handed: -rw-r--r-- 0 0 /root/network/addrs.json []",
+		"handed: -rw-r--r-- 0 0 /root/network/routes-v4.json [4]", "handed: -rw-r--r-- 0 0 /root/network/routes-v6.json [6]",
+		"handed: -r--r--r-- 0 0 /etc/machine-id 0123456789abcdef", "handed: drwx------ 0 0 /root ", "handed: drwx------ 0 0 /root/.ssh ", "handed: drwxr-xr-x 0 0 /etc/ssh ")
+}

@@ -1,0 +1,199 @@
+package stage1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"netstage/mount"
+	"netstage/mount/block"
+	"netstage/mount/fsck"
+)
+
+// tableFile is a file of the initrd: the file systems that are needed for boot
+// besides those of the netboot layout, in fstab(5)'s form and in the order in
+// which they are mounted below the new root.
+const tableFile = "/etc/netstage/fstab"
+
+// checkLimit is how long the check of one file system may take. One of many
+// terabytes, after a power cut and without a journal, takes hours.
+const checkLimit = 6 * time.Hour
+
+// checkers are the folders where the programs for that are looked for.
+var checkers = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
+
+// readTable adds the initrd's table of file systems. What lies on a server
+// needs the network, in stage 2 as well.
+func (c *Config) readTable(file string) error {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the initrd's file systems: %w", err)
+	}
+	if c.FileSystems, err = mount.ParseTable(string(text)); err != nil {
+		return fmt.Errorf("the initrd's file systems, %s: %w", file, err)
+	}
+	var wrong []error
+	for _, e := range c.FileSystems {
+		if e.Network() && !e.Has("noauto") {
+			c.WantNetwork, c.KeepNetwork = true, true
+		}
+		if kind, name := e.Source(newRoot); kind == mount.OnDevice {
+			if _, err := block.ParseName(name); err != nil {
+				wrong = append(wrong, fmt.Errorf("the initrd's file system %s: %w", e.Target, err))
+			}
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// prepared is a file system that is ready to be mounted.
+type prepared struct {
+	mount.Entry
+	device string // its node, where it has one
+}
+
+// prepareFileSystems loads what mounting takes, and waits for the disks that
+// are mounted and has them checked.
+func (b *Boot) prepareFileSystems(ctx context.Context) error {
+	limited, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("file system drivers: not loaded within two minutes"))
+	defer cancel()
+	if err := b.loadFileSystems(limited); err != nil {
+		return err
+	}
+	b.written, b.fileSystems = mount.Volatile, nil
+	disks, started := b.lookForDisks(), time.Now()
+	if b.config.Persistence != "" {
+		e := mount.Entry{Device: b.config.Persistence, Target: "/", Type: "auto", Options: b.config.persistenceOptions(), Check: true}
+		ready, err := b.prepare(ctx, disks, e, patience)
+		if err != nil {
+			return err
+		}
+		b.written = ready.Mount(newRoot, ready.device)
+	}
+	for _, e := range b.config.FileSystems {
+		if e.Has("noauto") || e.Type == "swap" {
+			continue
+		}
+		otherwise := patience
+		if e.Has("nofail") {
+			otherwise = shortPatience
+		}
+		// They are waited for at the same time.
+		limit := max(e.Patience(otherwise)-time.Since(started).Truncate(time.Second), time.Second)
+		ready, err := b.prepare(ctx, disks, e, limit)
+		if err := b.excuse(e, err); err != nil {
+			return err
+		}
+		if err == nil {
+			b.fileSystems = append(b.fileSystems, ready)
+		}
+	}
+	return nil
+}
+
+// excuse passes over the failure of what may fail.
+func (b *Boot) excuse(e mount.Entry, err error) error {
+	var reboot *fsck.Error
+	if err == nil || !e.Has("nofail") || errors.As(err, &reboot) && reboot.Class() == needsReboot {
+		return err
+	}
+	b.Log.Warn(fmt.Sprintf("disks: %s is not mounted: %s: %v", e.Target, ClassOf(err), err))
+	return nil
+}
+
+// prepare waits for what e mounts and checks it.
+func (b *Boot) prepare(ctx context.Context, disks *block.Devices, e mount.Entry, limit time.Duration) (prepared, error) {
+	kind, name := e.Source(newRoot)
+	if kind != mount.OnDevice {
+		return prepared{Entry: e}, b.loadFileSystem(ctx, e.Type)
+	}
+	device, err := b.awaitDisk(ctx, disks, name, e.Target, limit)
+	if err != nil {
+		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
+	}
+	b.Log.Info(fmt.Sprintf("disks: %s for %s", device, e.Target))
+	if err := device.Usable(); err != nil {
+		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
+	}
+	if e.Type == "auto" {
+		if e.Type = device.Type; e.Type == "" {
+			return prepared{}, fmt.Errorf("%s: %w", e.Target, &ImageError{"mount", device.Path + " holds no file system that is known here"})
+		}
+	}
+	if err := b.loadFileSystem(ctx, e.Type); err != nil {
+		return prepared{}, err
+	}
+	return prepared{e, device.Path}, b.check(ctx, e, device)
+}
+
+// loadFileSystem loads a file system's driver, which may be built in.
+func (b *Boot) loadFileSystem(ctx context.Context, kind string) error {
+	if b.drivers == nil || kind == "none" {
+		return nil
+	}
+	return mayBeBuiltIn(b.drivers.Load(ctx, "fs-"+kind))
+}
+
+// check has a file system checked where that is wanted and can be done.
+func (b *Boot) check(ctx context.Context, e mount.Entry, device block.Device) error {
+	program, wanted := fsck.Program(e.Type, checkers...)
+	if !e.Check || !wanted {
+		return nil
+	}
+	if program == "" {
+		b.Log.Info(fmt.Sprintf("disks: %s is not checked: the initrd has no fsck.%s", e.Target, e.Type))
+		return nil
+	}
+	if used, err := mount.InUse(device.Path); used || err != nil {
+		if err == nil {
+			b.Log.Info(fmt.Sprintf("disks: %s is not checked: %s is in use", e.Target, device.Path))
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, fmt.Errorf("not done within %v", checkLimit))
+	defer cancel()
+	defer b.sayWhile(fmt.Sprintf("checking %s (%s) for %s", device.Path, e.Type, e.Target))()
+	corrected, err := fsck.Run(ctx, program, device.Path, func(line string) { b.Log.Info("fsck: " + line) })
+	if corrected {
+		b.Log.Warn(fmt.Sprintf("disks: the errors of %s for %s were corrected", device.Path, e.Target))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.Target, err)
+	}
+	return nil
+}
+
+// A server may not answer at once after the link came up (nixpkgs: mountFS of
+// stage-1-init.sh).
+const (
+	networkTries = 10
+	betweenTries = time.Second
+)
+
+// mountFileSystems mounts what was prepared, in order.
+func (b *Boot) mountFileSystems(ctx context.Context) error {
+	for _, e := range b.fileSystems {
+		err := e.Do(newRoot, e.device)
+		for try := 1; err != nil && e.Network() && try < networkTries && ctx.Err() == nil; try++ {
+			b.Log.Warn(fmt.Sprintf("disks: %s: %v; trying again", e.Target, err))
+			select {
+			case <-time.After(betweenTries):
+			case <-ctx.Done():
+			}
+			err = e.Do(newRoot, e.device)
+		}
+		if err := b.excuse(e.Entry, err); err != nil {
+			return err
+		}
+		if err == nil {
+			b.Log.Info(fmt.Sprintf("disks: %s mounted (%s)", e.Target, e.Type))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package stage1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"netstage/fetch"
+	"netstage/mount"
+	"netstage/mount/block"
+)
+
+// mediaDir is where disks with an image are mounted, read-only. An image that
+// is read in place keeps its disk mounted there in stage 2.
+const mediaDir = "/run/netstage/media"
+
+// readInPlace tells whether an image on a disk is used where it is: where
+// nothing vouches for it, or where dm-verity verifies what is read. Else it is
+// copied into memory and the copy verified, because a disk may give other bytes
+// the second time.
+func (c Config) readInPlace(signed bool) bool {
+	return !signed && c.SHA256 == nil && c.RootHash == nil
+}
+
+// mediumRefs are where the image is when rootfs= does not say: on an ISO image
+// or the disk of root=, under the name it has on NixOS's.
+func (c Config) mediumRefs() []fetch.Ref {
+	switch {
+	case c.FindISO != "":
+		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "findiso=" + c.FindISO, Tag: isoTag, Value: c.FindISO, Path: localImage}}
+	case c.Root != "":
+		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "root=" + c.Root, Tag: "DEV", Value: c.Root, Path: localImage}}
+	}
+	return nil
+}
+
+// isoTag marks a reference to a file in an ISO image, which is a file on any
+// disk.
+const isoTag = "ISO"
+
+// diskOf is the disk that a reference is about.
+func diskOf(ref fetch.Ref) (block.Name, error) {
+	text := ref.Tag + "=" + ref.Value
+	if ref.Tag == "DEV" {
+		text = ref.Value
+	}
+	return block.ParseName(text)
+}
+
+// onMedium waits for a reference's disk, mounts it and returns the file's path;
+// without a file in the reference, the disk's node.
+func (b *Boot) onMedium(ctx context.Context, ref fetch.Ref) (string, error) {
+	if b.media == nil {
+		b.media = map[string]string{}
+	}
+	disk := ref.Tag + "=" + ref.Value
+	if dir, ok := b.media[disk]; ok {
+		return dir + ref.Path, nil
+	}
+	var dir string
+	var err error
+	if ref.Tag == isoTag {
+		dir, err = b.findISO(ctx, ref.Value)
+	} else {
+		dir, err = b.openMedium(ctx, ref)
+	}
+	if err != nil {
+		return "", err
+	}
+	b.media[disk] = dir
+	return dir + ref.Path, nil
+}
+
+func (b *Boot) openMedium(ctx context.Context, ref fetch.Ref) (string, error) {
+	name, err := diskOf(ref)
+	if err != nil {
+		return "", err
+	}
+	device, err := b.awaitDisk(ctx, b.lookForDisks(), name.String(), "the image", patience)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", ref.Raw, err)
+	}
+	b.Log.Info(fmt.Sprintf("image: %s is on %s", ref.Raw, device))
+	b.linkRoot(device.Path)
+	if ref.Path == "" {
+		return device.Path, nil
+	}
+	return b.mountMedium(ctx, device)
+}
+
+// linkRoot makes the link that stage-1-init.sh makes of root=.
+func (b *Boot) linkRoot(path string) {
+	if b.config.Root == "" && b.config.FindISO == "" {
+		return
+	}
+	os.Remove("/dev/root")
+	if err := os.Symlink(path, "/dev/root"); err != nil {
+		b.Log.Warn(fmt.Sprintf("image: %v", err))
+	}
+}
+
+// mountMedium mounts a disk read-only and returns where.
+func (b *Boot) mountMedium(ctx context.Context, device block.Device) (string, error) {
+	if err := device.Usable(); err != nil {
+		return "", err
+	}
+	if device.Type == "" {
+		return "", &ImageError{"no-image", device.Path + " holds no file system that is known here"}
+	}
+	if err := b.loadFileSystem(ctx, device.Type); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(mediaDir, strings.ReplaceAll(strings.TrimPrefix(device.Path, "/dev/"), "/", "-"))
+	return dir, mount.Mount{Type: device.Type, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev"}.Do()
+}
+
+// findISO looks for the file on all disks, also on those that appear yet, and
+// mounts the ISO image in it.
+func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no disk has it after %v", patience))
+	defer cancel()
+	changed, stop := b.diskEvents()
+	defer stop()
+	defer b.sayWhile("looking for a disk with the file " + file)()
+	disks, looked := b.lookForDisks(), map[string]bool{}
+	var tried []string
+	for {
+		for _, device := range disks.List() {
+			if looked[device.Path] || device.Type == "" || device.Usable() != nil {
+				continue
+			}
+			looked[device.Path] = true
+			dir, err := b.isoOn(ctx, device, file)
+			if err == nil {
+				return dir, nil
+			}
+			tried = append(tried, fmt.Sprintf("%s: %v", device, err))
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", &isoError{file, context.Cause(ctx), tried}
+		}
+	}
+}
+
+// isoOn mounts a disk, and the ISO image in the file on it.
+func (b *Boot) isoOn(ctx context.Context, device block.Device, file string) (string, error) {
+	dir, err := b.mountMedium(ctx, device)
+	if err != nil {
+		return "", err
+	}
+	iso := mount.Entry{Device: dir + file, Target: "/iso", Type: "iso9660"}
+	if _, err = os.Stat(iso.Device); err == nil {
+		if err = b.loadFileSystem(ctx, iso.Type); err == nil {
+			err = iso.DoFile(mediaDir)
+		}
+	}
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.New("the file is not there")
+		}
+		return "", errors.Join(err, mount.Discard(dir))
+	}
+	b.Log.Info(fmt.Sprintf("image: found %s on %s", file, device))
+	b.linkRoot(iso.Device)
+	return filepath.Join(mediaDir, "iso"), nil
+}
+
+// isoError says that an ISO image was not found. Its class is "no-device".
+type isoError struct {
+	file  string
+	cause error
+	tried []string
+}
+
+func (e *isoError) Error() string   { return fmt.Sprintf("findiso=%s: %v", e.file, e.cause) }
+func (*isoError) Class() string     { return "no-device" }
+func (e *isoError) Tried() []string { return e.tried }
+
+// dropMedia takes down what an earlier try mounted.
+func (b *Boot) dropMedia() error {
+	b.media = nil
+	var errs []error
+	dirs, err := os.ReadDir(mediaDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	for _, dir := range dirs {
+		errs = append(errs, mount.Discard(filepath.Join(mediaDir, dir.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+// closeMedia takes down the disks whose image was copied.
+func (b *Boot) closeMedia(copied bool) error {
+	if !copied {
+		return nil
+	}
+	return b.dropMedia()
+}
+
+// describeLocal tells where an image was that no server sent.
+func describeLocal(source string, copied bool) string {
+	switch {
+	case copied:
+		return source + " copied into memory"
+	case strings.HasPrefix(source, mediaDir), strings.HasPrefix(source, "/dev/"):
+		return source + " in place"
+	}
+	return source + " of the initrd"
+}
