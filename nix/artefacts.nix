@@ -1,6 +1,6 @@
 # What module.nix makes for system.build. Each of the derivations runs the
 # netstage tool, as a user would by hand.
-{ config, lib, pkgs }:
+{ config, lib, pkgs, needed }:
 
 let
   inherit (lib) concatMap escapeShellArg optional optionalString;
@@ -64,6 +64,7 @@ let
   // lib.optionalAttrs (cfg.caCertificates == [ ] && https) {
     "/etc/ssl/certs/ca-certificates.crt" = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
   }
+  // lib.optionalAttrs (needed.table != "") { "/etc/netstage/fstab" = text "fstab" needed.table; }
   // cfg.extraFiles;
 
   # A name alone narrows what is packed to what is named; "+" adds to it.
@@ -74,6 +75,7 @@ let
   initrdFlags =
     [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
     ++ concatMap (m: [ "--module" m ]) modules
+    ++ needed.flags
     ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
 
   imageFlags = "--closure-info ${

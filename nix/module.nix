@@ -9,14 +9,17 @@
 let
   inherit (lib) mkDefault mkIf mkImageMediaOverride optional;
   cfg = config.boot.netstage;
-  artefacts = import ./artefacts.nix { inherit config lib pkgs; };
+  artefacts = import ./artefacts.nix { inherit config lib pkgs needed; };
 
   # What the agent mounts itself, as nixpkgs' netboot.nix lays it out.
   layout = [ "/" "/nix/.ro-store" "/nix/.rw-store" "/nix/store" ];
-  # And what else has to be there before stage 2, which the agent does not mount.
-  local = lib.filter (fs: utils.fsNeededForBoot fs && !lib.elem fs.mountPoint layout) (
-    config.system.build.fileSystems or (lib.attrValues config.fileSystems)
-  );
+  # And what else has to be there before stage 2, which the initrd lists for it.
+  needed = import ./filesystems.nix {
+    inherit lib pkgs;
+    fileSystems = lib.filter (fs: utils.fsNeededForBoot fs && !lib.elem fs.mountPoint layout) (
+      config.system.build.fileSystems or (lib.attrValues config.fileSystems)
+    );
+  };
 
   # What the configuration says of "/" before the layout replaces it.
   roots = lib.filter (x: x != null) (
@@ -52,8 +55,8 @@ in
         message = "boot.netstage imports no ZFS pools: the root is an image in memory; remove the zfs \"/\".";
       }
       {
-        assertion = local == [ ];
-        message = "boot.netstage mounts nothing but the image; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${mounts local}.";
+        assertion = needed.unsupported == [ ];
+        message = "boot.netstage assembles no LVM, RAID, LUKS or ZFS, mounts no NFS, and finds disks by LABEL, UUID, PARTLABEL, PARTUUID or node only; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${mounts needed.unsupported}.";
       }
       {
         assertion = cfg.allNetworkDrivers || cfg.modules != [ ];

@@ -221,6 +221,30 @@ func TestModuleOptions(t *testing.T) {
 	})
 }
 
+// File systems that are needed before stage 2 go into the agent's table, with
+// what mounting and checking them takes.
+func TestModuleFileSystems(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		e := evaluate(t, lib, `{
+			boot.netstage.enable = true;
+			fileSystems."/persist" = { device = "/dev/disk/by-label/persist"; fsType = "ext4"; neededForBoot = true; options = [ "noatime" "x-systemd.device-timeout=90s" ]; };
+			fileSystems."/var/lib" = { device = "/persist/var lib"; fsType = "none"; options = [ "bind" ]; };
+			fileSystems."/etc" = { label = "config"; device = null; fsType = "vfat"; noCheck = true; };
+			fileSystems."/usr" = { device = "tmpfs"; fsType = "tmpfs"; };
+			fileSystems."/later" = { device = "/dev/mapper/vg-x"; fsType = "xfs"; };
+		}`)
+		if len(e.Failed) > 0 {
+			t.Errorf("assertions: %q", e.Failed)
+		}
+		expectAll(t, "fstab", e.texts, "/dev/disk/by-label/persist /persist ext4 noatime,x-systemd.device-timeout=90s 0 2\n",
+			`/persist/var\040lib /var/lib none bind 0 0`, "/dev/disk/by-label/config /etc vfat defaults 0 0\n", "tmpfs /usr tmpfs defaults 0 0\n", "!/later", "!/nix/")
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), ":/etc/netstage/fstab", "--disks", "--filesystem ext4", "--filesystem vfat",
+			"--program /e2fsprogs/bin/e2fsck:/sbin/e2fsck", "!dosfstools", "!--filesystem none", "!--filesystem tmpfs")
+		e = evaluate(t, lib, "{ boot.netstage.enable = true; }")
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "!fstab", "!--disks", "!--filesystem")
+	})
+}
+
 // What can't boot this way is told, each by its own message.
 func TestModuleAssertions(t *testing.T) {
 	eachLib(t, func(t *testing.T, lib string) {
@@ -231,7 +255,7 @@ func TestModuleAssertions(t *testing.T) {
 			`boot.initrd.luks.devices.root = { };`:                                                                     "no LUKS devices: root",
 			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove the zfs "/"`,
 			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
-			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "mounts nothing but the image",
+			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "assembles no LVM",
 			"boot.netstage.allNetworkDrivers = false;":                                                                 "network driver in boot.netstage.modules",
 			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`: "a newly signed image would not boot",
 		} {

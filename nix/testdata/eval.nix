@@ -41,6 +41,9 @@ let
     closureInfo = { rootPaths }: assert builtins.elem toplevel rootPaths; closure;
     cacert = "/cacert";
     coreutils = "/coreutils";
+    e2fsprogs = "/e2fsprogs";
+    dosfstools = "/dosfstools";
+    f2fs-tools = "/f2fs-tools";
     qemu = "/qemu";
     stdenv = {
       hostPlatform = platform;

@@ -14,6 +14,7 @@ let
       options = mkOption { type = types.listOf types.str; default = [ "defaults" ]; };
       depends = mkOption { type = types.listOf types.str; default = [ ]; };
       neededForBoot = bool false;
+      noCheck = bool false;
     };
   };
 in
