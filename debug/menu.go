@@ -67,6 +67,9 @@ type Options struct {
 	Again string
 	// Timeout is how long to wait for a key before Reboot; 0 waits for ever.
 	Timeout time.Duration
+	// Hold, when it says true, stops the countdown, and starts it again from
+	// the beginning: somebody is logged in who needs no key.
+	Hold func() bool
 	// Idle is the same after a key stopped the first countdown; default ten
 	// times Timeout. A machine isn't lost because a serial line had noise.
 	Idle time.Duration
@@ -209,7 +212,10 @@ func (m *menu) key(ctx context.Context, timeout time.Duration) (byte, error) {
 	deadline := time.Now().Add(timeout)
 	for {
 		tick := keyWait
-		if timeout > 0 {
+		if timeout > 0 && m.Hold != nil && m.Hold() {
+			m.status("Somebody is logged in: the countdown waits.")
+			deadline, tick = time.Now().Add(timeout), time.Second
+		} else if timeout > 0 {
 			left := time.Until(deadline)
 			if left <= 0 {
 				m.status("")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,5 +320,25 @@ func TestNobodyCanType(t *testing.T) {
 	cancel()
 	if got := <-done; !errors.Is(got.err, context.Canceled) || got.choice != Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// Who is logged in elsewhere stops the countdown; it begins anew when they leave.
+func TestHold(t *testing.T) {
+	op := sitDown(t)
+	var held atomic.Bool
+	held.Store(true)
+	done := menuFor(t.Context(), op, func(o *Options) { o.Timeout, o.Hold = time.Second, held.Load })
+	op.wait("Somebody is logged in")
+	time.Sleep(1200 * time.Millisecond) // longer than the countdown
+	select {
+	case r := <-done:
+		t.Fatalf("the menu ended: %+v", r)
+	default:
+	}
+	held.Store(false)
+	op.wait("No key was pressed: rebooting.")
+	if r := <-done; r.choice != Reboot {
+		t.Errorf("%+v", r)
 	}
 }

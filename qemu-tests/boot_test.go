@@ -67,7 +67,9 @@ func serve(t *testing.T, lan *nsmachine.LAN, a artifact, script ...faulty.Behavi
 // boot starts the agent as PID 1.
 func boot(t *testing.T, c nsmachine.Config) *nsmachine.Machine {
 	t.Helper()
-	c.Init = build(t, agent)
+	if c.Init == "" {
+		c.Init = build(t, agent)
+	}
 	c.Cmdline = "console=tty0 console=ttyS0,115200 " + c.Cmdline
 	return nsmachine.Start(t, c)
 }

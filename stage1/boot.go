@@ -54,6 +54,7 @@ type Boot struct {
 	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
 	KernelLog func(lines int) []string                      // the end of it, for the report; may be nil
+	SSH       func() (stop func(), err error)               // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
 
@@ -62,6 +63,7 @@ type Boot struct {
 	index    *kmod.Index  // of modules; nil where the initrd has none for this kernel
 	drivers  *kmod.Loader // nil likewise
 	hotplug  *background
+	stopSSH  func()         // nil: it does not run
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
 	tree     *vouch.Tree // of the image, where it is mounted through dm-verity
@@ -109,6 +111,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		Hung: func(why string) { panic(why) },
 	}
 	choice := runner.Run(ctx, b.steps())
+	b.stopShells()
 	b.stopHotplug()
 	switch {
 	case choice != "":

@@ -45,6 +45,7 @@ type Config struct {
 	ShellOnFail bool
 	PanicOnFail bool
 	Trace       bool
+	SSH         bool          // shells over the network
 	Check       bool          // everything but the switch to stage 2
 	FailTimeout time.Duration // 0: for ever
 	ReportTo    string        // boot.report=, a URL

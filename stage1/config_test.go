@@ -43,6 +43,7 @@ func TestParseConfig(t *testing.T) {
 		"boot.shell_on_fail boot.trace boot.fail_timeout=0": defaults(func(c *Config) { c.ShellOnFail, c.Trace, c.FailTimeout = true, true, 0 }),
 		"stage1panic=1 debugtrace boot.fail_timeout=5":      defaults(func(c *Config) { c.PanicOnFail, c.Trace, c.FailTimeout = true, true, 5*time.Second }),
 		"stage1panic=0":      defaults(nil),
+		"boot.ssh":           defaults(func(c *Config) { c.SSH = true }),
 		"boot.panic_on_fail": defaults(func(c *Config) { c.PanicOnFail = true }),
 		"ip=dhcp boot.network=keep boot.network_timeout=90": defaults(func(c *Config) {
 			c.WantNetwork, c.KeepNetwork, c.NetworkTimeout = true, true, 90*time.Second

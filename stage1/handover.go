@@ -25,6 +25,7 @@ const (
 // prepareHandOver leaves the machine as stage 2 expects it: NICs down, the
 // kernel's modprobe its own, the boot's record in /run.
 func (b *Boot) prepareHandOver(ctx context.Context) error {
+	b.stopShells()
 	b.stopHotplug()
 	// The loop device keeps a fetched image's memory alive.
 	if err := errors.Join(mount.Discard(imageDir), setModprobe("/sbin/modprobe")); err != nil {

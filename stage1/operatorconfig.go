@@ -29,6 +29,8 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 		c.Breaks[p.Value] = true
 	case "boot.shell_on_fail":
 		c.ShellOnFail = true
+	case "boot.ssh":
+		c.SSH = true
 	case "boot.panic_on_fail":
 		c.PanicOnFail = true
 	case "stage1panic":

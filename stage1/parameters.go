@@ -25,15 +25,20 @@ func LoadConfig() (Config, error) {
 	policy, wrong := loadPolicy(policyFile, passwordFile)
 	config, err := loadParameters()
 	policy.limit(&config)
-	wrong = errors.Join(wrong, config.readTable(tableFile))
-	if wrong == nil {
-		return config, err
+	return config, complain(err, wrong, config.readTable(tableFile))
+}
+
+// complain puts complaints before those of err, which is nil or a *ParameterError. Nil ones are none.
+func complain(err error, complaints ...error) error {
+	complaints = slices.DeleteFunc(complaints, func(err error) bool { return err == nil })
+	if len(complaints) == 0 {
+		return err
 	}
 	var more *ParameterError
 	if errors.As(err, &more) {
-		return config, &ParameterError{append([]error{wrong}, more.Complaints...)}
+		complaints = append(complaints, more.Complaints...)
 	}
-	return config, &ParameterError{[]error{wrong}}
+	return &ParameterError{complaints}
 }
 
 func loadParameters() (Config, error) {
@@ -56,14 +61,7 @@ func loadParameters() (Config, error) {
 func loadConfig(own, line cmdline.Params) (Config, error) {
 	params, wrong := merge(own, line)
 	config, err := ParseConfig(params)
-	if len(wrong) == 0 {
-		return config, err
-	}
-	var more *ParameterError
-	if errors.As(err, &more) {
-		wrong = append(wrong, more.Complaints...)
-	}
-	return config, &ParameterError{wrong}
+	return config, complain(err, wrong...)
 }
 
 // merge puts the initrd's parameters before those of the command line, and leaves out what the command line replaces.

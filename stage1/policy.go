@@ -112,5 +112,8 @@ func (p Policy) limit(c *Config) {
 	if len(c.Breaks) > 0 {
 		c.Refused = append(c.Refused, "breakpoints")
 	}
-	c.ShellOnFail, c.Breaks = false, map[string]bool{}
+	if c.SSH {
+		c.Refused = append(c.Refused, "boot.ssh")
+	}
+	c.ShellOnFail, c.SSH, c.Breaks = false, false, map[string]bool{}
 }

@@ -102,12 +102,12 @@ func TestPasswordOfTheInitrd(t *testing.T) {
 
 // Whatever the command line asks for, a policy without shells leaves none.
 func TestPolicyLimitsTheCommandLine(t *testing.T) {
-	c, err := ParseConfig(cmdline.Parse("boot.shell_on_fail boot.debug1 boot.debug1devices boot.debug1mounts boot.break=image"))
-	if err != nil || !c.ShellOnFail || len(c.Breaks) != 4 {
+	c, err := ParseConfig(cmdline.Parse("boot.shell_on_fail boot.ssh boot.debug1 boot.debug1devices boot.debug1mounts boot.break=image"))
+	if err != nil || !c.ShellOnFail || !c.SSH || len(c.Breaks) != 4 {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	Policy{NoShell: true}.limit(&c)
-	if c.ShellOnFail || len(c.Breaks) > 0 || strings.Join(c.Refused, " ") != "boot.shell_on_fail breakpoints" {
+	if c.ShellOnFail || c.SSH || len(c.Breaks) > 0 || strings.Join(c.Refused, " ") != "boot.shell_on_fail breakpoints boot.ssh" {
 		t.Errorf("%v, %v, %q", c.ShellOnFail, c.Breaks, c.Refused)
 	}
 }

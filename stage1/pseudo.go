@@ -84,5 +84,5 @@ func (b *Boot) readConfig(context.Context) error {
 	if b.Configure != nil {
 		b.Configure(config)
 	}
-	return err
+	return complain(err, b.serveShells())
 }

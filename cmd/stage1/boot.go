@@ -42,6 +42,7 @@ func runBoot() int {
 		},
 		Break:  people.lookAround,
 		Rescue: people.rescue,
+		SSH:    people.remote.start,
 	}
 	handOver, choice := boot.Run(context.Background())
 	if handOver == nil {

@@ -12,7 +12,7 @@ import (
 // folder stands for what is below it too.
 var mayImport = map[string][]string{
 	"cmd/stage1":      {"debug", "fetch", "mount", "netup", "nix", "stage1"},
-	"cmd/netstage":    {"cmd/netstage", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
+	"cmd/netstage":    {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1":          {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1/cmdline":  {},
 	"stage1/kmod":     {},
@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 // hostOnly are libraries that must not reach the agent.
 var hostOnly = []string{
 	"github.com/peterbourgon/ff/v3", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
+	"golang.org/x/crypto/ssh", // but with the tag ssh
 	"netstage/cmd/netstage", "netstage/fetch/faulty", "testing",
 }
 

@@ -57,6 +57,8 @@ func run(name string, args []string) int {
 		return runBoot()
 	case "rescue":
 		return runRescue(args)
+	case "sshd":
+		return runSSHD()
 	}
 	return runTool(name, args)
 }

@@ -17,12 +17,13 @@ import (
 
 // operator is whoever sits at the console, or nobody.
 type operator struct {
-	log  *journal
-	gate *debug.Gate
+	log    *journal
+	gate   *debug.Gate
+	remote *remote
 }
 
 func newOperator(log *journal) operator {
-	return operator{log: log, gate: &debug.Gate{Log: log.Logger}}
+	return operator{log: log, gate: &debug.Gate{Log: log.Logger}, remote: newRemote(log.Logger)}
 }
 
 // lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
@@ -99,7 +100,7 @@ func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure 
 // menu asks what to do about f.
 func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, screen debug.Failure) debug.Choice {
 	options := debug.Options{
-		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Timeout: c.FailTimeout, Log: o.log.Logger,
+		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Hold: o.remote.loggedIn, Timeout: c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
 		AgentLog:  o.log.page, Network: f.Network,
 	}

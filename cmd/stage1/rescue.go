@@ -39,10 +39,19 @@ func runRescue(args []string) int {
 			log.Error(line)
 		}
 	}
+	people := newOperator(log)
+	if config.SSH {
+		stop, err := people.remote.start()
+		if err != nil {
+			log.Error("boot.ssh: " + err.Error())
+		} else {
+			defer stop() // before the boot is started again
+		}
+	}
 	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Version: version, Config: config, Failure: failure}.Tell()
 	choice := stage1.Panic
 	if !config.PanicOnFail {
-		choice = newOperator(log).rescue(context.Background(), config, failure)
+		choice = people.rescue(context.Background(), config, failure)
 	}
 	end(choice)
 	verdict := verdictOf(choice)

@@ -99,6 +99,11 @@ func (l *LAN) DHCP(t *testing.T, options ...string) {
 	t.Fatal("dnsmasq does not start")
 }
 
+// Command is a program on the LAN's server.
+func (l *LAN) Command(name string, args ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", l.name, name}, args...)...)
+}
+
 // Tap makes a port of the LAN whose frames are read from and written to a
 // file, until the test ends.
 func (l *LAN) Tap(t *testing.T) *os.File {

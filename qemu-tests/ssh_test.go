@@ -1,0 +1,261 @@
+package qemutests
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+)
+
+// sshKeys is a folder with keys that OpenSSH made: host, right and wrong.
+type sshKeys struct{ dir string }
+
+func newSSHKeys(t *testing.T) sshKeys {
+	t.Helper()
+	k := sshKeys{t.TempDir()}
+	for _, name := range []string{"host", "right", "wrong"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", k.path(name)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v, %s", err, out)
+		}
+	}
+	return k
+}
+
+func (k sshKeys) path(name string) string { return filepath.Join(k.dir, name) }
+
+// files are those of the initrd.
+func (k sshKeys) files() map[string]string {
+	return map[string]string{"/etc/netstage/authorized_keys": k.path("right.pub"), "/etc/netstage/ssh_host_ed25519_key": k.path("host")}
+}
+
+// options are those of a client that knows the host key.
+func (k sshKeys) options(t *testing.T, key string) []string {
+	t.Helper()
+	public, err := os.ReadFile(k.path("host.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, k.path("known"), "machine "+string(public))
+	return []string{
+		"-F", "/dev/null", "-i", k.path(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "HostKeyAlias=machine",
+		"-o", "UserKnownHostsFile=" + k.path("known"), "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+	}
+}
+
+// remote is a machine with boot.ssh on a LAN.
+type remote struct {
+	*nsmachine.Machine
+	t       *testing.T
+	lan     *nsmachine.LAN
+	keys    sshKeys
+	address string
+}
+
+// withSSH boots one and waits until it can be reached.
+func withSSH(t *testing.T, cmdline string, files map[string]string) remote {
+	t.Helper()
+	keys := newSSHKeys(t)
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	_, url := serve(t, lan, store(t, classic()))
+	all := keys.files()
+	for to, from := range files {
+		all[to] = from
+	}
+	m := boot(t, nsmachine.Config{Init: build(t, agentSSH), LAN: lan, Files: all, Cmdline: "boot.ssh rootfs=" + url + " " + cmdline})
+	r := remote{m, t, lan, keys, ""}
+	r.shows("ssh: ssh root@10.77.0.", 1)
+	_, rest, _ := strings.Cut(m.Console.String(), "ssh: ssh root@")
+	r.address, _, _ = strings.Cut(rest, ", host key")
+	return r
+}
+
+// shows waits until the console has shown text so many times, wherever that is among what else it shows.
+func (r remote) shows(text string, times int) {
+	r.t.Helper()
+	for range 3000 {
+		if strings.Count(r.Console.String(), text) >= times {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	r.t.Fatalf("%q is not on the console %d times", text, times)
+}
+
+func (r remote) ssh(key string, args ...string) *exec.Cmd {
+	return r.lan.Command("ssh", append(append(r.keys.options(r.t, key), "root@"+r.address), args...)...)
+}
+
+// does runs a command on the machine and wants an output and a status.
+func (r remote) does(command, want string, status int) {
+	r.t.Helper()
+	cmd := r.ssh("right", command)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Run()
+	if got := cmd.ProcessState.ExitCode(); got != status || !strings.Contains(out.String(), want) {
+		r.t.Fatalf("%s: status %d, want %d; %q, %q", command, got, status, out.String(), errs.String())
+	}
+}
+
+// At a breakpoint, by the real client: the machine is who it says it is, the right key gets a shell, no other does, and
+// nobody is left when stage 2 comes.
+func TestSSH(t *testing.T) {
+	t.Parallel()
+	r := withSSH(t, "boot.break=root init="+system.Init, nil)
+	fingerprint, err := exec.Command("ssh-keygen", "-l", "-f", r.keys.path("host.pub")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.shows(strings.Fields(string(fingerprint))[1], 1)
+	r.Expect("leaves it")
+	r.does("ls /image; exit 7", "image", 7)
+	r.does("cat /proc/cmdline", "boot.ssh", 0)
+	for key, want := range map[string]string{"wrong": "Permission denied (publickey)"} {
+		if out, err := r.ssh(key, "true").CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("key %s: %v, %s", key, err, out)
+		}
+	}
+	r.shows("was not let in", 1)
+	stays := r.ssh("right", "-tt")
+	out := &bytes.Buffer{}
+	stays.Stdout = out
+	hold, err := stays.StdinPipe() // a terminal that nobody types at
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	if err := stays.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.shows("logged in with key SHA256:", 3)
+	r.Type("exit\r")
+	stays.Wait()
+	if !strings.Contains(out.String(), "The boot leaves the initrd") {
+		t.Errorf("no farewell: %q", out.String())
+	}
+	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done", "!process: sshd", "!process: sh ")
+}
+
+// While the failure menu counts down the machine can be reached, and does not reboot under who is logged in.
+func TestSSHHoldsTheCountdown(t *testing.T) {
+	t.Parallel()
+	r := withSSH(t, broken+"boot.fail_timeout=6", nil)
+	r.Expect("Reboot in")
+	stays := r.ssh("right", "cat; echo gone")
+	hold, err := stays.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stays.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.Expect("Somebody is logged in: the countdown waits.")
+	r.does("dmesg | true; echo a''live", "alive", 0)
+	hold.Close()
+	if err := stays.Wait(); err != nil {
+		t.Error(err)
+	}
+	expectEnd(t, r.Machine, nsmachine.Rebooted, "boot failed: no-init", "No key was pressed: rebooting")
+}
+
+// The server outlives the process that does the work, in that of the rescue.
+func TestSSHAfterTheChildsDeath(t *testing.T) {
+	t.Parallel()
+	r := withSSH(t, "boot.break=root init="+system.Init, nil)
+	r.Expect("leaves it")
+	if err := syscall.Kill(childNamed(t, r.Pid(), "boot"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.Expect("boot failed: killed")
+	r.shows("ssh: ssh root@"+r.address, 2)
+	r.does("echo a''live", "alive", 0)
+	r.Type("r")
+	expectEnd(t, r.Machine, nsmachine.Rebooted)
+}
+
+// Where the server itself dies it comes back, and the boot does not notice.
+func TestSSHServerDies(t *testing.T) {
+	t.Parallel()
+	r := withSSH(t, "boot.break=root init="+system.Init, nil)
+	r.Expect("leaves it")
+	r.Type("kill -9 $(ps | grep ' sshd$' | while read pid rest; do echo $pid; done)\r")
+	r.Expect("ssh: the server ended")
+	r.shows("ssh: ssh root@"+r.address, 2)
+	r.does("echo a''live", "alive", 0)
+	r.Type("exit\r")
+	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done")
+}
+
+// boot.ssh alone opens nothing: it takes an agent that has it, keys, and a policy that allows it.
+func TestSSHRefused(t *testing.T) {
+	t.Parallel()
+	keys := newSSHKeys(t)
+	a := store(t, classic())
+	never := filepath.Join(t.TempDir(), "policy.json")
+	writeFile(t, never, `{"version":1,"shell":"never"}`)
+	limited := filepath.Join(t.TempDir(), "authorized_keys")
+	line, err := os.ReadFile(keys.path("right.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, limited, `command="/bin/date" `+string(line))
+	for name, test := range map[string]struct {
+		init  string
+		files map[string]string
+		end   nsmachine.End
+		want  string
+	}{
+		"an agent without it": {agent, keys.files(), nsmachine.Rebooted, "boot.ssh: this agent was built without ssh"},
+		"no keys":             {agentSSH, nil, nsmachine.Rebooted, "boot.ssh: open /etc/netstage/ssh_host_ed25519_key: no such file"},
+		"a limited key": {agentSSH, map[string]string{"/etc/netstage/authorized_keys": limited, "/etc/netstage/ssh_host_ed25519_key": keys.path("host")},
+			nsmachine.Rebooted, "can't be kept"},
+		"the policy": {agentSSH, map[string]string{"/etc/netstage/policy.json": never}, nsmachine.PoweredOff, "passing over boot.ssh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := map[string]string{"/nix-store.squashfs": a.path}
+			for to, from := range test.files {
+				files[to] = from
+			}
+			m := boot(t, nsmachine.Config{Init: build(t, test.init), Files: files, Cmdline: "boot.ssh boot.fail_timeout=1 init=" + system.Init})
+			expectEnd(t, m, test.end, test.want)
+		})
+	}
+}
+
+// A terminal by the real client: its size, Ctrl-C, and where the boot stands.
+func TestSSHTerminal(t *testing.T) {
+	t.Parallel()
+	r := withSSH(t, "boot.break=root init="+system.Init, nil)
+	r.Expect("leaves it")
+	stays := r.ssh("right", "-tt")
+	var out bytes.Buffer
+	stays.Stdout = &out
+	keys, err := stays.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stays.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(keys, "sleep 1000\r")
+	time.Sleep(500 * time.Millisecond) // before, Ctrl-C is one at the prompt, which is as good
+	fmt.Fprint(keys, "\x03")
+	fmt.Fprint(keys, "echo status=$?\r")
+	fmt.Fprint(keys, "exit 5\r")
+	stays.Wait()
+	if stays.ProcessState.ExitCode() != 5 || !strings.Contains(out.String(), "status=130") {
+		t.Errorf("status %d, %q", stays.ProcessState.ExitCode(), out.String())
+	}
+	r.Type("exit\r")
+	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done")
+}
