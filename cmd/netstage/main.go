@@ -88,6 +88,7 @@ func newRoot(std streams) *ffcli.Command {
 			newImage(std),
 			newScripts(std),
 			newServe(std),
+			newReport(std),
 			newBoot(std),
 			newKeygen(std),
 			newPasswd(std),

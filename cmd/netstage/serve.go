@@ -32,18 +32,24 @@ With dnsmasq as the DHCP server:
   dhcp-boot=tag:!ipxe,undionly.kpxe
   dhcp-boot=tag:ipxe,http://10.0.0.1:8080/boot.ipxe
 
+With --reports machines are told to report their boots (boot.report=), and
+/reports/ shows how the last boot of each went. Anybody who reaches this server
+can send reports and read them; the ten newest of a machine are kept, in
+DIR/reports/.
+
 Every request is logged on standard output. On SIGINT or SIGTERM no more
 requests are taken, and those that run have the grace time to end.
 
 examples:
   netstage serve --dir /srv/boot
-  netstage serve --dir /srv/boot --listen 10.0.0.1:80 >>access.log`
+  netstage serve --dir /srv/boot --listen 10.0.0.1:80 --reports >>access.log`
 
 func newServe(std streams) *ffcli.Command {
 	fs := newFlags("serve")
 	dir := fs.String("dir", "", "the folder `DIR` to serve")
 	listen := fs.String("listen", ":8080", "the `ADDRESS` to listen on: HOST:PORT or :PORT")
 	extra := fs.String("append", "", "more kernel `PARAMETERS` for every machine")
+	keep := fs.Bool("reports", false, "take boot reports from machines, and show them at /reports/")
 	grace := fs.Duration("grace", 30*time.Second, "how long `DURATION` downloads may run on when the server is to stop")
 	return &ffcli.Command{
 		Name:       "serve",
@@ -59,7 +65,7 @@ func newServe(std streams) *ffcli.Command {
 				return usageError("which folder? Give --dir DIR")
 			}
 			log := newLog(std.err)
-			server, err := netboot.New(netboot.Options{Dir: *dir, Append: *extra, Access: std.out, Log: log, Grace: *grace})
+			server, err := netboot.New(netboot.Options{Dir: *dir, Append: *extra, Reports: *keep, Access: std.out, Log: log, Grace: *grace})
 			if err != nil {
 				return err
 			}
@@ -69,6 +75,9 @@ func newServe(std streams) *ffcli.Command {
 				return err
 			}
 			log.Info(fmt.Sprintf("serving %s: http://%s/boot.ipxe", *dir, l.Addr()))
+			if *keep {
+				log.Info(fmt.Sprintf("boots are reported at http://%s/reports/", l.Addr()))
+			}
 			if boot, err := server.Plan(); err != nil {
 				log.Warn("nothing to boot yet: " + err.Error())
 			} else {

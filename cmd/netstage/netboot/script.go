@@ -23,6 +23,9 @@ type Boot struct {
 	// Base is the absolute URL that Image is relative to, with a slash at the
 	// end. "" leaves it to the agent to find it.
 	Base string
+	// Report is the URL that the machine sends reports to; "" for none, or
+	// Cmdline's own boot.report=.
+	Report string
 	// Plain makes initrd= and Cmdline the whole command line.
 	Plain bool
 	// Note is put into the script as a comment.
@@ -60,6 +63,9 @@ func (b Boot) Arguments(mac string) string {
 	}
 	if b.Base != "" && !own["rootfs.base"] && (b.Image != "" || own["rootfs"] || own["rootfs.manifest"]) {
 		args = append(args, "rootfs.base="+b.Base)
+	}
+	if b.Report != "" && !own["boot.report"] {
+		args = append(args, "boot.report="+b.Report)
 	}
 	if mac != "" && !own["BOOTIF"] {
 		args = append(args, "BOOTIF=01-"+mac)

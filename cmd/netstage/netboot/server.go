@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"netstage/cmd/netstage/reports"
 )
 
 // Options say what is served. Dir, Files or both are given.
@@ -29,6 +31,9 @@ type Options struct {
 	Boot *Boot
 	// Append is put at the end of every machine's command line.
 	Append string
+	// Reports takes boot reports from machines, keeps them in a folder of Dir,
+	// and has the machines send them.
+	Reports bool
 	// Access receives a line for every request; nil for none.
 	Access io.Writer
 	Log    *slog.Logger
@@ -40,7 +45,8 @@ type Options struct {
 // A Server is an http.Handler that knows how to run itself.
 type Server struct {
 	options Options
-	root    *os.Root // nil without Options.Dir
+	root    *os.Root     // nil without Options.Dir
+	reports http.Handler // nil without Options.Reports
 	access  accessLog
 	running atomic.Int64 // requests
 }
@@ -54,6 +60,17 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("open the folder to serve: %w", err)
 		}
 		s.root = root
+	}
+	if o.Reports {
+		if s.root == nil {
+			return nil, errors.New("there is no folder to keep reports in")
+		}
+		store, err := reports.Open(s.root)
+		if err != nil {
+			s.root.Close()
+			return nil, err
+		}
+		s.reports = reports.Handler{Store: store, Log: o.Log}
 	}
 	return s, nil
 }
@@ -111,12 +128,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { s.access.line(r, counted, time.Since(start)) }()
 
 	counted.Header().Set("Server", "netstage")
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	if s.reports != nil && reports.Serves(name) {
+		s.reports.ServeHTTP(counted, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		counted.Header().Set("Allow", "GET, HEAD")
 		http.Error(counted, "only GET and HEAD", http.StatusMethodNotAllowed)
 		return
 	}
-	name := strings.TrimPrefix(r.URL.Path, "/")
 	err := error(errNotFound)
 	if name != "boot.ipxe" || s.hasForeignScript() {
 		err = s.serveFile(counted, r, name)
@@ -184,6 +205,9 @@ func (s *Server) plan(mac, host string) (Boot, error) {
 	boot.Cmdline = strings.TrimSpace(boot.Cmdline + " " + joinCmdline(s.options.Append))
 	if err := checkCmdline(boot.Cmdline); err != nil {
 		return Boot{}, err
+	}
+	if s.reports != nil && plainHost(host) {
+		boot.Report = "http://" + host + "/" + reports.Folder
 	}
 	if boot.Base == "" && plainHost(host) {
 		boot.Base = "http://" + host + "/"

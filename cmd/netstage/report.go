@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"netstage/stage1/report"
+)
+
+const reportHelp = `Renders the report of a boot for people: what a machine leaves in
+/run/netstage/boot.json, and sends to boot.report=. FILE - is standard input.
+
+With --expect it also fails where the boot is in another state: good, check,
+failed or running (or cut off). A rollout can wait for a canary so, which was
+booted with boot.check.
+
+examples:
+  netstage report /run/netstage/boot.json
+  netstage report --expect check /srv/boot/reports/52-54-00-12-34-56/20261127T030405.123Z.json`
+
+func newReport(std streams) *ffcli.Command {
+	fs := newFlags("report")
+	expect := fs.String("expect", "", "the `STATE` that the boot has to be in")
+	return &ffcli.Command{
+		Name:       "report",
+		ShortUsage: "netstage report FILE [--expect STATE]",
+		ShortHelp:  "render the report of a boot",
+		LongHelp:   reportHelp,
+		FlagSet:    fs,
+		Exec: func(_ context.Context, args []string) error {
+			files, err := operands(fs, args)
+			if err != nil {
+				return err
+			}
+			if len(files) != 1 {
+				return usageError("which report? Give one FILE")
+			}
+			states := []report.State{"", report.Good, report.Check, report.Failed, report.Running}
+			if !slices.Contains(states, report.State(*expect)) {
+				return usageError(fmt.Sprintf("--expect %s: want good, check, failed or running", *expect))
+			}
+			r, err := readReport(std.in, files[0])
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(std.out, r.Text(80)); err != nil {
+				return err
+			}
+			if *expect != "" && r.State != report.State(*expect) {
+				return fmt.Errorf("the boot's state is %s, not %s", r.State, *expect)
+			}
+			return nil
+		},
+	}
+}
+
+func readReport(in io.Reader, name string) (report.Report, error) {
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return report.Report{}, err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, report.Most+1))
+	if err != nil {
+		return report.Report{}, err
+	}
+	return report.Parse(text)
+}

@@ -1,0 +1,132 @@
+package reports
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"netstage/stage1/report"
+)
+
+// A Handler answers below /reports: to a POST of a report, with the page of
+// all machines, and with a report as text or as it was sent.
+type Handler struct {
+	Store *Store
+	Log   *slog.Logger
+}
+
+// Serves tells whether a path, without its leading slash, is the handler's.
+func Serves(name string) bool { return name == Folder || strings.HasPrefix(name, Folder+"/") }
+
+func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Machines are not trusted: whatever they sent, a browser runs none of it.
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	name := strings.Trim(strings.TrimPrefix(r.URL.Path, "/"+Folder), "/")
+	switch {
+	case r.Method == http.MethodPost && name == "":
+		h.take(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "only GET and HEAD; reports are posted to /"+Folder, http.StatusMethodNotAllowed)
+	case r.URL.Path == "/"+Folder:
+		http.Redirect(w, r, "/"+Folder+"/", http.StatusMovedPermanently)
+	case name == "":
+		h.page(w, r)
+	default:
+		h.one(w, r, name)
+	}
+}
+
+// take keeps a report.
+func (h Handler) take(w http.ResponseWriter, r *http.Request) {
+	// A form of some web page can't say that it is JSON.
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+		http.Error(w, "want application/json", http.StatusUnsupportedMediaType)
+		return
+	}
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, report.Most))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		http.Error(w, fmt.Sprintf("a report has at most %d bytes", report.Most), http.StatusRequestEntityTooLarge)
+		return
+	} else if err != nil {
+		http.Error(w, "the report was cut off", http.StatusBadRequest)
+		return
+	}
+	got, err := report.Parse(text)
+	id := ""
+	if err == nil {
+		id, err = Machine(got)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if _, err := h.Store.Add(text, time.Now()); err != nil {
+		h.Log.Warn(fmt.Sprintf("report of %s: %v", id, err))
+		http.Error(w, "can't be kept", http.StatusInsufficientStorage)
+		return
+	}
+	if f := got.Failure; f != nil {
+		h.Log.Warn(fmt.Sprintf("%s failed: %s in step %s: %s", id, f.Class, f.Step, f.Cause))
+	} else {
+		h.Log.Info(fmt.Sprintf("%s: %s after %s", id, got.State, short(got.DurationMS)))
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h Handler) page(w http.ResponseWriter, r *http.Request) {
+	boots, err := h.Store.Last()
+	if err != nil {
+		h.Log.Warn(err.Error())
+	}
+	var html bytes.Buffer
+	if err := page.Execute(&html, viewOf(boots, report.State(r.URL.Query().Get("state")), time.Now())); err != nil {
+		h.Log.Warn(err.Error())
+		http.Error(w, "the page can't be made", http.StatusInternalServerError)
+		return
+	}
+	answer(w, r, "text/html", html.Bytes())
+}
+
+// one answers with MACHINE/NAME.json, or .txt for people.
+func (h Handler) one(w http.ResponseWriter, r *http.Request, name string) {
+	id, file := path.Split(name)
+	text, kind, err := []byte(nil), "application/json", error(fs.ErrNotExist)
+	if stem, ok := strings.CutSuffix(file, ".txt"); ok && isReport(id, stem) {
+		var got report.Report
+		got, err = h.Store.read(path.Join(Folder, id, stem+".json"))
+		text, kind = []byte(got.Text(100)), "text/plain"
+	} else if stem, ok := strings.CutSuffix(file, ".json"); ok && isReport(id, stem) {
+		text, err = h.Store.root.ReadFile(path.Join(Folder, name))
+	}
+	if err != nil {
+		http.Error(w, "no such report", http.StatusNotFound)
+		return
+	}
+	answer(w, r, kind, text)
+}
+
+func isReport(dir, name string) bool {
+	_, err := time.Parse(stamp, name)
+	return isID(strings.TrimSuffix(dir, "/")) && err == nil
+}
+
+func answer(w http.ResponseWriter, r *http.Request, kind string, text []byte) {
+	w.Header().Set("Content-Type", kind+"; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+	if r.Method == http.MethodGet {
+		w.Write(text)
+	}
+}
