@@ -7,10 +7,10 @@
 set -eu
 cd "$(dirname "$0")/../.."
 set -- "$1" "${2:-devel}" "${3-}" -gcflags=all=-l
-for hot in runtime internal/... syscall sync/... os io time netstage/...; do
+for hot in runtime internal/... syscall sync/... netstage/fetch/...; do
 	set -- "$@" "-gcflags=$hot="
 done
 out=$1 version=$2 tags=nethttpomithttp2${3:+,$3}
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 shift 3
-CGO_ENABLED=0 exec go build -trimpath -tags "$tags" "$@" -ldflags="-s -w -X main.version=$version -X main.epoch=$epoch" -o "$out" ./cmd/stage1
+CGO_ENABLED=0 exec go build -trimpath -tags "$tags" "$@" -ldflags="-s -w -funcalign=16 -X main.version=$version -X main.epoch=$epoch" -o "$out" ./cmd/stage1
