@@ -60,6 +60,12 @@ func networkAdvice(class string) []string {
 			"401 or 403: file permissions on the server, or it wants a login.",
 			"Did somebody upload a new image and remove the old one? The boot script may still name the old.",
 		}
+	case "tftp":
+		return []string{
+			"The TFTP server answers and doesn't give that file: error 1 means that it isn't there, 2 that it may not be read. Compare the URL with what is below the server's root folder (dnsmasq: tftp-root), letter by letter.",
+			"dnsmasq with tftp-secure serves only files of its own user; others want them readable by everybody.",
+			"Ask it yourself: curl -o /dev/null tftp://HOST/FILE from a machine in the same network.",
+		}
 	case "stalled":
 		return []string{
 			"Bytes came, then stopped. Many machines booting at once? The server or its uplink may be full.",

@@ -21,7 +21,7 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" && resp.StatusCode/100 == 2 {
 		return answer{}, newError(mirror, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
 	}
-	a := answer{size: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0}
+	a := answer{size: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || s.url.Scheme == "tftp"}
 	switch resp.StatusCode {
 	case http.StatusOK:
 		a.size = resp.ContentLength

@@ -29,6 +29,7 @@ func newClient(req Request, d *dialer) *http.Client {
 		Protocols:              &protocols,
 		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
+	t.RegisterProtocol("tftp", tftpTransport{d})
 	return &http.Client{Transport: t, CheckRedirect: checkRedirect}
 }
 
@@ -93,7 +94,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	if via[len(via)-1].URL.Scheme == "https" && next.URL.Scheme != "https" {
 		return newError(mirror, "redirect", nil, "%s: redirect from https to %s refused", from, Redacted(next.URL.String()))
 	}
-	if _, err := parseURL(next.URL.String()); err != nil {
+	if _, err := parseURL(next.URL.String()); err != nil || next.URL.Scheme == "tftp" {
 		return newError(mirror, "redirect", err, "%s: redirect to %s refused", from, Redacted(next.URL.String()))
 	}
 	// It would tell the query of a URL, which may be a secret.

@@ -42,7 +42,7 @@ func (e *Error) Error() string { return e.text }
 func (e *Error) Unwrap() error { return e.err }
 
 // Class is the stable name of the failure: refused, dns, no-route, timeout, reset, short, stalled, tls, tls-date,
-// http-NNN, redirect, bad-range, encoding, mismatch, no-memory, no-space, store, bad-url, protocol, cancelled.
+// http-NNN, tftp, redirect, bad-range, encoding, mismatch, no-memory, no-space, store, bad-url, protocol, cancelled.
 func (e *Error) Class() string { return e.class }
 
 // Tried lists the last attempts, newest last.

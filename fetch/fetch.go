@@ -17,7 +17,7 @@ import (
 
 // Request says what to fetch, from where, what vouches for it and where it goes. URLs, Store and Log are required.
 type Request struct {
-	// URLs are mirrors of the same image, http or https, the preferred one first.
+	// URLs are mirrors of the same image, http, https or tftp, the preferred one first.
 	URLs []string
 	// SHA256 is the image's digest; nil: not pinned.
 	SHA256 []byte

@@ -150,7 +150,7 @@ func rank(class string) int {
 		return 3
 	case strings.HasPrefix(class, "tls"):
 		return 2
-	case strings.HasPrefix(class, "http-"):
+	case strings.HasPrefix(class, "http-"), class == "tftp":
 		return 1
 	}
 	return 0

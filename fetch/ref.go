@@ -12,7 +12,7 @@ import (
 type Kind int
 
 const (
-	// KindURL is an absolute http:// or https:// URL.
+	// KindURL is an absolute http://, https:// or tftp:// URL.
 	KindURL Kind = iota
 	// KindRelative is a name to be resolved against a Base.
 	KindRelative
@@ -91,7 +91,7 @@ func parseDevice(raw, tag, rest string, bad func(string) (Ref, error)) (Ref, err
 	return Ref{Kind: KindDevice, Raw: raw, Tag: tag, Value: value, Path: path}, nil
 }
 
-// parseURL accepts an absolute http or https URL.
+// parseURL accepts an absolute http, https or tftp URL.
 func parseURL(s string) (*url.URL, error) {
 	bad := func(why string) (*url.URL, error) {
 		return nil, newError(mirror, "bad-url", nil, "%s: %s", Redacted(s), why)
@@ -103,8 +103,8 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return bad("only http and https are fetched")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "tftp":
+		return bad("only http, https and tftp are fetched")
 	case u.Hostname() == "":
 		return bad("it names no host")
 	}
@@ -116,7 +116,7 @@ func parseURL(s string) (*url.URL, error) {
 type Base struct {
 	// Rootfs is rootfs.base=; it names a directory, with or without a slash at its end.
 	Rootfs string
-	// BootFile is DHCP's boot file (option 67); its directory counts when it is an http or https URL.
+	// BootFile is DHCP's boot file (option 67); its directory counts when it is a URL.
 	BootFile string
 	// NextServer is DHCP's next-server, an address or name.
 	NextServer string
@@ -164,6 +164,9 @@ func (b Base) dir() (*url.URL, error) {
 	if b.NextServer != "" {
 		host := b.NextServer
 		if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+			if !isName(a.Zone()) {
+				return nil, fmt.Errorf("next-server %q names no network device", b.NextServer)
+			}
 			host = "[" + strings.ReplaceAll(host, "%", "%25") + "]"
 		} else if h, _, err := net.SplitHostPort(host); err == nil && h == "" {
 			return nil, fmt.Errorf("next-server %q names no host", b.NextServer)
@@ -175,6 +178,12 @@ func (b Base) dir() (*url.URL, error) {
 		return u, nil
 	}
 	return nil, fmt.Errorf("there is no rootfs.base=, DHCP named no boot file by URL (%q) and no next-server", b.BootFile)
+}
+
+// isName tells whether an address's zone can be part of a URL: whatever devices are called, it is by letters, digits and
+// few other signs.
+func isName(zone string) bool {
+	return !strings.ContainsFunc(zone, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%/?#[]<>"{}|\^`+"`", r) })
 }
 
 // Redacted is a URL fit for a log: user, password and query (where signatures and tokens live) are left out.

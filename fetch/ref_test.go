@@ -22,7 +22,8 @@ func TestResolveRef(t *testing.T) {
 		{"nixos:26.11.img", boot, "http://10.0.2.2:8080/site/a/nixos:26.11.img"},
 		{"a%20b", boot, "http://10.0.2.2:8080/site/a/a%20b"},
 		{"x", Base{BootFile: "pxelinux.0", NextServer: "10.0.2.9"}, "http://10.0.2.9/x"},
-		{"x", Base{BootFile: "tftp://10.0.2.2/boot.ipxe", NextServer: "10.0.2.9"}, "http://10.0.2.9/x"},
+		{"x", Base{BootFile: "tftp://10.0.2.2/dir/boot.ipxe", NextServer: "10.0.2.9"}, "tftp://10.0.2.2/dir/x"},
+		{"x", Base{BootFile: "dir/boot.ipxe", NextServer: "10.0.2.9"}, "http://10.0.2.9/x"},
 		{"x", Base{BootFile: "http://h", NextServer: "10.0.2.9"}, "http://h/x"},
 		{"x", Base{NextServer: "fe80::1%eth0"}, "http://[fe80::1%25eth0]/x"},
 		{"x", Base{NextServer: "fd00::1"}, "http://[fd00::1]/x"},
@@ -42,7 +43,7 @@ func TestResolveRef(t *testing.T) {
 		{"x", Base{Rootfs: "ftp://h/"}, "rootfs.base"},
 		{"", boot, "empty"},
 		{"a b", boot, "spaces"},
-		{"ftp://h/x", boot, "only http and https"},
+		{"ftp://h/x", boot, "only http, https and tftp"},
 		{"http:///x", boot, "no host"},
 		{"/nix-store.squashfs", boot, "local"},
 		{"LABEL=nixos:/x", boot, "local"},
@@ -121,6 +122,7 @@ func FuzzRef(f *testing.F) {
 		f.Add(s, "http://b/dir", "boot.ipxe", "10.0.0.1")
 		f.Add(s, "", "http://u:secretpw@h/a/b?c", "fe80::1%eth0")
 	}
+	f.Add("0", "", "", "::%\xd8")
 	f.Fuzz(func(t *testing.T, ref, rootfs, boot, next string) {
 		r, err := ParseRef(ref)
 		_ = r.String()

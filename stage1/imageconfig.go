@@ -43,7 +43,7 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	case "rootfs.base":
 		ref, err := fetch.ParseRef(p.Value)
 		if err != nil || ref.Kind != fetch.KindURL {
-			complain("rootfs.base=%s: want an http:// or https:// URL", fetch.Redacted(p.Value))
+			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", fetch.Redacted(p.Value))
 		}
 		c.Base = p.Value
 	case "rootfs.ca":

@@ -81,25 +81,37 @@ func (b *Boot) explainNoNIC(err error) error {
 	return &DriverError{missing, err}
 }
 
-// provePath tells whether a lease leads to a server of the image.
+// provePath tells whether a lease leads to a server of the image. TFTP knows
+// no connect: where it may bring the image, the lease is proof enough.
 func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	var addresses []string
 	var last error
+	unproven := false
 	for _, ref := range b.config.remote() {
 		address, err := serverOf(ref, b.base(lease))
 		if err != nil {
 			last = err
+		} else if address == "" {
+			unproven = true
 		} else if !slices.Contains(addresses, address) {
 			addresses = append(addresses, address)
 		}
 	}
-	if len(addresses) == 0 {
+	switch {
+	case len(addresses) == 0 && unproven:
+		return nil
+	case len(addresses) == 0:
 		return last
 	}
-	return reach(ctx, lease.DialContext, addresses)
+	err := reach(ctx, lease.DialContext, addresses)
+	if unproven {
+		return nil
+	}
+	return err
 }
 
-// serverOf is the host:port that ref means with base.
+// serverOf is the host:port that ref means with base; "" where there is none
+// to connect to.
 func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	text, err := fetch.ResolveRef(ref.Raw, base)
 	if err != nil {
@@ -108,6 +120,9 @@ func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return "", err
+	}
+	if strings.EqualFold(u.Scheme, "tftp") {
+		return "", nil
 	}
 	return hostPort(u), nil
 }
@@ -127,6 +142,9 @@ func hostPort(u *url.URL) string {
 // base is what relative references mean with this lease.
 func (b *Boot) base(lease netup.Lease) fetch.Base {
 	base := fetch.Base{Rootfs: b.config.Base, BootFile: lease.BootFile, NextServer: lease.NextName}
+	if strings.HasPrefix(strings.ToLower(base.BootFile), "tftp:") {
+		base.BootFile = "" // that a boot loader came by TFTP does not mean that an image should
+	}
 	if lease.Next.IsValid() {
 		base.NextServer = lease.Next.String()
 	}

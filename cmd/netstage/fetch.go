@@ -19,7 +19,7 @@ import (
 const fetchHelp = `Fetches an image as a machine would: the same engine, with the same progress and
 the same errors. It survives broken connections, stalls and servers that are
 down, for ever, and verifies while it streams. Several REFs are mirrors of one
-image. Without REF, the manifest names the image.
+image: http://, https:// or tftp:// URLs. Without REF, the manifest names the image.
 
 FILE appears when the image is complete and verified; nothing is left behind
 otherwise. The environment's proxy variables hold.
@@ -53,7 +53,7 @@ func newFetch(std streams) *ffcli.Command {
 			}
 			for _, ref := range refs {
 				if r, err := fetch.ParseRef(ref); err != nil || r.Kind != fetch.KindURL {
-					return usageError(fmt.Sprintf("%s is no http:// or https:// URL", fetch.Redacted(ref)))
+					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL", fetch.Redacted(ref)))
 				}
 			}
 			o, err := v.order(refs)
