@@ -14,12 +14,12 @@ var constants = [64]uint32{
 	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 }
 
-// blocks hashes the whole blocks of p into state (FIPS 180-4, 6.2.2). It is shaped for a compiler with sixteen
-// registers, and for emulated processors, where every access to memory and every branch is dear: the schedule slides
-// over what it just computed, and eight rounds rename the working variables instead of moving them.
+// blocks hashes the whole blocks of p into state (FIPS 180-4, 6.2.2). Its shape keeps all eight working variables in
+// sixteen registers: they are loaded after the schedule is made and not before, eight rounds rename them instead of
+// moving them, each sum is built up in place, and nested rotations and the choice b^(a^b)&(b^c) for the majority need
+// one register less.
 func blocks(state *[8]uint32, p []byte) {
 	var w [64]uint32
-	a, b, c, d, e, f, g, h := state[0], state[1], state[2], state[3], state[4], state[5], state[6], state[7]
 	for len(p) >= blockSize {
 		for i := range 16 {
 			q := (*[4]byte)(p[4*i:])
@@ -34,35 +34,74 @@ func blocks(state *[8]uint32, p []byte) {
 			t = v + (bits.RotateLeft32(u, -7) ^ bits.RotateLeft32(u, -18) ^ u>>3) + x[10] + (bits.RotateLeft32(t, -17) ^ bits.RotateLeft32(t, -19) ^ t>>10)
 			x[17] = t
 		}
+		a, b, c, d, e, f, g, h := state[0], state[1], state[2], state[3], state[4], state[5], state[6], state[7]
 		for i := 0; i < 64; i += 8 {
 			x, k := (*[8]uint32)(w[i:]), (*[8]uint32)(constants[i:])
-			h += x[0] + k[0] + (bits.RotateLeft32(e, -6) ^ bits.RotateLeft32(e, -11) ^ bits.RotateLeft32(e, -25)) + (g ^ e&(f^g))
+
+			h += x[0] + k[0]
+			h += g ^ e&(f^g)
+			h += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(e, -14)^e, -5)^e, -6)
 			d += h
-			h += (bits.RotateLeft32(a, -2) ^ bits.RotateLeft32(a, -13) ^ bits.RotateLeft32(a, -22)) + (a&b | c&(a|b))
-			g += x[1] + k[1] + (bits.RotateLeft32(d, -6) ^ bits.RotateLeft32(d, -11) ^ bits.RotateLeft32(d, -25)) + (f ^ d&(e^f))
+			h += b ^ (a^b)&(b^c)
+			h += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(a, -9)^a, -11)^a, -2)
+
+			g += x[1] + k[1]
+			g += f ^ d&(e^f)
+			g += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(d, -14)^d, -5)^d, -6)
 			c += g
-			g += (bits.RotateLeft32(h, -2) ^ bits.RotateLeft32(h, -13) ^ bits.RotateLeft32(h, -22)) + (h&a | b&(h|a))
-			f += x[2] + k[2] + (bits.RotateLeft32(c, -6) ^ bits.RotateLeft32(c, -11) ^ bits.RotateLeft32(c, -25)) + (e ^ c&(d^e))
+			g += a ^ (h^a)&(a^b)
+			g += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(h, -9)^h, -11)^h, -2)
+
+			f += x[2] + k[2]
+			f += e ^ c&(d^e)
+			f += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(c, -14)^c, -5)^c, -6)
 			b += f
-			f += (bits.RotateLeft32(g, -2) ^ bits.RotateLeft32(g, -13) ^ bits.RotateLeft32(g, -22)) + (g&h | a&(g|h))
-			e += x[3] + k[3] + (bits.RotateLeft32(b, -6) ^ bits.RotateLeft32(b, -11) ^ bits.RotateLeft32(b, -25)) + (d ^ b&(c^d))
+			f += h ^ (g^h)&(h^a)
+			f += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(g, -9)^g, -11)^g, -2)
+
+			e += x[3] + k[3]
+			e += d ^ b&(c^d)
+			e += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(b, -14)^b, -5)^b, -6)
 			a += e
-			e += (bits.RotateLeft32(f, -2) ^ bits.RotateLeft32(f, -13) ^ bits.RotateLeft32(f, -22)) + (f&g | h&(f|g))
-			d += x[4] + k[4] + (bits.RotateLeft32(a, -6) ^ bits.RotateLeft32(a, -11) ^ bits.RotateLeft32(a, -25)) + (c ^ a&(b^c))
+			e += g ^ (f^g)&(g^h)
+			e += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(f, -9)^f, -11)^f, -2)
+
+			d += x[4] + k[4]
+			d += c ^ a&(b^c)
+			d += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(a, -14)^a, -5)^a, -6)
 			h += d
-			d += (bits.RotateLeft32(e, -2) ^ bits.RotateLeft32(e, -13) ^ bits.RotateLeft32(e, -22)) + (e&f | g&(e|f))
-			c += x[5] + k[5] + (bits.RotateLeft32(h, -6) ^ bits.RotateLeft32(h, -11) ^ bits.RotateLeft32(h, -25)) + (b ^ h&(a^b))
+			d += f ^ (e^f)&(f^g)
+			d += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(e, -9)^e, -11)^e, -2)
+
+			c += x[5] + k[5]
+			c += b ^ h&(a^b)
+			c += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(h, -14)^h, -5)^h, -6)
 			g += c
-			c += (bits.RotateLeft32(d, -2) ^ bits.RotateLeft32(d, -13) ^ bits.RotateLeft32(d, -22)) + (d&e | f&(d|e))
-			b += x[6] + k[6] + (bits.RotateLeft32(g, -6) ^ bits.RotateLeft32(g, -11) ^ bits.RotateLeft32(g, -25)) + (a ^ g&(h^a))
+			c += e ^ (d^e)&(e^f)
+			c += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(d, -9)^d, -11)^d, -2)
+
+			b += x[6] + k[6]
+			b += a ^ g&(h^a)
+			b += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(g, -14)^g, -5)^g, -6)
 			f += b
-			b += (bits.RotateLeft32(c, -2) ^ bits.RotateLeft32(c, -13) ^ bits.RotateLeft32(c, -22)) + (c&d | e&(c|d))
-			a += x[7] + k[7] + (bits.RotateLeft32(f, -6) ^ bits.RotateLeft32(f, -11) ^ bits.RotateLeft32(f, -25)) + (h ^ f&(g^h))
+			b += d ^ (c^d)&(d^e)
+			b += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(c, -9)^c, -11)^c, -2)
+
+			a += x[7] + k[7]
+			a += h ^ f&(g^h)
+			a += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(f, -14)^f, -5)^f, -6)
 			e += a
-			a += (bits.RotateLeft32(b, -2) ^ bits.RotateLeft32(b, -13) ^ bits.RotateLeft32(b, -22)) + (b&c | d&(b|c))
+			a += c ^ (b^c)&(c^d)
+			a += bits.RotateLeft32(bits.RotateLeft32(bits.RotateLeft32(b, -9)^b, -11)^b, -2)
 		}
-		a, b, c, d, e, f, g, h = a+state[0], b+state[1], c+state[2], d+state[3], e+state[4], f+state[5], g+state[6], h+state[7]
-		*state = [8]uint32{a, b, c, d, e, f, g, h}
+		state[0] += a
+		state[1] += b
+		state[2] += c
+		state[3] += d
+		state[4] += e
+		state[5] += f
+		state[6] += g
+		state[7] += h
 		p = p[blockSize:]
 	}
 }
