@@ -19,6 +19,7 @@ e2fsprogs ext4 disks for persistent roots
 xfsprogs other file systems that disks may hold
 btrfs-progs likewise
 dosfstools likewise
+mtools files in an EFI system partition, without the kernel
 genisoimage likewise
 fdisk sfdisk, the peer for partition tables
 mmdebstrap a Debian with systemd as stage 2
