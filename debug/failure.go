@@ -18,7 +18,7 @@ type Failure struct {
 	Step    string        // the step that failed
 	Attempt int           // which attempt at the step this was, from 1; 0: not known
 	Elapsed time.Duration // since the step began; 0: not known
-	Streak  int           // failed boots in a row, this one included; below 2 it is not worth a word
+	Streak  string        // such as "failed boot 3 in a row"; "": not worth a word
 	Tried   []string      // attempts with their times, newest last
 	Advice  []string      // what to do; default AdviceFor(Class)
 	Facts   []Facts       // what is worth seeing, the most important first
@@ -50,8 +50,8 @@ func (f Failure) where() string {
 	if f.Attempt > 1 {
 		fmt.Fprintf(&b, ", attempt %d", f.Attempt)
 	}
-	if f.Streak > 1 {
-		fmt.Fprintf(&b, "; failed boot %d in a row", f.Streak)
+	if f.Streak != "" {
+		b.WriteString("; " + f.Streak)
 	}
 	return b.String()
 }

@@ -26,7 +26,7 @@ func crowded(class string) Failure {
 		Step:    "image",
 		Attempt: 2,
 		Elapsed: 31234 * time.Millisecond,
-		Streak:  3,
+		Streak:  "failed boot 3 in a row",
 		Facts: []Facts{
 			{"Network", []string{"eth0 (igb) 00:25:90:aa:10:01: 10.0.2.15/24, 12 s", "eth1 (igb) 00:25:90:aa:10:02: no carrier, 31 s"}},
 			{"Mirrors", []string{"https://images.example.net/fleet/blue/2026-11-22/nixos-system-rack12-u07.squashfs: 503", "http://10.0.0.9/x: refused"}},

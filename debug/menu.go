@@ -21,7 +21,8 @@ const (
 	Continue                // go on with the next step
 	Shell                   // a shell in a session of its own; afterwards by its exit status
 	ShellPID1               // the shell as PID 1
-	Reboot                  // also what the countdown ends in
+	Reboot
+	GiveUp // what the countdown ends in: reboot
 )
 
 func (c Choice) String() string {
@@ -36,6 +37,8 @@ func (c Choice) String() string {
 		return "shell as PID 1"
 	case Reboot:
 		return "reboot"
+	case GiveUp:
+		return "reboot, for nobody pressed a key"
 	}
 	return fmt.Sprintf("choice %d", int(c))
 }
@@ -65,7 +68,7 @@ type Options struct {
 	Next string
 	// Again says what any other key leads to; default "retry".
 	Again string
-	// Timeout is how long to wait for a key before Reboot; 0 waits for ever.
+	// Timeout is how long to wait for a key before GiveUp; 0 waits for ever.
 	Timeout time.Duration
 	// Hold, when it says true, stops the countdown, and starts it again from
 	// the beginning: somebody is logged in who needs no key.
@@ -168,7 +171,7 @@ func (m *menu) run(ctx context.Context) (Choice, error) {
 		m.showScreen(m.menuLine(items))
 		key, err := m.key(ctx, timeout)
 		if errors.Is(err, errTimeout) {
-			return Reboot, nil
+			return GiveUp, nil
 		}
 		if err != nil {
 			return Reboot, err

@@ -156,7 +156,7 @@ func TestCountdownReboots(t *testing.T) {
 	op.wait("Reboot in 2 s")
 	op.wait("Reboot in 1 s")
 	op.wait("rebooting")
-	if got := <-done; got.err != nil || got.choice != Reboot {
+	if got := <-done; got.err != nil || got.choice != GiveUp {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 	for _, want := range []string{"boot failed: no-lease", "Reboot in 2 s; a key stops the countdown.\n", "No key was pressed"} {
@@ -293,7 +293,7 @@ func TestUnreadableConsoleWaitsForTheCountdown(t *testing.T) {
 			o.Keys = keys
 			o.Timeout = 1100 * time.Millisecond
 		})
-		if got := <-done; got.err != nil || got.choice != Reboot {
+		if got := <-done; got.err != nil || got.choice != GiveUp {
 			t.Errorf("%v: got %v, %v", err, got.choice, got.err)
 		}
 		if keys.reads > 3 {
@@ -307,7 +307,7 @@ func TestTerminalThatHangsUp(t *testing.T) {
 	done := menuFor(t.Context(), op, func(o *Options) { o.AllowShell = true; o.Timeout = 1100 * time.Millisecond })
 	op.wait("Keys:")
 	_ = op.master.Close()
-	if got := <-done; got.err != nil || got.choice != Reboot {
+	if got := <-done; got.err != nil || got.choice != GiveUp {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }

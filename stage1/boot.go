@@ -34,7 +34,7 @@ func (b *Boot) steps() []Step {
 			Stands: "the network is up, nothing is fetched"},
 		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.prepareFileSystems, After: "modules",
 			Stands: "the image is there, and verified where anything vouches for it; it is not mounted"},
-		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit, Optional: true,
+		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit, Optional: true, Ahead: b.recallStreak, After: "devices",
 			Stands: "the new root is mounted at " + newRoot + ", its init is proven"},
 	}
 }
@@ -85,6 +85,7 @@ type Boot struct {
 	clockWasWrong bool // before this program was built
 	clockIsSet    bool // by a time server
 
+	streak   Streak // of failed boots, once the step "handover" runs
 	timeline Timeline
 }
 

@@ -26,6 +26,7 @@ const (
 // kernel's modprobe its own, the boot's record in /run.
 func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.stopShells()
+	b.endStreak(ctx)
 	b.stopHotplug()
 	// The loop device keeps a fetched image's memory alive.
 	if err := errors.Join(mount.Discard(imageDir), setModprobe("/sbin/modprobe")); err != nil {

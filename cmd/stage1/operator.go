@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"netstage/debug"
 	"netstage/debug/console"
@@ -57,11 +58,15 @@ const breakpoint = "breakpoint"
 func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure) stage1.Choice {
 	o.log.screen.SetStatus("")
 	screen := o.screenOf(ctx, f)
+	var streak stage1.Streak
+	timeout := c.FailTimeout
 	if f.Class != breakpoint {
+		streak = o.recall(ctx)
+		screen.Streak, timeout = streak.Words(), stage1.RebootDelay(timeout, streak.Before)
 		o.log.forTheKernelLog(screen.Compact())
 	}
 	for {
-		switch o.menu(ctx, c, f, screen) {
+		switch o.menu(ctx, c, f, screen, timeout) {
 		case debug.Retry:
 			return stage1.Retry
 		case debug.Continue:
@@ -74,10 +79,25 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 			if o.admit(ctx, c) && o.shell(ctx, c) == 0 {
 				return stage1.Retry
 			}
+		case debug.GiveUp:
+			if err := streak.Grow(ctx); err != nil {
+				o.log.Warn(fmt.Sprintf("the next boot will not know of this one: %v", err))
+			}
+			return stage1.Reboot
 		default:
 			return stage1.Reboot
 		}
 	}
+}
+
+// recall asks the firmware for what it remembers of earlier boots. One that
+// can't say is as good as none.
+func (o operator) recall(ctx context.Context) stage1.Streak {
+	streak, err := stage1.RecallStreak(ctx)
+	if err != nil {
+		o.log.Warn(fmt.Sprintf("failed boots in a row are not counted: %v", err))
+	}
+	return streak
 }
 
 // screenOf is a failure as the screen shows it.
@@ -97,10 +117,10 @@ func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure 
 	return screen
 }
 
-// menu asks what to do about f.
-func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, screen debug.Failure) debug.Choice {
+// menu asks what to do about f, and waits for a key as long as timeout.
+func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, screen debug.Failure, timeout time.Duration) debug.Choice {
 	options := debug.Options{
-		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Hold: o.remote.loggedIn, Timeout: c.FailTimeout, Log: o.log.Logger,
+		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
 		AgentLog:  o.log.page, Network: f.Network,
 	}

@@ -11,8 +11,9 @@ import (
 
 // alwaysModules is what a boot needs whatever the NIC: the image's loop device
 // and file systems, packet sockets for DHCP, and the bus of every virtual
-// machine's devices. Each may be built in, or not exist in a kernel.
-var alwaysModules = []string{"loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
+// machine's devices; and the firmware's memory of failed boots. Each may be
+// built in, or not exist in a kernel.
+var alwaysModules = []string{"efivarfs", "loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
 
 // nicFolders and nicDrivers are the drivers of NICs. The folders are below
 // kernel/, or wherever else a distribution puts out-of-tree drivers (updates/,
