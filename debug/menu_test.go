@@ -338,7 +338,7 @@ func TestHold(t *testing.T) {
 	}
 	held.Store(false)
 	op.wait("No key was pressed: rebooting.")
-	if r := <-done; r.choice != Reboot {
+	if r := <-done; r.choice != GiveUp {
 		t.Errorf("%+v", r)
 	}
 }
