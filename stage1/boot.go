@@ -54,6 +54,7 @@ type Boot struct {
 	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
 	KernelLog func(lines int) []string                      // the end of it, for the report; may be nil
+	Forward   Forwarder                                     // for boot.log=; may be nil
 	SSH       func() (stop func(), err error)               // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
@@ -64,6 +65,7 @@ type Boot struct {
 	drivers  *kmod.Loader // nil likewise
 	hotplug  *background
 	stopSSH  func()         // nil: it does not run
+	stopLog  func()         // likewise
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
 	tree     *vouch.Tree // of the image, where it is mounted through dm-verity
@@ -114,6 +116,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	choice := runner.Run(ctx, b.steps())
 	b.stopShells()
 	b.stopHotplug()
+	b.endLog()
 	switch {
 	case choice != "":
 		return nil, choice

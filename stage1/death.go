@@ -3,6 +3,7 @@ package stage1
 import (
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"netstage/stage1/kmod"
@@ -13,18 +14,29 @@ import (
 type Death struct {
 	Log       *slog.Logger
 	KernelLog func(lines int) []string
+	Forward   Forwarder
+	Since     time.Duration // what was logged later, the boot has not sent
 	Version   string
 	Config    Config
 	Failure   Failure
 }
 
-// Tell completes the report that the boot left, and starts to send it: its
-// NIC is configured as it was. The function it returns is to be called when
-// it is known what follows.
+// Tell completes the report that the boot left, and starts to send it and what
+// is logged from now on: the NIC is configured as it was. The function it
+// returns is to be called when it is known what follows.
 func (d Death) Tell() (end func(Choice)) {
 	r := d.report(reportFile)
 	recordReport(d.Log, r)
-	return d.Config.poster(d.Log, d.Version, nil).postFailure(r)
+	target := d.Config.target(d.Log, r.Machine, nil)
+	if target.Since = d.Since; r.Machine.Hostname == "" && r.Network != nil {
+		target.Hostname = strings.ReplaceAll(r.Network.MAC, ":", "-")
+	}
+	stopLog := d.Forward.send(d.Config, target)
+	endPost := d.Config.poster(d.Log, d.Version, nil).postFailure(r)
+	return func(c Choice) {
+		endPost(c)
+		stopLog()
+	}
 }
 
 // report is what was last written at path, as that of a failure.

@@ -33,6 +33,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 		return err
 	}
 	b.postResult(ctx)
+	b.endLog()
 	if err := b.leaveNetwork(ctx); err != nil {
 		// Stage 2 configures the NIC anyway.
 		b.Log.Warn(fmt.Sprintf("network: %v", err))

@@ -25,8 +25,12 @@ func (c Config) needsNetwork() bool {
 func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	if !b.config.needsNetwork() {
 		b.Log.Info("network: not needed, nothing is fetched")
+		if b.config.LogTo != "" {
+			b.Log.Warn("boot.log: not sent: this boot needs no network")
+		}
 		return nil
 	}
+	b.endLog()
 	if b.network != nil { // a retry
 		b.network.Close()
 		b.network = nil
@@ -51,6 +55,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	if err := os.WriteFile("/etc/resolv.conf", network.ResolvConf(), 0o644); err != nil {
 		b.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))
 	}
+	b.startLog()
 	return nil
 }
 

@@ -1,7 +1,9 @@
 package stage1
 
 import (
+	"net"
 	"net/url"
+	"strings"
 
 	"netstage/fetch"
 	"netstage/stage1/cmdline"
@@ -17,5 +19,16 @@ func (c *Config) readReport(p cmdline.Param, complain func(string, ...any)) {
 			break
 		}
 		c.ReportTo = p.Value
+	case "boot.log":
+		u, err := url.Parse(p.Value)
+		if err != nil || u.Scheme != "udp" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			complain("boot.log=%s: want udp://HOST or udp://HOST:PORT", fetch.Redacted(p.Value))
+			break
+		}
+		port := u.Port()
+		if port == "" {
+			port = "514" // RFC 5426, 3.3
+		}
+		c.LogTo = net.JoinHostPort(u.Hostname(), port)
 	}
 }

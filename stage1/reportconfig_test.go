@@ -19,3 +19,15 @@ func TestParseReportTo(t *testing.T) {
 		}
 	}
 }
+
+func TestParseLogTo(t *testing.T) {
+	for value, want := range map[string]string{
+		"udp://srv": "srv:514", "udp://10.0.0.1:5514/": "10.0.0.1:5514", "udp://[fe80::1]": "[fe80::1]:514",
+		"tcp://srv": "", "srv:514": "", "udp://": "", "udp://a:pw@srv": "", "udp://srv/x": "", "udp://srv?x": "", "udp://srv:x": "",
+	} {
+		c, err := ParseConfig(cmdline.Params{{Key: "boot.log", Value: value, HasValue: true}})
+		if c.LogTo != want || (err == nil) != (want != "") || err != nil && strings.Contains(err.Error(), "pw") {
+			t.Errorf("%q: %q, %v", value, c.LogTo, err)
+		}
+	}
+}

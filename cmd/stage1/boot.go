@@ -33,8 +33,8 @@ func runBoot() int {
 	people := newOperator(log)
 	boot := stage1.Boot{
 		Log: log.Logger, Version: version, Built: built(),
-		KernelLog: kernelLog,
-		Status:    func(text string) { log.screen.SetStatus(text) },
+		KernelLog: kernelLog, Forward: forward,
+		Status: func(text string) { log.screen.SetStatus(text) },
 		Configure: func(c stage1.Config) {
 			if c.Trace {
 				log.level.Set(slog.LevelDebug)

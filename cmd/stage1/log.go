@@ -11,6 +11,8 @@ import (
 
 	"netstage/debug/console"
 	"netstage/debug/kmsg"
+	"netstage/debug/syslog"
+	"netstage/stage1"
 )
 
 // journal is where a child's lines go: the kernel log, the console, and a
@@ -53,6 +55,13 @@ func openJournal() *journal {
 func kernelLog(lines int) []string {
 	last, _ := kmsg.Last(context.Background(), "", lines, nil)
 	return last
+}
+
+// forward sends the kernel log to a collector.
+func forward(ctx context.Context, t stage1.LogTarget) error {
+	return syslog.Forward(ctx, syslog.Options{
+		Hostname: t.Hostname, App: strings.TrimSuffix(tag, ": "), Dial: t.Dial, Blank: t.Blank, Since: t.Since, Warn: t.Warn,
+	})
 }
 
 // forTheKernelLog writes lines that the consoles have in another form.
