@@ -1,0 +1,109 @@
+package netboot
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netstage/fetch"
+)
+
+// breaking is a connection that is reset after some bytes.
+type breaking struct {
+	net.Conn
+	left int
+}
+
+func (b *breaking) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, syscall.ECONNRESET
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// The downloads of machines: whole, resumed after a break, and begun anew when
+// the image was replaced meanwhile, which two servers with the same files may
+// serve in turn.
+func TestTheEngineDownloads(t *testing.T) {
+	image := func(seed byte) []byte {
+		b := make([]byte, 3<<20)
+		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+		return b
+	}
+	before, after := image(1), image(2)
+	for name, test := range map[string]struct {
+		breaks, replaced bool
+		second           bool
+		want             []string
+		requests         int
+	}{
+		"whole":                     {want: []string{", verified"}, requests: 1},
+		"broken":                    {breaks: true, want: []string{"connection reset", "resuming at 1/3 MiB"}, requests: 2},
+		"broken, gone on elsewhere": {breaks: true, second: true, want: []string{"connection reset", "next try from", "resuming at 1/3 MiB"}, requests: 2},
+		"replaced":                  {breaks: true, replaced: true, want: []string{"connection reset", "starting over at 1/3 MiB: ETag"}, requests: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t, map[string]string{"image.squashfs": string(before)})
+			url, access := serve(t, Options{Dir: dir})
+			var log buffer
+			content, dials := before, 0
+			if test.replaced {
+				content = after
+			}
+			digest := sha256.Sum256(content)
+			r := fetch.Request{
+				URLs: []string{url + "/image.squashfs"}, SHA256: digest[:], Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Store: fetch.File(filepath.Join(t.TempDir(), "image")), Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
+				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dials++
+					if dials == 2 && test.replaced {
+						write(t, filepath.Join(dir, "new"), string(after))
+						if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "image.squashfs")); err != nil {
+							return nil, err
+						}
+					}
+					c, err := new(net.Dialer).DialContext(ctx, network, addr)
+					if err == nil && dials == 1 && test.breaks {
+						c = &breaking{c, 2 << 20}
+					}
+					return c, err
+				},
+			}
+			if test.second {
+				other, _ := serve(t, Options{Dir: dir})
+				r.URLs = append(r.URLs, other+"/image.squashfs")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			got, err := fetch.Get(ctx, r)
+			if err != nil {
+				t.Fatalf("%v\n%s\n%s", err, log.String(), access.String())
+			}
+			defer got.Close()
+			if b, err := io.ReadAll(got.File); err != nil || !bytes.Equal(b, content) {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("no %q in\n%s", want, log.String())
+				}
+			}
+			if got.Stats.Requests != test.requests {
+				t.Errorf("%+v", got.Stats)
+			}
+		})
+	}
+}
