@@ -82,10 +82,14 @@ func wrongSize(s *source, got, want int64) *Error {
 func statusError(s *source, resp *http.Response, retryAfterCap time.Duration, now time.Time) *Error {
 	code := resp.StatusCode
 	e := newError(mirror, fmt.Sprintf("http-%d", code), nil, "%s: %d %s for %s", s.name, code, http.StatusText(code), Redacted(s.url.String()))
-	switch {
-	case code/100 == 5, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+	if passes(code) {
 		e.scope = transient
 		e.retryAfter = parseRetryAfter(resp.Header, now, retryAfterCap)
 	}
 	return e
+}
+
+// passes tells whether a status is worth another try.
+func passes(code int) bool {
+	return code/100 == 5 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code == http.StatusTooEarly
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -29,8 +31,22 @@ func newClient(req Request, d *dialer) *http.Client {
 		Protocols:              &protocols,
 		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
+	t.OnProxyConnectResponse = proxyAnswer
 	t.RegisterProtocol("tftp", tftpTransport{d})
 	return &http.Client{Transport: t, CheckRedirect: checkRedirect}
+}
+
+// proxyAnswer judges what a proxy says to CONNECT, as statusError does for a server.
+func proxyAnswer(_ context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
+	code := resp.StatusCode
+	if code == http.StatusOK {
+		return nil
+	}
+	scope := mirror
+	if passes(code) {
+		scope = transient
+	}
+	return newError(scope, fmt.Sprintf("http-%d", code), nil, "%s: the proxy %s answers %d %s", connect.Host, proxy.Host, code, http.StatusText(code))
 }
 
 // dialer is the caller's way to dial, with a timeout. A dial may outlive the request it was for, so it is owned here.

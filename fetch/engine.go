@@ -40,7 +40,7 @@ type engine struct {
 
 func newEngine(req Request) (*engine, error) {
 	req = req.withDefaults()
-	e := &engine{req: req, sources: newSources(req.URLs), rng: newRand(req.Seed), room: -1, start: time.Now()}
+	e := &engine{req: req, sources: newSources(req.URLs, req.Proxy), rng: newRand(req.Seed), room: -1, start: time.Now()}
 	if len(e.sources) == 0 {
 		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
 	}

@@ -2,10 +2,13 @@ package fetch
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,6 +44,40 @@ func TestImageThatGoesAway(t *testing.T) {
 	}
 }
 
+// What a proxy itself answers is told apart from the server's answers.
+func TestProxyThatRefuses(t *testing.T) {
+	content := imageBytes(1000)
+	for url, class := range map[string]string{"https://boot.example.test/x": "http-407", "http://boot.example.test/x": "http-407"} {
+		proxy := serve(t, content, faulty.Behaviour{Status: 503}, faulty.Behaviour{Status: 407, Times: -1})
+		r, log := quick(t, content, url)
+		r.Proxy = throughProxy("http://joe:geheim@" + proxy.Addr())
+		err := mustFail(t, r, class)
+		if len(proxy.Log()) != 2 {
+			t.Errorf("%s: %d requests, want another after the 503", url, len(proxy.Log()))
+		}
+		log.mustSay(t, "503 Service Unavailable")
+		if text := fmt.Sprint(err, err.Tried(), err.Progress(), log); !strings.Contains(text, proxy.Addr()) || strings.Contains(text, "geheim") {
+			t.Errorf("%s: %s", url, text)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	r, _ := quick(t, content, "http://boot.example.test/x")
+	r.Proxy = throughProxy("http://" + l.Addr().String())
+	ctx, cancel := context.WithTimeout(soon(t), 200*time.Millisecond)
+	defer cancel()
+	if err := mustFailIn(t, ctx, r, "refused"); !strings.Contains(err.Error(), "boot.example.test through "+l.Addr().String()+": connection refused") {
+		t.Error(err)
+	}
+}
+
+func throughProxy(proxy string) func(*http.Request) (*url.URL, error) {
+	return func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
+}
+
 // TestProxyForHTTPS goes through a proxy that only knows CONNECT, and asks for a password of its own.
 func TestProxyForHTTPS(t *testing.T) {
 	content := imageBytes(2 << 20)
@@ -71,7 +108,7 @@ func TestProxyForHTTPS(t *testing.T) {
 	t.Cleanup(func() { l.Close(); <-ended })
 	r, log := quick(t, content, "https://boot.example.test/x")
 	r.Roots, r.Bearer = ca.pool, "geheim"
-	r.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://joe:pw@" + l.Addr().String()) }
+	r.Proxy = throughProxy("http://joe:pw@" + l.Addr().String())
 	mustGet(t, r, content)
 	if n := connects.Load(); n != 2 {
 		t.Errorf("%d connections through the proxy\n%s", n, log)

@@ -31,8 +31,9 @@ type source struct {
 	mismatch  int64 // size of an image of unknown length that did not verify; a second time it is the mirror's fault
 }
 
-// newSources parses the URLs; one that is no URL is dead from the start. Repeated ones count once.
-func newSources(urls []string) []*source {
+// newSources parses the URLs; one that is no URL is dead from the start. Repeated ones count once. Whoever reads of
+// one hears of its proxy.
+func newSources(urls []string, proxy func(*http.Request) (*url.URL, error)) []*source {
 	var list []*source
 	seen := map[string]bool{}
 	hosts := map[string]int{}
@@ -53,6 +54,11 @@ func newSources(urls []string) []*source {
 	for _, s := range list {
 		if s.url != nil && hosts[s.url.Host] > 1 {
 			s.name += s.url.Path
+		}
+		if s.url != nil && s.url.Scheme != "tftp" && proxy != nil {
+			if p, err := proxy(&http.Request{URL: s.url}); err == nil && p != nil {
+				s.name += " through " + p.Host
+			}
 		}
 	}
 	return list

@@ -26,6 +26,7 @@ type Config struct {
 	Manifest     []fetch.Ref // mirrors of the signed manifest
 	Newer        time.Time   // rootfs.manifest.newer=: older manifests are refused
 	Base         string      // rootfs.base=
+	Proxy        string      // rootfs.proxy=, for http and https; may hold a password
 	CA           string      // rootfs.ca=, a file of the initrd
 	Token        string      // rootfs.token=, a file of the initrd
 	Floor        fetch.Floor // rootfs.floor=

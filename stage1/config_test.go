@@ -65,7 +65,8 @@ func TestParseConfig(t *testing.T) {
 			c.MountVerity, c.OnCorruption = true, "restart_on_corruption"
 			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
 		}),
-		"rootfs.base=http://srv/images": defaults(func(c *Config) { c.Base = "http://srv/images" }),
+		"rootfs.proxy=http://joe:pw@10.0.0.1:3128": defaults(func(c *Config) { c.Proxy = "http://joe:pw@10.0.0.1:3128" }),
+		"rootfs.base=http://srv/images":            defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
 		got, err := ParseConfig(cmdline.Parse(line))
 		got.Modules = nil
@@ -85,7 +86,7 @@ func TestVerityMountNeedsATree(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	c, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso"))
+	c, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.proxy=socks5://joe:geheim@h rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso"))
 	if c.FailTimeout != time.Minute {
 		t.Errorf("a failure screen of %s", c.FailTimeout)
 	}
@@ -93,7 +94,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=: device /dev/disk/by-path/x", "boot.persistence=: device \"sda1\"", "findiso=x.iso"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.proxy=socks5://h: want the URL of a proxy", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=: device /dev/disk/by-path/x", "boot.persistence=: device \"sda1\"", "findiso=x.iso"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -101,7 +102,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 19 {
+	if len(wrong.Complaints) != 20 {
 		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/http"
 	"os"
 	"slices"
 
@@ -169,6 +170,13 @@ func (b *Boot) request() (fetch.Request, error) {
 		Progress: b.follow(),
 	}
 	var err error
+	if b.config.Proxy != "" {
+		proxy, err := parseProxy(b.config.Proxy)
+		if err != nil {
+			return r, err
+		}
+		r.Proxy = http.ProxyURL(proxy)
+	}
 	if r.Roots, err = authorities(b.config.CA, ownCA); err != nil || b.network == nil {
 		return r, err
 	}

@@ -3,6 +3,7 @@ package stage1
 import (
 	"bytes"
 	"errors"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -46,6 +47,11 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", fetch.Redacted(p.Value))
 		}
 		c.Base = p.Value
+	case "rootfs.proxy":
+		if _, err := parseProxy(p.Value); err != nil {
+			complain("rootfs.proxy=%s: want the URL of a proxy, such as http://10.0.0.1:3128", fetch.Redacted(p.Value))
+		}
+		c.Proxy = p.Value
 	case "rootfs.ca":
 		if c.CA = p.Value; !path.IsAbs(p.Value) {
 			complain("rootfs.ca=%s: want the absolute path of a file in the initrd", p.Value)
@@ -106,6 +112,15 @@ func pin(before []byte, p cmdline.Param, complain func(string, ...any)) []byte {
 		complain("%s= is given twice with different values", p.Key)
 	}
 	return digest
+}
+
+// parseProxy reads the URL of an HTTP proxy. Its error does not quote it: it may hold a password.
+func parseProxy(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
+		return nil, errors.New("not the URL of a proxy")
+	}
+	return u, nil
 }
 
 // parseFloor reads BYTES/SECONDS.

@@ -93,7 +93,7 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	var last error
 	unproven := false
 	for _, ref := range b.config.remote() {
-		address, err := serverOf(ref, b.base(lease))
+		address, err := b.config.serverOf(ref, b.base(lease))
 		if err != nil {
 			last = err
 		} else if address == "" {
@@ -115,9 +115,9 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	return err
 }
 
-// serverOf is the host:port that ref means with base; "" where there is none
-// to connect to.
-func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
+// serverOf is the host:port to connect to for what ref means with base: a
+// proxy's, where there is one. "" means that there is nothing to connect to.
+func (c Config) serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	text, err := fetch.ResolveRef(ref.Raw, base)
 	if err != nil {
 		return "", err
@@ -128,6 +128,11 @@ func serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 	}
 	if strings.EqualFold(u.Scheme, "tftp") {
 		return "", nil
+	}
+	if c.Proxy != "" {
+		if u, err = parseProxy(c.Proxy); err != nil {
+			return "", err
+		}
 	}
 	return hostPort(u), nil
 }

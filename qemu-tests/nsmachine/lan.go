@@ -152,6 +152,16 @@ func (l *LAN) ListenPacket(t *testing.T, address string) (conn net.PacketConn) {
 	return conn
 }
 
+// Dial connects to a TCP port of the LAN.
+func (l *LAN) Dial(t *testing.T, address string) (conn net.Conn, err error) {
+	t.Helper()
+	l.within(t, func() error {
+		conn, err = net.Dial("tcp4", address)
+		return nil
+	})
+	return conn, err
+}
+
 // within calls open in the LAN's namespace.
 func (l *LAN) within(t *testing.T, open func() error) {
 	t.Helper()
