@@ -53,13 +53,14 @@ func TestBreakpointMenu(t *testing.T) {
 	m.Expect("leaves it")
 	m.Type("exit 1\r")
 	m.Expect("boot failed: breakpoint")
-	m.Expect("i shell")
+	m.Expect("i shell, f shell as PID 1, c continue with modules, r reboot")
+	m.Expect("any other: the shell again")
 	m.Type("i")
 	m.Expect("leaves it")
 	m.Type("exit 3\r")
 	m.Expect("r reboot")
-	m.Type("r")
-	expectEnd(t, m, nsmachine.Rebooted, "!stage 2: pid 1")
+	m.Type("c")
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", `breakpoint before step "modules" (index the drivers of this kernel): the command line is read, no driver is loaded; "exit" runs it and goes on, "exit 1" opens the menu`)
 }
 
 // broken is a boot that fails for want of an init until the operator, or a
@@ -117,6 +118,24 @@ func TestFailureMenu(t *testing.T) {
 		m.Type("r")
 		expectEnd(t, m, nsmachine.Rebooted, "!leaves it", "!i shell")
 	})
+	t.Run("what can be looked at", func(t *testing.T) {
+		m := start(t, "")
+		m.Type("l")
+		m.Expect("root (7/8): mount the new root")
+		m.Expect("q: menu")
+		m.Type("q")
+		m.Expect("Keys: r reboot, d kernel log, l agent log, n network, any other: retry")
+		m.Type("n")
+		m.Expect("no network card")
+		m.Type("q")
+		m.Expect("Keys: ")
+		m.Type("c") // not offered: there would be no root
+		m.Expect("root (7/8): no-init")
+		m.Expect("attempt 2")
+		m.Expect("Keys: ")
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted, "!leaves it", "!c continue")
+	})
 	t.Run("nobody is there", func(t *testing.T) {
 		expectEnd(t, start(t, "boot.fail_timeout=1"), nsmachine.Rebooted, "!leaves it")
 	})
@@ -126,6 +145,29 @@ func TestFailureMenu(t *testing.T) {
 		expectEnd(t, m, nsmachine.Panicked, "!boot failed", "no-init")
 		m.ExpectKmsg("<1>stage-1-init: boot.panic_on_fail: no-init: ")
 	})
+}
+
+// A network that an operator sets up by hand is as good as any other: the boot
+// goes on after the step that failed.
+func TestContinueByHand(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	a := store(t, classic())
+	_, url := serve(t, lan, a)
+	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.shell_on_fail boot.network_timeout=1 init=" + system.Init + " rootfs.sha256=" + a.sha256 + " rootfs=" + url})
+	m.Expect("boot failed: no-lease")
+	m.Expect("c continue with image")
+	m.Type("i")
+	m.Expect("leaves it")
+	m.Type("ip link set eth0 up; ip addr add 10.77.0.99/24 dev eth0; exit 1\r")
+	m.Expect("Keys: ")
+	m.Type("n")
+	m.Expect("10.77.0.99/24")
+	m.Type("q")
+	m.Expect("Keys: ")
+	m.Type("c")
+	m.Expect("network (5/8): left out")
+	expectEnd(t, m, nsmachine.PoweredOff, "verified", "stage 2 done")
 }
 
 // Whatever kills the child that does the work, PID 1 tells how it died, and a

@@ -193,23 +193,48 @@ func TestQEMUBootByUEFI(t *testing.T) {
 	start(t, c).end(vm.PowerOff, "stage 2 done", "store: writable", "verified")
 }
 
-// Typed at the serial console: a breakpoint with real drivers loaded, then the
-// end of the process that does the work. PID 1 tells, offers the shell of the
-// initramfs, which is whole, and reboots when asked to.
+// Typed at the serial console: a breakpoint with real drivers loaded, where a
+// command that takes all memory is killed and nothing else; then the end of
+// the process that does the work. PID 1 tells on both consoles, with the
+// kernel's last lines, offers the shell of the initramfs, which is whole, and
+// reboots when asked to.
 func TestQEMUChildIsKilledByHand(t *testing.T) {
 	a := store(t, classic())
 	c := guest(t, plainModules)
-	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.debug1devices boot.shell_on_fail loglevel=4"
+	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "console=tty0 console=ttyS0 boot.debug1devices boot.shell_on_fail loglevel=4"
+	c.Memory = 384
 	m := start(t, c)
 	m.expect(`breakpoint before step "network"`)
 	m.expect("leaves it")
 	m.send("lsmod | grep '^virtio_net ' && echo lo''aded\r")
 	m.expect("loaded")
+	m.send("tail /dev/zero\r") // one line, without an end
+	m.expect("sh: tail: killed")
+	m.send("echo a''live\r")
+	m.expect("alive")
 	m.send("kill -9 $(ps | grep ' boot$' | head -n 1 | while read pid rest; do echo $pid; done)\r")
 	m.expect("boot failed: killed")
-	m.expect("Keys: i shell")
+	m.expect("Kernel:  [")
+	m.expect("Keys: i shell, f shell as PID 1, r reboot, d kernel log, l agent log, n network,")
+	m.send("d")
+	m.expect("q: menu")
+	m.send("g")
+	m.expect("Linux version")
+	m.send("q")
+	m.expect("Keys: ")
+	m.send("l")
+	m.expect("modules (3/8)") // what the killed process said
+	m.send("q")
+	m.expect("Keys: ")
+	m.send("n")
+	m.expect("eth0 52:54:00:12:34:56 virtio_net")
+	m.send("q")
+	m.expect("Keys: ")
 	m.send("i")
 	m.expect("leaves it")
+	// The other console: what the kernel keeps of the screen.
+	m.send("grep -q 'boot failed: killed ===' /dev/vcs1 && grep -q 'Keys: i shell' /dev/vcs1 && echo bo''th\r")
+	m.expect("both")
 	m.send("ls -d /init /lib/modules/*/kernel && echo in''tact\r")
 	m.expect("intact")
 	m.send("exit 1\r")
