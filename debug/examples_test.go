@@ -2,6 +2,7 @@ package debug
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -39,12 +40,12 @@ func examples() map[string]Failure {
 		f := failure("image", cause, seconds, tried...)
 		last := "not asked"
 		if len(tried) > 0 {
-			last = cause
+			last = strings.TrimSuffix(strings.TrimPrefix(cause, "10.0.2.2:8080: "), " for "+url)
 		}
-		f.Facts = []Facts{f.Facts[0], {"Mirrors", []string{url + ": " + last}}, f.Facts[1]}
+		f.Facts = []Facts{f.Facts[0], {"Mirrors", []string{"10.0.2.2:8080: " + last}}, f.Facts[1]}
 		return f
 	}
-	at := func(seconds, text string) string { return seconds + " s  10.0.2.2:8080: " + text }
+	at := func(seconds, text string) string { return seconds + " s: 10.0.2.2:8080: " + text }
 
 	return map[string]Failure{
 		"no-nic":     network("network: no network card found in 30 s (no driver, or none fitted)", 30.1),
@@ -58,9 +59,9 @@ func examples() map[string]Failure {
 		"refused": image("10.0.2.2:8080: connection refused", 94.0, at("0.0", "connection refused"), at("0.3-93.8", "connection refused (17 times)")),
 		"timeout": image("10.0.2.2:8080: no connection in time", 301.5, at("10.0-301.5", "no connection in time (14 times)")),
 		"reset":   image("10.0.2.2:8080: connection reset", 88.1, at("4.1", "connection reset"), at("9.4-88.1", "connection reset (8 times)")),
-		"tls":     image("images.example.net: certificate is not for this host: x509: certificate is valid for www.example.net, not images.example.net", 0.3, "0.2 s  images.example.net: certificate is not for this host"),
+		"tls":     image("images.example.net: certificate is not for this host: x509: certificate is valid for www.example.net, not images.example.net", 0.3, "0.2 s: images.example.net: certificate is not for this host"),
 		"tls-date": image("images.example.net: certificate: x509: certificate has expired or is not yet valid: current time 2016-01-01T00:00:41Z is before 2026-10-01T00:00:00Z (wrong clock? pin the image with a digest and dates only warn)",
-			0.3, "0.2 s  images.example.net: certificate has expired or is not yet valid"),
+			0.3, "0.2 s: images.example.net: certificate has expired or is not yet valid"),
 		"http-404":  image("10.0.2.2:8080: 404 Not Found for "+url, 0.1, at("0.0", "404 Not Found for "+url)),
 		"http-503":  image("10.0.2.2:8080: 503 Service Unavailable for "+url, 61.0, at("0.0-61.0", "503 Service Unavailable for "+url+" (9 times)")),
 		"tftp":      image("10.0.2.2: TFTP error 1: file /srv/tftp/nix-store.squashfs not found for tftp://10.0.2.2/nix-store.squashfs", 0.1, at("0.0", "TFTP error 1: file /srv/tftp/nix-store.squashfs not found")),

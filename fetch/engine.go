@@ -88,7 +88,7 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 	for _, s := range e.sources {
 		if s.dead != nil {
 			e.req.Log.Warn(e.req.What + ": " + s.dead.text)
-			e.tried.add(s.dead.text)
+			e.tried.add(time.Since(e.start), s.dead.text)
 		}
 	}
 	for {
@@ -116,7 +116,7 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 // record notes what a failure means for its mirror.
 func (e *engine) record(s *source, err *Error) {
 	e.last = err
-	e.tried.add(err.text)
+	e.tried.add(time.Since(e.start), err.text)
 	e.stats.Retries++
 	s.faults++
 	s.answer, s.class = err.text, err.class

@@ -45,7 +45,7 @@ func (e *Error) Unwrap() error { return e.err }
 // http-NNN, tftp, redirect, bad-range, encoding, mismatch, no-memory, no-space, store, bad-url, protocol, cancelled.
 func (e *Error) Class() string { return e.class }
 
-// Tried lists the last attempts, newest last.
+// Tried lists the last attempts with their times, in seconds since the download began, newest last.
 func (e *Error) Tried() []string { return e.tried }
 
 // Progress is how far the download was, with the state of every mirror.

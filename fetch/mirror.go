@@ -162,31 +162,36 @@ func rank(class string) int {
 	return 0
 }
 
-// attempts is the bounded story of what was tried, repeated entries counted.
-type attempts struct {
-	texts  []string
-	counts []int
+// attempts is the bounded story of what was tried and when, repeated entries counted.
+type attempts []attempt
+
+type attempt struct {
+	text        string
+	first, last time.Duration // since the download began
+	count       int
 }
 
-func (a *attempts) add(text string) {
+func (a *attempts) add(at time.Duration, text string) {
 	const most = 12
-	if n := len(a.texts); n > 0 && a.texts[n-1] == text {
-		a.counts[n-1]++
+	if n := len(*a); n > 0 && (*a)[n-1].text == text {
+		(*a)[n-1].last = at
+		(*a)[n-1].count++
 		return
 	}
-	a.texts, a.counts = append(a.texts, text), append(a.counts, 1)
-	if len(a.texts) > most {
-		a.texts, a.counts = a.texts[1:], a.counts[1:]
+	*a = append(*a, attempt{text, at, at, 1})
+	if len(*a) > most {
+		*a = (*a)[1:]
 	}
 }
 
-func (a *attempts) list() []string {
+func (a attempts) list() []string {
 	var out []string
-	for i, t := range a.texts {
-		if a.counts[i] > 1 {
-			t += fmt.Sprintf(" (%d times)", a.counts[i])
+	for _, t := range a {
+		line := fmt.Sprintf("%.1f s: %s", t.first.Seconds(), t.text)
+		if t.count > 1 {
+			line = fmt.Sprintf("%.1f-%.1f s: %s (%d times)", t.first.Seconds(), t.last.Seconds(), t.text, t.count)
 		}
-		out = append(out, t)
+		out = append(out, line)
 	}
 	return out
 }

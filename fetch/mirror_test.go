@@ -64,9 +64,9 @@ func TestSlowMirrorIsLeft(t *testing.T) {
 func TestAttemptsAreBounded(t *testing.T) {
 	var a attempts
 	for i := range 100 {
-		a.add(fmt.Sprint(i / 2))
+		a.add(time.Duration(i)*time.Second, fmt.Sprint(i/2))
 	}
-	if l := a.list(); len(l) != 12 || l[11] != "49 (2 times)" {
+	if l := a.list(); len(l) != 12 || l[11] != "98.0-99.0 s: 49 (2 times)" {
 		t.Errorf("%q", l)
 	}
 }
