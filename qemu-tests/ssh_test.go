@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/fetch/faulty"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
@@ -71,6 +72,12 @@ func withSSH(t *testing.T, cmdline string, files map[string]string) remote {
 		all[to] = from
 	}
 	m := boot(t, nsmachine.Config{Init: build(t, agentSSH), LAN: lan, Files: all, Cmdline: "boot.ssh rootfs=" + url + " " + cmdline})
+	return reach(t, m, lan, keys)
+}
+
+// reach waits until a machine can be reached.
+func reach(t *testing.T, m *nsmachine.Machine, lan *nsmachine.LAN, keys sshKeys) remote {
+	t.Helper()
 	r := remote{m, t, lan, keys, ""}
 	r.shows("ssh: ssh root@10.77.0.", 1)
 	_, rest, _ := strings.Cut(m.Console.String(), "ssh: ssh root@")
@@ -165,6 +172,26 @@ func TestSSHHoldsTheCountdown(t *testing.T) {
 		t.Error(err)
 	}
 	expectEnd(t, r.Machine, nsmachine.Rebooted, "boot failed: no-init", "No key was pressed: rebooting")
+}
+
+// From afar a download that hangs is begun anew.
+func TestSSHGoesBack(t *testing.T) {
+	t.Parallel()
+	keys := newSSHKeys(t)
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	server, url := serve(t, lan, store(t, classic()), faulty.Behaviour{Hang: true})
+	m := boot(t, nsmachine.Config{Init: build(t, agentSSH), LAN: lan, Files: keys.files(), Cmdline: "boot.ssh boot.break=root init=" + system.Init + " rootfs=" + url})
+	r := reach(t, m, lan, keys)
+	r.does("boot status", "The boot is in step image.", 0)
+	r.does("boot retry", "going back to step image", 0)
+	m.Expect("going back to step image, as somebody asked")
+	m.Expect("leaves it")
+	m.Type("exit\r")
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+	if n := len(server.Log()); n != 2 {
+		t.Errorf("the image was asked for %d times", n)
+	}
 }
 
 // The server outlives the process that does the work, in that of the rescue.

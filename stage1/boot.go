@@ -104,6 +104,7 @@ type HandOver struct {
 func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	b.timeline.Started = SinceBoot()
 	b.config = defaultConfig() // until the command line has been read
+	asked, listening := requests()
 	runner := Runner{
 		Log: b.Log, Timeline: &b.timeline,
 		Began:     b.began,
@@ -111,9 +112,11 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		Break:     b.breakpoint,
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
 		// PID 1 hears of the panic, and offers what is left to do.
-		Hung: func(why string) { panic(why) },
+		Hung:     func(why string) { panic(why) },
+		Requests: asked,
 	}
 	choice := runner.Run(ctx, b.steps())
+	_ = listening.stop() // it has no error
 	b.stopShells()
 	b.stopHotplug()
 	b.endLog()
@@ -136,7 +139,9 @@ func (b *Boot) began(step Step) {
 
 // breakpoint lets an operator look around.
 func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
-	b.record(b.Report(report.Running))
+	r := b.Report(report.Running)
+	r.Breakpoint = step.Name
+	b.record(r)
 	return b.Break(ctx, b.config, step)
 }
 

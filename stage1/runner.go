@@ -57,6 +57,7 @@ type Runner struct {
 	Breaks    func(step string) bool                // whether to stop before step
 	OnFailure func(context.Context, Failure) Choice // decides what follows
 	Hung      func(string)                          // called when a step does not even heed its limit
+	Requests  <-chan string                         // names of steps to go back to at once; may be nil
 }
 
 // grace is how long a step may take to notice that its Limit is over.
@@ -77,50 +78,68 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 		}
 	}()
 	for i := 0; i < len(steps); {
-		step := steps[i]
-		if r.Breaks(step.Name) {
-			if choice := r.Break(ctx, step); choice != "" {
-				return choice
-			}
+		turn, end := r.attend(ctx)
+		next, choice := r.turn(turn, steps, i, ahead)
+		if asked := end(); asked != "" {
+			next, choice = back(steps, i, asked), ""
+			r.Log.Warn(fmt.Sprintf("going back to step %s, as somebody asked", steps[next].Name))
 		}
-		label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
-		r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
-		started := r.Timeline.Start(step.Name)
-		if r.Began != nil {
-			r.Began(step)
-		}
-		err := r.run(ctx, step, ahead)
-		took := r.Timeline.Done(step.Name, err)
-		if err == nil {
-			r.Log.Info(fmt.Sprintf("%s: done, %.3f s", label, took.Seconds()))
-			r.startAhead(ctx, step.Name, steps, ahead)
-			i++
-			continue
-		}
-		r.Log.Error(fmt.Sprintf("%s: %s: %v", label, ClassOf(err), err))
-		f := failure(step, err, r.Timeline.attempts(step.Name), started, took)
-		if step.Optional {
-			f.Next = "stage 2"
-			if i+1 < len(steps) {
-				f.Next = steps[i+1].Name
-			}
-		}
-		switch choice := r.OnFailure(ctx, f); choice {
-		case Retry:
-			i = indexOf(steps, step.From, i)
-		case Continue:
-			if f.Next == "" {
-				r.Log.Error(label + ": the boot can't go on without it")
-				continue
-			}
-			r.Log.Warn(label + ": left out")
-			r.startAhead(ctx, step.Name, steps, ahead)
-			i++
-		default:
+		if choice != "" {
 			return choice
 		}
+		if next == i+1 {
+			r.startAhead(ctx, steps[i].Name, steps, ahead)
+		}
+		i = next
 	}
 	return ""
+}
+
+// turn runs the step at i once, and says which one comes next, or what ends the
+// boot.
+func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]chan error) (next int, end Choice) {
+	step := steps[i]
+	if r.Breaks(step.Name) {
+		if choice := r.Break(ctx, step); choice != "" || context.Cause(ctx) == errAsked {
+			return i, choice
+		}
+	}
+	label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
+	r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
+	started := r.Timeline.Start(step.Name)
+	if r.Began != nil {
+		r.Began(step)
+	}
+	err := r.run(ctx, step, ahead)
+	took := r.Timeline.Done(step.Name, err)
+	if err == nil {
+		r.Log.Info(fmt.Sprintf("%s: done, %.3f s", label, took.Seconds()))
+		return i + 1, ""
+	}
+	if context.Cause(ctx) == errAsked {
+		return i, ""
+	}
+	r.Log.Error(fmt.Sprintf("%s: %s: %v", label, ClassOf(err), err))
+	f := failure(step, err, r.Timeline.attempts(step.Name), started, took)
+	if step.Optional {
+		f.Next = "stage 2"
+		if i+1 < len(steps) {
+			f.Next = steps[i+1].Name
+		}
+	}
+	switch choice := r.OnFailure(ctx, f); choice {
+	case Retry:
+		return indexOf(steps, step.From, i), ""
+	case Continue:
+		if f.Next == "" {
+			r.Log.Error(label + ": the boot can't go on without it")
+			return i, ""
+		}
+		r.Log.Warn(label + ": left out")
+		return i + 1, ""
+	default:
+		return i, choice
+	}
 }
 
 // run runs one step once, with its part that went ahead.
@@ -164,7 +183,7 @@ func indexOf(steps []Step, name string, i int) int {
 // startAhead starts what waited for the step called done.
 func (r Runner) startAhead(ctx context.Context, done string, steps []Step, ahead map[string]chan error) {
 	for _, step := range steps {
-		if step.Ahead == nil || step.After != done {
+		if step.Ahead == nil || step.After != done || ahead[step.Name] != nil {
 			continue
 		}
 		result := make(chan error, 1)

@@ -11,7 +11,7 @@ import (
 // The rooms of the house: what each may import of this module, by folder. A
 // folder stands for what is below it too.
 var mayImport = map[string][]string{
-	"cmd/stage1":      {"debug", "fetch", "mount", "netup", "nix", "stage1"},
+	"cmd/stage1":      {"cmd/stage1", "debug", "fetch", "mount", "netup", "nix", "stage1"},
 	"cmd/netstage":    {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1":          {"fetch", "mount", "netup", "nix", "stage1/cmdline", "stage1/efivar", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1/cmdline":  {},

@@ -35,7 +35,7 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
 		if o.admit(ctx, c) {
 			status := o.shell(ctx, c)
-			if status == 0 {
+			if status == 0 || ctx.Err() != nil {
 				return ""
 			}
 			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
@@ -85,6 +85,9 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 			}
 			return stage1.Reboot
 		default:
+			if ctx.Err() != nil { // somebody asked to go back
+				return stage1.Retry
+			}
 			return stage1.Reboot
 		}
 	}
@@ -143,7 +146,7 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, s
 		}
 	}
 	choice, err := debug.Menu(ctx, options)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		o.log.Error(fmt.Sprintf("failure menu: %v", err))
 	}
 	return choice
@@ -154,7 +157,7 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, s
 func (o operator) shell(ctx context.Context, c stage1.Config) int {
 	path := consolePath(c.Console)
 	status, err := shell.Session(ctx, path, "/proc/self/exe", nil, pid1.Environment())
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		o.log.Error(fmt.Sprintf("shell on %s: %v", path, err))
 		return 1
 	}

@@ -53,10 +53,28 @@ func runRescue(args []string) int {
 	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure}.Tell()
 	choice := stage1.Panic
 	if !config.PanicOnFail {
-		choice = people.rescue(context.Background(), config, failure)
+		choice = orAsked(func(ctx context.Context) stage1.Choice { return people.rescue(ctx, config, failure) })
 	}
 	end(choice)
 	verdict := verdictOf(choice)
 	verdict.Reason = failure.Class + ": " + failure.Cause
 	return leave(verdict)
+}
+
+// orAsked ends what it calls when somebody asks to go back, which is by
+// starting the boot again.
+func orAsked(rescue func(context.Context) stage1.Choice) stage1.Choice {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked := make(chan bool)
+	go func() {
+		step := stage1.AwaitGoBack(ctx)
+		cancel()
+		asked <- step != ""
+	}()
+	choice := rescue(ctx)
+	cancel()
+	if <-asked {
+		return stage1.Retry
+	}
+	return choice
 }

@@ -10,7 +10,11 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/term"
+
+	"netstage/cmd/stage1/bootcmd"
 	"netstage/debug/applets"
+	"netstage/debug/console"
 	"netstage/debug/shell"
 	"netstage/netup/ipcmd"
 	"netstage/stage1/kmod"
@@ -23,6 +27,13 @@ func tools() map[string]applets.Func {
 	return applets.Table(applets.Options{
 		Wget: download,
 		Extra: map[string]applets.Func{
+			"boot": func(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+				o := bootcmd.Options{}
+				if file, ok := stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+					o.Width, _ = console.Size(int(file.Fd()))
+				}
+				return bootcmd.Main(ctx, args[1:], stdout, stderr, o)
+			},
 			"ip": func(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 				return ipcmd.Main(args[1:], stdout, stderr)
 			},

@@ -80,9 +80,12 @@ func unescape(s string) string {
 	return b.String()
 }
 
+// PriorityNames are those of syslog(2), by number.
+var PriorityNames = [8]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+
 // Format renders the record for a reader: a stamp and the text, a line each,
-// coloured by priority when asked.
-func (r Record) Format(color bool) string {
+// coloured by priority and with its name when asked.
+func (r Record) Format(color, names bool) string {
 	on, off := "", ""
 	if color {
 		if on = prioColor(r.Priority); on != "" {
@@ -90,6 +93,9 @@ func (r Record) Format(color bool) string {
 		}
 	}
 	stamp := Stamp(r.Time)
+	if names {
+		stamp += fmt.Sprintf("%-7s ", PriorityNames[r.Priority])
+	}
 	var b strings.Builder
 	for line := range strings.Lines(r.Text + "\n") {
 		b.WriteString(stamp + on + Clean(line) + off + "\n")

@@ -22,6 +22,8 @@ type TailOptions struct {
 	New bool
 	// Color paints lines by priority.
 	Color bool
+	// Names shows the priorities by name.
+	Names bool
 	// Level leaves out priorities above it; 0 shows all.
 	Level int
 	// Only, if any, says which records are shown.
@@ -155,6 +157,6 @@ func (t *tail) show(record []byte) error {
 		_, err = t.w.Write(record)
 		return err
 	}
-	_, err = io.WriteString(t.w, r.Format(t.Color))
+	_, err = io.WriteString(t.w, r.Format(t.Color, t.Names))
 	return err
 }

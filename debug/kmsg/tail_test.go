@@ -46,7 +46,7 @@ func FuzzParse(f *testing.F) {
 		if r.Priority < 0 || r.Priority > 7 || r.Time < 0 {
 			t.Errorf("%q: %+v", b, r)
 		}
-		for line := range strings.Lines(r.Format(false)) {
+		for line := range strings.Lines(r.Format(false, false)) {
 			if !strings.HasPrefix(line, "[") || strings.ContainsRune(line, 0x1b) {
 				t.Errorf("%q: line %q", b, line)
 			}

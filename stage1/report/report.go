@@ -42,7 +42,8 @@ type Report struct {
 	Machine    Machine   `json:"machine"`
 	Parameters []string  `json:"parameters,omitempty"` // of the initrd and the kernel command line
 	Steps      []Step    `json:"steps"`
-	Failure    *Failure  `json:"failure,omitempty"` // with state failed
+	Breakpoint string    `json:"breakpoint,omitempty"` // the step that a breakpoint holds
+	Failure    *Failure  `json:"failure,omitempty"`    // with state failed
 	Image      *Image    `json:"image,omitempty"`
 	Network    *Lease    `json:"network,omitempty"`
 	Links      []Link    `json:"links,omitempty"`
