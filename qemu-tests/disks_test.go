@@ -253,3 +253,18 @@ done
 		"handed: -rw-r--r-- 0 0 /root/network/routes-v4.json [4]", "handed: -rw-r--r-- 0 0 /root/network/routes-v6.json [6]",
 		"handed: -r--r--r-- 0 0 /etc/machine-id 0123456789abcdef", "handed: drwx------ 0 0 /root ", "handed: drwx------ 0 0 /root/.ssh ", "handed: drwxr-xr-x 0 0 /etc/ssh ")
 }
+
+// The addresses that the machine had before kexec are used where no DHCP server
+// answers.
+func TestHandedAddresses(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	a := store(t, classic())
+	_, url := serve(t, lan, a)
+	const mac = "52:54:00:77:00:42"
+	addresses := filepath.Join(t.TempDir(), "addrs.json")
+	writeFile(t, addresses, `[{"ifname":"ens3","link_type":"ether","address":"`+mac+`","addr_info":[{"family":"inet","local":"10.77.0.66","prefixlen":24,"scope":"global"}]}]`)
+	m := boot(t, nsmachine.Config{LAN: lan, MAC: mac, Files: map[string]string{"/addrs.json": addresses},
+		Cmdline: "rootfs=" + url + " rootfs.sha256=" + a.sha256 + " init=" + system.Init})
+	expectEnd(t, m, nsmachine.PoweredOff, "network: DHCP led to nothing within 20s; now 10.77.0.66/24 of /addrs.json", "eth0: 10.77.0.66/24", "stage 2 done")
+}

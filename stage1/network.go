@@ -40,7 +40,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("boot.network_timeout=%.0f is over", limit.Seconds()))
 		defer cancel()
 	}
-	network, err := netup.Up(ctx, netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks})
+	network, err := b.up(ctx)
 	b.Status("")
 	b.keepLinks(err)
 	if ClassOf(err) == "no-nic" {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,11 +59,16 @@ func (l *LAN) run(t *testing.T, args ...string) {
 	run(t, "ip", append([]string{"netns", "exec", l.name}, args...)...)
 }
 
-// Plug connects a machine, given by a process of it, by a NIC.
-func (l *LAN) Plug(t *testing.T, pid int, nic string) {
+// Plug connects a machine, given by a process of it, by a NIC, whose hardware
+// address is the kernel's choice where mac is empty.
+func (l *LAN) Plug(t *testing.T, pid int, nic, mac string) {
 	t.Helper()
 	port := fmt.Sprintf("p%d", serial.Add(1))
-	l.run(t, "ip", "link", "add", port, "type", "veth", "peer", "name", nic, "netns", fmt.Sprint(pid))
+	peer := []string{"peer", "name", nic}
+	if mac != "" {
+		peer = append(peer, "address", mac)
+	}
+	l.run(t, slices.Concat([]string{"ip", "link", "add", port, "type", "veth"}, peer, []string{"netns", fmt.Sprint(pid)})...)
 	l.run(t, "ip", "link", "set", port, "master", "br0", "up")
 	l.port = port
 }

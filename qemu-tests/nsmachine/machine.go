@@ -30,6 +30,7 @@ type Config struct {
 	Cmdline   string            // /proc/cmdline
 	Env       []string          // what the kernel gives to init
 	LAN       *LAN              // nil: no NIC
+	MAC       string            // of the NIC; the kernel's choice when empty
 	NoCarrier bool              // the NIC's cable is out until LAN.Cable puts it in
 }
 
@@ -94,7 +95,7 @@ func Start(t *testing.T, c Config) *Machine {
 	}
 	t.Cleanup(m.kill)
 	if c.LAN != nil {
-		c.LAN.Plug(t, m.cmd.Process.Pid, "eth0")
+		c.LAN.Plug(t, m.cmd.Process.Pid, "eth0", c.MAC)
 		if c.NoCarrier {
 			c.LAN.Cable(t, false)
 		}
