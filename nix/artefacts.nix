@@ -3,7 +3,8 @@
 { config, lib, pkgs, needed }:
 
 let
-  inherit (lib) concatMap escapeShellArg optional optionalString;
+  inherit (config.boot.netstage) ssh;
+  inherit (lib) concatMap escapeShellArg optional optionals optionalString;
   cfg = config.boot.netstage;
   kernel = config.boot.kernelPackages.kernel;
   toplevel = config.system.build.toplevel;
@@ -38,6 +39,10 @@ let
     ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
     ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
     ++ optional cfg.network.keep "boot.network=keep"
+    ++ optional (ssh.authorizedKeys != [ ]) "boot.ssh"
+    ++ optional cfg.verityMount "rootfs.verity.mount"
+    ++ optional (cfg.report != null) "boot.report=${cfg.report}"
+    ++ optional (cfg.log != null) "boot.log=${cfg.log}"
     ++ optional cfg.authorizedFallbackShell "boot.shell_on_fail"
     ++ optional cfg.debug.trace "boot.trace"
     ++ map (step: "boot.break=${step}") cfg.debug.breakAt
@@ -64,6 +69,15 @@ let
   // lib.optionalAttrs (cfg.caCertificates == [ ] && https) {
     "/etc/ssl/certs/ca-certificates.crt" = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
   }
+  // lib.optionalAttrs (cfg.shellPasswordHash != null) {
+    "/etc/netstage/shell-password" = text "shell-password" "${cfg.shellPasswordHash}\n";
+  }
+  // lib.optionalAttrs (ssh.authorizedKeys != [ ]) {
+    "/etc/netstage/authorized_keys" = text "authorized_keys" (lib.concatMapStrings (k: "${k}\n") ssh.authorizedKeys);
+  }
+  // lib.optionalAttrs (ssh.authorizedKeys != [ ] && ssh.hostKey != null) {
+    "/etc/netstage/ssh_host_ed25519_key" = ssh.hostKey;
+  }
   // lib.optionalAttrs (needed.table != "") { "/etc/netstage/fstab" = text "fstab" needed.table; }
   // cfg.extraFiles;
 
@@ -73,8 +87,9 @@ let
     map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules;
 
   initrdFlags =
-    [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
+    [ "--init" "${cfg.package}/bin/${if ssh.authorizedKeys == [ ] then "stage1" else "stage1-ssh"}" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
     ++ concatMap (m: [ "--module" m ]) modules
+    ++ optionals (cfg.verityMount && !cfg.allNetworkDrivers) [ "--module" "+dm_verity" ]
     ++ needed.flags
     ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
 

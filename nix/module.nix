@@ -63,6 +63,14 @@ in
         message = "boot.netstage.allNetworkDrivers = false needs the machine's network driver in boot.netstage.modules.";
       }
       {
+        assertion = cfg.policy.shell != "password" || cfg.shellPasswordHash != null;
+        message = "boot.netstage.policy.shell = \"password\" needs boot.netstage.shellPasswordHash.";
+      }
+      {
+        assertion = !(cfg.policy.shell == "never" && cfg.ssh.authorizedKeys != [ ]);
+        message = "boot.netstage.policy.shell = \"never\" forbids boot.netstage.ssh, too: remove its authorizedKeys.";
+      }
+      {
         assertion = !(cfg.pin && cfg.trustedKeys != [ ]);
         message = "boot.netstage.pin fixes one image, trustedKeys whatever is signed: with both, a newly signed image would not boot. Set one.";
       }

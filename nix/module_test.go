@@ -245,6 +245,31 @@ func TestModuleFileSystems(t *testing.T) {
 	})
 }
 
+// Who may have a shell, and who hears of a boot.
+func TestModuleOperators(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		e := evaluate(t, lib, `{ boot.netstage = {
+			enable = true;
+			allNetworkDrivers = false;
+			modules = [ "igb" ];
+			policy.shell = "password";
+			shellPasswordHash = "$6$salt$hash";
+			ssh.authorizedKeys = [ "ssh-ed25519 AAAA ops" "ssh-ed25519 BBBB night" ];
+			ssh.hostKey = "/keys/host";
+			verityMount = true;
+			report = "http://192.0.2.1:8080/reports";
+			log = "udp://192.0.2.1:514";
+		}; }`)
+		if len(e.Failed) > 0 {
+			t.Errorf("assertions: %q", e.Failed)
+		}
+		expectAll(t, "files", e.texts, "shell-password: $6$salt$hash\n", "authorized_keys: ssh-ed25519 AAAA ops\nssh-ed25519 BBBB night\n", `"shell":"password"`,
+			"cmdline: boot.ssh\nrootfs.verity.mount\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1-ssh ", ":/etc/netstage/shell-password",
+			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity")
+	})
+}
+
 // What can't boot this way is told, each by its own message.
 func TestModuleAssertions(t *testing.T) {
 	eachLib(t, func(t *testing.T, lib string) {
@@ -256,6 +281,8 @@ func TestModuleAssertions(t *testing.T) {
 			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove the zfs "/"`,
 			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
 			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "assembles no LVM",
+			`boot.netstage.policy.shell = "password";`:                                                                 "needs boot.netstage.shellPasswordHash",
+			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                   "forbids boot.netstage.ssh",
 			"boot.netstage.allNetworkDrivers = false;":                                                                 "network driver in boot.netstage.modules",
 			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`: "a newly signed image would not boot",
 		} {

@@ -78,9 +78,12 @@ in
 
     policy = {
       shell = mkOption {
-        type = types.enum [ "cmdline" "never" ];
+        type = types.enum [ "cmdline" "password" "never" ];
         default = "cmdline";
-        description = "Whether the kernel command line may ask for a shell in the initrd.";
+        description = ''
+          Who may have a shell in the initrd: whom the kernel command line allows it, whoever
+          knows the password of `shellPasswordHash`, or nobody.
+        '';
       };
       verify = mkOption {
         type = types.enum [ "required" "warn" ];
@@ -88,6 +91,33 @@ in
           if config.boot.netstage.pin || config.boot.netstage.trustedKeys != [ ] then "required" else "warn";
         defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
         description = "What becomes of an image that nothing vouches for.";
+      };
+    };
+
+    shellPasswordHash = mkOption {
+      type = types.nullOr types.singleLineStr;
+      default = null;
+      example = "$argon2id$v=19$m=65536,t=3,p=1$c2FsdHNhbHRzYWx0c2FsdA$…";
+      description = ''
+        What shells on a console ask for, by netstage passwd or mkpasswd -m sha512crypt.
+        Whoever can read the initrd can read it: choose a long password.
+      '';
+    };
+
+    ssh = {
+      authorizedKeys = mkOption {
+        type = types.listOf types.singleLineStr;
+        default = [ ];
+        description = "Who gets the initrd's shell by ssh, as root. With any, the agent serves ssh on port 22 (boot.ssh).";
+      };
+      hostKey = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = ''
+          The initrd's own private key, for ssh in the initrd alone: it becomes part of the store
+          and of the initrd, which everybody can read. null expects it in a second archive, as
+          /.initrd-secrets/etc/netstage/ssh_host_ed25519_key.
+        '';
       };
     };
 
@@ -184,6 +214,26 @@ in
         example = [ "network" ];
         description = "Stop in a shell before these steps (boot.break=).";
       };
+    };
+
+    verityMount = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Verify every block again whenever it is read, by dm-verity (rootfs.verity.mount).";
+    };
+
+    report = mkOption {
+      type = types.nullOr word;
+      default = null;
+      example = "http://boot.example.org:8080/reports";
+      description = "Where the report of each boot is posted, good or bad (boot.report=).";
+    };
+
+    log = mkOption {
+      type = types.nullOr (types.strMatching "udp://[^[:space:]\"]+");
+      default = null;
+      example = "udp://log.example.org:514";
+      description = "A syslog collector for the kernel log of the initrd (boot.log=).";
     };
 
     failTimeout = mkOption {
