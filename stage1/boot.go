@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"netstage/fetch/vouch"
@@ -81,7 +82,7 @@ type Boot struct {
 
 	written     mount.Mount       // what is under the new root: it persists, or not
 	fileSystems []prepared        // to be mounted below it
-	imageIsBad  bool              // it could not be mounted; another one may be
+	imageIsBad  bool              // it could not be mounted, or somebody wants it anew; another one may be there
 	media       map[string]string // where disks with images are mounted
 
 	clockWasWrong bool // before this program was built
@@ -113,7 +114,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
 		// PID 1 hears of the panic, and offers what is left to do.
 		Hung:     func(why string) { panic(why) },
-		Requests: asked,
+		Requests: asked, Asked: b.asked,
 	}
 	choice := runner.Run(ctx, b.steps())
 	_ = listening.stop() // it has no error
@@ -168,4 +169,12 @@ func (b *Boot) decide(ctx context.Context, f Failure) Choice {
 	}
 	end(choice)
 	return choice
+}
+
+// asked makes an image that somebody goes back to, or before, be fetched anew:
+// what is there is verified, and may be yesterday's.
+func (b *Boot) asked(step string) {
+	if slices.Index(StepNames, step) <= slices.Index(StepNames, "image") {
+		b.imageIsBad = true
+	}
 }

@@ -46,7 +46,7 @@ func TestRunnerGoesBack(t *testing.T) {
 			last.After, last.Ahead = "a", func(context.Context) error { ahead++; return nil }
 			held := false
 			choice := Runner{
-				Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks,
+				Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
 				Breaks: func(step string) bool { return test.hold == "break" && step == "d" && !held },
 				Break: func(ctx context.Context, step Step) Choice {
 					held = true

@@ -58,6 +58,7 @@ type Runner struct {
 	OnFailure func(context.Context, Failure) Choice // decides what follows
 	Hung      func(string)                          // called when a step does not even heed its limit
 	Requests  <-chan string                         // names of steps to go back to at once; may be nil
+	Asked     func(step string)                     // called when one is heeded
 }
 
 // grace is how long a step may take to notice that its Limit is over.
@@ -83,6 +84,7 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 		if asked := end(); asked != "" {
 			next, choice = back(steps, i, asked), ""
 			r.Log.Warn(fmt.Sprintf("going back to step %s, as somebody asked", steps[next].Name))
+			r.Asked(steps[next].Name)
 		}
 		if choice != "" {
 			return choice
