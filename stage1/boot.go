@@ -56,6 +56,7 @@ type Boot struct {
 	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
 	KernelLog func(lines int) []string                      // the end of it, for the report; may be nil
 	Forward   Forwarder                                     // for boot.log=; may be nil
+	Beat      func(Watchdog)                                // tells PID 1 that the boot goes on; may be nil
 	SSH       func() (stop func(), err error)               // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
@@ -67,6 +68,7 @@ type Boot struct {
 	hotplug  *background
 	stopSSH  func()         // nil: it does not run
 	stopLog  func()         // likewise
+	beating  *background    // nil: without a watchdog
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
 	tree     *vouch.Tree // of the image, where it is mounted through dm-verity
@@ -90,6 +92,7 @@ type Boot struct {
 
 	streak   Streak // of failed boots, once the step "handover" runs
 	timeline Timeline
+	pulse    pulse
 }
 
 // HandOver is a new root, ready for PID 1 to switch to.
@@ -105,6 +108,7 @@ type HandOver struct {
 func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	b.timeline.Started = SinceBoot()
 	b.config = defaultConfig() // until the command line has been read
+	b.Log = slog.New(audible{b.Log.Handler(), &b.pulse})
 	asked, listening := requests()
 	runner := Runner{
 		Log: b.Log, Timeline: &b.timeline,
@@ -121,6 +125,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 	b.stopShells()
 	b.stopHotplug()
 	b.endLog()
+	b.stopPulse()
 	switch {
 	case choice != "":
 		return nil, choice
@@ -133,6 +138,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 
 // began notes that a step has begun.
 func (b *Boot) began(step Step) {
+	b.pulse.expect(quietOf(step))
 	if step.Name != "pseudo" { // which mounts /run
 		b.record(b.Report(report.Running))
 	}
@@ -143,6 +149,7 @@ func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
 	r := b.Report(report.Running)
 	r.Breakpoint = step.Name
 	b.record(r)
+	b.pulse.expect(0)
 	return b.Break(ctx, b.config, step)
 }
 
@@ -160,6 +167,7 @@ func (b *Boot) decide(ctx context.Context, f Failure) Choice {
 	f.Links = b.lastSeen()
 	b.addFacts(&f)
 	b.failure = &f
+	b.pulse.expect(0)
 	r := b.withLog(report.Failed)
 	b.record(r)
 	end := b.config.poster(b.Log, b.Version, b.network).postFailure(r)

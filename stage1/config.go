@@ -50,7 +50,8 @@ type Config struct {
 	Check       bool          // everything but the switch to stage 2
 	FailTimeout time.Duration // 0: for ever
 	ReportTo    string        // boot.report=, a URL
-	LogTo       string        // boot.log=, host:port of a syslog collector
+	Watchdog    Watchdog
+	LogTo       string // boot.log=, host:port of a syslog collector
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
 	Network     ipparam.Config

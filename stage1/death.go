@@ -19,11 +19,13 @@ type Death struct {
 	Version   string
 	Config    Config
 	Failure   Failure
+	Beat      func(Watchdog)
 }
 
 // Tell completes the report that the boot left, and starts to send it and what
 // is logged from now on: the NIC is configured as it was. The function it
-// returns is to be called when it is known what follows.
+// returns is to be called when it is known what follows. An operator is asked
+// meanwhile, and the watchdog is fed.
 func (d Death) Tell() (end func(Choice)) {
 	r := d.report(reportFile)
 	recordReport(d.Log, r)
@@ -33,9 +35,12 @@ func (d Death) Tell() (end func(Choice)) {
 	}
 	stopLog := d.Forward.send(d.Config, target)
 	endPost := d.Config.poster(d.Log, d.Version, nil).postFailure(r)
+	b := Boot{config: d.Config, Beat: d.Beat}
+	b.startPulse()
 	return func(c Choice) {
 		endPost(c)
 		stopLog()
+		b.stopPulse()
 	}
 }
 

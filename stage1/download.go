@@ -76,6 +76,7 @@ func (b *Boot) follow() func(fetch.Progress) {
 	var every pace
 	told := false
 	return func(p fetch.Progress) {
+		b.pulse.sign()
 		b.Status(p.String())
 		b.download = downloadOf(p)
 		file, line := every.due(p, time.Now())

@@ -79,6 +79,7 @@ func (b *Boot) linkTable(links []netup.LinkState) LinkTable {
 
 // watchLinks shows on the console, and in linksFile, what Up tells of the links.
 func (b *Boot) watchLinks(links []netup.LinkState) {
+	b.pulse.sign()
 	t := b.linkTable(links)
 	if !slices.ContainsFunc(links, func(l netup.LinkState) bool { return l.Winner }) {
 		b.Status("network: " + t.summary())

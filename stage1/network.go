@@ -23,6 +23,7 @@ func (c Config) needsNetwork() bool {
 
 // bringUpNetwork brings up the NIC that leads to the image.
 func (b *Boot) bringUpNetwork(ctx context.Context) error {
+	b.checkWatchdog(ctx)
 	if !b.config.needsNetwork() {
 		b.Log.Info("network: not needed, nothing is fetched")
 		if b.config.LogTo != "" {

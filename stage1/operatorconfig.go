@@ -35,6 +35,12 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 		c.PanicOnFail = true
 	case "stage1panic":
 		c.PanicOnFail = c.PanicOnFail || p.Value == "1"
+	case "boot.watchdog":
+		w, ok := parseWatchdog(p.Value)
+		if !ok {
+			complain("boot.watchdog=%s: want 5 to 3600 seconds, or 0 for none; then, if you like, ,keep and ,softdog", p.Value)
+		}
+		c.Watchdog = w
 	case "boot.check":
 		c.Check = true
 	case "boot.trace", "debugtrace":

@@ -75,6 +75,7 @@ func (b *Boot) readConfig(context.Context) error {
 	b.raiseClock()
 	config, err := LoadConfig()
 	b.config = config
+	b.startPulse()
 	if why := config.Policy.WhyNoShell; why != "" {
 		b.Log.Error("no shell will be offered: " + why)
 	}

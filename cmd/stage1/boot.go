@@ -21,6 +21,7 @@ const crashFile = "/.stage1-crash"
 // runBoot is the child of PID 1 that does the work.
 func runBoot() int {
 	unix.CloseOnExec(verdictFD)
+	unix.CloseOnExec(beatFD)
 	protect()
 	if file, err := os.Create(crashFile); err == nil {
 		debug.SetCrashOutput(file, debug.CrashOptions{})
@@ -33,7 +34,7 @@ func runBoot() int {
 	people := newOperator(log)
 	boot := stage1.Boot{
 		Log: log.Logger, Version: version, Built: built(),
-		KernelLog: kernelLog, Forward: forward,
+		KernelLog: kernelLog, Forward: forward, Beat: beat,
 		Status: func(text string) { log.screen.SetStatus(text) },
 		Configure: func(c stage1.Config) {
 			if c.Trace {

@@ -15,6 +15,7 @@ import (
 // that ended without a verdict. Its arguments are a class and a cause.
 func runRescue(args []string) int {
 	unix.CloseOnExec(verdictFD)
+	unix.CloseOnExec(beatFD)
 	since := stage1.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
 	protect()
 	failure := stage1.Failure{Class: "killed", Step: "boot", Cause: "no cause was given"}
@@ -50,7 +51,7 @@ func runRescue(args []string) int {
 			defer stop() // before the boot is started again
 		}
 	}
-	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure}.Tell()
+	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
 	choice := stage1.Panic
 	if !config.PanicOnFail {
 		choice = orAsked(func(ctx context.Context) stage1.Choice { return people.rescue(ctx, config, failure) })

@@ -4,12 +4,23 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"netstage/stage1"
 	"netstage/stage1/pid1"
 )
 
-// verdictFD is the pipe that PID 1 gives its children.
-const verdictFD = 3
+// verdictFD and beatFD are the pipes that PID 1 gives its children.
+const (
+	verdictFD = 3
+	beatFD    = 4
+)
+
+// beat tells PID 1 that the boot goes on. A pipe that is full holds a beat
+// already.
+func beat(w stage1.Watchdog) {
+	unix.Write(beatFD, []byte(pid1.Beat(w.After, w.Keep)))
+}
 
 // verdictOf translates a choice for PID 1.
 func verdictOf(choice stage1.Choice) pid1.Verdict {

@@ -24,7 +24,9 @@ type plan struct {
 	Cmdline string
 	Console string // pty that is /dev/console and /dev/ttyS0
 	Kmsg    string // pty that is /dev/kmsg
-	Env     []string
+
+	Watchdog string // pipe that is /dev/watchdog, unless empty
+	Env      []string
 }
 
 // Launch turns this process into a machine when it was started as one; else
@@ -151,8 +153,11 @@ func (p plan) devices(dev string) error {
 			return err
 		}
 	}
-	for name, pty := range map[string]string{"console": p.Console, "ttyS0": p.Console, "kmsg": p.Kmsg} {
-		if err := bind(pty, filepath.Join(dev, name)); err != nil {
+	for name, file := range map[string]string{"console": p.Console, "ttyS0": p.Console, "kmsg": p.Kmsg, "watchdog": p.Watchdog} {
+		if file == "" {
+			continue
+		}
+		if err := bind(file, filepath.Join(dev, name)); err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	LAN       *LAN              // nil: no NIC
 	MAC       string            // of the NIC; the kernel's choice when empty
 	NoCarrier bool              // the NIC's cable is out until LAN.Cable puts it in
+	Watchdog  string            // pipe here that is /dev/watchdog
 }
 
 // An End is how a machine ended.
@@ -71,7 +72,7 @@ func Start(t *testing.T, c Config) *Machine {
 	for to, from := range c.Files {
 		files[to] = from
 	}
-	text, err := json.Marshal(plan{Files: files, Cmdline: c.Cmdline, Console: consoleSlave.Name(), Kmsg: kmsgSlave.Name(), Env: c.Env})
+	text, err := json.Marshal(plan{Files: files, Cmdline: c.Cmdline, Console: consoleSlave.Name(), Kmsg: kmsgSlave.Name(), Watchdog: c.Watchdog, Env: c.Env})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ func (c Config) handOver(s Stage2) error {
 		return fmt.Errorf("refused to leave the initramfs: %w", err)
 	}
 	defer unix.Close(old)
+	c.dog.feed()
 	killOthers()
 	if err := moveMounts(s); err != nil {
 		return err
@@ -47,6 +48,7 @@ func (c Config) handOver(s Stage2) error {
 		c.Say(fmt.Sprintf("empty the initramfs: %v", err))
 	}
 	unix.Umask(0o022)
+	c.dog.handOver()
 	err = syscall.Exec(s.Init, c.arguments(s), []string{})
 	return fmt.Errorf("execute %s: %w", s.Init, err)
 }
@@ -136,7 +138,7 @@ func (c Config) prepare(program string) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", program, err)
 	}
-	if status := reapUntil(pid); !status.Exited() || status.ExitStatus() != 0 {
+	if status := c.reapUntil(pid, -1); !status.Exited() || status.ExitStatus() != 0 {
 		return fmt.Errorf("%s failed (%s)", program, describe(status))
 	}
 	return nil

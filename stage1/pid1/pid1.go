@@ -19,6 +19,8 @@ type Config struct {
 	Exe  string        // this binary, to be started as "boot" and "rescue"
 	Say  func(string)  // one line for the operator; must not fail
 	Lost time.Duration // how long a message stays before a reboot that nobody asked for
+
+	dog *watchdog
 }
 
 // Run runs the boot until stage 2 takes over this process. It does not
@@ -27,6 +29,7 @@ func Run(config Config) {
 	// Caught and dropped: by default Go ends a program at SIGTERM and its
 	// like. Ignoring them instead would be inherited by stage 2.
 	signal.Notify(make(chan os.Signal, 1))
+	config.dog = &watchdog{say: config.Say}
 	boot := []string{"boot"}
 	for {
 		verdict, crash := config.child(boot)
@@ -52,6 +55,7 @@ func (c Config) act(v Verdict) {
 		c.Say("starting the boot again")
 	case Shell:
 		c.Say("PID 1 becomes a shell; leaving it reboots")
+		c.dog.stop() // nobody feeds it there
 		err := c.becomeShell(v.Console)
 		c.Say(fmt.Sprintf("start the shell: %v", err))
 	case PowerOff:

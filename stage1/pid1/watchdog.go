@@ -1,0 +1,111 @@
+package pid1
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A watchdog is a timer that resets the machine unless somebody writes to it in
+// time (Documentation/watchdog/watchdog-api.rst). PID 1 does, whenever its
+// child says that the boot goes on: when either of them hangs, the machine is
+// reset.
+type watchdog struct {
+	say      func(string)
+	fd       int    // 0: not open
+	keep     bool   // for stage 2
+	reported string // the last problem
+}
+
+const watchdogDevice = "/dev/watchdog"
+
+// Beat is what a child writes to its file descriptor 4 for as long as the boot
+// goes on, once a second: the time after which the watchdog is to reset the
+// machine, and whether stage 2 is to find it running. There is nothing to be
+// said before the first beat, so each says it all.
+func Beat(after time.Duration, keep bool) string {
+	return fmt.Sprintf("%d %t\n", int(after.Seconds()), keep)
+}
+
+// parseBeat reads the last whole line of text.
+func parseBeat(text string) (seconds int, keep, ok bool) {
+	lines := strings.Split(text, "\n")
+	if len(lines) < 2 {
+		return 0, false, false
+	}
+	first, second, _ := strings.Cut(lines[len(lines)-2], " ")
+	seconds, err := strconv.Atoi(first)
+	return seconds, second == "true", err == nil && seconds > 0
+}
+
+// hear reads what the child has said, opens the watchdog at the first beat,
+// and feeds it.
+func (w *watchdog) hear(beats int) {
+	var text [512]byte
+	n, err := unix.Read(beats, text[:])
+	if err != nil || n <= 0 {
+		return
+	}
+	seconds, keep, ok := parseBeat(string(text[:n]))
+	if !ok {
+		return
+	}
+	w.keep = keep
+	if w.fd == 0 {
+		w.open(seconds)
+	}
+	w.feed()
+}
+
+// open starts the watchdog. Where there is none its driver may still be on its
+// way; what else is wrong is told once.
+func (w *watchdog) open(seconds int) {
+	fd, err := unix.Open(watchdogDevice, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	switch {
+	case err == unix.ENOENT || err == unix.ENODEV || err == unix.ENXIO:
+		return
+	case err != nil:
+		w.complain(fmt.Sprintf("no watchdog: open %s: %v", watchdogDevice, err))
+		return
+	}
+	w.fd = fd
+	if err := unix.IoctlSetPointerInt(fd, unix.WDIOC_SETTIMEOUT, seconds); err != nil {
+		now, _ := unix.IoctlGetInt(fd, unix.WDIOC_GETTIMEOUT)
+		w.complain(fmt.Sprintf("the watchdog keeps its own timeout of %d s: set %d s: %v", now, seconds, err))
+	}
+}
+
+func (w *watchdog) complain(problem string) {
+	if problem != w.reported {
+		w.reported = problem
+		w.say(problem)
+	}
+}
+
+func (w *watchdog) feed() {
+	if w.fd != 0 {
+		unix.Write(w.fd, []byte{0})
+	}
+}
+
+// stop stops the watchdog by its magic character, as far as the driver lets
+// it. It can be started again.
+func (w *watchdog) stop() {
+	if w.fd != 0 {
+		unix.Write(w.fd, []byte("V"))
+		unix.Close(w.fd)
+		w.fd = 0
+	}
+}
+
+// handOver gives stage 2 the whole time to go on with the watchdog, or stops
+// it.
+func (w *watchdog) handOver() {
+	if !w.keep {
+		w.stop()
+	}
+	w.feed()
+}
