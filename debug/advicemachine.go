@@ -82,7 +82,7 @@ func machineAdvice(class string) []string {
 		}
 	case "fsck":
 		return []string{
-			"The check found what it does not dare to mend by itself. Mend it by hand: i, then fsck -y DEVICE, or on another machine.",
+			"The check found what it does not dare to mend by itself. Mend it by hand: i, then e2fsck -y DEVICE, or on another machine.",
 			"A program for that file system must be in the initrd; without it the file system is mounted unchecked.",
 			"Again and again? In the kernel log (d) look for I/O errors: the disk is dying.",
 		}

@@ -161,16 +161,34 @@ func TestDiskFailures(t *testing.T) {
 	}
 }
 
-// A retry after a disk was plugged in goes on with the image that was good.
+// Where a check has mended what the kernel may know already, the machine starts
+// again, with nobody asked.
+func TestCheckWantsAReboot(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	plug(t, ext4(t, label("mended"), t.TempDir()))
+	checker := filepath.Join(t.TempDir(), "fsck.ext4")
+	writeFile(t, checker, "#!/bin/sh\necho checked $*\nexit 3\n")
+	m := boot(t, nsmachine.Config{Cmdline: "init=" + system.Init, Files: map[string]string{"/sbin/fsck.ext4": checker,
+		"/nix-store.squashfs": store(t, classic()).path, "/etc/netstage/fstab": table(t, "LABEL="+label("mended")+" /persist ext4 nofail 0 2")}})
+	expectEnd(t, m, nsmachine.Rebooted, "fsck: checked -a /dev/loop", "corrected errors and wants a reboot", "rebooting, as the check of the disk wants it", "!boot failed", "!stage 2: pid 1")
+}
+
+// A disk that was plugged in too late is seen in the shell, and the boot goes on
+// with the image that was good.
 func TestRetryWithADisk(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	disk := ext4(t, label("retry"), t.TempDir())
-	m := boot(t, nsmachine.Config{Cmdline: "init=" + system.Init, Files: map[string]string{
+	m := boot(t, nsmachine.Config{Cmdline: "boot.shell_on_fail init=" + system.Init, Files: map[string]string{
 		"/nix-store.squashfs": store(t, classic()).path, "/etc/netstage/fstab": table(t, "LABEL="+label("retry")+" /persist ext4 x-systemd.device-timeout=1s 0 2")}})
 	m.Expect("Keys: ")
+	m.Type("i")
+	m.Expect("leaves it")
 	plug(t, disk)
-	m.Type(" ")
+	m.Type("blkid | grep 'LABEL=" + label("retry") + "'\r")
+	m.Expect("ext4 LABEL=" + label("retry") + " UUID=")
+	m.Type("exit\r")
 	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "image: it is there already", "/persist is not checked: the initrd has no fsck.ext4", "mount: /persist ext4")
 }
 

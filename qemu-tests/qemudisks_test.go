@@ -71,7 +71,7 @@ func diskGuest(t *testing.T, bootDisk string, files ...initrd.File) vm.Config {
 	}
 	defer out.Close()
 	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, agent), Modules: []string{"virtio_net"}, Disks: true,
+		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, agent), Modules: []string{"virtio_net", "+dm_verity"}, Disks: true,
 		FileSystems: []string{"ext4", "vfat", "iso9660"}, Programs: []initrd.File{{Source: "/sbin/e2fsck", Target: "/sbin/e2fsck"}},
 		Files: append(files, initrd.File{Source: table(t, "LABEL=persist /persist ext4 x-initrd.mount,noatime 0 2\n"), Target: "/etc/netstage/fstab"}),
 	}, out)
@@ -85,8 +85,8 @@ func diskGuest(t *testing.T, bootDisk string, files ...initrd.File) vm.Config {
 	}
 }
 
-// From a disk to a real systemd: the image from an EFI system partition,
-// verified, and a disk for /persist that is plugged in three seconds late, after
+// From a disk to a real systemd: the image on an EFI system partition, verified
+// by dm-verity, and a disk for /persist that is plugged in three seconds late, after
 // a power cut. The same machine finds there what it wrote, with an ISO image on
 // the first disk this time, and files of a second archive. When the disk is
 // broken, it is named.
@@ -114,16 +114,16 @@ sed 's/^/handed: /' /root/.ssh/authorized_keys /root/network/addrs.json /etc/ssh
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Init, c.Append = system.DebianClassic, `rootfs=LABEL=ESP:/EFI/netstage/nix-store.squashfs rootfs.roothash=`+rootHash
+	c.Init, c.Append = system.DebianClassic, `rootfs=LABEL=ESP:/EFI/netstage/nix-store.squashfs rootfs.verity.mount rootfs.roothash=`+rootHash
 	m := start(t, c)
 	m.expect("waiting for the disk LABEL=persist for /persist, at most 1m0s")
 	time.Sleep(3 * time.Second) // the disk is that late
 	if _, err := m.QMP(m.ctx, "device_add", map[string]any{"driver": "virtio-blk-pci", "drive": "late"}); err != nil {
 		t.Fatal(err)
 	}
-	m.end(vm.PowerOff, "image: LABEL=ESP:/EFI/netstage/nix-store.squashfs is on /dev/sda1 vfat LABEL=ESP", "PARTLABEL=EFI system", "copied into memory",
+	m.end(vm.PowerOff, "image: LABEL=ESP:/EFI/netstage/nix-store.squashfs is on /dev/sda1 vfat LABEL=ESP", "PARTLABEL=EFI system", "/nix-store.squashfs in place", "every block is verified again", "mount: /run/netstage/media/sda1 vfat /dev/sda1 ro",
 		"fsck: persist was not cleanly unmounted, check forced", "the errors of /dev/vda for /persist were corrected", "network: not needed",
-		"systemd: running", "!failed: ", "mount: /persist ext4 /dev/vda rw,noatime", "left: \n", "!mount: /run/netstage/media",
+		"systemd: running", "!failed: ", "mount: /persist ext4 /dev/vda rw,noatime", "left: \n",
 		"touch: touch: cannot touch '/nix/store/x': Read-only file system", "mount: /nix/store overlay overlay ro,")
 
 	handed := t.TempDir()
@@ -142,7 +142,7 @@ sed 's/^/handed: /' /root/.ssh/authorized_keys /root/network/addrs.json /etc/ssh
 	c.Init, c.Append = system.Init, "findiso=/nixos.iso rootfs.sha256="+second.sha256
 	start(t, c).end(vm.PowerOff, "found /nixos.iso on /dev/sda1 vfat", "left: by systemd\n", "fsck: persist: clean", "!were corrected",
 		"handed: ssh-ed25519 AAAA ops\n", "handed: host key\n", "handed: []\n", "handed: 0123456789abcdef0123456789abcdef\n",
-		"secrets: copied 1 files", "stage 2 done")
+		"secrets: copied 1 files", "stage 2 done", "copied into memory", "!mount: /run/netstage/media")
 
 	run(t, "e2fsck", "-p", persist) // its journal would mend what follows
 	run(t, "debugfs", "-w", "-R", "clri <2>", persist)

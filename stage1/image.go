@@ -118,7 +118,7 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	if o.Fetch, err = b.request(); err != nil {
 		return o, err
 	}
-	if c.CopyToRAM || len(b.media) > 0 && !c.readInPlace(signed) {
+	if b.copiesImage(signed, o.Images) {
 		o.Load = mount.LengthOf
 	}
 	b.warnOfNoAuthorities(o)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"netstage/fetch"
@@ -18,12 +19,16 @@ import (
 // is read in place keeps its disk mounted there in stage 2.
 const mediaDir = "/run/netstage/media"
 
-// readInPlace tells whether an image on a disk is used where it is: where
-// nothing vouches for it, or where dm-verity verifies what is read. Else it is
-// copied into memory and the copy verified, because a disk may give other bytes
-// the second time.
-func (c Config) readInPlace(signed bool) bool {
-	return !signed && c.SHA256 == nil && c.RootHash == nil
+// copiesImage tells whether an image on a disk is copied into memory, and the
+// copy verified and used: where something vouches for it, because a disk may give
+// other bytes the second time. Where nothing does it is used in place, and also
+// where dm-verity verifies what is read, but for an image that is the disk
+// itself, which ends after it.
+func (b *Boot) copiesImage(signed bool, images []string) bool {
+	c := b.config
+	vouched := signed || c.SHA256 != nil || c.RootHash != nil
+	whole := len(images) > 0 && strings.HasPrefix(images[0], "/dev/")
+	return len(b.media) > 0 && (c.CopyToRAM || vouched && (whole || !c.MountVerity))
 }
 
 // mediumRefs are where the image is when rootfs= does not say: on an ISO image
@@ -130,7 +135,7 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 	var tried []string
 	for {
 		for _, device := range disks.List() {
-			if looked[device.Path] || device.Type == "" || device.Usable() != nil {
+			if looked[device.Path] || device.Type == "" || device.Usable() != nil || b.config.wants(device) {
 				continue
 			}
 			looked[device.Path] = true
@@ -146,6 +151,18 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 			return "", &isoError{file, context.Cause(ctx), tried}
 		}
 	}
+}
+
+// wants tells whether a device is mounted elsewhere, and may be checked now.
+func (c Config) wants(device block.Device) bool {
+	names := []string{c.Persistence}
+	for _, e := range c.FileSystems {
+		names = append(names, e.Device)
+	}
+	return slices.ContainsFunc(names, func(text string) bool {
+		name, err := block.ParseName(text)
+		return err == nil && name.Means(device)
+	})
 }
 
 // isoOn mounts a disk, and the ISO image in the file on it.

@@ -16,6 +16,7 @@ import (
 	"netstage/debug/applets"
 	"netstage/debug/console"
 	"netstage/debug/shell"
+	"netstage/mount/block"
 	"netstage/netup/ipcmd"
 	"netstage/stage1/kmod"
 	"netstage/stage1/pid1"
@@ -45,6 +46,9 @@ func tools() map[string]applets.Func {
 			},
 			"rmmod": func(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 				return kmod.RmmodMain(args[1:], stdout, stderr)
+			},
+			"blkid": func(_ context.Context, _ []string, _ io.Reader, stdout, _ io.Writer) int {
+				return block.BlkidMain(stdout)
 			},
 			"lsmod": func(_ context.Context, _ []string, _ io.Reader, stdout, stderr io.Writer) int {
 				return kmod.LsmodMain(stdout, stderr)

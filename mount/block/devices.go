@@ -150,7 +150,7 @@ func (d *Devices) Find(name Name) (Device, bool) {
 	if name.tag == "PATH" {
 		return d.byPath(name.value)
 	}
-	found := slices.DeleteFunc(d.List(), func(d Device) bool { return !name.is(d) })
+	found := slices.DeleteFunc(d.List(), func(d Device) bool { return !name.Means(d) })
 	if len(found) == 0 {
 		return Device{}, false
 	}

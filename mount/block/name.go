@@ -75,8 +75,8 @@ func unescape(s string) string {
 	return out.String()
 }
 
-// is tells whether a device is the one that n means.
-func (n Name) is(d Device) bool {
+// Means tells whether a device is the one that n means.
+func (n Name) Means(d Device) bool {
 	switch n.tag {
 	case "PATH":
 		return d.Path == n.value
