@@ -53,17 +53,19 @@ func (k kernel) configure(l Lease, metric int, keep []Lease, had []netip.Prefix)
 			log.Warn(fmt.Sprintf("%s: mtu %d from the lease refused: %v", l.Link, l.MTU, err))
 		}
 	}
-	addr := &netlink.Addr{IPNet: ipNet(l.Addr, false), Flags: unix.IFA_F_NOPREFIXROUTE}
-	if l.Addr.Addr().Is6() {
-		addr.Flags |= unix.IFA_F_NODAD // detection takes a second or two
-	}
-	if l.Time > 0 {
-		left := max(int(time.Until(l.Acquired.Add(l.Time))/time.Second)+1, 1)
-		addr.ValidLft, addr.PreferedLft = left, left
-	}
-	log.Debug(fmt.Sprintf("%s: add address %s", l.Link, l.Addr))
-	if err := k.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("%s: add address %s: %w", l.Link, l.Addr, err)
+	for _, a := range l.addrs() {
+		addr := &netlink.Addr{IPNet: ipNet(a, false), Flags: unix.IFA_F_NOPREFIXROUTE}
+		if a.Addr().Is6() {
+			addr.Flags |= unix.IFA_F_NODAD // detection takes a second or two
+		}
+		if l.Time > 0 {
+			left := max(int(time.Until(l.Acquired.Add(l.Time))/time.Second)+1, 1)
+			addr.ValidLft, addr.PreferedLft = left, left
+		}
+		log.Debug(fmt.Sprintf("%s: add address %s", l.Link, a))
+		if err := k.AddrReplace(link, addr); err != nil {
+			return fmt.Errorf("%s: add address %s: %w", l.Link, a, err)
+		}
 	}
 	if l.Addr.Addr().Is4() {
 		if err := k.dropAddrs(l, keep, had); err != nil {
@@ -90,7 +92,10 @@ func kernelRoutes(l Lease, metric int) []*netlink.Route {
 	route := func(dst netip.Prefix, gw netip.Addr) *netlink.Route {
 		r := &netlink.Route{
 			LinkIndex: l.Index, Dst: ipNet(dst, true), Priority: metric,
-			Src: l.Addr.Addr().AsSlice(), Protocol: proto, Scope: netlink.SCOPE_LINK,
+			Protocol: proto, Scope: netlink.SCOPE_LINK,
+		}
+		if len(l.More) == 0 { // else the kernel knows best (RFC 6724)
+			r.Src = l.Addr.Addr().AsSlice()
 		}
 		if gw.IsValid() {
 			r.Gw, r.Scope = gw.AsSlice(), netlink.SCOPE_UNIVERSE
@@ -126,6 +131,28 @@ func kernelRoutes(l Lease, metric int) []*netlink.Route {
 		out = append(out, route(r.Dst, r.Gateway))
 	}
 	return out
+}
+
+// withdraw removes what a link has of a lease and is not in the next one, nor in
+// those of keep.
+func (k kernel) withdraw(l, next Lease, metric int, keep []Lease) error {
+	var errs []error
+	stays := kernelRoutes(next, metric)
+	for _, r := range kernelRoutes(l, metric) {
+		if slices.ContainsFunc(stays, func(s *netlink.Route) bool { return routeText(s) == routeText(r) }) {
+			continue
+		}
+		// A default route through another gateway has replaced it already.
+		if slices.ContainsFunc(stays, func(s *netlink.Route) bool { return s.Dst.String() == r.Dst.String() }) && l.Addr.Addr().Is4() {
+			continue
+		}
+		k.log.Debug(fmt.Sprintf("%s: remove route %s", l.Link, routeText(r)))
+		if err := k.RouteDel(r); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("%s: remove route %s: %w", l.Link, routeText(r), err))
+		}
+	}
+	had := slices.DeleteFunc(l.addrs(), func(p netip.Prefix) bool { return slices.Contains(next.addrs(), p) })
+	return errors.Join(append(errs, k.dropAddrs(next, keep, had))...)
 }
 
 // dropAddrs removes what the link had, but not l nor those of keep.

@@ -36,10 +36,32 @@ func (l Lease) Dialer() *net.Dialer {
 	}
 }
 
-// DialContext is Network.DialContext through the lease's link only.
+// DialContext is Network.DialContext through the lease's link and by its address
+// family only, so that a connection proves the lease.
 func (l Lease) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, _ := net.SplitHostPort(addr)
+	if a, err := netip.ParseAddr(host); err == nil && familyOf(a.Unmap()) != familyOf(l.Addr.Addr()) {
+		return nil, &familyError{lease: l.Addr, server: a}
+	}
+	if network == "tcp" || network == "udp" {
+		network += map[family]string{ipv4: "4", ipv6: "6"}[familyOf(l.Addr.Addr())]
+	}
 	return dial(ctx, l.Dialer(), l, network, addr)
 }
+
+// familyError says that a server can't be reached from an address. Its class
+// is no-route.
+type familyError struct {
+	lease  netip.Prefix
+	server netip.Addr
+}
+
+func (e *familyError) Error() string {
+	return fmt.Sprintf("the address %s of the other family can't be reached from %s", e.server, e.lease.Addr())
+}
+
+// Class names the failure for operators.
+func (*familyError) Class() string { return "no-route" }
 
 func bindTo(link string) func(network, address string, c syscall.RawConn) error {
 	if link == "" {

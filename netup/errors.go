@@ -60,7 +60,7 @@ func (n *Network) failure(cause error) *Error {
 		e.msg = "network: no carrier on " + names(links, func(LinkState) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		e.class = "no-lease"
-		e.msg = "network: no DHCP answer on " + names(links, func(l LinkState) bool { return l.Carrier }) + " after " + secs
+		e.msg = "network: " + n.plan.nobody() + " on " + names(links, func(l LinkState) bool { return l.Carrier }) + " after " + secs
 	default:
 		e.class = "no-route"
 		e.msg = "network: a lease but no path on " + names(links, LinkState.Leased) + " after " + secs

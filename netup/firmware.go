@@ -34,7 +34,7 @@ func (p *plan) consult(log *slog.Logger, sysfs string) {
 	}
 	entries := slices.DeleteFunc(slices.Clone(p.Entries), isIBFT)
 	if !asked || len(nics) == 0 && len(entries) == 0 {
-		entries = append(entries, ipparam.Entry{Text: "dhcp", Method: ipparam.DHCP})
+		entries = append(entries, ipparam.Entry{Text: "any", Method: ipparam.Any})
 	}
 	if len(nics) == 0 {
 		log.Warn("network: ip=ibft, but the firmware has no iBFT, or the initrd no module iscsi_ibft")

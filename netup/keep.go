@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"netstage/netup/dhcp6"
 	"netstage/netup/ipparam"
 )
 
@@ -17,29 +18,34 @@ import (
 // field that is unknown or empty is left out. Addresses are in their usual
 // text form, those of Addresses with prefix length.
 type Kept struct {
-	Version   int            `json:"version"` // of this format: 1
-	Link      string         `json:"link"`
-	MAC       string         `json:"mac"`
-	Driver    string         `json:"driver,omitempty"`
-	Kind      string         `json:"kind,omitempty"`      // vlan or bond
-	Stack     []KeptDevice   `json:"stack,omitempty"`     // of those: Link and all beneath it
-	ClientID  string         `json:"client_id,omitempty"` // of DHCP, in hex, where it is not the MAC
-	Source    string         `json:"source"`              // dhcp, ra, static or kernel; see Lease
-	Addresses []netip.Prefix `json:"addresses"`           // the lease's first
-	Routes    []KeptRoute    `json:"routes,omitempty"`
-	DNS       []netip.Addr   `json:"dns,omitempty"`
-	Search    []string       `json:"search,omitempty"`
-	NTP       []netip.Addr   `json:"ntp,omitempty"`
-	MTU       int            `json:"mtu,omitempty"`
-	Hostname  string         `json:"hostname,omitempty"`
-	Server    *netip.Addr    `json:"server,omitempty"` // who gave the lease
-	Next      *netip.Addr    `json:"next_server,omitempty"`
-	NextName  string         `json:"tftp_server_name,omitempty"`
-	BootFile  string         `json:"boot_file,omitempty"`
+	Version    int            `json:"version"` // of this format: 1
+	Link       string         `json:"link"`
+	MAC        string         `json:"mac"`
+	Driver     string         `json:"driver,omitempty"`
+	Kind       string         `json:"kind,omitempty"`         // vlan or bond
+	Stack      []KeptDevice   `json:"stack,omitempty"`        // of those: Link and all beneath it
+	ClientID   string         `json:"client_id,omitempty"`    // of DHCP, in hex, where it is not the MAC
+	Source     string         `json:"source"`                 // dhcp, dhcp6, ra, static or kernel; see Lease
+	Other      string         `json:"other_source,omitempty"` // the same of the other address family's lease, where there is one
+	Addresses  []netip.Prefix `json:"addresses"`              // the lease's first
+	Routes     []KeptRoute    `json:"routes,omitempty"`
+	DNS        []netip.Addr   `json:"dns,omitempty"`
+	Search     []string       `json:"search,omitempty"`
+	NTP        []netip.Addr   `json:"ntp,omitempty"`
+	MTU        int            `json:"mtu,omitempty"`
+	Hostname   string         `json:"hostname,omitempty"`
+	Server     *netip.Addr    `json:"server,omitempty"` // who gave the lease
+	Next       *netip.Addr    `json:"next_server,omitempty"`
+	NextName   string         `json:"tftp_server_name,omitempty"`
+	BootFile   string         `json:"boot_file,omitempty"`
+	BootParams []string       `json:"boot_file_params,omitempty"` // of DHCPv6
 	// Lease is the lease's length in seconds and Left what was left of it when
 	// this was written; both are absent from an address without end.
 	Lease int `json:"lease_seconds,omitempty"`
 	Left  int `json:"left_seconds,omitempty"`
+
+	linkMTU int
+	asked6  bool // DHCPv6 was asked whatever routers say
 }
 
 // KeptRoute is a route; without Via it is on the link.
@@ -49,45 +55,62 @@ type KeptRoute struct {
 	own bool         // rd.route=, which no server gives again
 }
 
-// Kept describes the network as it stands.
+// Kept describes the network as it stands. The other address family's lease of
+// the link is kept too, where it has come by now.
 func (n *Network) Kept() Kept {
 	l := n.Lease()
 	k := Kept{
 		Version: 1, Link: l.Link, MAC: l.MAC.String(), Source: l.Source,
 		DNS: l.DNS, Search: l.Search, NTP: l.NTP, MTU: l.MTU, Hostname: l.Host,
-		Server: given(l.Server), Next: given(l.Next), NextName: l.NextName, BootFile: l.BootFile,
+		Server: given(l.Server), Next: given(l.Next), NextName: l.NextName, BootFile: l.BootFile, BootParams: l.BootParams,
 	}
-	leases := []Lease{l}
+	leases := n.leases()
+	if len(leases) > 1 {
+		k.Other = leases[1].Source
+	}
 	n.mu.Lock()
 	winner := n.winner
 	n.mu.Unlock()
-	var entry ipparam.Entry // by which the link found its address
+	entries := map[family]ipparam.Entry{} // by which the link found its addresses
 	if winner != nil {
 		k.Driver, k.Kind = winner.driver, n.plan.stacked(l.Link)
-		leases = append(leases, n.plan.static(winner, l.Link)...)
-		entry, _ = dynamic(winner.entries)
-		k.ClientID = hex.EncodeToString(entry.ClientID)
+		for _, f := range []family{ipv4, ipv6} {
+			leases = append(leases, n.plan.static(winner, l.Link, f)...)
+			entries[f], _ = dynamic(winner.entries, f)
+		}
+		k.ClientID, k.asked6 = hex.EncodeToString(entries[ipv4].ClientID), entries[ipv6].Method == ipparam.DHCP6
 	}
 	if k.Kind != "" {
 		k.Stack = n.stackOf(l.Link)
 	}
 	for _, l := range leases {
-		if l.Addr.IsValid() && !slices.Contains(k.Addresses, l.Addr) {
-			k.Addresses = append(k.Addresses, l.Addr)
+		for _, a := range l.addrs() {
+			if a.IsValid() && !slices.Contains(k.Addresses, a) {
+				k.Addresses = append(k.Addresses, a)
+			}
 		}
-		own := n.plan.ownRoutes(l, entry)
+		own := n.plan.ownRoutes(l, entries[familyOf(l.Addr.Addr())])
 		for _, r := range l.Routes {
 			route := KeptRoute{To: r.Dst, Via: given(r.Gateway), own: slices.Contains(own, r)}
 			if !slices.ContainsFunc(k.Routes, func(have KeptRoute) bool { return have.To == r.Dst && have.via() == r.Gateway }) {
 				k.Routes = append(k.Routes, route)
 			}
 		}
+		k.mtuBySource(l, entries)
 	}
 	if l.Time > 0 {
 		k.Lease = int(l.Time / time.Second)
 		k.Left = max(int(time.Until(l.Acquired.Add(l.Time))/time.Second), 0)
 	}
 	return k
+}
+
+// mtuBySource notes the MTU that is the link's own: a router's is IPv6's alone,
+// and networkd hears it again.
+func (k *Kept) mtuBySource(l Lease, entries map[family]ipparam.Entry) {
+	if l.MTU != 0 && (familyOf(l.Addr.Addr()) == ipv4 || l.Source == "static" || entries[ipv6].MTU != 0) {
+		k.linkMTU = l.MTU
+	}
 }
 
 func given(a netip.Addr) *netip.Addr {
@@ -122,22 +145,24 @@ func (k Kept) Networkd() []byte {
 	} else {
 		line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
 	}
-	if k.MTU != 0 {
-		line("[Link]\nMTUBytes=%d\n", k.MTU)
+	if k.linkMTU != 0 {
+		line("[Link]\nMTUBytes=%d\n", k.linkMTU)
 	}
 	line("[Network]\nKeepConfiguration=yes")
-	switch k.Source {
-	case "dhcp":
+	switch six := k.asked6 && k.from("dhcp6"); {
+	case six && k.from("dhcp"):
+		line("DHCP=yes")
+	case six:
+		line("DHCP=ipv6")
+	case k.from("dhcp"):
 		line("DHCP=ipv4")
-	case "ra":
+	}
+	// A router says whether there is a DHCPv6 server.
+	if k.from("ra") || k.from("dhcp6") {
 		line("IPv6AcceptRA=yes")
 	}
-	dynamic := netip.Prefix{}
-	if k.Source == "dhcp" || k.Source == "ra" {
-		dynamic = k.Addresses[0]
-	}
 	for _, a := range k.Addresses {
-		if a != dynamic {
+		if !k.given(a.Addr()) {
 			line("Address=%s", a)
 		}
 	}
@@ -150,17 +175,23 @@ func (k Kept) Networkd() []byte {
 	for _, a := range k.NTP {
 		line("NTP=%s", a)
 	}
-	switch k.Source {
-	case "dhcp": // the identity that the lease was given to
+	mac, _ := net.ParseMAC(k.MAC)
+	if k.from("dhcp") { // the identity that the lease was given to
 		id, _ := hex.DecodeString(k.ClientID)
-		mac, _ := net.ParseMAC(k.MAC)
 		line("\n[DHCPv4]\n%s", strings.Join(clientID(id, mac), "\n"))
-	case "ra":
+	}
+	if k.from("dhcp6") && len(mac) > 0 {
+		line("\n[DHCPv6]\nIAID=%d\nDUIDType=link-layer\nDUIDRawData=00:01:%s", dhcp6.IAID(mac), mac)
+		if k.asked6 {
+			line("WithoutRA=solicit")
+		}
+	}
+	if k.from("ra") || k.from("dhcp6") {
 		line("\n[IPv6AcceptRA]\nToken=eui64")
 	}
 	for _, r := range k.Routes {
 		// What a server gave it gives again.
-		if !r.own && dynamic.IsValid() && r.To.Addr().Is4() == dynamic.Addr().Is4() {
+		if !r.own && k.given(r.To.Addr()) {
 			continue
 		}
 		line("\n[Route]\nDestination=%s", r.To)
@@ -171,4 +202,16 @@ func (k Kept) Networkd() []byte {
 		}
 	}
 	return []byte(b.String())
+}
+
+// from reports whether a lease has this source.
+func (k Kept) from(source string) bool { return k.Source == source || k.Other == source }
+
+// given reports whether a server or a router gives the addresses of a's family,
+// and gives them again.
+func (k Kept) given(a netip.Addr) bool {
+	if a.Is4() {
+		return k.from("dhcp")
+	}
+	return k.from("dhcp6") || k.from("ra")
 }

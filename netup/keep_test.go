@@ -1,7 +1,9 @@
 package netup
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -60,7 +62,12 @@ func TestKeptStaticAddresses(t *testing.T) {
 	n := up(t, Options{Config: config(t, ipparam.Params{
 		IP:         []string{"10.1.0.9::10.1.0.1:24::eth0:none", "[2001:db8::9]::[2001:db8::1]:64::eth0:none"},
 		NameServer: []string{"10.1.0.2"}, Route: []string{"192.168.8.0/24::eth0"},
-	})})
+	}), Prove: func(_ context.Context, l Lease) error {
+		if l.Addr.Addr().Is6() {
+			return errors.New("no path")
+		}
+		return nil
+	}})
 	want := `# The network that stage 1 brought up and boot.network=keep keeps.
 [Match]
 MACAddress=` + macOf(t, "eth0").String() + `

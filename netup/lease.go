@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Route is one route a lease asks for.
@@ -20,8 +23,9 @@ type Lease struct {
 	Index int    // interface index
 	MAC   net.HardwareAddr
 
-	Addr     netip.Prefix // the address with its on-link prefix
-	Routes   []Route      // in the order given; none when the lease leads nowhere
+	Addr     netip.Prefix   // the address with its on-link prefix
+	More     []netip.Prefix // further addresses of the same source, of further IPv6 prefixes
+	Routes   []Route        // in the order given; none when the lease leads nowhere
 	DNS      []netip.Addr
 	Search   []string // domain search list (option 119, then 15)
 	NTP      []netip.Addr
@@ -30,7 +34,9 @@ type Lease struct {
 	Server   netip.Addr // who gave the lease
 	Next     netip.Addr // next-server (siaddr); not valid when not given
 	NextName string     // TFTP server name (option 66), a name or an address
-	BootFile string     // boot file (option 67, else the file field)
+	BootFile string     // boot file (option 67, else the file field; by DHCPv6 a URL, RFC 5970)
+	// BootParams are the boot file's parameters, which DHCPv6 alone has.
+	BootParams []string
 
 	// Time, T1 and T2 are the lease's length and when to renew and rebind
 	// (RFC 2131); Time is 0 for a lease without end.
@@ -40,8 +46,8 @@ type Lease struct {
 	// Took is the time from carrier, or from the start of DHCP after a loss,
 	// to the lease.
 	Took time.Duration
-	// Source says where it comes from: "dhcp", "ra" for a router advertisement,
-	// "static" for an address the operator gave, or "kernel" for an interface
+	// Source says where it comes from: "dhcp", "dhcp6", "ra" for a router
+	// advertisement, "static" for an address the operator gave, or "kernel" for an interface
 	// that was found configured.
 	Source string
 }
@@ -85,6 +91,9 @@ func (l Lease) lack() string {
 func (l Lease) String() string {
 	var b strings.Builder
 	b.WriteString(l.Addr.String())
+	for _, p := range l.More {
+		b.WriteString(" " + p.String())
+	}
 	if g := l.Gateway(); g.IsValid() {
 		b.WriteString(" via " + g.String())
 	} else if !l.OffLink() {
@@ -100,6 +109,67 @@ func (l Lease) String() string {
 		b.WriteString(", from " + l.Server.String())
 	}
 	return b.String()
+}
+
+// addrs are all addresses of the lease.
+func (l Lease) addrs() []netip.Prefix {
+	return append([]netip.Prefix{l.Addr}, l.More...)
+}
+
+// says reports whether a lease says the same as another, of whatever time.
+func (l Lease) says(o Lease) bool {
+	return l.String() == o.String() && l.MTU == o.MTU && l.BootFile == o.BootFile &&
+		slices.Equal(l.Routes, o.Routes) && slices.Equal(l.Search, o.Search) && slices.Equal(l.NTP, o.NTP)
+}
+
+// family of addresses: a link has a lease of each, and they race.
+type family int
+
+const (
+	ipv4 family = iota
+	ipv6
+)
+
+func (f family) other() family { return 1 - f }
+
+// netlink is the kernel's number of the family.
+func (f family) netlink() int {
+	if f == ipv6 {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+func familyOf(a netip.Addr) family {
+	if a.Is6() {
+		return ipv6
+	}
+	return ipv4
+}
+
+// joinedBy adds to a lease what the one of the link's other address family
+// knows besides addresses and routes; the lease's own comes first.
+func (l Lease) joinedBy(o *Lease) Lease {
+	if o == nil {
+		return l
+	}
+	l.DNS, l.NTP, l.Search = slices.Clone(l.DNS), slices.Clone(l.NTP), slices.Clone(l.Search)
+	for _, a := range o.DNS {
+		l.DNS = appendNew(l.DNS, a)
+	}
+	for _, a := range o.NTP {
+		l.NTP = appendNew(l.NTP, a)
+	}
+	for _, s := range o.Search {
+		l.Search = appendName(l.Search, s)
+	}
+	if l.Host == "" {
+		l.Host = o.Host
+	}
+	if l.BootFile == "" && !l.Next.IsValid() && l.NextName == "" {
+		l.BootFile, l.BootParams, l.Next, l.NextName = o.BootFile, o.BootParams, o.Next, o.NextName
+	}
+	return l
 }
 
 func millis(d time.Duration) string {

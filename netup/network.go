@@ -39,6 +39,7 @@ type Network struct {
 	links    map[int]*link
 	ignored  map[int]string // links left out by the operator's words
 	winner   *link
+	family   family  // of the lease by which it won
 	proofs   []proof // failed ones, newest last, bounded
 	proofErr error
 }
@@ -77,19 +78,43 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	return nil, err
 }
 
-// Lease returns the winning lease as it now stands; renewals change it.
+// Lease returns the winning lease as it now stands, with what the other address
+// family's lease of the link knows of names and files; renewals change it.
 func (n *Network) Lease() Lease {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.winner == nil || n.winner.lease == nil {
+	leases := n.leases()
+	switch len(leases) {
+	case 0:
 		return Lease{}
+	case 1:
+		return leases[0]
 	}
-	return *n.winner.lease
+	return leases[0].joinedBy(&leases[1])
 }
 
-// Close stops renewing and watching and leaves the link configured.
+// leases are those of the winning link: the one that won, where it still
+// stands, then the one of the other family.
+func (n *Network) leases() []Lease {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.winner == nil {
+		return nil
+	}
+	var out []Lease
+	for _, f := range []family{n.family, n.family.other()} {
+		if l := n.winner.ways[f].lease; l != nil {
+			out = append(out, *l)
+		}
+	}
+	return out
+}
+
+// Close stops renewing and watching and leaves the link configured, with the
+// kernel's own settings for IPv6.
 func (n *Network) Close() error {
 	n.stop()
+	if n.winner != nil {
+		n.winner.kept6.restore(n.log)
+	}
 	n.kernel.Close()
 	return nil
 }
@@ -121,14 +146,14 @@ func (n *Network) stop() {
 	n.dhcp.wait()
 }
 
-// win makes l the winner unless another link was faster.
-func (n *Network) win(l *link) bool {
+// win makes l the winner by a family's lease, unless another was faster.
+func (n *Network) win(l *link, f family) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.winner != nil || l.lease == nil {
-		return n.winner == l
+	if n.winner != nil || l.ways[f].lease == nil {
+		return n.winner == l && n.family == f
 	}
-	n.winner = l
+	n.winner, n.family, l.fault = l, f, ""
 	close(n.won)
 	return true
 }

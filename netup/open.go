@@ -80,7 +80,7 @@ func (n *Network) openOnce(k kernel, l *link) bool {
 	}
 	if err != nil {
 		n.log.Warn(fmt.Sprintf("%s: set up: %v", l.name, err))
-		n.note(l, "", 0, fmt.Sprintf("cannot be set up: %v", err))
+		n.faulty(l, fmt.Sprintf("cannot be set up: %v", err))
 		return false
 	}
 	n.hand(l.ctx, nl)

@@ -14,7 +14,8 @@ type Options struct {
 	// Debug for every change made to the kernel.
 	Log *slog.Logger
 	// Config is what the operator fixed: ip=, BOOTIF=, ifname=, nameserver=,
-	// rd.route=. The zero value is DHCP on every link, and what the firmware's
+	// rd.route=. The zero value is DHCP and IPv6
+	// autoconfiguration on every link, whichever leads there first, and what the firmware's
 	// iBFT says for the one that it booted from.
 	Config ipparam.Config
 	// Sysfs is where sysfs is mounted; "/sys" when empty.
@@ -34,9 +35,11 @@ type Options struct {
 	Prove func(context.Context, Lease) error
 	// ProveTimeout bounds one call of Prove; 30 s when zero.
 	ProveTimeout time.Duration
-	// VendorClass is DHCP option 60; "netstage" when empty.
+	// VendorClass is DHCPv4's option 60; "netstage" when empty. DHCPv6's takes
+	// the number of an enterprise, and is not sent.
 	VendorClass string
-	// UserClass is DHCP option 77 (RFC 3004), not sent when empty.
+	// UserClass is DHCP option 77 (RFC 3004) and DHCPv6 option 15, not sent when
+	// empty; at most 254 bytes.
 	UserClass string
 	// Grace is how long a lease that is link-local or leads nowhere waits for
 	// a better one before it wins without a proof; 10 s when zero.

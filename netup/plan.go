@@ -17,21 +17,9 @@ import (
 // plan is what an operator fixed about the links.
 type plan struct{ ipparam.Config }
 
-// check refuses what is not there yet, rather than boot another way than asked.
+// check refuses what can't be meant, rather than boot another way than asked.
 func (p plan) check() error {
-	named := false
-	for _, e := range p.Entries {
-		switch e.Method {
-		case ipparam.DHCP6:
-			return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s: %s is not supported", e.Text, e.Method)}
-		}
-		for _, f := range p.Entries {
-			if e.Link == f.Link && e.Method == ipparam.DHCP && f.Method == ipparam.Auto6 {
-				return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s and ip=%s: two ways to find an address of one link are not supported", e.Text, f.Text)}
-			}
-		}
-		named = named || e.Method != ipparam.Off
-	}
+	named := slices.ContainsFunc(p.Entries, func(e ipparam.Entry) bool { return e.Method != ipparam.Off })
 	if off := p.anyLink(); len(off) > 0 && off[0].Method == ipparam.Off && !named {
 		return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
 	}
@@ -61,7 +49,7 @@ func (p plan) rename(mac net.HardwareAddr) string {
 
 // entries returns what is to be done with a link; none means that the link is
 // not to take part. A link that is named by ip= gets that; the others get the
-// ip= without a device, or DHCP when nothing is named, and BOOTIF= narrows
+// ip= without a device, or any method when nothing is named, and BOOTIF= narrows
 // those down to one. vlan= and bond= put the devices they make in the place of
 // the others.
 func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
@@ -87,7 +75,7 @@ func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
 		case len(own) == 0 && pinned:
 			return nil
 		case len(own) == 0:
-			return []ipparam.Entry{{Method: ipparam.DHCP}}
+			return []ipparam.Entry{{Method: ipparam.Any}}
 		}
 	}
 	if slices.ContainsFunc(own, func(e ipparam.Entry) bool { return e.Method == ipparam.Off }) {
@@ -119,21 +107,50 @@ func (p plan) wanted() string {
 	return strings.Join(out, " ")
 }
 
-// dynamic returns the entry by which a link finds an address by itself, if any.
-func dynamic(entries []ipparam.Entry) (ipparam.Entry, bool) {
+// dynamic returns the entry by which a link finds an address of a family by
+// itself, if any.
+func dynamic(entries []ipparam.Entry, f family) (ipparam.Entry, bool) {
+	own := map[family][]ipparam.Method{ipv4: {ipparam.DHCP}, ipv6: {ipparam.DHCP6, ipparam.Auto6}}
 	for _, e := range entries {
-		if e.Method == ipparam.DHCP || e.Method == ipparam.Auto6 {
+		if slices.Contains(own[f], e.Method) {
+			return e, true
+		}
+	}
+	for _, e := range entries {
+		if e.Method == ipparam.Static && familyOf(e.Addr.Addr()) == f {
+			return ipparam.Entry{}, false
+		}
+	}
+	for _, e := range entries {
+		if e.Method == ipparam.Any {
 			return e, true
 		}
 	}
 	return ipparam.Entry{}, false
 }
 
-// static turns the fixed addresses of a link into leases, in order.
-func (p plan) static(l *link, name string) []Lease {
+// nobody says who gives no address, where none does.
+func (p plan) nobody() string {
+	four, six := len(p.Entries) == 0, len(p.Entries) == 0
+	for _, e := range p.Entries {
+		_, is4 := dynamic([]ipparam.Entry{e}, ipv4)
+		_, is6 := dynamic([]ipparam.Entry{e}, ipv6)
+		four, six = four || is4, six || is6
+	}
+	switch {
+	case four && six:
+		return "no DHCP answer and no IPv6 router"
+	case six:
+		return "no IPv6 router and no DHCPv6 answer"
+	}
+	return "no DHCP answer"
+}
+
+// static turns the fixed addresses of a family on a link into leases, in order.
+func (p plan) static(l *link, name string, f family) []Lease {
 	var out []Lease
 	for _, e := range l.entries {
-		if e.Method != ipparam.Static {
+		if e.Method != ipparam.Static || familyOf(e.Addr.Addr()) != f {
 			continue
 		}
 		s := Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
@@ -160,7 +177,7 @@ func defaultBy(gw netip.Addr) Route {
 // overrule puts an operator's netmask, gateway and server in the place of
 // those of a DHCP server, as the kernel's own autoconfiguration does.
 func overrule(l Lease, e ipparam.Entry) Lease {
-	if e.Method != ipparam.DHCP || !l.Addr.Addr().Is4() {
+	if e.Method == ipparam.Static || !l.Addr.Addr().Is4() {
 		return l
 	}
 	if e.Bits != 0 {

@@ -33,6 +33,33 @@ func manual(log *slog.Logger, name string) sysctls {
 	})
 }
 
+// hasIPv6 reports whether a link can have IPv6 addresses.
+func (n *Network) hasIPv6(name string) bool {
+	off, err := readSetting("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6")
+	if err != nil || off != "0" {
+		n.log.Debug(fmt.Sprintf("%s: no IPv6: disable_ipv6 is %q, %v", name, off, err))
+	}
+	return err == nil && off == "0"
+}
+
+// setMTU6 sets the MTU that IPv6 alone has on a link, to that which a router
+// said last, where mtu is 0.
+func (n *Network) setMTU6(l *link, mtu int) {
+	n.mu.Lock()
+	if mtu != 0 {
+		l.mtu6 = mtu
+	}
+	mtu = l.mtu6
+	n.mu.Unlock()
+	if mtu == 0 {
+		return
+	}
+	n.log.Debug(fmt.Sprintf("%s: set IPv6's mtu %d", l.name, mtu))
+	if err := writeSetting("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", fmt.Sprint(mtu)); err != nil {
+		n.log.Warn(fmt.Sprintf("%s: mtu %d from the router is refused: %v", l.name, mtu, err))
+	}
+}
+
 // sysctl is a setting to be made where it has its default, or always when only
 // is empty.
 type sysctl struct{ key, only, value string }
@@ -101,7 +128,7 @@ func (n *Network) release(l *link) error {
 	}
 	l.kept6.restore(n.log)
 	n.mu.Lock()
-	configured, mtu := l.configured || !l.found.empty() || l.kept6 != nil, l.newMTU
+	configured, mtu := l.configured || !l.found.empty() || l.kept6 != nil, l.setMTU != 0
 	n.mu.Unlock()
 	if configured {
 		err = errors.Join(err, n.kernel.flushAddrs(l.index, l.name, netlink.FAMILY_ALL))

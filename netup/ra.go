@@ -13,13 +13,17 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 )
 
-// advert is what a router advertisement says (RFC 4861, RFC 8106).
+// advert is what a router advertisement says (RFC 4861, RFC 8106, RFC 4191).
 type advert struct {
 	router   netip.Addr
+	at       time.Time     // when it came
 	lifetime time.Duration // as a default router; 0: it is none
+	rank     int           // the router's preference: 1 high, 0 medium, -1 low
 	managed  bool          // addresses come from DHCPv6
+	other    bool          // the rest comes from DHCPv6
 	mtu      int
 	prefixes []prefixInfo
+	routes   []netip.Prefix // more specific than its default route
 	dns      []netip.Addr
 	search   []string
 }
@@ -27,7 +31,7 @@ type advert struct {
 type prefixInfo struct {
 	prefix           netip.Prefix
 	onLink, autoconf bool
-	valid            uint32 // seconds; 0xffffffff: for ever
+	valid, preferred uint32 // seconds; 0xffffffff: for ever
 }
 
 var errNoAdvert = errors.New("no router advertisement")
@@ -38,7 +42,7 @@ func parseAdvert(b []byte, router netip.Addr) (advert, error) {
 	if len(b) < 16 || b[0] != 134 || b[1] != 0 || !router.IsLinkLocalUnicast() {
 		return a, errNoAdvert
 	}
-	a.managed = b[5]&0x80 != 0
+	a.managed, a.other, a.rank = b[5]&0x80 != 0, b[5]&0x40 != 0, rank(b[5])
 	a.lifetime = time.Duration(binary.BigEndian.Uint16(b[6:])) * time.Second
 	for o := b[16:]; len(o) > 0; {
 		if len(o) < 8 || o[1] == 0 || len(o) < int(o[1])*8 {
@@ -50,12 +54,23 @@ func parseAdvert(b []byte, router netip.Addr) (advert, error) {
 	return a, nil
 }
 
+// rank reads the two bits of a preference (RFC 4191 section 2.1).
+func rank(flags byte) int {
+	switch flags >> 3 & 3 {
+	case 1:
+		return 1
+	case 3:
+		return -1
+	}
+	return 0
+}
+
 // option reads one option, type and length included; what makes no sense is
 // left out.
 func (a *advert) option(typ byte, o []byte) {
 	switch {
 	case typ == 3 && len(o) == 32: // prefix information
-		p := prefixInfo{onLink: o[3]&0x80 != 0, autoconf: o[3]&0x40 != 0, valid: binary.BigEndian.Uint32(o[4:])}
+		p := prefixInfo{onLink: o[3]&0x80 != 0, autoconf: o[3]&0x40 != 0, valid: binary.BigEndian.Uint32(o[4:]), preferred: binary.BigEndian.Uint32(o[8:])}
 		addr := netip.AddrFrom16([16]byte(o[16:32]))
 		if o[2] <= 128 && !addr.IsLinkLocalUnicast() && !addr.IsMulticast() && !addr.Is4In6() && len(a.prefixes) < maxListed {
 			p.prefix = netip.PrefixFrom(addr, int(o[2])).Masked()
@@ -64,6 +79,13 @@ func (a *advert) option(typ byte, o []byte) {
 	case typ == 5 && len(o) == 8: // MTU
 		if m := binary.BigEndian.Uint32(o[4:]); m >= 1280 && m <= 65535 {
 			a.mtu = int(m)
+		}
+	case typ == 24 && len(o) <= 24: // a more specific route
+		var addr [16]byte
+		copy(addr[:], o[8:])
+		if p := netip.PrefixFrom(netip.AddrFrom16(addr), int(o[2])); p.IsValid() && p.Bits() > 0 && !p.Addr().IsLinkLocalUnicast() &&
+			!p.Addr().IsMulticast() && !p.Addr().Is4In6() && binary.BigEndian.Uint32(o[4:]) > 0 && len(a.routes) < maxListed {
+			a.routes = append(a.routes, p.Masked())
 		}
 	case typ == 25 && binary.BigEndian.Uint32(o[4:]) > 0: // DNS servers
 		for s := o[8:]; len(s) >= 16; s = s[16:] {
@@ -83,39 +105,6 @@ func (a *advert) option(typ byte, o []byte) {
 			}
 		}
 	}
-}
-
-// lease makes an address of the first prefix that allows it (RFC 4862), with
-// an interface identifier from the MAC.
-func (a advert) lease(link string, mac net.HardwareAddr) (Lease, error) {
-	for _, p := range a.prefixes {
-		if !p.autoconf || p.prefix.Bits() != 64 || p.valid == 0 {
-			continue
-		}
-		l := Lease{Source: "ra", Server: a.router, MTU: a.mtu, Search: a.search}
-		bits := 128
-		if p.onLink {
-			bits = 64
-		}
-		l.Addr = netip.PrefixFrom(eui64(p.prefix.Addr(), mac), bits)
-		if p.valid != forever {
-			l.Time = time.Duration(p.valid) * time.Second
-		}
-		if a.lifetime > 0 {
-			l.Routes = []Route{{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: a.router}}
-		}
-		for _, d := range a.dns {
-			if d.IsLinkLocalUnicast() {
-				d = d.WithZone(link)
-			}
-			l.DNS = append(l.DNS, d)
-		}
-		return l, nil
-	}
-	if a.managed {
-		return Lease{}, fmt.Errorf("router %s leaves addresses to DHCPv6, which is not supported", a.router)
-	}
-	return Lease{}, fmt.Errorf("router %s advertises no prefix to take an address from", a.router)
 }
 
 // eui64 fills the lower half of a with the modified EUI-64 of an Ethernet

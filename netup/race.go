@@ -41,14 +41,21 @@ type link struct {
 	carrier      bool
 	carrierSince time.Time
 	operState    string
-	state        string
-	sent         int
-	since        time.Time // in state
 	fault        string
-	lease        *Lease
-	configured   bool // a session began to change the link
-	newMTU       bool // a lease changed the MTU
-	down         bool // lost, and given back
+	ways         [2]wayState   // by family
+	news         chan struct{} // closed when a lease comes or goes
+	configured   bool          // a session began to change the link
+	setMTU       int           // to which a lease changed it; 0: none did
+	mtu6         int           // IPv6's own, of a router; 0: none
+	down         bool          // lost, and given back
+}
+
+// wayState is what is to be seen of one of a link's two ways to an address.
+type wayState struct {
+	state string
+	sent  int
+	since time.Time // in state
+	lease *Lease
 }
 
 // race watches links, gives each one with carrier a session, and ends the
@@ -157,7 +164,7 @@ func (n *Network) forget(l *link, why string) {
 	n.mu.Lock()
 	delete(n.links, l.index)
 	if n.winner == l {
-		l.carrier, l.lease, l.state = false, nil, ""
+		l.carrier, l.ways = false, [2]wayState{}
 	}
 	n.mu.Unlock()
 	n.wg.Go(l.wait)
@@ -205,9 +212,15 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		l.mac = a.HardwareAddr // its first slave's, by now
 	}
 	if was != up {
-		l.carrierSince, l.sent = time.Now(), 0
+		l.carrierSince = time.Now()
+		for f := range l.ways {
+			l.ways[f].sent = 0
+			if !up {
+				l.ways[f].state = ""
+			}
+		}
 		if !up {
-			l.state, l.fault = "", "the carrier was lost"
+			l.fault = "the carrier was lost"
 		}
 	}
 	n.mu.Unlock()
@@ -259,7 +272,7 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	l := &link{
 		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
 		driver: driver, bus: bus, metric: 1024 + a.Index,
-		carrierSince: time.Now(), opened: make(chan struct{}),
+		carrierSince: time.Now(), opened: make(chan struct{}), news: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error
@@ -271,7 +284,7 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	n.links[l.index] = l
 	n.mu.Unlock()
 	l.up = a.Flags&net.FlagUp != 0
-	if e, ok := dynamic(entries); ok && e.Method == ipparam.Auto6 {
+	if _, ok := dynamic(entries, ipv6); ok && l.found.lease == nil {
 		l.kept6 = manual(n.log, name)
 	}
 	joined.links = append(joined.links, l)

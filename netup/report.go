@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"netstage/netup/ipparam"
 )
 
 // Links returns the table of links, in the order of their indices.
@@ -30,51 +28,61 @@ func (l *link) status(winner *link) LinkState {
 	s := LinkState{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
 		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner,
+		V4: l.ways[ipv4].status(), V6: l.ways[ipv6].status(),
 	}
 	s.at(l.bus)
-	f := FamilyState{State: l.state, Tries: l.sent}
-	if l.state != "" {
-		f.Seconds = seconds(l.since)
-	}
-	if l.lease != nil {
-		f.Address = l.lease.Addr.String()
-	}
-	if e, ok := dynamic(l.entries); ok && e.Method == ipparam.Auto6 || l.lease != nil && l.lease.Addr.Addr().Is6() {
-		s.V6 = f
-	} else {
-		s.V4 = f
-	}
 	return s
+}
+
+func (w wayState) status() FamilyState {
+	f := FamilyState{State: w.state, Tries: w.sent}
+	if w.state != "" {
+		f.Seconds = seconds(w.since)
+	}
+	if w.lease != nil {
+		f.Address = w.lease.Addr.String()
+	}
+	return f
 }
 
 func seconds(since time.Time) int { return int(time.Since(since) / time.Second) }
 
-// note records a link's DHCP state, the number of messages sent in it, and
-// a fault, where given.
-func (n *Network) note(l *link, state string, sent int, fault string) {
+// note records the state of one of a link's ways to an address, the number of
+// messages sent in it, and a fault, where given.
+func (n *Network) note(l *link, f family, state string, sent int, fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if state != "" && state != l.state {
-		l.state, l.since = state, time.Now()
+	w := &l.ways[f]
+	if state != "" && state != w.state {
+		w.state, w.since = state, time.Now()
 	}
-	l.sent = sent
+	w.sent = sent
 	if fault != "" {
 		l.fault = fault
 	}
 }
 
-func (n *Network) leased(l *link, lease *Lease, state string) {
+// faulty records a fault of a link, for people.
+func (n *Network) faulty(l *link, fault string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.lease, l.state, l.sent, l.since = lease, state, 0, time.Now()
-	switch {
+	l.fault = fault
+}
+
+func (n *Network) leased(l *link, f family, lease *Lease, state string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.ways[f] = wayState{state: state, since: time.Now(), lease: lease}
+	switch other := l.ways[f.other()].lease; {
 	case lease == nil:
 		l.fault = "the lease was lost"
-	case lease.demoted():
+	case lease.demoted() && other == nil:
 		l.fault = "the lease has " + lease.lack()
-	default:
+	case !lease.demoted():
 		l.fault = ""
 	}
+	close(l.news)
+	l.news = make(chan struct{})
 }
 
 // mayConfigure asks before a link is changed: a loser must not be.
@@ -93,13 +101,42 @@ func (n *Network) retired(l *link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.down = true
-	l.lease, l.state, l.sent, l.since, l.fault = nil, "", 0, time.Now(), "lost the race, set down"
+	l.ways, l.fault = [2]wayState{}, "lost the race, set down"
 }
 
-func (n *Network) leaseOf(l *link) *Lease {
+func (n *Network) leaseOf(l *link, f family) *Lease {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return l.lease
+	return l.ways[f].lease
+}
+
+// view is a link's lease of a family, nil when there is none, with what the
+// other family's knows; the channel is closed when one of them changes.
+func (n *Network) view(l *link, f family) (*Lease, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	own := l.ways[f].lease
+	if own == nil {
+		return nil, l.news
+	}
+	joined := own.joinedBy(l.ways[f.other()].lease)
+	return &joined, l.news
+}
+
+// newMTU reports whether a lease's MTU is another than the link's, and notes it
+// then as the link's.
+func (n *Network) newMTU(l *link, mtu int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := l.mtu
+	if l.setMTU != 0 {
+		now = l.setMTU
+	}
+	if mtu == 0 || mtu == now {
+		return false
+	}
+	l.setMTU = mtu
+	return true
 }
 
 // alone reports whether there is just one link, so that no other can do better.
@@ -115,7 +152,10 @@ func (n *Network) unproven(l *link, err error) {
 	line := fmt.Sprintf("%s: no path: %v", l.name, err)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.fault, n.proofErr = "no path: "+err.Error(), err
+	wrongFamily := errors.As(err, new(*familyError))
+	if !wrongFamily || n.proofErr == nil { // the other family's lease has more to tell
+		l.fault, n.proofErr = "no path: "+err.Error(), err
+	}
 	if i := slices.IndexFunc(n.proofs, func(p proof) bool { return p.line == line }); i >= 0 {
 		again := n.proofs[i]
 		again.times++
@@ -123,7 +163,11 @@ func (n *Network) unproven(l *link, err error) {
 		n.log.Debug(line)
 		return
 	}
-	n.log.Warn(line)
+	if wrongFamily {
+		n.log.Info(line)
+	} else {
+		n.log.Warn(line)
+	}
 	n.proofs = append(n.proofs, proof{line, 1})
 	if len(n.proofs) > maxListed {
 		n.proofs = n.proofs[1:]

@@ -1,6 +1,7 @@
 package netup
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/dhcp6"
 	"netstage/netup/ipparam"
 )
 
@@ -114,21 +116,17 @@ func TestAdvertOptions(t *testing.T) {
 	}{
 		{"whole", advertisement, "2001:db8::5054:ff:fe12:3456/64 via fe80::1, dns 2001:db8::3, from fe80::1"},
 		{"not on the link", change(19, 0x40), "2001:db8::5054:ff:fe12:3456/128 via fe80::1"},
-		{"no autoconfiguration", change(19, 0x80), "no prefix"},
-		{"left to DHCPv6", append(change(19, 0x80)[:5:5], append([]byte{0x80}, advertisement[6:16]...)...), "DHCPv6"},
+		{"no autoconfiguration", change(19, 0x80), "<nil>, managed false"},
+		{"left to DHCPv6", append(change(19, 0x80)[:5:5], append([]byte{0x80}, advertisement[6:16]...)...), "<nil>, managed true"},
 		{"another type", change(0, 133), "no router advertisement"},
 		{"option of no length", change(17, 0), "cut short"},
 		{"cut short", advertisement[:20], "cut short"},
 	} {
 		a, err := parseAdvert(c.msg, router)
-		var got string
-		if err == nil {
-			var l Lease
-			l, err = a.lease("eth0", mac)
+		a.at = time.Now()
+		got := fmt.Sprintf("%v, managed %v", err, a.managed)
+		if l, ok := (routers{a}).slaac("eth0", mac, a.at); err == nil && ok {
 			got = l.String()
-		}
-		if err != nil {
-			got = err.Error()
 		}
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s", c.name, got)
@@ -146,9 +144,11 @@ func FuzzAdvert(f *testing.F) {
 		if err != nil {
 			return
 		}
-		l, err := a.lease("eth0", net.HardwareAddr{2, 0, 0, 0, 0, 1})
-		if err != nil {
-			return
+		a.at = time.Now()
+		mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+		l, ok := (routers{a}).slaac("eth0", mac, a.at)
+		if !ok {
+			l = routers{a}.leased(dhcp6.Reply{Addr: netip.MustParseAddr("2001:db8::5")}, a.at, "eth0", a.at)
 		}
 		if !l.Addr.Addr().Is6() || l.Addr.Addr().IsLinkLocalUnicast() || l.Addr.Addr().IsMulticast() {
 			t.Errorf("address %s", l.Addr)

@@ -29,7 +29,7 @@ func TestNetworkFailures(t *testing.T) {
 		"no-lease": {
 			nic:  true,
 			mend: func(t *testing.T, lan *nsmachine.LAN) { lan.DHCP(t) },
-			want: []string{"no DHCP answer on eth0", " veth discovering (", "right VLAN"},
+			want: []string{"no DHCP answer and no IPv6 router on eth0", "discovering (", "soliciting a router (", "right VLAN"},
 		},
 		"no-route": {
 			nic: true, dhcp: true, options: []string{"--dhcp-option=option:router"}, rootfs: "http://192.0.2.1/image",

@@ -55,6 +55,7 @@ type Config struct {
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
 	Network     ipparam.Config
+	UserClass   string // boot.dhcp.user-class=
 	// NetworkTimeout is how long the network is waited for; 0: for ever.
 	NetworkTimeout time.Duration
 
@@ -131,6 +132,11 @@ func (c *Config) readNetwork(p cmdline.Param, complain func(string, ...any)) {
 		c.WantNetwork = true
 	case "boot.network_timeout":
 		readSeconds(&c.NetworkTimeout, p, complain)
+	case "boot.dhcp.user-class":
+		if c.UserClass = p.Value; len(p.Value) == 0 || len(p.Value) > 254 { // its length is a byte of an option's
+			c.UserClass = ""
+			complain("boot.dhcp.user-class=%s: want a text of at most 254 bytes", p.Value)
+		}
 	case "boot.network":
 		if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
 			complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)

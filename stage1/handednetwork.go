@@ -31,7 +31,7 @@ const turn = 20 * time.Second
 // up brings the network up: as ip= says, else by DHCP, or with the addresses of
 // the machine before where they were handed in and DHCP leads to nothing.
 func (b *Boot) up(ctx context.Context) (*netup.Network, error) {
-	options := netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks}
+	options := netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks, UserClass: b.config.UserClass}
 	if len(options.Config.Entries) > 0 {
 		return netup.Up(ctx, options)
 	}
@@ -43,7 +43,7 @@ func (b *Boot) up(ctx context.Context) (*netup.Network, error) {
 		return netup.Up(ctx, options)
 	}
 	other := options
-	other.Config.Entries = append(handed.Entries, ipparam.Entry{Text: "dhcp", Method: ipparam.DHCP})
+	other.Config.Entries = append(handed.Entries, ipparam.Entry{Text: "any", Method: ipparam.Any})
 	other.Config.Routes = append(other.Config.Routes, handed.Routes...)
 	started := time.Now()
 	for what, next := "DHCP", handed.text(); ; what, next = next, what {

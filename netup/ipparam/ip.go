@@ -9,7 +9,7 @@ import (
 
 // methods are the words for autoconf, the kernel's and dracut's.
 var methods = map[string]Method{
-	"dhcp": DHCP, "on": DHCP, "any": DHCP, "single-dhcp": DHCP, "dhcp4": DHCP,
+	"on": Any, "any": Any, "dhcp": DHCP, "single-dhcp": DHCP, "dhcp4": DHCP,
 	// Every DHCP server still answers what these asked for.
 	"bootp": DHCP, "rarp": DHCP, "both": DHCP,
 	"dhcp6": DHCP6, "auto6": Auto6, "link6": Auto6, "either6": Auto6,
@@ -18,13 +18,14 @@ var methods = map[string]Method{
 
 const wantMask = "a netmask such as 255.255.255.0 or a prefix length"
 
-const wantMethod = "dhcp, on, any, dhcp6, auto6, either6, link6, ibft, off or none"
+const wantMethod = "dhcp, on, any, dhcp6, auto6, either6, link6, ibft, off or none, or two such as dhcp,dhcp6"
 
 // parser reads the fields of one ip=.
 type parser struct {
 	text   string
 	fields []string
 	e      Entry
+	second Method // of another address family, beside the entry's; "" mostly
 }
 
 func (p *parser) fail(field, got, want string) error {
@@ -33,11 +34,11 @@ func (p *parser) fail(field, got, want string) error {
 
 // parseIP reads one ip=. The forms are told apart as dracut does it: a single
 // word, a device and a method, or the kernel's ten fields.
-func parseIP(s string) (Entry, error) {
+func parseIP(s string) ([]Entry, error) {
 	p := &parser{text: s, e: Entry{Text: s}}
 	var ok bool
 	if p.fields, ok = split(s); !ok {
-		return Entry{}, p.fail("", s, "every [ to have its ]")
+		return nil, p.fail("", s, "every [ to have its ]")
 	}
 	var err error
 	switch first := p.fields[0]; {
@@ -51,9 +52,14 @@ func parseIP(s string) (Entry, error) {
 		err = p.kernelForm()
 	}
 	if err != nil {
-		return Entry{}, err
+		return nil, err
 	}
-	return p.e, nil
+	out := []Entry{p.e}
+	if p.second != "" {
+		p.e.Method = p.second
+		out = append(out, p.e)
+	}
+	return out, nil
 }
 
 func isMethod(s string) bool {
@@ -64,9 +70,21 @@ func isMethod(s string) bool {
 
 func isAddr(s string) bool { _, ok := parseAddr(s); return ok }
 
-// method reads the autoconf word, with the kernel's "dhcp,TYPE,ID".
+// method reads the autoconf word, with the kernel's "dhcp,TYPE,ID", or dracut's
+// list of words, of which there can be one for each address family.
 func (p *parser) method(s string) error {
 	name, id, has := strings.Cut(s, ",")
+	if two, ok := methods[id]; has && ok {
+		one := methods[name]
+		if finds := one == DHCP && two.v6() || one.v6() && two == DHCP; !finds {
+			return p.fail("autoconf", s, "two methods of which one is dhcp, and the other dhcp6 or auto6")
+		}
+		p.e.Method, p.second = DHCP, two
+		if one.v6() {
+			p.second = one
+		}
+		return nil
+	}
 	m, ok := methods[name]
 	if !ok || has && name != "dhcp" {
 		return p.fail("autoconf", s, wantMethod)
@@ -178,14 +196,14 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 			if !ok || bits == 0 {
 				return p.fail("netmask", mask, wantMask)
 			}
-			if method != "" && p.e.Method != DHCP {
+			if method != "" && p.e.Method != DHCP && p.e.Method != Any {
 				return p.fail("netmask", mask, "nothing without a client-ip or DHCP")
 			}
 			p.e.Bits = bits
 		}
 		switch {
 		case method == "":
-			p.e.Method = DHCP
+			p.e.Method = Any
 		case p.e.Method == Off && (p.e.Link == "" || method == "static"):
 			return p.fail("client-ip", "", "an address, which autoconf "+method+" needs")
 		}

@@ -29,19 +29,20 @@ type Params struct {
 // Method is how a link gets its address.
 type Method string
 
-// The methods. An entry without one leaves the choice to us: DHCP.
+// The methods. An entry without one leaves the choice to us: Any.
 const (
-	DHCP   Method = "dhcp"   // dhcp, on, any, single-dhcp, and the kernel's bootp, rarp, both
-	DHCP6  Method = "dhcp6"  // DHCPv6
-	Auto6  Method = "auto6"  // IPv6 router advertisements
+	Any    Method = "any"    // on, any: by DHCP and by IPv6 router advertisements, whatever comes first
+	DHCP   Method = "dhcp"   // dhcp, dhcp4, single-dhcp, and the kernel's bootp, rarp, both: IPv4 alone
+	DHCP6  Method = "dhcp6"  // DHCPv6, whatever the routers say of it
+	Auto6  Method = "auto6"  // IPv6 router advertisements, and DHCPv6 where they say so
 	Static Method = "static" // the address is given
 	Off    Method = "off"    // leave the link, or all of them, alone
 	IBFT   Method = "ibft"   // what the firmware's iBFT says
 )
 
-// Config is all of it. The zero Config asks for nothing: DHCP everywhere.
+// Config is all of it. The zero Config asks for nothing: Any everywhere.
 type Config struct {
-	Entries []Entry          // one per ip=
+	Entries []Entry          // one per ip=, or per method of one such as ip=dhcp,dhcp6
 	BootMAC net.HardwareAddr // BOOTIF=; nil when not given
 	BootDev string           // bootdev=, the device that leads to the image; "" when not given
 	Names   []Name           // ifname=
@@ -58,10 +59,10 @@ type Entry struct {
 	Link     string // device name; "" is any
 	Method   Method
 	Addr     netip.Prefix // Static: the address and its on-link prefix
-	Bits     int          // DHCP: the prefix length instead of the server's; 0: not given
+	Bits     int          // DHCP, Any: the IPv4 prefix length instead of the server's; 0: not given
 	Peer     netip.Addr   // the kernel's server-ip, dracut's peer
 	PeerNet  netip.Prefix // dracut's peer with a prefix length: on the link
-	Gateway  netip.Addr   // DHCP: instead of the server's
+	Gateway  netip.Addr   // DHCP, Any: instead of the server's
 	Hostname string
 	DNS      []netip.Addr
 	NTP      []netip.Addr
@@ -108,12 +109,12 @@ func Parse(p Params) (Config, error) {
 	var c Config
 	var errs []error
 	for _, s := range p.IP {
-		e, err := parseIP(s)
+		entries, err := parseIP(s)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		c.Entries = append(c.Entries, e)
+		c.Entries = append(c.Entries, entries...)
 	}
 	errs = append(errs, c.readIBFT(p.IBFT)...)
 	for _, s := range p.BootIF {
@@ -199,5 +200,7 @@ func (c *Config) conflicts() []error {
 }
 
 func (e Entry) v6() bool {
-	return e.Method == DHCP6 || e.Method == Auto6 || e.Method == Static && e.Addr.Addr().Is6()
+	return e.Method.v6() || e.Method == Static && e.Addr.Addr().Is6()
 }
+
+func (m Method) v6() bool { return m == DHCP6 || m == Auto6 }

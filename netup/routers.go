@@ -1,0 +1,218 @@
+package netup
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"netstage/netup/dhcp6"
+)
+
+// maxRouters bounds the routers that a link listens to.
+const maxRouters = 8
+
+// maxPrefixes bounds the addresses that a link takes by itself.
+const maxPrefixes = 4
+
+// routers are the routers of a link, by the latest that each of them said, in
+// the order in which they were first heard.
+type routers []advert
+
+// take puts an advertisement in the place of the same router's last one.
+func (rs routers) take(a advert) routers {
+	for i := range rs {
+		if rs[i].router == a.router {
+			rs[i] = a
+			return rs
+		}
+	}
+	if len(rs) == maxRouters {
+		return rs
+	}
+	return append(rs, a)
+}
+
+func (rs routers) managed() bool {
+	return slices.ContainsFunc(rs, func(a advert) bool { return a.managed })
+}
+
+func (rs routers) other() bool {
+	return slices.ContainsFunc(rs, func(a advert) bool { return a.other })
+}
+
+// gateway is the default router to use: the most preferred one, the first heard
+// among equals; nil when none is one, or is any more.
+func (rs routers) gateway(now time.Time) *advert {
+	var best *advert
+	for i := range rs {
+		a := &rs[i]
+		if a.lifetime > 0 && now.Before(a.at.Add(a.lifetime)) && (best == nil || a.rank > best.rank) {
+			best = a
+		}
+	}
+	return best
+}
+
+// prefixes are those of all routers that now live and pick lets through, each
+// once, with the time that is left of it; 0 is for ever.
+func (rs routers) prefixes(now time.Time, pick func(prefixInfo) bool) (out []netip.Prefix, left []time.Duration, deprecated []bool) {
+	for _, a := range rs {
+		for _, p := range a.prefixes {
+			life := a.at.Add(time.Duration(p.valid) * time.Second).Sub(now)
+			if life <= 0 || !pick(p) || slices.Contains(out, p.prefix) {
+				continue
+			}
+			if p.valid == forever {
+				life = 0
+			}
+			out, left, deprecated = append(out, p.prefix), append(left, life), append(deprecated, p.preferred == 0)
+		}
+	}
+	return out, left, deprecated
+}
+
+// routing is what the routers say besides addresses, as a lease without one.
+func (rs routers) routing(link string, now time.Time) Lease {
+	l := Lease{}
+	onLink, _, _ := rs.prefixes(now, func(p prefixInfo) bool { return p.onLink })
+	for _, p := range onLink {
+		l.Routes = append(l.Routes, Route{Dst: p})
+	}
+	if gw := rs.gateway(now); gw != nil {
+		l.Routes = append(l.Routes, defaultBy(gw.router))
+		l.Server = gw.router
+	}
+	for _, a := range rs {
+		for _, p := range a.routes {
+			if r := (Route{Dst: p, Gateway: a.router}); !slices.ContainsFunc(l.Routes, func(have Route) bool { return have.Dst == p }) {
+				l.Routes = append(l.Routes, r)
+			}
+		}
+		for _, d := range a.dns {
+			l.DNS = appendNew(l.DNS, zoned(d, link))
+		}
+		for _, s := range a.search {
+			l.Search = appendName(l.Search, s)
+		}
+		if l.MTU == 0 {
+			l.MTU = a.mtu
+		}
+		if !l.Server.IsValid() {
+			l.Server = a.router
+		}
+	}
+	return l
+}
+
+// slaac is a lease with an address of each prefix that allows it (RFC 4862),
+// with an interface identifier from the MAC. Global ones come first, as a unique
+// local one may be of use within a site only. False: there is none.
+func (rs routers) slaac(link string, mac net.HardwareAddr, now time.Time) (Lease, bool) {
+	prefixes, left, deprecated := rs.prefixes(now, func(p prefixInfo) bool { return p.autoconf && p.prefix.Bits() == 64 })
+	if len(prefixes) == 0 {
+		return Lease{}, false
+	}
+	order := make([]int, len(prefixes))
+	for i := range order {
+		order[i] = i
+	}
+	worse := func(i int) int {
+		n := 0
+		if deprecated[i] {
+			n += 2
+		}
+		if prefixes[i].Addr().IsPrivate() {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return worse(i) - worse(j) })
+	l := rs.routing(link, now)
+	l.Source, l.Acquired = "ra", now
+	for n, i := range order[:min(len(order), maxPrefixes)] {
+		addr := netip.PrefixFrom(eui64(prefixes[i].Addr(), mac), 128)
+		if slices.ContainsFunc(l.Routes, func(r Route) bool { return r.Dst == prefixes[i] && !r.Gateway.IsValid() }) {
+			addr = netip.PrefixFrom(addr.Addr(), 64)
+		}
+		if n == 0 {
+			l.Addr = addr
+		} else if !deprecated[i] {
+			l.More = append(l.More, addr)
+		} else {
+			continue
+		}
+		if left[i] != 0 && (l.Time == 0 || left[i] < l.Time) {
+			l.Time = left[i]
+		}
+	}
+	l.Routes = slices.DeleteFunc(l.Routes, func(r Route) bool { return r.Dst == l.Addr.Masked() && !r.Gateway.IsValid() })
+	return l, true
+}
+
+// leased is the lease of an address that a DHCPv6 server gave at a time, on the
+// link that the routers describe.
+func (rs routers) leased(r dhcp6.Reply, at time.Time, link string, now time.Time) Lease {
+	l := rs.routing(link, now)
+	l.Source, l.Acquired = "dhcp6", at
+	l.Addr = netip.PrefixFrom(r.Addr, 128)
+	l.Time, l.T1, l.T2 = r.Valid, r.T1, r.T2
+	for _, route := range l.Routes {
+		if !route.Gateway.IsValid() && route.Dst.Contains(r.Addr) {
+			l.Addr = netip.PrefixFrom(r.Addr, route.Dst.Bits())
+			break
+		}
+	}
+	l.Routes = slices.DeleteFunc(l.Routes, func(r Route) bool { return r.Dst == l.Addr.Masked() && !r.Gateway.IsValid() })
+	return informed(l, r, link)
+}
+
+// informed adds what a DHCPv6 server says besides an address; it comes before
+// what routers say (RFC 8106 section 5.3.1).
+func informed(l Lease, r dhcp6.Reply, link string) Lease {
+	var dns []netip.Addr
+	for _, a := range slices.Concat(r.DNS, l.DNS) {
+		dns = appendNew(dns, zoned(a, link))
+	}
+	var search []string
+	for _, s := range slices.Concat(r.Search, l.Search) {
+		search = appendName(search, s)
+	}
+	l.DNS, l.Search = dns, search
+	for _, a := range r.NTP {
+		l.NTP = append(l.NTP, zoned(a, link))
+	}
+	if h := text(r.Host); validName(h) {
+		l.Host = h
+	}
+	l.BootFile = text(r.BootFile)
+	for _, s := range r.BootParams {
+		if s = text(s); s != "" {
+			l.BootParams = append(l.BootParams, s)
+		}
+	}
+	return l
+}
+
+// zoned says on which link a link-local address is.
+func zoned(a netip.Addr, link string) netip.Addr {
+	if a.IsLinkLocalUnicast() {
+		return a.WithZone(link)
+	}
+	return a
+}
+
+func appendNew(to []netip.Addr, a netip.Addr) []netip.Addr {
+	if slices.Contains(to, a) || len(to) == maxListed {
+		return to
+	}
+	return append(to, a)
+}
+
+func appendName(to []string, s string) []string {
+	if !validName(s) || len(to) == maxListed || slices.ContainsFunc(to, func(have string) bool { return strings.EqualFold(have, s) }) {
+		return to
+	}
+	return append(to, s)
+}
