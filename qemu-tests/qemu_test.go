@@ -138,12 +138,20 @@ func TestQEMUBootByIPXE(t *testing.T) {
 }
 
 // The all-in-one format, loaded by QEMU as kexec or rEFInd would, without a
-// NIC in sight.
+// NIC in sight. Image and tree outlive the initramfs, also behind dm-verity.
 func TestQEMUImageInInitrd(t *testing.T) {
-	a := store(t, classic())
-	c := guest(t, xzModules, initrd.File{Source: a.path, Target: "/nix-store.squashfs"})
-	c.Direct, c.NoNIC, c.Init = true, true, system.Init
-	start(t, c).end(vm.PowerOff, "stage 2 done", "network: not needed", "mount: /nix/.ro-store squashfs /dev/loop0")
+	v := vouch(t)
+	tree := filepath.Join(v.dir, "tree")
+	writeFile(t, tree, string(v.tree))
+	for name, test := range map[string]struct{ cmdline, device string }{"plain": {"", "/dev/loop0"}, "dm-verity": {"rootfs.verity.mount roothash=" + v.root, "/dev/dm-0"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := guestWith(t, xzModules, []string{"virtio_net", "dm_verity"},
+				initrd.File{Source: v.path, Target: "/nix-store.squashfs"}, initrd.File{Source: tree, Target: "/nix-store.squashfs.verity"})
+			c.Direct, c.NoNIC, c.Init, c.Append = true, true, system.Init, test.cmdline
+			start(t, c).end(vm.PowerOff, "stage 2 done", "network: not needed", "mount: /nix/.ro-store squashfs "+test.device, "!entry: nix-store.squashfs")
+		})
+	}
 }
 
 // A digest that does not match is refused before anything is mounted; the
