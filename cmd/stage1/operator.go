@@ -156,6 +156,10 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, s
 // returns its exit status.
 func (o operator) shell(ctx context.Context, c stage1.Config) int {
 	path := consolePath(c.Console)
+	if tty, err := console.Open(path); err == nil { // else the session tells
+		tty.Meet(ctx)
+		tty.Close()
+	}
 	status, err := shell.Session(ctx, path, "/proc/self/exe", nil, pid1.Environment())
 	if err != nil && ctx.Err() == nil {
 		o.log.Error(fmt.Sprintf("shell on %s: %v", path, err))

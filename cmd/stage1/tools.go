@@ -68,6 +68,12 @@ func runTool(name string, args []string) int {
 		names := append(slices.Sorted(maps.Keys(table)), "sh")
 		status, err := shell.Run(context.Background(), shell.Options{
 			Args: args, Exe: "/proc/self/exe", Applets: names, Prompt: "stage1",
+			Words: func(command string, args []string) []string {
+				if command == "boot" {
+					return bootcmd.Complete(args)
+				}
+				return nil
+			},
 			Greeting: `This is the initrd's shell. "help" lists its utilities, "exit" leaves it.`,
 		})
 		if err != nil {

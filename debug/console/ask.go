@@ -2,8 +2,11 @@ package console
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // answerTime is how long a terminal may take to answer: enough for a line of
@@ -41,13 +44,37 @@ func (t *TTY) Ask(ctx context.Context, question string, end byte) (string, error
 
 // Meet finds out whether the terminal understands more than plain text: the
 // kernel's own does, and one that says where its cursor is (ECMA-48, DSR).
+// Where the kernel doesn't know the size, as on a serial line, the cursor is
+// asked for in the far corner, and the kernel is told.
 func (t *TTY) Meet(ctx context.Context) {
 	t.color = isScreen(t.Name())
 	if t.color || !t.IsTerminal() {
 		return
 	}
-	answer, err := t.Ask(ctx, "\x1b[6n", 'R')
+	size, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)
+	unknown := err == nil && size.Col == 0 && size.Row == 0
+	question := "\x1b[6n"
+	if unknown {
+		question = "\x1b7\x1b[999;999H\x1b[6n\x1b8" // the cursor comes back
+	}
+	answer, err := t.Ask(ctx, question, 'R')
 	t.color = err == nil && strings.Contains(answer, "\x1b[")
+	if rows, columns, ok := parsePosition(answer); ok && unknown {
+		_ = unix.IoctlSetWinsize(t.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}) // else it stays unknown
+	}
+}
+
+// parsePosition reads the cursor's position, "ESC [ ROW ; COLUMN R", as the
+// corner of a screen that somebody may sit at.
+func parsePosition(answer string) (rows, columns uint16, ok bool) {
+	_, report, _ := strings.Cut(answer, "\x1b[")
+	row, column, _ := strings.Cut(strings.TrimSuffix(report, "R"), ";")
+	r, err := strconv.ParseUint(row, 10, 16)
+	c, err2 := strconv.ParseUint(column, 10, 16)
+	if err != nil || err2 != nil || r < 4 || r > 999 || c < 20 || c > 999 {
+		return 0, 0, false
+	}
+	return uint16(r), uint16(c), true
 }
 
 // Color says whether the terminal shows colours and moves its cursor. It is

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,4 +158,43 @@ func TestGoesOnAfterAHangUp(t *testing.T) {
 			t.Errorf("read %q, %v", key, err)
 		}
 	}
+}
+
+// A serial line doesn't know the size of the terminal at its end: the terminal
+// is asked, and one that is silent, or talks nonsense, changes nothing.
+func TestMeetLearnsTheSize(t *testing.T) {
+	for answer, want := range map[string][2]int{"\x1b[43;132R": {132, 43}, "": {80, 24}, "\x1b[2;3R": {80, 24}, "xR": {80, 24}, "\x1b[99999;99999R": {80, 24}} {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tty, err := Open(slave.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		met := make(chan struct{})
+		go func() { tty.Meet(t.Context()); close(met) }()
+		asked := make([]byte, 64)
+		n, err := master.Read(asked)
+		if err != nil || !strings.Contains(string(asked[:n]), "\x1b[999;999H\x1b[6n") {
+			t.Errorf("asked %q, %v", asked[:n], err)
+		}
+		if _, err := master.WriteString(answer); err != nil {
+			t.Fatal(err)
+		}
+		<-met
+		if width, height := tty.Size(); width != want[0] || height != want[1] {
+			t.Errorf("%q: %d by %d", answer, width, height)
+		}
+		_, _, _ = tty.Close(), slave.Close(), master.Close()
+	}
+}
+
+func FuzzParsePosition(f *testing.F) {
+	f.Add("\x1b[24;80R")
+	f.Fuzz(func(t *testing.T, answer string) {
+		if rows, columns, ok := parsePosition(answer); ok && (rows < 4 || columns < 20 || rows > 999 || columns > 999) {
+			t.Errorf("%q: %d by %d", answer, columns, rows)
+		}
+	})
 }

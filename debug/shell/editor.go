@@ -23,6 +23,8 @@ type editor struct {
 	in, out *os.File
 	raw     func() error
 	history history
+	// complete does what Tab does; nil: Tab does nothing.
+	complete func(line string, pos int) completion
 }
 
 // readLine shows the prompt and returns a line, errInterrupt for Ctrl-C, io.EOF
@@ -45,6 +47,21 @@ func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	width, height := console.Size(int(e.out.Fd()))
 	if err := t.SetSize(width, height); err != nil {
 		return "", errHangup
+	}
+	if e.complete != nil {
+		t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+			if key != '\t' {
+				return "", 0, false
+			}
+			c := e.complete(line, pos)
+			if len(c.choices) > 0 {
+				// Above the line that is edited, which is drawn anew.
+				if _, err := io.WriteString(t, columns(c.choices, width)); err != nil {
+					return "", 0, false
+				}
+			}
+			return c.line, c.pos, true
+		}
 	}
 	line, err := t.ReadLine()
 	switch {

@@ -35,7 +35,7 @@ func (s *shell) interactive(ctx context.Context, greeting string) (int, error) {
 	if greeting != "" {
 		fmt.Fprintln(s.stdout, greeting)
 	}
-	return s.loop(ctx, &editor{in: s.stdin, out: s.stdout, raw: tty.raw}), nil
+	return s.loop(ctx, &editor{in: s.stdin, out: s.stdout, raw: tty.raw, complete: s.complete}), nil
 }
 
 // catch lets signals end the running command instead of the shell.

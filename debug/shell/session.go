@@ -74,6 +74,15 @@ func restore(tty string, modes *unix.Termios) {
 	_ = unix.Close(fd)
 }
 
+// ttyName is the device behind a terminal's file, or "".
+func ttyName(f *os.File) string {
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // termOf is the terminal type behind a device: the kernel's own on a screen,
 // and what every serial terminal program understands elsewhere.
 func termOf(tty string) string {

@@ -36,6 +36,9 @@ type Options struct {
 	Exe string
 	// Applets are the names Exe answers to. They go before PATH.
 	Applets []string
+	// Words are what may follow a command and some arguments, for the line
+	// editor; nil or none: files.
+	Words func(command string, args []string) []string
 	// Prompt goes before the directory in the prompt, for example "stage-1".
 	Prompt string
 	// Greeting is written before the first prompt.
@@ -124,7 +127,7 @@ func newShell(o Options) (*shell, error) {
 	if env == nil {
 		env = os.Environ()
 	}
-	for _, kv := range []string{"PATH=" + DefaultPath, "HOME=/", "TERM=vt220"} {
+	for _, kv := range []string{"PATH=" + DefaultPath, "HOME=/", "TERM=" + termOf(ttyName(s.stdin))} {
 		if name, _, _ := strings.Cut(kv, "="); !has(env, name) {
 			env = append(env, kv)
 		}

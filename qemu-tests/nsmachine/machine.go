@@ -137,6 +137,7 @@ func (m *Machine) wait() {
 	for _, slave := range m.slaves {
 		slave.Close()
 	}
+	m.copying.Wait() // what the machine said last is still on its way
 	status, _ := m.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case status.Signaled() && status.Signal() == unix.SIGHUP:

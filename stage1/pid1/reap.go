@@ -102,7 +102,7 @@ func collect(pid int) (syscall.WaitStatus, bool) {
 }
 
 // Environment is what the children and the shell of PID 1 get, whatever the
-// kernel made of unknown parameters.
+// kernel made of unknown parameters. TERM is for whoever opens a terminal.
 func Environment() []string {
-	return []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=linux"}
+	return []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/"}
 }
