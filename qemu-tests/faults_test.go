@@ -13,12 +13,13 @@ import (
 	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
 	"netstage/fetch/faulty"
+	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
+	"netstage/qemu-tests/trunk"
 )
 
 // The faults that TestFaults shows to a boot in namespaces, met by real
-// kernels over QEMU's network, several in one boot. Each fault is a server's
-// real misbehaviour.
+// kernels, several in one boot. Each fault is a server's real misbehaviour.
 
 // faultyGuest is a machine that boots what a server of this host has.
 func faultyGuest(t *testing.T, append string, files ...initrd.File) vm.Config {
@@ -28,23 +29,26 @@ func faultyGuest(t *testing.T, append string, files ...initrd.File) vm.Config {
 	return c
 }
 
-// One download meets them all: nobody listens, 503, a drop, a reset (of which
-// QEMU's network makes a drop; TestFaults has the real one), a body that ends
-// early without a length, a stall, a broken chunked body, another ETag. What
-// was there is kept as far as the server's answers allow.
+// One download meets them all: nobody listens, 503, a drop, a reset, a body
+// that ends early without a length, a stall, a broken chunked body, another
+// ETag. What was there is kept as far as the server's answers allow. The
+// machine is on a LAN, since QEMU's own network makes drops of resets.
 func TestQEMUFaultsInOneDownload(t *testing.T) {
 	t.Parallel()
 	v := vouch(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	listener := lan.Listen(t, nsmachine.Gateway+":0")
 	address := listener.Addr().String()
 	listener.Close()
 	const cut = 100_000
-	m := start(t, faultyGuest(t, "init="+system.Init+" rootfs.floor=65536/1 rootfs.sha256="+v.sha256+" rootfs="+toGuest("http://"+address+"/image.squashfs")))
+	c := faultyGuest(t, "init="+system.Init+" rootfs.floor=65536/1 rootfs.sha256="+v.sha256+" rootfs=http://"+address+"/image.squashfs")
+	var cable trunk.Trunk
+	cable.Start(t, lan.Tap(t), 1)
+	c.NICs = []vm.NIC{{Backend: cable.Backend(0)}}
+	m := start(t, c)
 	m.expect("connection refused")
-	s, err := faulty.Listen(address, v.content,
+	s := faulty.Serve(lan.Listen(t, address), nil, v.content,
 		faulty.Behaviour{Status: 503, RetryAfter: "1"},
 		faulty.Behaviour{End: faulty.EndClose, Cut: cut},
 		faulty.Behaviour{End: faulty.EndReset, Cut: cut},
@@ -52,12 +56,9 @@ func TestQEMUFaultsInOneDownload(t *testing.T) {
 		faulty.Behaviour{End: faulty.EndStall, Cut: cut},
 		faulty.Behaviour{End: faulty.EndClose, Cut: cut, Chunked: true},
 		faulty.Behaviour{ETag: `"new"`, Times: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() { s.Close() })
 	for _, text := range []string{
-		"503 Service Unavailable", "connection closed early", "connection closed early", "the body ended early", "stalled: ", "connection closed early",
+		"503 Service Unavailable", "connection closed early", "connection reset", "the body ended early", "stalled: ", "connection closed early",
 		"starting over at ", `became "new"`, ", verified", "stage 2 done",
 	} {
 		m.expect(text)
