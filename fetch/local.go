@@ -38,7 +38,11 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 	done := int64(0)
 	for done < size && ctx.Err() == nil {
 		n, err := io.CopyN(e.file, from, min(piece, size-done))
-		if done += n; err != nil {
+		done += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, newError(fatal, "short", err, "the image ends at byte %d of %d", done, size)
+		case err != nil:
 			return nil, fmt.Errorf("copy the image into memory, at byte %d of %d: %w", done, size, err)
 		}
 		tell(done)

@@ -276,6 +276,41 @@ func TestOpenImageRefuses(t *testing.T) {
 	}
 }
 
+// An image that is a disk ends where its file system does.
+func TestLengthOf(t *testing.T) {
+	image := squashfs(t, map[string]string{"data": random(t, 1<<16)})
+	info, err := image.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := LengthOf(image); n != info.Size() || err != nil {
+		t.Errorf("a file of %d bytes: %d, %v", info.Size(), n, err)
+	}
+	disk := t.TempDir() + "/disk"
+	write(t, disk, read(t, image.Name())+strings.Repeat("x", 1<<20))
+	file, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	device, err := attachLoop(file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	if n, err := LengthOf(device); n != info.Size() || err != nil {
+		t.Errorf("on a disk of %d bytes: %d, want %d, %v", info.Size()+1<<20, n, info.Size(), err)
+	}
+	tree, err := OpenImage(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if _, err := os.Stat(tree.Path() + "/data"); err != nil {
+		t.Error(err)
+	}
+}
+
 func random(t *testing.T, n int) string {
 	t.Helper()
 	data := make([]byte, n)

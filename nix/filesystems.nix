@@ -6,12 +6,15 @@ let
   inherit (lib) concatMap concatStringsSep elem filter hasPrefix optional unique;
 
   device = fs: if fs.device != null then fs.device else "/dev/disk/by-label/${fs.label}";
-  isTag = d: lib.any (tag: hasPrefix tag d) [ "LABEL=" "UUID=" "PARTLABEL=" "PARTUUID=" ];
+  isTag = begins [ "LABEL=" "UUID=" "PARTLABEL=" "PARTUUID=" ];
   onDisk = fs: (hasPrefix "/dev/" (device fs) || isTag (device fs)) && !isBind fs;
   isBind = fs: elem "bind" fs.options || elem "rbind" fs.options;
 
-  # Nothing of it is in the initrd's way to look for disks.
-  assembled = [ "/dev/mapper/" "/dev/md" "/dev/zvol/" "/dev/disk/by-id/" "/dev/disk/by-path/" ];
+  # What the initrd does not assemble, and names that only udev can tell.
+  assembled = [ "/dev/mapper/" "/dev/md" "/dev/zvol/" "/dev/disk/by-path/" ];
+  known = [ "/dev/disk/by-id/virtio-" "/dev/disk/by-id/nvme-" "/dev/disk/by-id/wwn-" ];
+  begins = list: d: lib.any (p: hasPrefix p d) list;
+  unknown = d: begins assembled d || hasPrefix "/dev/disk/by-id/" d && !begins known d;
 
   escape = builtins.replaceStrings [ "\\" " " "\t" "\n" "#" ] [ "\\134" "\\040" "\\011" "\\012" "\\043" ];
   line = fs: concatStringsSep " " [
@@ -42,7 +45,7 @@ in
 {
   # Mounting them takes what the agent has not.
   unsupported = filter (
-    fs: elem fs.fsType [ "zfs" "bcachefs" "nfs" "nfs4" ] || onDisk fs && lib.any (p: hasPrefix p (device fs)) assembled
+    fs: elem fs.fsType [ "zfs" "bcachefs" "nfs" "nfs4" ] || onDisk fs && unknown (device fs)
   ) fileSystems;
 
   # In fstab(5)'s form, in the order of mounting.

@@ -56,7 +56,7 @@ in
       }
       {
         assertion = needed.unsupported == [ ];
-        message = "boot.netstage assembles no LVM, RAID, LUKS or ZFS, mounts no NFS, and finds disks by LABEL, UUID, PARTLABEL, PARTUUID or node only; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${mounts needed.unsupported}.";
+        message = "boot.netstage assembles no LVM, RAID, LUKS or ZFS, mounts no NFS, and finds disks by LABEL, UUID, PARTLABEL, PARTUUID or node, or by-id where that is wwn-, nvme- or virtio-; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${mounts needed.unsupported}.";
       }
       {
         assertion = cfg.allNetworkDrivers || cfg.modules != [ ];

@@ -230,6 +230,7 @@ func TestModuleFileSystems(t *testing.T) {
 			fileSystems."/persist" = { device = "/dev/disk/by-label/persist"; fsType = "ext4"; neededForBoot = true; options = [ "noatime" "x-systemd.device-timeout=90s" ]; };
 			fileSystems."/var/lib" = { device = "/persist/var lib"; fsType = "none"; options = [ "bind" ]; };
 			fileSystems."/etc" = { label = "config"; device = null; fsType = "vfat"; noCheck = true; };
+			fileSystems."/var" = { device = "/dev/disk/by-id/nvme-x-part1"; fsType = "xfs"; };
 			fileSystems."/usr" = { device = "tmpfs"; fsType = "tmpfs"; };
 			fileSystems."/later" = { device = "/dev/mapper/vg-x"; fsType = "xfs"; };
 		}`)
@@ -277,6 +278,7 @@ func TestModuleAssertions(t *testing.T) {
 			"boot.initrd.enable = true;":                                                                               "leave boot.initrd.enable at false",
 			"boot.initrd.systemd.enable = true;":                                                                       "set boot.initrd.systemd.enable = false",
 			"system.nixos-init.enable = true;":                                                                         "set system.nixos-init.enable = false",
+			`fileSystems."/var" = { device = "/dev/disk/by-id/ata-x"; fsType = "xfs"; };`:                              "or by-id where that is wwn-, nvme- or virtio-; mount in stage 2",
 			`boot.initrd.luks.devices.root = { };`:                                                                     "no LUKS devices: root",
 			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove the zfs "/"`,
 			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",

@@ -194,6 +194,21 @@ func TestRunnerTellsOfAHungStep(t *testing.T) {
 	})
 }
 
+// What goes ahead, a check of a disk for instance, sets its own deadlines.
+func TestRunnerLimitsNotWhatGoesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := Runner{
+			Log: slog.New(slog.DiscardHandler), Timeline: &Timeline{}, Breaks: func(string) bool { return false },
+			OnFailure: func(_ context.Context, f Failure) Choice { t.Errorf("%+v", f); return Reboot }, Hung: func(why string) { t.Error(why) },
+		}
+		slow := func(context.Context) error { time.Sleep(time.Hour); return nil }
+		run := func(context.Context) error { return nil }
+		if choice := r.Run(t.Context(), []Step{{Name: "first", Run: run}, {Name: "root", Run: run, Limit: time.Minute, Ahead: slow, After: "first"}}); choice != "" {
+			t.Errorf("choice %q", choice)
+		}
+	})
+}
+
 func TestStepNames(t *testing.T) {
 	var b Boot
 	for i, step := range b.steps() {

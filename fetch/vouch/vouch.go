@@ -187,10 +187,13 @@ func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Veri
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
 	i.File, i.close = f, f.Close
+	if o.Load != nil {
+		i.close = func() error { return errors.Join(f.Close(), o.Fetch.Store.Close()) }
+	}
+	if err != nil {
+		return errors.Join(err, i.close())
+	}
 	return nil
 }
 

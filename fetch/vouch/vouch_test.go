@@ -218,6 +218,57 @@ func TestLocal(t *testing.T) {
 	mustRefuse(t, Order{Fetch: o.Fetch}, "no-image", "")
 }
 
+// What is on a disk that may change is copied, and the copy is what is verified
+// and used.
+func TestLocalCopy(t *testing.T) {
+	w := newWorld(t, "image")
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, append(bytes.Clone(w.content), "more of the disk"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := order(t)
+	o.Images, o.SHA256 = []string{image}, w.digest
+	o.Load = func(f *os.File) (int64, error) { return int64(len(w.content)), nil }
+	i, err := Get(soon(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	if err := os.WriteFile(image, []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(i.File); err != nil || !bytes.Equal(got, w.content) || i.Size != int64(len(got)) || i.Source != image {
+		t.Errorf("%d bytes, %v, %+v", len(got), err, i)
+	}
+	mustRefuse(t, o, "short", "the image ends at byte 7 of")
+	wrong := bytes.Clone(w.content)
+	wrong[1] ^= 1
+	if err := os.WriteFile(image, wrong, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store := &countingStore{Store: o.Fetch.Store}
+	o.Fetch.Store = store
+	mustRefuse(t, o, "mismatch", "sha256 is")
+	if store.closed != 1 {
+		t.Errorf("what was wrong stays: the store was closed %d times", store.closed)
+	}
+	none := errors.New("no file system")
+	o.Load = func(*os.File) (int64, error) { return 0, none }
+	if _, err := Get(soon(t), o); !errors.Is(err, none) {
+		t.Error(err)
+	}
+}
+
+type countingStore struct {
+	fetch.Store
+	closed int
+}
+
+func (s *countingStore) Close() error {
+	s.closed++
+	return s.Store.Close()
+}
+
 func TestSigned(t *testing.T) {
 	w := newWorld(t, "image")
 	good := func(t *testing.T, servers ...*faulty.Server) (Order, *bytes.Buffer) {

@@ -22,6 +22,7 @@ type Device struct {
 	Size int64  // bytes
 	Content
 	Partition Partition
+	ids       []string // in /dev/disk/by-id
 }
 
 // String is for people: the path and what is there.
@@ -82,10 +83,10 @@ func (d *Devices) look(name string) Device {
 	}
 	// A disk has a number of its own since Linux 5.15; its partitions are told
 	// by their place.
-	disk, number := dir, 0
+	disk, number := resolved(dir), 0
 	if n := attribute(dir, "partition"); n != "" {
 		number, _ = strconv.Atoi(n)
-		disk = filepath.Join(filepath.Dir(resolved(dir)))
+		disk = filepath.Dir(disk)
 	}
 	identity := strings.Join([]string{attribute(disk, "diskseq"), attribute(dir, "start"), attribute(dir, "size")}, " ")
 	d.mu.Lock()
@@ -109,7 +110,7 @@ func (d *Devices) look(name string) Device {
 }
 
 func (d *Devices) inspect(name, dir, disk string, number int, size int64) (Device, error) {
-	device := Device{Path: filepath.Join(d.dev, strings.ReplaceAll(name, "!", "/")), Size: size}
+	device := Device{Path: filepath.Join(d.dev, strings.ReplaceAll(name, "!", "/")), Size: size, ids: idsOf(disk, number)}
 	file, err := os.Open(device.Path)
 	if err != nil {
 		return device, err
@@ -118,7 +119,7 @@ func (d *Devices) inspect(name, dir, disk string, number int, size int64) (Devic
 	if device.Content, err = Probe(file, size); err != nil || number == 0 {
 		return device, err
 	}
-	whole, err := os.Open(filepath.Join(d.dev, strings.ReplaceAll(filepath.Base(resolved(disk)), "!", "/")))
+	whole, err := os.Open(filepath.Join(d.dev, strings.ReplaceAll(filepath.Base(disk), "!", "/")))
 	if err != nil {
 		return device, err
 	}

@@ -91,6 +91,12 @@ func TestFind(t *testing.T) {
 	m.disk("ram0", m.ext4("nowhere"))
 	m.disk("sdz", m.ext4("broken"))
 	m.write(filepath.Join(m.sys, "devices/sdz/size"), "1000000") // it ends before
+	for name, text := range map[string]string{
+		"vda/serial": "my disk/1", "sda/device/wwid": "naa.5000c500a1b2c3d4\n",
+		"vdb/nsid": "1", "vdb/wwid": "eui.0025385b71b00d6e", "vdb/device/model": "Samsung SSD 970  PRO        ", "vdb/device/serial": "S463NF0M5 ",
+	} {
+		m.write(filepath.Join(m.sys, "devices", name), text)
+	}
 	devices := m.devices()
 	for text, want := range map[string]string{
 		`LABEL=a label/1`:                               "vda",
@@ -101,7 +107,14 @@ func TestFind(t *testing.T) {
 		`/dev/disk/by-partlabel/the\x20data`:            "sda1",
 		"PARTUUID=0F0E0D0C-0B0A-0908-0706-050403020100": "sda1",
 		"/dev/disk/by-partuuid/0f0e0d0c-0b0a-0908-0706-050403020100": "sda1",
-		"LABEL=nowhere": "",
+		"LABEL=nowhere":                                            "",
+		"/dev/disk/by-id/virtio-my_disk_1":                         "vda",
+		"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4":                   "sda",
+		"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1":             "sda1",
+		"/dev/disk/by-id/nvme-eui.0025385b71b00d6e":                "vdb",
+		"/dev/disk/by-id/nvme-Samsung_SSD_970_PRO_S463NF0M5":       "vdb",
+		"/dev/disk/by-id/nvme-Samsung_SSD_970_PRO_S463NF0M5_1":     "vdb",
+		"/dev/disk/by-id/nvme-Samsung_SSD_970_PRO_S463NF0M5-part1": "",
 		"UUID=" + strings.ToUpper(probeFile(t, m.dev+"/vda").UUID): "vda",
 	} {
 		d, ok := devices.Find(name(t, text))
@@ -114,7 +127,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("the log does not tell %q:\n%s", want, m.log.String())
 		}
 	}
-	for _, text := range []string{"SERIAL=x", "LABEL=", "sda1", "/dev/", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/mnt"} {
+	for _, text := range []string{"SERIAL=x", "LABEL=", "sda1", "/dev/", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-id/ata-X", "/mnt"} {
 		var wrong *NameError
 		if _, err := ParseName(text); !errors.As(err, &wrong) || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", text, err)

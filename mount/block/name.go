@@ -2,6 +2,8 @@ package block
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,8 +19,8 @@ type Name struct {
 // String is the name as it was written.
 func (n Name) String() string { return n.text }
 
-// byDir are the folders of /dev/disk that can be told without a udev. The
-// names of by-id and by-path are udev's own inventions.
+// byDir are the folders of /dev/disk that can be told without a udev, by-id as
+// far as knownID goes.
 var byDir = map[string]string{"by-label": "LABEL", "by-uuid": "UUID", "by-partlabel": "PARTLABEL", "by-partuuid": "PARTUUID"}
 
 // A NameError says that a device is named in a way that leads nowhere. Its
@@ -46,8 +48,10 @@ func ParseName(text string) (Name, error) {
 		return n, nil
 	}
 	if dir, rest, ok := strings.Cut(strings.TrimPrefix(text, "/dev/disk/"), "/"); ok && strings.HasPrefix(text, "/dev/disk/") {
-		if n.tag = byDir[dir]; n.tag == "" {
-			return n, &NameError{fmt.Sprintf("device %s: the initrd has no udev to tell what is in /dev/disk/%s; name it by UUID=, LABEL= or PARTUUID=", text, dir)}
+		if n.tag = byDir[dir]; dir == "by-id" && knownID(rest) {
+			n.tag = "ID"
+		} else if n.tag == "" {
+			return n, &NameError{fmt.Sprintf("device %s: the initrd has no udev to tell %s; name it by UUID=, LABEL= or PARTUUID=", text, path.Join(dir, rest))}
 		}
 		n.value = unescape(rest)
 		return n, nil
@@ -84,6 +88,8 @@ func (n Name) Means(d Device) bool {
 		return n.value == d.Label
 	case "UUID": // a FAT's is in capitals
 		return strings.EqualFold(n.value, d.Content.UUID)
+	case "ID":
+		return slices.Contains(d.ids, n.value)
 	case "PARTLABEL":
 		return n.value == d.Partition.Label
 	case "PARTUUID":
