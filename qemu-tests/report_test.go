@@ -2,12 +2,17 @@ package qemutests
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"netstage/cmd/netstage/netboot"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 	"netstage/stage1/report"
@@ -128,5 +133,51 @@ func TestReportOfADeadChild(t *testing.T) {
 	r := c.last(t, 1)
 	if r.State != report.Failed || r.Failure.Class != "killed" || r.Failure.Step != "boot" || len(r.Steps) != 6 || r.Image == nil {
 		t.Errorf("report %+v", r)
+	}
+}
+
+// As an operator has it: netstage serve tells machines where to report, and
+// shows how they fared.
+func TestServeKnowsItsMachines(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	a := store(t, classic())
+	dir := t.TempDir()
+	image, err := os.ReadFile(a.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"nix-store.squashfs": string(image), "nix-store.squashfs.sha256": a.sha256, "bzImage": "k", "initrd": "i"} {
+		writeFile(t, filepath.Join(dir, name), text)
+	}
+	server, err := netboot.New(netboot.Options{Dir: dir, Reports: true, Append: "boot.fail_timeout=1", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	url := lan.Serve(t, server)
+	get := func(path string) string {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Host = strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
+		server.ServeHTTP(w, r)
+		return w.Body.String()
+	}
+	_, line, _ := strings.Cut(get("/boot.ipxe"), "\nkernel /bzImage ")
+	line, _, _ = strings.Cut(line, "BOOTIF=") // which iPXE fills in
+	for init, end := range map[string]nsmachine.End{system.Init: nsmachine.PoweredOff, "/nix/store/nowhere/init": nsmachine.Rebooted} {
+		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: line + " boot.fail_timeout=1 init=" + init})
+		expectEnd(t, m, end, "report: sent to "+url+"reports")
+	}
+	page := get("/reports/")
+	for _, want := range []string{"Last boot of 2 machines", ">1 failed<", ">1 good<", "no-init</b> ", "from " + url + "nix-store.squashfs"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in %s", want, page)
+		}
+	}
+	kept, _ := filepath.Glob(dir + "/reports/*/*.json")
+	if len(kept) != 2 {
+		t.Errorf("kept %v", kept)
 	}
 }

@@ -33,6 +33,7 @@ nftables packet loss and resets
 cryptsetup-bin veritysetup, the peer for root hashes
 nix-bin Nix: the module is evaluated, a toplevel built, its closure packed
 minisign the peer for signatures
+chromium-headless-shell a browser, for the page of boot reports
 openssh-client the peer for boot.ssh
 curl downloads to compare with, in make bench
 wget likewise

@@ -100,7 +100,7 @@ func rowOf(b Boot, now time.Time) row {
 		Who: b.Machine, What: strings.TrimSpace(m.Vendor + " " + m.Product),
 	}
 	if m.Hostname != "" {
-		r.Who, r.What = m.Hostname, strings.TrimSpace(b.Machine+" "+r.What)
+		r.Who, r.What = m.Hostname, strings.TrimSuffix(b.Machine+", "+r.What, ", ")
 	}
 	if m.Serial != "" {
 		r.What += ", serial " + m.Serial
@@ -157,7 +157,10 @@ func parts(r report.Report) ([]part, string) {
 	longest := slices.Clone(all)
 	slices.SortStableFunc(longest, func(a, b part) int { return cmp.Compare(b.Percent, a.Percent) })
 	var words []string
-	for _, p := range longest[:min(len(longest), 3)] {
+	for i, p := range longest {
+		if i == 3 || i > 0 && p.Percent < 1 {
+			break
+		}
 		words = append(words, p.Step+" "+p.Took)
 	}
 	return all, strings.Join(words, ", ")
