@@ -26,6 +26,7 @@ func TestQEMUModule(t *testing.T) {
 	programs := filepath.Join(work, "package")
 	install(t, build(t, agent), programs+"/bin/stage1")
 	install(t, build(t, "netstage/cmd/netstage"), programs+"/bin/netstage")
+	install(t, "/sbin/e2fsck", work+"/e2fsprogs/bin/e2fsck")
 
 	// As closureInfo of nixpkgs writes it.
 	closure, err := exec.Command("sh", "-c", `nix-store --store "$1" --dump-db $(nix-store --store "$1" --query --requisites "$2")`, "sh", store, toplevel).Output()
@@ -37,11 +38,13 @@ func TestQEMUModule(t *testing.T) {
 	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "../nix/testdata/eval.nix",
 		"--arg", "settings", `{
 			boot.netstage = { enable = true; allNetworkDrivers = false; modules = [ "virtio_net" ]; squashfs.compression = "zstd:1"; policy.verify = "required"; };
+			fileSystems."/persist" = { device = "/dev/disk/by-label/persist"; fsType = "ext4"; options = [ "nofail" "x-systemd.device-timeout=1s" ]; neededForBoot = true; };
+			fileSystems."/scratch" = { device = "tmpfs"; fsType = "tmpfs"; neededForBoot = true; };
 		}`,
 		"--argstr", "package", programs, "--argstr", "closure", work+"/closure", "--argstr", "toplevel", toplevel,
 		"--argstr", "kernel", filepath.Dir(kernel), "--argstr", "kernelFile", filepath.Base(kernel),
 		"--argstr", "modulesTree", kernels, "--argstr", "modDirVersion", filepath.Base(one(t, kernels+"/lib/modules/*")),
-		"--argstr", "work", work, "--argstr", "store", store)
+		"--argstr", "work", work, "--argstr", "store", store, "--argstr", "e2fsprogs", work+"/e2fsprogs")
 	cmd.Env = append(os.Environ(), "HOME="+work)
 	var says strings.Builder
 	cmd.Stderr = &says
@@ -83,7 +86,8 @@ func TestQEMUModule(t *testing.T) {
 		}
 	}
 	console := run("netstageVm", "--append", "loglevel=6")
-	for _, want := range []string{"iPXE", "verified", "ready for stage 2", "stage 2: greetings from /nix/store/"} {
+	for _, want := range []string{"iPXE", "verified", "ready for stage 2", "stage 2: greetings from /nix/store/",
+		"disks: /persist is not mounted: no-device", "disks: /scratch mounted (tmpfs)"} {
 		if !strings.Contains(console, want) {
 			t.Errorf("no %q on the console:\n%s", want, console)
 		}

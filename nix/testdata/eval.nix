@@ -13,6 +13,7 @@
   modulesTree ? "/modules",
   modDirVersion ? "6.12.30",
   work ? "/outputs", # where the derivations' outputs are
+  e2fsprogs ? "/e2fsprogs", # with bin/e2fsck
   store ? "", # the folder whose nix/store is written to
 }:
 
@@ -41,7 +42,7 @@ let
     closureInfo = { rootPaths }: assert builtins.elem toplevel rootPaths; closure;
     cacert = "/cacert";
     coreutils = "/coreutils";
-    e2fsprogs = "/e2fsprogs";
+    inherit e2fsprogs;
     dosfstools = "/dosfstools";
     f2fs-tools = "/f2fs-tools";
     qemu = "/qemu";
