@@ -49,6 +49,16 @@ func (s *server) start(t *testing.T, address string) netip.AddrPort {
 	return s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
+// received waits until n packets of the client have come.
+func (s *server) received(t *testing.T, n int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); len(s.log()) < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d packets, want %d: %q", len(s.log()), n, s.log())
+		}
+	}
+}
+
 func (s *server) log() (log []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
