@@ -14,7 +14,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: build deps boot test bench fmt vet clean distclean
+.PHONY: build deps boot test bench pictures fmt vet clean distclean
 
 build:
 	cmd/stage1/build.sh bin/stage1 $(version)
@@ -46,6 +46,14 @@ bench: build deps
 	@$(setup)/debian.sh
 	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./netup >$(packages) || { cat $(packages); exit 1; }
 	BENCH_PACKAGES=$(abspath $(packages)) go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 90m ./qemu-tests/bench
+
+# The pictures of the documents, anew.
+pictures: build deps
+	@$(setup)/kernel.sh $(KERNEL)
+	@$(setup)/demo.sh $(demo)
+	bin/netstage initrd --kernel-modules build/kernels/$(KERNEL)/lib/modules/* -o $(demo)/initrd.zst
+	go run ./qemu-tests/pictures --kernel build/kernels/$(KERNEL)/boot/vmlinuz-* --initrd $(demo)/initrd.zst \
+		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) --out docs
 
 fmt:
 	gofmt -l -w .

@@ -22,7 +22,7 @@ func (f Failure) Screen(width, height int, foot ...string) string {
 
 	head := "=== boot failed: " + f.Class + " "
 	lines := []string{head + strings.Repeat("=", max(0, width-len(head)))}
-	lines = append(lines, atMost(wrap(oneLine(f.Cause), "", "", width), min(4, height-2-len(end)))...)
+	lines = append(lines, atMost(wrap(oneLine(f.Cause), "", "", width), min(6, height-2-len(end)))...)
 	if f.Step != "" {
 		lines = append(lines, f.where())
 	}
@@ -163,7 +163,7 @@ func wrap(s, first, next string, width int) []string {
 const (
 	red    = "\x1b[1;31m"
 	bold   = "\x1b[1m"
-	yellow = "\x1b[33m"
+	yellow = "\x1b[1;33m"
 	plain  = "\x1b[0m"
 )
 

@@ -71,7 +71,8 @@ func mirrorLines(d Download) []string {
 		if u, err := url.Parse(m.URL); err == nil && u.Host != "" {
 			name = u.Host
 		}
-		answer := strings.TrimPrefix(strings.TrimSuffix(m.Answer, " for "+m.URL), name+": ")
+		answer := strings.TrimPrefix(strings.TrimSuffix(m.Answer, " for "+m.URL), name)
+		answer = strings.TrimLeft(answer, ": ")
 		if answer == "" {
 			answer = "not asked"
 		}

@@ -75,11 +75,20 @@ func (j *journal) forTheKernelLog(lines []string) {
 // earlier attempts, or what this process said.
 func (j *journal) page(ctx context.Context, w io.Writer) error {
 	const most = 10000
+	_, err := io.WriteString(w, strings.Join(j.last(ctx, most), "\n")+"\n")
+	return err
+}
+
+// last are the last n lines of the agent, without the tag: those of the kernel
+// log, where they can be read, because this process may be one of several.
+func (j *journal) last(ctx context.Context, n int) []string {
 	own := func(r kmsg.Record) bool { return strings.HasPrefix(r.Text, tag) }
-	lines, err := kmsg.Last(ctx, "", most, own)
+	lines, err := kmsg.Last(ctx, "", n, own)
 	if err != nil || len(lines) == 0 {
 		lines = j.ring.Lines()
 	}
-	_, err = io.WriteString(w, strings.ReplaceAll(strings.Join(lines, "\n"), tag, "")+"\n")
-	return err
+	for i := range lines {
+		lines[i] = strings.Replace(lines[i], tag, "", 1)
+	}
+	return lines
 }

@@ -93,6 +93,16 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure)
 	}
 }
 
+// kernelNews picks what the kernel said while the agent was at work, and of
+// what it said before that the warnings.
+func kernelNews() func(kmsg.Record) bool {
+	began := false
+	return func(r kmsg.Record) bool {
+		began = began || strings.HasPrefix(r.Text, tag)
+		return kmsg.FromKernel(r) && (began || r.Priority <= kmsg.PrioWarning)
+	}
+}
+
 // recall asks the firmware for what it remembers of earlier boots. One that
 // can't say is as good as none.
 func (o operator) recall(ctx context.Context) stage1.Streak {
@@ -109,14 +119,13 @@ func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure 
 	for _, fact := range f.Facts {
 		screen.Facts = append(screen.Facts, debug.Facts(fact))
 	}
-	for _, line := range o.log.ring.Lines() {
-		// The title says who speaks, and the cause is on the screen already.
-		if line = strings.Replace(line, tag, "", 1); !strings.HasSuffix(line, ": "+f.Cause) {
+	const enough = 12
+	for _, line := range o.log.last(ctx, enough) {
+		if !strings.HasSuffix(line, ": "+f.Cause) { // which is on the screen already
 			screen.Lines = append(screen.Lines, line)
 		}
 	}
-	const enough = 10
-	screen.Kernel, _ = kmsg.Last(ctx, "", enough, kmsg.FromKernel) // none: there is less to see
+	screen.Kernel, _ = kmsg.Last(ctx, "", enough, kernelNews()) // none: there is less to see
 	return screen
 }
 

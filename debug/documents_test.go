@@ -1,0 +1,66 @@
+package debug
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const document = "../docs/when-boot-stalls.md"
+
+// screenBlocks are the screens in the document: indented, from the head to the
+// keys.
+var screenBlocks = regexp.MustCompile(`(?m)^    === boot failed: ([a-z0-9-]+) =+\n(?:    .*\n)+`)
+
+// The screens that the document shows are those that the agent shows.
+func TestDocumentShowsTheScreens(t *testing.T) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	rendered := screenBlocks.ReplaceAllStringFunc(string(text), func(block string) string {
+		found++
+		class := screenBlocks.FindStringSubmatch(block)[1]
+		golden, err := os.ReadFile(filepath.Join("testdata", "screens", class+".txt"))
+		if err != nil {
+			t.Error(err)
+			return block
+		}
+		want := "    " + strings.ReplaceAll(strings.TrimSuffix(string(golden), "\n"), "\n", "\n    ") + "\n"
+		if block != want && !*update {
+			t.Errorf("the screen of %s is another one by now (-update writes it anew):\n%s", class, block)
+		}
+		return want
+	})
+	if found < 9 {
+		t.Errorf("only %d screens", found)
+	}
+	if *update {
+		if err := os.WriteFile(document, []byte(rendered), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Its pictures are there, and small.
+func TestDocumentHasItsPictures(t *testing.T) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures := regexp.MustCompile(`\]\(([a-z-]+\.png)\)`).FindAllStringSubmatch(string(text), -1)
+	if len(pictures) < 2 {
+		t.Errorf("only %d pictures", len(pictures))
+	}
+	for _, p := range pictures {
+		info, err := os.Stat(filepath.Join(filepath.Dir(document), p[1]))
+		if err != nil {
+			t.Error(err)
+		} else if info.Size() > 40<<10 {
+			t.Errorf("%s has %d bytes", p[1], info.Size())
+		}
+	}
+}
