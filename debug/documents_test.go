@@ -24,12 +24,14 @@ func TestDocumentShowsTheScreens(t *testing.T) {
 	rendered := screenBlocks.ReplaceAllStringFunc(string(text), func(block string) string {
 		found++
 		class := screenBlocks.FindStringSubmatch(block)[1]
-		golden, err := os.ReadFile(filepath.Join("testdata", "screens", class+".txt"))
-		if err != nil {
-			t.Error(err)
+		f, ok := realScreens()[class]
+		if !ok {
+			t.Errorf("the screen of %s is not a real one", class)
 			return block
 		}
-		want := "    " + strings.ReplaceAll(strings.TrimSuffix(string(golden), "\n"), "\n", "\n    ") + "\n"
+		f.Class = class
+		screen := strings.TrimSuffix(f.Screen(80, 23, keysAfter(f.Step, class)), "\n")
+		want := "    " + strings.ReplaceAll(screen, "\n", "\n    ") + "\n"
 		if block != want && !*update {
 			t.Errorf("the screen of %s is another one by now (-update writes it anew):\n%s", class, block)
 		}
