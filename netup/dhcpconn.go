@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ var onlyDHCP = [...]unix.SockFilter{
 // servers: one for all links, because closing one makes the kernel wait for
 // its other processors. It is open while a link uses it.
 type dhcpPort struct {
+	talk   atomic.Int64 // when the first link began to, or a message came last, in nanoseconds since 1970
 	mu     sync.Mutex
 	socket *os.File
 	raw    syscall.RawConn
@@ -113,6 +115,7 @@ func (p *dhcpPort) deliver(raw syscall.RawConn) {
 		if err != nil || !ok {
 			continue // such as ENETDOWN, told once
 		}
+		p.talk.Store(time.Now().UnixNano())
 		p.mu.Lock()
 		for c := range p.links {
 			if c.index != ll.Ifindex {
@@ -124,6 +127,20 @@ func (p *dhcpPort) deliver(raw syscall.RawConn) {
 			}
 		}
 		p.mu.Unlock()
+	}
+}
+
+// begins says that a link is about to talk, which counts for the first one.
+func (p *dhcpPort) begins() { p.talk.CompareAndSwap(0, time.Now().UnixNano()) }
+
+// lull waits for the end of a talk: until no message has come for two
+// milliseconds, and at most for ten.
+func (p *dhcpPort) lull(ctx context.Context) {
+	for end := time.Now().Add(10 * time.Millisecond); ; {
+		left := min(2*time.Millisecond-time.Since(time.Unix(0, p.talk.Load())), time.Until(end))
+		if left <= 0 || pause(ctx, left) != nil {
+			return
+		}
 	}
 }
 

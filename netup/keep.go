@@ -70,6 +70,9 @@ func (n *Network) Kept() Kept {
 	}
 	n.mu.Lock()
 	winner := n.winner
+	if winner != nil {
+		winner.look(n.opts.Sysfs)
+	}
 	n.mu.Unlock()
 	entries := map[family]ipparam.Entry{} // by which the link found its addresses
 	if winner != nil {

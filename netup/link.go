@@ -30,6 +30,9 @@ func (p plan) candidate(l netlink.Link) bool {
 
 // wireless links need credentials to lead anywhere.
 func wireless(l netlink.Link, sysfs string) bool {
+	if l.Type() != "device" {
+		return false
+	}
 	dir := filepath.Join(sysfs, "class/net", l.Attrs().Name)
 	for _, f := range []string{"wireless", "phy80211"} {
 		if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
@@ -53,11 +56,11 @@ func carrier(l netlink.Link, started bool) bool {
 
 // driverOf names the driver of a link, "" when unknown. A link without a device
 // has its kind instead.
-func driverOf(l netlink.Link, sysfs string) string {
-	if t, err := os.Readlink(filepath.Join(sysfs, "class/net", l.Attrs().Name, "device/driver")); err == nil {
+func driverOf(name, kind, sysfs string) string {
+	if t, err := os.Readlink(filepath.Join(sysfs, "class/net", name, "device/driver")); err == nil {
 		return filepath.Base(t)
 	}
-	if kind := l.Type(); kind != "device" {
+	if kind != "device" {
 		return kind
 	}
 	return ""
@@ -69,7 +72,11 @@ type busPlace struct{ bus, device, id string }
 // busOf finds the place of a link's device; of a virtio device it is that of
 // the PCI card that carries it. It is zero for a link without a device.
 func busOf(name, sysfs string) busPlace {
-	dir, err := filepath.EvalSymlinks(filepath.Join(sysfs, "class/net", name, "device"))
+	dir := filepath.Join(sysfs, "class/net", name, "device")
+	if _, err := os.Readlink(dir); err != nil {
+		return busPlace{}
+	}
+	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return busPlace{}
 	}

@@ -10,7 +10,7 @@ import (
 
 // joining are links that join the race together, and what all share.
 type joining struct {
-	links  []*link
+	open   func(*link) // opens links in this order; nil: that was the last
 	addrs  []netlink.Addr
 	listed bool
 	jobs   []func() // what makes bonds and VLANs
@@ -35,13 +35,49 @@ func (j *joining) addrsOf(k kernel, index int) []netlink.Addr {
 	return out
 }
 
+// opener returns a function that opens at most max links, behind: the first
+// ones while others are still looked at. It is called with nil in the end.
+func (n *Network) opener(max int) func(*link) {
+	var links chan *link
+	begin := func() {
+		links = make(chan *link, max)
+		n.wg.Go(func() { n.open(links) })
+	}
+	var held []*link
+	return func(l *link) {
+		switch {
+		case l == nil:
+			for _, l := range held {
+				if links == nil {
+					begin()
+				}
+				links <- l
+			}
+			if links != nil {
+				close(links)
+			}
+		case len(n.plan.VLANs)+len(n.plan.Bonds) > 0:
+			held = append(held, l) // what is stacked is stacked first
+		default:
+			if links == nil {
+				begin()
+			}
+			links <- l
+		}
+	}
+}
+
 // open sets links up, one after another, as the kernel does it anyway. Drivers
 // fail at it when firmware is missing or the device is still busy; those links
 // are tried again beside the others.
-func (n *Network) open(links []*link) {
+func (n *Network) open(links <-chan *link) {
 	k := newKernel(n.log)
 	defer k.Close()
-	for _, l := range links {
+	for l := range links {
+		// Opening a link and configuring another take turns in the kernel, and
+		// a link that a server talks to may be the one. The first link with
+		// carrier has a head start.
+		n.dhcp.lull(l.ctx)
 		if n.openOnce(k, l) {
 			close(l.opened)
 			continue
@@ -82,6 +118,9 @@ func (n *Network) openOnce(k kernel, l *link) bool {
 		n.log.Warn(fmt.Sprintf("%s: set up: %v", l.name, err))
 		n.faulty(l, fmt.Sprintf("cannot be set up: %v", err))
 		return false
+	}
+	if carrier(nl, true) {
+		n.dhcp.begins()
 	}
 	n.hand(l.ctx, nl)
 	return true

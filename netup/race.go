@@ -20,8 +20,7 @@ type link struct {
 	index      int
 	name       string
 	mac        net.HardwareAddr
-	driver     string
-	bus        busPlace
+	kind       string // as the kernel has it: device, veth, …
 	metric     int
 	mtu        int     // before any lease changed it
 	up         bool    // before it was ours
@@ -38,6 +37,9 @@ type link struct {
 	sess   *session      // the latest session; its done channel may be closed
 
 	// Under Network.mu.
+	looked       bool // for the next two
+	driver       string
+	bus          busPlace
 	carrier      bool
 	carrierSince time.Time
 	operState    string
@@ -87,7 +89,6 @@ func (n *Network) race(ctx context.Context) {
 			won = nil
 			report.Stop()
 			n.retire()
-			close(n.settled)
 			watch.tell(false)
 		case <-noNIC.C:
 			if len(n.links) == 0 {
@@ -125,14 +126,15 @@ func (l *link) wait() {
 // take works through news of links.
 func (n *Network) take(ctx context.Context, b linkBatch) {
 	seen := map[int]bool{}
-	before := len(n.links)
-	joined := &joining{}
+	joined := &joining{open: n.opener(len(b.links))}
 	for _, nl := range b.links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false, joined)
-	}
-	if len(n.links) > 1 && len(n.links) > before && n.winner == nil && n.quieted == nil {
-		n.quieted = quiet(n.log)
+		select {
+		case nl := <-n.ready: // the first ones are up while others are still looked at
+			n.update(ctx, nl, true, nil)
+		default:
+		}
 	}
 	if len(joined.jobs) > 0 { // in order: a bond has its first slave's address
 		n.wg.Go(func() {
@@ -143,9 +145,7 @@ func (n *Network) take(ctx context.Context, b linkBatch) {
 			}
 		})
 	}
-	if len(joined.links) > 0 {
-		n.wg.Go(func() { n.open(joined.links) })
-	}
+	joined.open(nil)
 	for index := range n.links {
 		if b.full && !seen[index] {
 			b.gone = append(b.gone, index)
@@ -245,10 +245,10 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		if bounced {
 			n.log.Info(l.name + ": carrier bounced")
 		} else {
-			n.log.Info(l.name + ": " + l.about() + "carrier")
+			n.log.Info(l.name + ": " + n.about(l) + "carrier")
 		}
 	case opened && !up:
-		n.log.Info(l.name + ": " + l.about() + "no carrier yet")
+		n.log.Info(l.name + ": " + n.about(l) + "no carrier yet")
 	}
 }
 
@@ -267,11 +267,10 @@ func (n *Network) ignore(nl netlink.Link) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	driver, bus := driverOf(nl, n.opts.Sysfs), busOf(a.Name, n.opts.Sysfs) // by its name, which may change now
 	name, mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
-		driver: driver, bus: bus, metric: 1024 + a.Index,
+		kind: nl.Type(), metric: 1024 + a.Index,
 		carrierSince: time.Now(), opened: make(chan struct{}), news: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
@@ -287,18 +286,33 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	if _, ok := dynamic(entries, ipv6); ok && l.found.lease == nil {
 		l.kept6 = manual(n.log, name)
 	}
-	joined.links = append(joined.links, l)
+	if len(n.links) > 1 && n.quieted == nil {
+		n.quieted = quiet(n.log)
+	}
+	joined.open(l)
 	return l
 }
 
 // about introduces a link, once.
-func (l *link) about() string {
+func (n *Network) about(l *link) string {
 	if l.introduced {
 		return ""
 	}
 	l.introduced = true
+	n.mu.Lock()
+	l.look(n.opts.Sysfs)
+	n.mu.Unlock()
 	if l.driver == "" {
 		return l.mac.String() + ", "
 	}
 	return l.driver + " " + l.mac.String() + ", "
+}
+
+// look finds out what a link is, under Network.mu. Files of sysfs take their
+// time, and links are opened first.
+func (l *link) look(sysfs string) {
+	if !l.looked {
+		l.looked = true
+		l.driver, l.bus = driverOf(l.name, l.kind, sysfs), busOf(l.name, sysfs)
+	}
 }

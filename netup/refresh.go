@@ -30,7 +30,7 @@ func Refresh(rows []LinkState, age time.Duration) ([]LinkState, error) {
 		if i < 0 && !(plan{}).candidate(nl) {
 			continue
 		}
-		s := LinkState{MAC: a.HardwareAddr.String(), Driver: driverOf(nl, sysfs)}
+		s := LinkState{MAC: a.HardwareAddr.String(), Driver: driverOf(a.Name, nl.Type(), sysfs)}
 		if i >= 0 {
 			s = rows[i]
 		} else {

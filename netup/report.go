@@ -18,13 +18,14 @@ func (n *Network) Links() []LinkState {
 	slices.Sort(indices)
 	out := make([]LinkState, 0, len(n.links))
 	for _, index := range indices {
-		out = append(out, n.links[index].status(n.winner))
+		out = append(out, n.links[index].status(n.winner, n.opts.Sysfs))
 	}
 	return out
 }
 
 // status is the link's row of the table, under Network.mu.
-func (l *link) status(winner *link) LinkState {
+func (l *link) status(winner *link, sysfs string) LinkState {
+	l.look(sysfs)
 	s := LinkState{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
 		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner,

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// retire ends the losers. It returns when no address or route of theirs is
-// left to draw traffic; setting them down goes on behind.
+// retire ends the losers. It tells that the race is settled when no address or
+// route of theirs is left to draw traffic; setting them down goes on behind.
 func (n *Network) retire() {
 	var flushed, released sync.WaitGroup
 	for _, l := range n.links {
@@ -27,6 +27,13 @@ func (n *Network) retire() {
 				}
 			})
 		}
+	}
+	flushed.Wait()
+	close(n.settled)
+	for _, l := range n.links {
+		if l == n.winner {
+			continue
+		}
 		released.Go(func() {
 			l.wait()
 			if err := n.release(l); err != nil {
@@ -35,7 +42,6 @@ func (n *Network) retire() {
 			n.retired(l)
 		})
 	}
-	flushed.Wait()
 	quieted := n.quieted
 	n.quieted = nil
 	n.wg.Go(func() {

@@ -37,6 +37,7 @@ chromium-headless-shell a browser, for the page of boot reports
 openssh-client the peer for boot.ssh
 curl downloads to compare with, in make bench
 wget likewise
+dhcpcd-base a DHCP client to compare with, likewise
 '
 
 names=$(printf '%s' "$packages" | cut -d' ' -f1)
