@@ -11,6 +11,7 @@ type answer struct {
 	restart  string // why the body begins at the first byte though more was asked for; "": it continues
 	complete bool   // there is nothing left to read
 	size     int64  // of the whole image; -1: not known
+	last     int64  // of the body's bytes, when they are a range; else -1
 	framed   bool   // the body's end is told from a broken connection
 }
 
@@ -21,7 +22,7 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" && resp.StatusCode/100 == 2 {
 		return answer{}, newError(mirror, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
 	}
-	a := answer{size: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || s.url.Scheme == "tftp"}
+	a := answer{size: -1, last: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || s.url.Scheme == "tftp"}
 	switch resp.StatusCode {
 	case http.StatusOK:
 		a.size = resp.ContentLength
@@ -38,7 +39,7 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 		if offset == 0 || !ok || r.first != offset || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
 			return a, newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, offset, h.Get("Content-Range"))
 		}
-		a.size = r.total
+		a.size, a.last = r.total, r.last
 		if trusted && a.size >= 0 && a.size != size {
 			return a, wrongSize(s, a.size, size)
 		}

@@ -13,9 +13,10 @@ import (
 // deliveredAtLeast is how much a mirror must send for its earlier failures to be forgotten.
 const deliveredAtLeast = 64 << 10
 
-// attempt asks s for what is missing and keeps what comes. Nil means that the image is whole and verified.
-func (e *engine) attempt(ctx context.Context, s *source) *Error {
-	ctx, cancel := context.WithCancelCause(ctx)
+// attempt asks s for what is missing and keeps what comes. Whole means that this is the image, verified; when it is
+// not, and nothing went wrong either, the crew has what comes next.
+func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Error) {
+	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
 	begun, received := time.Now(), e.stats.Received
 	s.delivered = false
@@ -23,15 +24,16 @@ func (e *engine) attempt(ctx context.Context, s *source) *Error {
 	var conn net.Conn
 	resp, a, err := e.ask(withConn(ctx, &conn), s)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer resp.Body.Close()
 	if a.complete {
 		e.size = a.size
-		return e.verdict(s, a)
+		err := e.verdict(s, a)
+		return err == nil, err
 	}
-	if err := e.begin(s, resp, a); err != nil {
-		return err
+	if err := e.begin(life, s, resp, a); err != nil {
+		return false, err
 	}
 	return e.pour(ctx, cancel, s, inBatches(resp.Body, resp.ContentLength, conn), a)
 }
@@ -88,6 +90,22 @@ func (e *engine) asked(s *source) int64 {
 }
 
 func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
+	first, last := e.asked(s), int64(-1)
+	if first > 0 && e.crew != nil && e.crew.first.Load() != noPiece {
+		last = e.crew.first.Load() - 1
+	}
+	// Where nothing vouches for the image, only the very version in hand may be continued.
+	version := s.version
+	if !e.req.vouched() {
+		version = e.version
+	}
+	e.stats.Requests++
+	return e.do(ctx, s, first, last, version)
+}
+
+// do asks a mirror for the bytes first to last, -1 for all that follow, if they are of a version. It may be called by
+// several goroutines at once.
+func (e *engine) do(ctx context.Context, s *source, first, last int64, version validator) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
 		return nil, newError(mirror, "bad-url", nil, "%s: not a URL", s.name)
@@ -97,19 +115,16 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 	if e.req.Bearer != "" && s.url.User == nil {
 		r.Header.Set("Authorization", "Bearer "+e.req.Bearer)
 	}
-	first := e.asked(s)
-	if first > 0 {
-		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", first))
-		// Where nothing vouches for the image, only the very version in hand may be continued.
-		version := s.version
-		if !e.req.vouched() {
-			version = e.version
+	if first > 0 || last >= 0 {
+		span := fmt.Sprintf("bytes=%d-", first)
+		if last >= 0 {
+			span += fmt.Sprint(last)
 		}
+		r.Header.Set("Range", span)
 		if v := version.ifRange(); v != "" {
 			r.Header.Set("If-Range", v)
 		}
 	}
-	e.stats.Requests++
 	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, Redacted(s.url.String()), first))
 	if s.client != nil {
 		return s.client.Do(r)
@@ -118,7 +133,7 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 }
 
 // begin makes ready for the body of an accepted answer.
-func (e *engine) begin(s *source, resp *http.Response, a answer) *Error {
+func (e *engine) begin(life context.Context, s *source, resp *http.Response, a answer) *Error {
 	if resp.StatusCode == http.StatusOK {
 		// Its first byte is the image's first.
 		if a.restart == "" {
@@ -142,6 +157,9 @@ func (e *engine) begin(s *source, resp *http.Response, a answer) *Error {
 	if a.size >= 0 {
 		e.size = a.size
 	}
+	if e.crew == nil && e.dividable(resp) {
+		e.crew = newCrew(life, e)
+	}
 	return nil
 }
 
@@ -152,14 +170,18 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%d MiB", mib(n))
 }
 
-// pour streams a body into the store, verifying.
-func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) *Error {
+// pour streams a body into the store, verifying, up to where the crew begins.
+func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) (whole bool, fault *Error) {
 	var f flow
 	f.idle, _ = body.(*batches)
 	begin := e.offset
+	if e.crew != nil {
+		body = &upToCrew{Reader: body, crew: e.crew, at: begin}
+	}
 	stopWatch := e.watch(cancel, s, &f, begin)
 	err := e.ring.pump(body, &f, func() { cancel(nil) }, func(p []byte) error { return e.keep(s, p) })
 	stopWatch()
+	e.admit()
 	e.stats.Received += f.received.Load()
 	s.bytes += f.received.Load()
 	if e.offset-begin >= deliveredAtLeast {
@@ -168,15 +190,20 @@ func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *so
 	var own *Error
 	switch {
 	case errors.As(err, &own):
-		return own
+		return false, own
 	case errors.As(context.Cause(ctx), &own): // the watcher's
-		return own
+		return false, own
+	case err == errCrew:
+		return false, nil
 	case err != io.EOF:
-		return classify(s.name, err)
+		return false, classify(s.name, err)
+	case e.size >= 0 && e.offset < e.size && e.offset > begin && e.offset == a.last+1:
+		return false, nil // no more was asked for, or promised
 	case e.size >= 0 && e.offset < e.size:
-		return newError(transient, "short", io.ErrUnexpectedEOF, "%s: the body ended early", s.name)
+		return false, newError(transient, "short", io.ErrUnexpectedEOF, "%s: the body ended early", s.name)
 	}
-	return e.verdict(s, a)
+	fault = e.verdict(s, a)
+	return fault == nil, fault
 }
 
 // keep writes and verifies the next bytes.
@@ -234,12 +261,15 @@ func (e *engine) mismatch(s *source, err error) *Error {
 	return newError(mirror, class, err, "%s serves a wrong %s: %v (%s)", s.name, e.req.What, err, Redacted(s.url.String()))
 }
 
+// tick is how often a download is looked at.
+func (e *engine) tick() time.Duration { return min(100*time.Millisecond, e.req.Floor.Window/4) }
+
 // watch reports progress and cuts the body when it stays below the floor. The function it returns ends it and waits.
 func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin int64) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(min(100*time.Millisecond, e.req.Floor.Window/4))
+		tick := time.NewTicker(e.tick())
 		defer tick.Stop()
 		floor := newFloorGauge(e.req.Floor, time.Now())
 		last, lastAt := int64(0), time.Now()
@@ -252,9 +282,10 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 				if got == last && f.idle != nil {
 					f.idle.end()
 				}
-				e.meter.add(got-last, now.Sub(lastAt))
+				e.meter.add(got-last+e.brought(), now.Sub(lastAt))
 				last, lastAt = got, now
 				e.report(e.progress(begin+got, got, s))
+				e.divide(now, begin+got, got, s, f.starved.Load())
 				if rate, stalled := floor.add(now, got, f.starved.Load()); stalled {
 					cancel(newError(transient, "stalled", nil, "%s: stalled: %s over %v, the floor is %s", s.name,
 						rateString(rate), e.req.Floor.Window, rateString(e.req.Floor.rate())))
@@ -269,6 +300,7 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 // progress tells how far the download is; under is how many bytes of the body that s is sending came so far, and s is
 // nil where none was asked.
 func (e *engine) progress(bytes, under int64, s *source) Progress {
+	bytes += e.crew.stored(bytes)
 	p := Progress{What: e.req.What, Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Retries: e.stats.Retries,
 		Elapsed: time.Since(e.start), Mirrors: make([]Mirror, len(e.sources))}
 	if s != nil {

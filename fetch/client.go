@@ -25,7 +25,7 @@ func newClient(req Request, d *dialer) *http.Client {
 		TLSHandshakeTimeout:    req.Timeouts.TLS,
 		ResponseHeaderTimeout:  req.Timeouts.Header,
 		MaxResponseHeaderBytes: 64 << 10,
-		MaxIdleConnsPerHost:    1,
+		MaxIdleConnsPerHost:    req.Parallel.Streams,
 		IdleConnTimeout:        30 * time.Second,
 		DisableCompression:     true, // ranges and digests are about the bytes as they are
 		Protocols:              &protocols,

@@ -31,6 +31,10 @@ type engine struct {
 	mixed   bool      // they come from several mirrors, or from versions that nothing tells apart
 	pure    bool      // never mix again: it went wrong once
 
+	crew  *crew // fetches ahead; nil where there can't be one
+	scale scale
+	ahead int64 // what the crew had brought when it was last looked at
+
 	meter meter
 	start time.Time
 	stats Stats
@@ -60,6 +64,7 @@ func newEngine(req Request) (*engine, error) {
 	default:
 		e.verify = nothing{}
 	}
+	e.scale = newScale(req.Parallel)
 	e.forget()
 	ring, err := newRing()
 	if err != nil {
@@ -73,6 +78,7 @@ func newEngine(req Request) (*engine, error) {
 
 // close ends everything that the download started.
 func (e *engine) close() error {
+	e.disband()
 	e.dialer.close()
 	e.client.CloseIdleConnections()
 	for _, s := range e.sources {
@@ -99,9 +105,15 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 		if err := e.wait(ctx, s); err != nil {
 			return nil, err
 		}
-		err := e.attempt(ctx, s)
-		if err == nil {
+		whole, err := e.attempt(ctx, s)
+		if err == nil && !whole && e.crew != nil {
+			s, whole, err = e.follow(ctx)
+		}
+		if whole {
 			return e.finish(s)
+		}
+		if err == nil && ctx.Err() == nil {
+			continue
 		}
 		if ctx.Err() != nil {
 			return nil, e.interrupted(ctx)
@@ -201,6 +213,7 @@ func (e *engine) restart(s *source, why string) {
 }
 
 func (e *engine) forget() {
+	e.disband()
 	e.verify.Reset()
 	e.offset, e.from, e.version, e.mixed = 0, nil, validator{}, false
 	e.size = -1
@@ -211,6 +224,7 @@ func (e *engine) forget() {
 
 // finish hands the verified image over.
 func (e *engine) finish(s *source) (*Image, error) {
+	e.disband()
 	f, path, err := e.req.Store.Commit(e.offset)
 	if err != nil {
 		return nil, e.final(storeError(err))

@@ -301,6 +301,14 @@ func TestRangeFaults(t *testing.T) {
 			log.mustSay(t, "it answers Content-Range")
 		}
 	})
+	t.Run("a shorter range than asked for", func(t *testing.T) {
+		s := serve(t, content, broken, faulty.Behaviour{ContentRange: "bytes 2097152-2499999/3145728", Length: 402_848})
+		r, _ := quick(t, content, s.URL("x"))
+		mustGet(t, r, content)
+		if l := s.Log(); len(l) != 3 || l[2].Range != "bytes=2500000-" {
+			t.Errorf("%+v", l)
+		}
+	})
 	t.Run("another range than asked for, and a good mirror", func(t *testing.T) {
 		bad := serve(t, content, broken, faulty.Behaviour{ContentRange: "bytes 0-9/10", Times: -1})
 		good := serve(t, content, faulty.Behaviour{Status: 503})

@@ -58,6 +58,8 @@ type Request struct {
 	Floor Floor
 	// Timeouts of one try.
 	Timeouts Timeouts
+	// Parallel is when several streams are used.
+	Parallel Parallel
 
 	// MemAvailable is asked before the first byte when the store is in memory; nil: SystemMemAvailable.
 	MemAvailable func() (int64, error)
@@ -140,6 +142,7 @@ func (r Request) withDefaults() Request {
 		r.Floor.Bytes = 640 << 10
 	}
 	r.Backoff = r.Backoff.withDefaults()
+	r.Parallel = r.Parallel.withDefaults()
 	if r.Dial == nil {
 		r.Dial = new(net.Dialer).DialContext
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type source struct {
 	rate      float64             // bytes per second that it delivered; 0: not known
 	dead      *Error              // of no use in this download
 	bytes     int64               // of bodies that it sent
+	ahead     atomic.Int64        // likewise, to a crew
 	answer    string              // its last answer or fault
 	class     string              // of its last fault
 	client    *http.Client        // its own, once dates were forgiven; nil: the engine's
@@ -66,7 +68,7 @@ func newSources(urls []string, proxy func(*http.Request) (*url.URL, error)) []*s
 
 // state is what an operator may know of s.
 func (s *source) state() Mirror {
-	m := Mirror{URL: s.name, Bytes: s.bytes, Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
+	m := Mirror{URL: s.name, Bytes: s.bytes + s.ahead.Load(), Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
 	if s.url != nil {
 		m.URL = Redacted(s.url.String())
 	}

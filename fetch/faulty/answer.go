@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -146,12 +147,12 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 		etag = b.ETag
 	}
 	date := modified.Format(http.TimeFormat)
-	from, ranged := int64(0), false
-	if first, ok := rangeStart(r.Header.Get("Range")); ok && !b.NoRanges {
-		cond := r.Header.Get("If-Range")
-		from, ranged = first, cond == "" || b.IgnoreIf || cond == etag || cond == date
-	}
 	size := int64(len(content))
+	from, to, ranged := int64(0), size, false
+	if first, last, ok := parseRange(r.Header.Get("Range")); ok && !b.NoRanges {
+		cond := r.Header.Get("If-Range")
+		from, to, ranged = first, min(last, size-1)+1, cond == "" || b.IgnoreIf || cond == etag || cond == date
+	}
 	if ranged && from >= size {
 		start(http.StatusRequestedRangeNotSatisfiable)
 		add("Content-Range", fmt.Sprintf("bytes */%d", size))
@@ -160,11 +161,11 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 	}
 	c := composed{status: http.StatusOK, data: content, chunked: b.Chunked}
 	if ranged {
-		c = composed{status: http.StatusPartialContent, data: content[from:], offset: from, chunked: b.Chunked}
+		c = composed{status: http.StatusPartialContent, data: content[from:to], offset: from, chunked: b.Chunked}
 	}
 	start(c.status)
 	if ranged {
-		cr := fmt.Sprintf("bytes %d-%d/%d", from, size-1, size)
+		cr := fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 		if b.ContentRange != "" {
 			cr = b.ContentRange
 		}
@@ -191,12 +192,18 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 	return done(c)
 }
 
-// rangeStart reads "bytes=N-", the only form a resuming client sends.
-func rangeStart(s string) (int64, bool) {
-	s, ok := strings.CutPrefix(s, "bytes=")
-	first, last, ok2 := strings.Cut(s, "-")
-	n, err := strconv.ParseInt(first, 10, 64)
-	return n, ok && ok2 && last == "" && err == nil && n >= 0
+// parseRange reads "bytes=N-" and "bytes=N-M", the only forms a resuming client sends.
+func parseRange(s string) (first, last int64, ok bool) {
+	s, ok = strings.CutPrefix(s, "bytes=")
+	from, to, ok2 := strings.Cut(s, "-")
+	first, err := strconv.ParseInt(from, 10, 64)
+	if !ok || !ok2 || err != nil {
+		return 0, 0, false
+	}
+	if last = math.MaxInt64 - 1; to != "" {
+		last, err = strconv.ParseInt(to, 10, 64)
+	}
+	return first, last, err == nil && first >= 0 && first <= last
 }
 
 // body writes the data as the behaviour says, and reports how much and whether it was all.

@@ -69,13 +69,16 @@ func TestScript(t *testing.T) {
 	if err != nil || resp.StatusCode != 206 || string(body) != "0123456789" || resp.Header.Get("Content-Range") != "bytes 999990-999999/1000000" {
 		t.Errorf("%v %q %v", resp, body, err)
 	}
+	if resp, body, err := get(t, s.URL("x"), "Range", "bytes=11-13"); err != nil || resp.StatusCode != 206 || string(body) != "123" || resp.Header.Get("Content-Range") != "bytes 11-13/1000000" {
+		t.Errorf("%v %q %v", resp, body, err)
+	}
 	if resp, body, err := get(t, s.URL("x"), "Range", "bytes=1-", "If-Range", `"other"`); err != nil || resp.StatusCode != 200 || len(body) != len(content) {
 		t.Errorf("If-Range: %v, %d bytes, %v", resp, len(body), err)
 	}
 	if resp, _, err := get(t, s.URL("x"), "Range", "bytes=1000000-"); err != nil || resp.StatusCode != 416 {
 		t.Errorf("%v %v", resp, err)
 	}
-	if l := s.Log(); len(l) != 11 || l[7].Range != "" || l[6].Range != "bytes=5-" {
+	if l := s.Log(); len(l) != 12 || l[7].Range != "" || l[6].Range != "bytes=5-" {
 		t.Errorf("%d entries", len(l))
 	}
 }

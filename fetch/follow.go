@@ -1,0 +1,165 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// errCrew is the end of a body where the crew has what follows.
+var errCrew = errors.New("the next piece is there")
+
+// upToCrew is a body that ends where the crew begins.
+type upToCrew struct {
+	io.Reader
+	crew *crew
+	at   int64 // of its next byte in the image
+}
+
+func (u *upToCrew) Read(p []byte) (int, error) {
+	left := u.crew.first.Load() - u.at
+	if left <= 0 {
+		return 0, errCrew
+	}
+	n, err := u.Reader.Read(p[:min(int64(len(p)), left)])
+	u.at += int64(n)
+	return n, err
+}
+
+// dividable tells whether several streams may be used after such an answer: the size is known and reserved, the server
+// has ranges, and pieces of different versions would be noticed.
+func (e *engine) dividable(resp *http.Response) bool {
+	ranges := resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Accept-Ranges") == "bytes"
+	return e.req.Parallel.Streams > 1 && ranges && e.size > 0 && e.room >= e.size && !e.pure &&
+		(e.req.vouched() || e.version.ifRange() != "")
+}
+
+// divide is called again and again while s sends its got-th byte, at byte at of the image, and decides on more streams.
+func (e *engine) divide(now time.Time, at, got int64, s *source, starved bool) {
+	if e.crew == nil {
+		return
+	}
+	e.crew.watch(now)
+	e.measure(now, e.stats.Received+got, at, starved)
+	e.crew.resize(e.scale.streams-1, at, s, e.scale.each)
+}
+
+// measure asks the scale and tells what it says. Received is what the engine's own streams brought.
+func (e *engine) measure(now time.Time, received, at int64, starved bool) {
+	left := e.size - at - e.crew.stored(at)
+	v := e.scale.add(now, received+e.crew.received.Load(), left, starved)
+	switch {
+	case v == nil:
+	case v.kept:
+		e.req.Log.Info(fmt.Sprintf("%s: %d streams bring %s where %d brought %s", e.req.What, v.streams, rateString(v.rate), v.streams/2, rateString(v.half)))
+	default:
+		e.req.Log.Debug(fmt.Sprintf("%s: %d streams bring %s where %d brought %s: back to those", e.req.What, v.streams, rateString(v.rate), v.streams/2, rateString(v.half)))
+	}
+}
+
+// brought is what the crew received since it was last asked.
+func (e *engine) brought() int64 {
+	if e.crew == nil {
+		return 0
+	}
+	before := e.ahead
+	e.ahead = e.crew.received.Load()
+	return e.ahead - before
+}
+
+// follow verifies what the crew puts into the store, in order and as it arrives, for as long as it brings what comes
+// next. The engine's own stream has ended: a worker takes its place. When a fault is returned, it is s who is to blame.
+func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Error) {
+	tick := time.NewTicker(e.tick())
+	defer tick.Stop()
+	buf := <-e.ring.free
+	defer func() { e.ring.free <- buf }()
+	last := time.Now()
+	e.scale.pause()
+	for e.offset < e.size {
+		e.admit()
+		p, more := e.crew.ready(e.offset)
+		before := e.offset
+		if p.have > e.offset {
+			if err := e.verifyStored(p, buf); err != nil {
+				e.crew.forsake(p.from)
+				return p.from, false, err
+			}
+		}
+		switch {
+		case e.offset > before:
+			continue
+		case !more:
+			if e.scale.streams > 1 {
+				e.scale.again()
+			}
+			return nil, false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, nil
+		case <-e.crew.news:
+		case now := <-tick.C:
+			e.meter.add(e.brought(), now.Sub(last))
+			last = now
+			e.report(e.progress(e.offset, 0, p.from))
+			e.crew.watch(now)
+			e.measure(now, e.stats.Received, e.offset, false)
+		}
+		n := e.scale.streams
+		if n == 1 {
+			n = 0 // the engine's own
+		}
+		e.crew.resize(n, e.offset, nil, e.scale.each)
+	}
+	e.admit()
+	s = e.from
+	fault = e.verdict(s, answer{framed: true})
+	return s, fault == nil, fault
+}
+
+// verifyStored verifies the next bytes of a piece that is in the store.
+func (e *engine) verifyStored(p piece, buf []byte) *Error {
+	buf = buf[:min(int64(len(buf)), p.have-e.offset)]
+	if _, err := e.file.ReadAt(buf, e.offset); err != nil {
+		return storeError(err)
+	}
+	e.mixed = e.mixed || e.from != p.from || !p.sure
+	e.from = p.from
+	n, err := e.verify.Write(buf)
+	e.offset += int64(n)
+	if err != nil {
+		return e.mismatch(p.from, err)
+	}
+	return nil
+}
+
+// admit notes the faults of the crew's streams. They condemn no mirror: the engine's own stream does, when it gets there.
+func (e *engine) admit() {
+	if e.crew == nil {
+		return
+	}
+	for _, l := range e.crew.lost() {
+		e.stats.Retries++
+		e.tried.add(time.Since(e.start), l.err.text)
+		l.from.faults++
+		l.from.answer, l.from.class = l.err.text, l.err.class
+		e.mixed = e.mixed || l.err.class == "changed"
+		e.req.Log.Warn(e.req.What + ": " + l.err.text + ", on one of several streams")
+	}
+}
+
+// disband ends the crew and forgets what it brought.
+func (e *engine) disband() {
+	if e.crew == nil {
+		return
+	}
+	e.crew.close()
+	e.admit()
+	e.stats.Received += e.crew.received.Load()
+	e.stats.Requests += int(e.crew.requests.Load())
+	e.crew, e.ahead = nil, 0
+}
