@@ -48,6 +48,12 @@ func one(t testing.TB, pattern string) string {
 // ours, packed as the tool packs it.
 func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
 	t.Helper()
+	return guestOf(t, build(t, agent), kernel, files...)
+}
+
+// guestOf is guest with an agent of one's choice.
+func guestOf(t testing.TB, init, kernel string, files ...initrd.File) vm.Config {
+	t.Helper()
 	dir := setupDir(t, "kernels/"+kernel)
 	archive := filepath.Join(t.TempDir(), "initrd.zst")
 	out, err := os.Create(archive)
@@ -56,7 +62,7 @@ func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
 	}
 	defer out.Close()
 	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, agent), Files: files,
+		KernelModules: one(t, dir+"/lib/modules/*"), Init: init, Files: files,
 		Modules: []string{"virtio_net"},
 	}, out)
 	if err != nil {

@@ -34,6 +34,16 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 			}
 			args[0] = applet + args[0]
 		}
+	case "echo":
+		hc := interp.HandlerCtx(ctx)
+		if _, err := io.WriteString(hc.Stdout, echo(args[1:])); err != nil {
+			var errno syscall.Errno
+			if errors.As(err, &errno) && errno != unix.EPIPE {
+				fmt.Fprintf(hc.Stderr, "echo: %v\n", errno)
+			}
+			return []string{"false"}, nil
+		}
+		return []string{"true"}, nil
 	case "wait":
 		if len(args) == 1 {
 			s.waitJobs(ctx)
@@ -54,6 +64,25 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		return []string{"false"}, nil
 	}
 	return args, nil
+}
+
+// echo is the text of the command, to be written at once: the interpreter writes word by word, and each would be a
+// record of /dev/kmsg, or a command of a file in /sys.
+func echo(args []string) string {
+	end, escapes := "\n", false
+	for ; len(args) > 0 && slices.Contains([]string{"-n", "-e", "-E"}, args[0]); args = args[1:] {
+		switch args[0] {
+		case "-n":
+			end = ""
+		case "-e":
+			escapes = true
+		}
+	}
+	text := strings.Join(args, " ")
+	if escapes {
+		text, _, _ = expand.Format(nil, text, nil) // what is no escape stays as it is
+	}
+	return text + end
 }
 
 func (s *shell) isApplet(name string) bool { return slices.Contains(s.Applets, name) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // sh runs the shell as a process without a terminal.
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 		"command's arguments": {"", []string{"-c", "args $# $1 $2", "name", "x", "y"}, "[\"2\" \"x\" \"y\"]\n", "", 0},
 		"status":              {"", []string{"-c", "fail 9"}, "", "", 9},
 		"exit":                {"", []string{"-c", "exit 3; echo no"}, "", "", 3},
+		"echo":                {"", []string{"-c", `echo -n a; echo; echo -e 'x\ty' 5%; echo -E '\t' -n; echo b >/dev/full || echo $?`}, "a\nx\ty 5%\n\\t -n\n1\n", "echo: no space left on device\n", 0},
 		"a pipeline":          {"", []string{"-c", "args x | cat | cat"}, "[\"x\"]\n", "", 0},
 		"a reader that goes":  {"", []string{"-c", "cat </dev/zero | true; echo done"}, "done\n", "", 0},
 		"file":                {"", []string{file, "1", "2 3"}, "[\"1\" \"2 3\"]\nbye\n", "", 4},
@@ -77,5 +79,28 @@ func TestKilledCommand(t *testing.T) {
 	stdout, stderr, _ := sh(t, "", "-c", "/bin/sh -c 'kill -9 $$'; echo $?")
 	if stdout != "137\n" || stderr != "sh: /bin/sh: killed\n" {
 		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+}
+
+// What echo writes is one record of the kernel log, or one command of a file in /sys.
+func TestEchoWritesOnce(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, writer := os.NewFile(uintptr(pair[0]), "reader"), os.NewFile(uintptr(pair[1]), "writer")
+	defer reader.Close()
+	cmd := exec.Command(self(t))
+	cmd.Args = []string{"sh", "-c", "echo one two '' three"}
+	cmd.Stdout = writer
+	err = cmd.Run()
+	writer.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := make([]byte, 100)
+	n, err := reader.Read(record)
+	if err != nil || string(record[:n]) != "one two  three\n" {
+		t.Errorf("the first record: %q, %v", record[:n], err)
 	}
 }
