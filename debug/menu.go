@@ -265,12 +265,21 @@ func (m *menu) showScreen(foot string) {
 		if c, ok := m.Consoles[i].(interface{ Size() (int, int) }); ok {
 			width, height = c.Size()
 		}
-		text := m.Failure.Screen(width, height-1, foot) // the last line is the countdown's
+		text := m.Failure.Screen(width, height-1, m.footFor(m.Consoles[i], foot)) // the last line is the countdown's
 		if c, ok := m.Consoles[i].(interface{ Color() bool }); ok && c.Color() {
 			text = Painted(text)
 		}
 		_, _ = io.WriteString(l, text)
 	}
+}
+
+// footFor names the console where the keys are on those where they aren't.
+func (m *menu) footFor(c io.Writer, foot string) string {
+	named, ok := m.Keys.(interface{ Name() string })
+	if !ok || any(m.Keys) == any(c) {
+		return foot
+	}
+	return strings.Replace(foot, "Keys:", "Keys on "+strings.TrimPrefix(named.Name(), "/dev/")+":", 1)
 }
 
 // show writes text to every console. One that fails is not worth a word: the

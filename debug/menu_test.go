@@ -271,6 +271,32 @@ func TestColorsForWhoAnswers(t *testing.T) {
 	}
 }
 
+// A terminal that answers late has not pressed a key; an arrow key is one.
+func TestLateAnswerIsNoKey(t *testing.T) {
+	op := sitDown(t)
+	op.tty.Meet(t.Context())
+	done := menuFor(t.Context(), op, func(o *Options) { o.Timeout = time.Minute })
+	op.wait("Reboot in 60 s")
+	op.press("\x1b[24;80R")
+	op.wait("Reboot in 58 s") // the countdown goes on
+	op.press("\x1b[A")
+	if got := <-done; got.err != nil || got.choice != Retry {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
+// Where the keys are, the other consoles say.
+func TestOtherConsolesSayWhereTheKeysAre(t *testing.T) {
+	op, other := sitDown(t), sitDown(t)
+	done := menuFor(t.Context(), op, func(o *Options) { o.Consoles = append(o.Consoles, other.tty) })
+	op.wait("\nKeys: r reboot")
+	other.wait("\nKeys on " + strings.TrimPrefix(op.tty.Name(), "/dev/") + ": r reboot")
+	op.press("r")
+	if got := <-done; got.err != nil || got.choice != Reboot {
+		t.Errorf("got %v, %v", got.choice, got.err)
+	}
+}
+
 // deadKeys is a console whose reads fail at once, and which counts them.
 type deadKeys struct {
 	io.Writer

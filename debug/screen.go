@@ -175,7 +175,7 @@ func Painted(screen string) string {
 	for line := range strings.Lines(screen) {
 		line = strings.TrimSuffix(line, "\n")
 		title, rest, titled := strings.Cut(line, ":")
-		titled = titled && title != "" && len(title) < 12 && title[0] >= 'A' && title[0] <= 'Z'
+		titled = titled && title != "" && len(title) < 24 && title[0] >= 'A' && title[0] <= 'Z'
 		switch {
 		case strings.HasPrefix(line, "==="):
 			line = red + line + plain

@@ -247,7 +247,7 @@ func TestQEMUChildIsKilledByHand(t *testing.T) {
 	m.send("i")
 	m.expect("leaves it")
 	// The other console: what the kernel keeps of the screen.
-	m.send("grep -q 'boot failed: killed ===' /dev/vcs1 && grep -q 'Keys: i shell' /dev/vcs1 && echo bo''th\r")
+	m.send("grep -q 'boot failed: killed ===' /dev/vcs1 && grep -q 'Keys on ttyS0: i shell' /dev/vcs1 && echo bo''th\r")
 	m.expect("both")
 	m.send("ls -d /init /lib/modules/*/kernel && echo in''tact\r")
 	m.expect("intact")

@@ -192,11 +192,12 @@ func consolePath(want string) string {
 	return "/dev/console"
 }
 
-// consolePaths are the devices of all consoles, with the one for keys.
+// consolePaths are the devices of all consoles, with the one for keys. Some
+// have none: what netconsole sends is the kernel log, and the failure is there.
 func consolePaths(keys string) []string {
 	paths := []string{keys}
 	for _, name := range consoles() {
-		if name.Path() != keys {
+		if name.Path() != keys && name.Major != 0 {
 			paths = append(paths, name.Path())
 		}
 	}

@@ -59,9 +59,34 @@ func (t *TTY) Meet(ctx context.Context) {
 	}
 	answer, err := t.Ask(ctx, question, 'R')
 	t.color = err == nil && strings.Contains(answer, "\x1b[")
+	t.owed = !t.color
 	if rows, columns, ok := parsePosition(answer); ok && unknown {
 		_ = unix.IoctlSetWinsize(t.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}) // else it stays unknown
 	}
+}
+
+// late reads what follows an ESC, where an answer is still owed, and reports
+// whether this was it: a terminal far away may take its time, and its answer is
+// nobody's key.
+func (t *TTY) late(ctx context.Context) bool {
+	if !t.owed {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for n := range 16 {
+		key, err := t.readKey(ctx)
+		switch {
+		case err != nil:
+			return false
+		case key == 'R' && n > 3: // [1;1R
+			t.owed, t.color = false, true
+			return true
+		case key != '[' && key != ';' && (key < '0' || key > '9'):
+			return false
+		}
+	}
+	return false
 }
 
 // parsePosition reads the cursor's position, "ESC [ ROW ; COLUMN R", as the

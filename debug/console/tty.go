@@ -34,6 +34,7 @@ type TTY struct {
 	raw   bool
 
 	color bool // see Meet
+	owed  bool // an answer to its question
 }
 
 // Open opens a console device without making it the controlling terminal.
@@ -110,11 +111,15 @@ func (t *TTY) waitWritable() error {
 // when the terminal is raw. It returns ctx.Err() when the context ends first,
 // and io.EOF when the device is gone.
 func (t *TTY) ReadKey(ctx context.Context) (byte, error) {
-	b, err := t.readKey(ctx)
-	if errors.Is(err, io.EOF) && t.reopen() == nil {
-		return t.readKey(ctx)
+	for {
+		b, err := t.readKey(ctx)
+		if errors.Is(err, io.EOF) && t.reopen() == nil {
+			b, err = t.readKey(ctx)
+		}
+		if err != nil || b != '\x1b' || !t.late(ctx) {
+			return b, err
+		}
 	}
-	return b, err
 }
 
 // reopen opens a device that was hung up, under the same descriptor and in the
