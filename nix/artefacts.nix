@@ -43,6 +43,7 @@ let
     ++ optional cfg.verityMount "rootfs.verity.mount"
     ++ optional (cfg.report != null) "boot.report=${cfg.report}"
     ++ optional (cfg.log != null) "boot.log=${cfg.log}"
+    ++ optional (cfg.watchdog != null) "boot.watchdog=${cfg.watchdog}"
     ++ optional cfg.authorizedFallbackShell "boot.shell_on_fail"
     ++ optional cfg.debug.trace "boot.trace"
     ++ map (step: "boot.break=${step}") cfg.debug.breakAt

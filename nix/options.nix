@@ -236,6 +236,18 @@ in
       description = "A syslog collector for the kernel log of the initrd (boot.log=).";
     };
 
+    watchdog = mkOption {
+      type = types.nullOr (types.strMatching "[0-9]{1,4}(,keep)?(,softdog)?");
+      default = null;
+      example = "60,keep";
+      description = ''
+        Seconds after which the machine's watchdog resets it when the initrd
+        hangs (boot.watchdog=). Its driver belongs into `modules`: i6300esb,
+        iTCO_wdt, sp5100_tco, or softdog where the machine has none. With
+        `,keep` systemd.watchdog.runtimeTime has to go on with it.
+      '';
+    };
+
     failTimeout = mkOption {
       type = types.nullOr types.ints.unsigned;
       default = null;

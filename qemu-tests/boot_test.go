@@ -187,7 +187,7 @@ func TestKindsOfInit(t *testing.T) {
 				"prepare-root":  system.Script("echo prepared as $$ with $IN_NIXOS_SYSTEMD_STAGE1 in $PWD\nmkdir /etc\necho ok > /etc/prepared\n"),
 			},
 			init: system.Init, end: nsmachine.PoweredOff,
-			want: []string{"with true in /\n", "stage 2: pid 1,", "environment []", "entry: /etc", "!leaked fd"},
+			want: []string{"with true in /\n", "stage 2: pid 1,", "environment []", "entry: /etc", "leaked fd 3: /run/netstage/systemd-state", "!leaked fd 4"},
 		},
 		"prepare-root fails": {
 			files: system.Files{
@@ -312,6 +312,7 @@ func TestSecrets(t *testing.T) {
 		Cmdline: "boot.debug1mounts init=" + system.Init,
 	})
 	m.Expect(`breakpoint before step "handover"`)
+	m.Expect("leaves it")
 	m.Type("cat /etc/secret; echo; ls -l /etc/mtab\r")
 	m.Expect("hidden")
 	m.Expect("/etc/mtab -> /proc/mounts")

@@ -160,10 +160,6 @@ const needsReboot = "fsck-reboot"
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f Failure) Choice {
-	if f.Class == needsReboot {
-		b.Log.Warn("rebooting, as the check of the disk wants it")
-		return Reboot
-	}
 	f.Links = b.lastSeen()
 	b.addFacts(&f)
 	b.failure = &f
@@ -172,7 +168,11 @@ func (b *Boot) decide(ctx context.Context, f Failure) Choice {
 	b.record(r)
 	end := b.config.poster(b.Log, b.Version, b.network).postFailure(r)
 	choice := Panic
-	if !b.config.PanicOnFail {
+	switch {
+	case f.Class == needsReboot:
+		b.Log.Warn("rebooting, as the check of the disk wants it")
+		choice = Reboot
+	case !b.config.PanicOnFail:
 		choice = b.Rescue(ctx, b.config, f)
 	}
 	end(choice)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,16 +35,18 @@ func pulseOf(t *testing.T, steps ...Step) map[string]int {
 		b := Boot{Log: slog.New(slog.DiscardHandler), Beat: func(Watchdog) {}}
 		b.config = defaultConfig()
 		log := slog.New(audible{slog.NewTextHandler(io.Discard, nil), &b.pulse})
-		now := ""
+		var now atomic.Value
+		at := func(step string) { now.Store(step) }
+		at("")
 		b.config.Watchdog.After = time.Minute
-		b.Beat = func(Watchdog) { beats[now]++ }
-		b.Break = func(context.Context, Config, Step) Choice { now = "break"; time.Sleep(time.Hour); return "" }
-		b.Rescue = func(context.Context, Config, Failure) Choice { now = "menu"; time.Sleep(time.Hour); return Reboot }
+		b.Beat = func(Watchdog) { beats[now.Load().(string)]++ }
+		b.Break = func(context.Context, Config, Step) Choice { at("break"); time.Sleep(time.Hour); return "" }
+		b.Rescue = func(context.Context, Config, Failure) Choice { at("menu"); time.Sleep(time.Hour); return Reboot }
 		b.pulse.expect(0)
 		b.startPulse()
 		for i, s := range steps {
 			run := s.Run
-			steps[i].Run = func(ctx context.Context) error { now = s.Name; return run(context.WithValue(ctx, logKey{}, log)) }
+			steps[i].Run = func(ctx context.Context) error { at(s.Name); return run(context.WithValue(ctx, logKey{}, log)) }
 		}
 		Runner{
 			Log: log, Timeline: &b.timeline, Began: func(s Step) { b.pulse.expect(quietOf(s)) }, Breaks: func(name string) bool { return name == "image" },
