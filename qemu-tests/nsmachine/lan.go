@@ -110,6 +110,17 @@ func (l *LAN) Command(name string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", l.name, name}, args...)...)
 }
 
+// Firewall has the LAN's server filter its packets by the chains of an
+// nftables table, for as long as the test.
+func (l *LAN) Firewall(t *testing.T, chains string) {
+	t.Helper()
+	file := filepath.Join(l.dir, "nftables")
+	if err := os.WriteFile(file, []byte("table inet test {"+chains+"\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.run(t, "nft", "-f", file)
+}
+
 // Tap makes a port of the LAN whose frames are read from and written to a
 // file, until the test ends.
 func (l *LAN) Tap(t *testing.T) *os.File {
