@@ -230,6 +230,13 @@ func (e *engine) keep(s *source, p []byte) error {
 
 // verdict asks the verifier about the whole image.
 func (e *engine) verdict(s *source, a answer) *Error {
+	switch {
+	case e.offset > 0:
+	case a.framed:
+		return newError(mirror, "short", nil, "%s: its image is empty", s.name)
+	default:
+		return newError(transient, "short", io.ErrUnexpectedEOF, "%s: closed the connection before the first byte", s.name)
+	}
 	err := e.verify.Close()
 	switch {
 	case err == nil:

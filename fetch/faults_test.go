@@ -71,6 +71,18 @@ func TestShortBodyWithoutLength(t *testing.T) {
 		mustGet(t, r, content[:1<<20])
 		log.mustSay(t, "WARN image: "+s.Addr()+" sent no length, and nothing vouches for these 1048576 bytes being all")
 	})
+	t.Run("nothing at all", func(t *testing.T) {
+		nothing := faulty.Behaviour{NoLength: true, End: faulty.EndClose, Times: 3}
+		for _, pin := range [][]byte{content, nil} {
+			s := serve(t, content, nothing)
+			r, log := quick(t, pin, s.URL("x"))
+			mustGet(t, r, content)
+			log.mustSay(t, s.Addr()+": closed the connection before the first byte")
+		}
+		s := serve(t, nil, faulty.Behaviour{Chunked: true, Times: -1})
+		r, _ := quick(t, nil, s.URL("x"))
+		mustFail(t, r, "short")
+	})
 	t.Run("a whole one of the wrong digest is a mismatch", func(t *testing.T) {
 		for _, noRanges := range []bool{false, true} {
 			s := serve(t, content, faulty.Behaviour{NoLength: true, NoRanges: noRanges, Times: -1})
