@@ -88,20 +88,7 @@ func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
 // guestWith is guest with an initrd that holds other modules.
 func guestWith(t testing.TB, kernel string, modules []string, files ...initrd.File) vm.Config {
 	t.Helper()
-	c := guest(t, kernel)
-	out, err := os.Create(filepath.Join(t.TempDir(), "initrd.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, setupDir(t, "kernels/"+kernel)+"/lib/modules/*"), Init: build(t, agent), Files: files, Modules: modules,
-	}, out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Initrds = []string{out.Name()}
-	return c
+	return guestOf(t, kernel, initrd.Options{Modules: modules, Files: files})
 }
 
 // twoNICs is a machine on two networks of QEMU's.

@@ -48,11 +48,12 @@ func one(t testing.TB, pattern string) string {
 // ours, packed as the tool packs it.
 func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
 	t.Helper()
-	return guestOf(t, build(t, agent), kernel, files...)
+	return guestOf(t, kernel, initrd.Options{Modules: []string{"virtio_net"}, Files: files})
 }
 
-// guestOf is guest with an agent of one's choice.
-func guestOf(t testing.TB, init, kernel string, files ...initrd.File) vm.Config {
+// guestOf is guest with an initrd of the caller's making; of the agent of most
+// unless it brings another.
+func guestOf(t testing.TB, kernel string, o initrd.Options) vm.Config {
 	t.Helper()
 	dir := setupDir(t, "kernels/"+kernel)
 	archive := filepath.Join(t.TempDir(), "initrd.zst")
@@ -61,11 +62,11 @@ func guestOf(t testing.TB, init, kernel string, files ...initrd.File) vm.Config 
 		t.Fatal(err)
 	}
 	defer out.Close()
-	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, dir+"/lib/modules/*"), Init: init, Files: files,
-		Modules: []string{"virtio_net"},
-	}, out)
-	if err != nil {
+	o.KernelModules = one(t, dir+"/lib/modules/*")
+	if o.Init == "" {
+		o.Init = build(t, agent)
+	}
+	if _, err := initrd.Build(context.Background(), o, out); err != nil {
 		t.Fatal(err)
 	}
 	return vm.Config{Kernel: one(t, dir+"/boot/vmlinuz-*"), Initrds: []string{archive}, Memory: 1024}

@@ -63,26 +63,15 @@ func bootDisk(t *testing.T, files map[string]string) string {
 // diskGuest is a machine without a network, whose initrd drives disks.
 func diskGuest(t *testing.T, bootDisk string, files ...initrd.File) vm.Config {
 	t.Helper()
-	dir := setupDir(t, "kernels/"+xzModules)
-	archive := filepath.Join(t.TempDir(), "initrd.zst")
-	out, err := os.Create(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: one(t, dir+"/lib/modules/*"), Init: build(t, agent), Modules: []string{"virtio_net", "+dm_verity"}, Disks: true,
-		FileSystems: []string{"ext4", "vfat", "iso9660"}, Programs: []initrd.File{{Source: "/sbin/e2fsck", Target: "/sbin/e2fsck"}},
-		Files: append(files, initrd.File{Source: table(t, "LABEL=persist /persist ext4 x-initrd.mount,noatime 0 2\n"), Target: "/etc/netstage/fstab"}),
-	}, out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return vm.Config{
-		Kernel: one(t, dir+"/boot/vmlinuz-*"), Initrds: []string{archive}, Memory: 1024, Direct: true, NoNIC: true,
-		Drives:    []string{"if=none,id=boot,format=raw,file=" + bootDisk},
-		ExtraArgs: []string{"-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-hd,drive=boot"},
-	}
+	c := guestOf(t, xzModules, initrd.Options{
+		Modules: []string{"virtio_net", "+dm_verity"}, Disks: true, FileSystems: []string{"ext4", "vfat", "iso9660"},
+		Programs: []initrd.File{{Source: "/sbin/e2fsck", Target: "/sbin/e2fsck"}},
+		Files:    append(files, initrd.File{Source: table(t, "LABEL=persist /persist ext4 x-initrd.mount,noatime 0 2\n"), Target: "/etc/netstage/fstab"}),
+	})
+	c.Direct, c.NoNIC = true, true
+	c.Drives = []string{"if=none,id=boot,format=raw,file=" + bootDisk}
+	c.ExtraArgs = []string{"-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-hd,drive=boot"}
+	return c
 }
 
 // From a disk to a real systemd: the image on an EFI system partition, verified

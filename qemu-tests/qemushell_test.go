@@ -20,7 +20,7 @@ func TestQEMUShell(t *testing.T) {
 	for target, source := range keys.files() {
 		files = append(files, initrd.File{Source: source, Target: target})
 	}
-	c := guestOf(t, build(t, agentSSH), xzModules, files...)
+	c := guestOf(t, xzModules, initrd.Options{Init: build(t, agentSSH), Modules: []string{"virtio_net"}, Files: files})
 	port := freePort(t)
 	c.NICs = []vm.NIC{{Backend: fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%s-:22", port)}}
 	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.ssh boot.break=root loglevel=4"

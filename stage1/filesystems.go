@@ -129,6 +129,9 @@ func (b *Boot) prepare(ctx context.Context, disks *block.Devices, e mount.Entry,
 	if err := b.loadFileSystem(ctx, e.Type); err != nil {
 		return prepared{}, err
 	}
+	if err := disks.Assemble(device); err != nil {
+		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
+	}
 	return prepared{e, device.Path}, b.check(ctx, e, device)
 }
 

@@ -85,7 +85,8 @@ func (b *Boot) openMedium(ctx context.Context, ref fetch.Ref) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	device, err := b.awaitDisk(ctx, b.lookForDisks(), name.String(), "the image", patience)
+	disks := b.lookForDisks()
+	device, err := b.awaitDisk(ctx, disks, name.String(), "the image", patience)
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", ref.Raw, err)
 	}
@@ -94,7 +95,7 @@ func (b *Boot) openMedium(ctx context.Context, ref fetch.Ref) (string, error) {
 	if ref.Path == "" {
 		return device.Path, nil
 	}
-	return b.mountMedium(ctx, device)
+	return b.mountMedium(ctx, disks, device)
 }
 
 // linkRoot makes the link that stage-1-init.sh makes of root=.
@@ -109,14 +110,14 @@ func (b *Boot) linkRoot(path string) {
 }
 
 // mountMedium mounts a disk read-only and returns where.
-func (b *Boot) mountMedium(ctx context.Context, device block.Device) (string, error) {
+func (b *Boot) mountMedium(ctx context.Context, disks *block.Devices, device block.Device) (string, error) {
 	if err := device.Usable(); err != nil {
 		return "", err
 	}
 	if device.Type == "" {
 		return "", &ImageError{"no-image", device.Path + " holds no file system that is known here"}
 	}
-	if err := b.loadFileSystem(ctx, device.Type); err != nil {
+	if err := errors.Join(b.loadFileSystem(ctx, device.Type), disks.Assemble(device)); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(mediaDir, strings.ReplaceAll(strings.TrimPrefix(device.Path, "/dev/"), "/", "-"))
@@ -139,7 +140,7 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 				continue
 			}
 			looked[device.Path] = true
-			dir, err := b.isoOn(ctx, device, file)
+			dir, err := b.isoOn(ctx, disks, device, file)
 			if err == nil {
 				return dir, nil
 			}
@@ -166,8 +167,8 @@ func (c Config) wants(device block.Device) bool {
 }
 
 // isoOn mounts a disk, and the ISO image in the file on it.
-func (b *Boot) isoOn(ctx context.Context, device block.Device, file string) (string, error) {
-	dir, err := b.mountMedium(ctx, device)
+func (b *Boot) isoOn(ctx context.Context, disks *block.Devices, device block.Device, file string) (string, error) {
+	dir, err := b.mountMedium(ctx, disks, device)
 	if err != nil {
 		return "", err
 	}

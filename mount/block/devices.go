@@ -145,17 +145,17 @@ func resolved(dir string) string {
 	return dir
 }
 
-// Find returns the device that name means. Of several it takes the first, and
-// says so.
+// Find returns the device that name means, when all devices of its file system
+// are there. Of several it takes the first, and says so.
 func (d *Devices) Find(name Name) (Device, bool) {
 	if name.tag == "PATH" {
 		return d.byPath(name.value)
 	}
 	found := slices.DeleteFunc(d.List(), func(d Device) bool { return !name.Means(d) })
-	if len(found) == 0 {
+	if len(found) == 0 || !d.complete(found[0]) {
 		return Device{}, false
 	}
-	if len(found) > 1 {
+	if len(found) > max(1, found[0].devices) {
 		d.log.Warn(fmt.Sprintf("disks: both %s and %s are %s; taking the first", found[0].Path, found[1].Path, name))
 	}
 	return found[0], true
@@ -172,7 +172,7 @@ func (d *Devices) byPath(path string) (Device, bool) {
 		return Device{}, false
 	}
 	device := d.look(strings.ReplaceAll(strings.TrimPrefix(target, d.dev+"/"), "/", "!"))
-	return device, device.Path != ""
+	return device, device.Path != "" && d.complete(device)
 }
 
 // A MissingError says that a device did not appear. Its class is "no-device".

@@ -127,7 +127,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("the log does not tell %q:\n%s", want, m.log.String())
 		}
 	}
-	for _, text := range []string{"SERIAL=x", "LABEL=", "sda1", "/dev/", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-id/ata-X", "/mnt"} {
+	for _, text := range []string{"SERIAL=x", "LABEL=", "sda1", "/dev/", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-id/ata-X", "/dev/disk/by-label/", "/mnt"} {
 		var wrong *NameError
 		if _, err := ParseName(text); !errors.As(err, &wrong) || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", text, err)

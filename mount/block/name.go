@@ -53,7 +53,9 @@ func ParseName(text string) (Name, error) {
 		} else if n.tag == "" {
 			return n, &NameError{fmt.Sprintf("device %s: the initrd has no udev to tell %s; name it by UUID=, LABEL= or PARTUUID=", text, path.Join(dir, rest))}
 		}
-		n.value = unescape(rest)
+		if n.value = unescape(rest); n.value == "" { // which is the label of many
+			return n, &NameError{fmt.Sprintf("device %s: it names none", text)}
+		}
 		return n, nil
 	}
 	if !strings.HasPrefix(text, "/dev/") || text == "/dev/" {

@@ -17,6 +17,8 @@ type Content struct {
 	Type  string // "ext4", "vfat", "swap", "crypto_LUKS", …; "" where nothing was recognised
 	Label string
 	UUID  string
+
+	devices int // of a btrfs: how many it is on
 }
 
 // window is how much of a device's start is looked at: up to the end of the
@@ -138,7 +140,7 @@ func readBtrfs(b []byte) (Content, bool) {
 	if !bytes.HasPrefix(b[0x40:], []byte("_BHRfS_M")) {
 		return Content{}, false
 	}
-	return Content{Type: "btrfs", UUID: uuid(b[0x20:]), Label: text(b[0x12b:0x22b])}, true
+	return Content{Type: "btrfs", UUID: uuid(b[0x20:]), Label: text(b[0x12b:0x22b]), devices: devicesOf(b)}, true
 }
 
 // readSquashfs reads the squashfs 4 superblock, which has neither label nor
