@@ -18,6 +18,11 @@ import (
 // requestTries is how often a REQUEST is sent before DISCOVER starts again.
 const requestTries = 4
 
+// declinePause is the time between a declined address and the next DISCOVER.
+// RFC 2131 section 3.1 asks for ten seconds, against loops; those declines
+// ends.
+const declinePause = time.Second
+
 // errNAK says that a server refused an address.
 var errNAK = errors.New("dhcp: the server refused the address (NAK)")
 
@@ -40,6 +45,9 @@ type dhcp4 struct {
 	// sent again then.
 	running context.Context
 	note    func(state string, sent int) // for the table of links
+
+	declined *int   // addresses declined in a row, on this link
+	probe    *probe // for the address last asked for; nil: none
 }
 
 // acquire returns a lease, trying for ever until ctx ends. A valid hint is an
@@ -52,7 +60,13 @@ func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (Lease, func(), er
 		cl, err := c.open()
 		if err == nil {
 			r, err := c.converse(ctx, cl, hint)
-			return r, func() { cl.Close() }, err
+			probe := c.probe
+			return r, func() {
+				cl.Close()
+				if probe != nil {
+					<-probe.done
+				}
+			}, err
 		}
 		c.log.Warn(fmt.Sprintf("%s: %v", c.name, err))
 		if err := pause(ctx, tries.next()); err != nil {
@@ -82,6 +96,7 @@ func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Ad
 	for round := 0; ; round++ {
 		var r Lease
 		var err error
+		var conflict *conflictError
 		if round == 0 && hint.IsValid() {
 			r, err = c.reboot(ctx, cl, hint)
 		} else {
@@ -92,6 +107,11 @@ func (c *dhcp4) converse(ctx context.Context, cl *nclient4.Client, hint netip.Ad
 			return r, nil
 		case ctx.Err() != nil:
 			return Lease{}, ctx.Err()
+		case errors.As(err, &conflict):
+			c.log.Warn(fmt.Sprintf("%s: %v, declined", c.name, err))
+			if err := pause(ctx, declinePause); err != nil {
+				return Lease{}, err
+			}
 		case errors.Is(err, errNAK):
 			c.log.Warn(fmt.Sprintf("%s: %v, starting over", c.name, err))
 			// The first refusal is normal after a move to another network;
@@ -149,7 +169,46 @@ func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Tim
 	req.TransactionID, req.NumSeconds = m.TransactionID, m.NumSeconds
 	req.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.Addr.Addr().AsSlice()))
 	req.UpdateOption(dhcpv4.OptServerIdentifier(offer.Server.AsSlice()))
-	return c.request(ctx, cl, req, "requesting", requestTries, offer.Server)
+	c.lookOut(ctx, offer.Addr.Addr())
+	l, err := c.request(ctx, cl, req, "requesting", requestTries, offer.Server)
+	if err == nil {
+		if conflict := c.probe.conflict(); conflict != nil {
+			c.decline(l)
+			return Lease{}, conflict
+		}
+	}
+	return l, err
+}
+
+// lookOut looks for another host with an address while it is asked for.
+func (c *dhcp4) lookOut(ctx context.Context, addr netip.Addr) {
+	c.probe.end()
+	c.probe = nil
+	if *c.declined >= declines {
+		*c.declined = 0
+		c.log.Warn(fmt.Sprintf("%s: %d addresses in a row were other hosts', %s is taken without asking", c.name, declines, addr))
+		return
+	}
+	c.probe = startProbe(ctx, c.index, c.name, c.mac, addr, c.log)
+}
+
+// decline gives an address back to its server as another host's (RFC 2131
+// section 4.4.4). Nothing answers.
+func (c *dhcp4) decline(l Lease) {
+	*c.declined++
+	conn, err := c.port.open(c.index, c.name)
+	if err != nil {
+		c.log.Debug(fmt.Sprintf("%v", err))
+		return
+	}
+	defer conn.Close()
+	m := c.bare(dhcpv4.MessageTypeDecline)
+	m.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
+	m.UpdateOption(dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
+	c.log.Debug(fmt.Sprintf("%s: dhcp: send %s", c.name, m.MessageType()))
+	if _, err := conn.WriteTo(m.ToBytes(), nclient4.DefaultServers); err != nil {
+		c.log.Debug(fmt.Sprintf("%s: dhcp: %v", c.name, err))
+	}
 }
 
 // reboot asks any server whether a known address still holds (INIT-REBOOT).
@@ -237,10 +296,10 @@ func (c *dhcp4) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DHC
 	return nil, nil
 }
 
-// message is a client message with what every one of them carries. Its
+// bare is a client message with what every one of them carries. Its
 // transaction number does not come from the kernel's random pool, which may
 // not be filled this early.
-func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+func (c *dhcp4) bare(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode:        dhcpv4.OpcodeBootRequest,
 		HWType:        iana.HWTypeEthernet,
@@ -254,13 +313,19 @@ func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	x := c.rng.Uint32()
 	m.TransactionID = dhcpv4.TransactionID{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)}
 	m.UpdateOption(dhcpv4.OptMessageType(t))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize))
-	m.UpdateOption(dhcpv4.OptClassIdentifier(c.vendor))
 	id := c.clientID
 	if id == nil {
 		id = append([]byte{byte(iana.HWTypeEthernet)}, c.mac...)
 	}
 	m.UpdateOption(dhcpv4.OptClientIdentifier(id))
+	return m
+}
+
+// message is a client message that asks for something.
+func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	m := c.bare(t)
+	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
+	m.UpdateOption(dhcpv4.OptClassIdentifier(c.vendor))
 	if c.host != "" {
 		m.UpdateOption(dhcpv4.OptHostName(c.host))
 	}

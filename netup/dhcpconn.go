@@ -2,7 +2,6 @@ package netup
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -62,7 +61,7 @@ func (p *dhcpPort) open(index int, name string) (net.PacketConn, error) {
 	}
 	c := &linkPort{port: p, index: index, in: make(chan []byte, 16), closed: make(chan struct{})}
 	p.links[c] = true
-	return nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort}), nil
+	return unfolding{nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort})}, nil
 }
 
 func (p *dhcpPort) listen() error {
@@ -78,7 +77,7 @@ func (p *dhcpPort) listen() error {
 		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &filter)
 	}
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: etherIPv4()})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_IP)})
 	}
 	if err != nil {
 		f.Close()
@@ -90,12 +89,6 @@ func (p *dhcpPort) listen() error {
 	}
 	p.wg.Go(func() { p.deliver(raw) })
 	return nil
-}
-
-func etherIPv4() uint16 { // in network order
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], unix.ETH_P_IP)
-	return binary.NativeEndian.Uint16(b[:])
 }
 
 // deliver hands what arrives to its link until the socket is closed.
@@ -161,7 +154,7 @@ func (c *linkPort) WriteTo(b []byte, _ net.Addr) (int, error) {
 	raw := c.port.raw
 	c.port.mu.Unlock()
 	to := &unix.SockaddrLinklayer{
-		Protocol: etherIPv4(), Ifindex: c.index,
+		Protocol: networkOrder(unix.ETH_P_IP), Ifindex: c.index,
 		Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	}
 	var err error
@@ -214,7 +207,7 @@ func listenUDP(ctx context.Context, name string) (net.PacketConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: open DHCP socket: %w", name, err)
 	}
-	return c, nil
+	return unfolding{c}, nil
 }
 
 func onSocket(c syscall.RawConn, f func(fd int) error) error {

@@ -22,7 +22,7 @@ const (
 	minMTU = 576
 )
 
-// leaseFrom reads an OFFER or ACK. What makes the lease unusable is an error;
+// leaseFrom reads an OFFER or ACK, unfolded. What makes the lease unusable is an error;
 // a malformed or absurd option is left out.
 func leaseFrom(m *dhcpv4.DHCPv4) (Lease, error) {
 	var l Lease
@@ -50,25 +50,15 @@ func leaseFrom(m *dhcpv4.DHCPv4) (Lease, error) {
 		l.Next = a
 	}
 	l.NextName = text(m.TFTPServerName())
-	if l.NextName == "" && overload(m)&2 == 0 {
+	if l.NextName == "" {
 		l.NextName = text(m.ServerHostName)
 	}
 	l.BootFile = text(m.BootFileNameOption())
-	if l.BootFile == "" && overload(m)&1 == 0 {
+	if l.BootFile == "" {
 		l.BootFile = text(m.BootFileName)
 	}
 	l.Time, l.T1, l.T2 = times(m)
 	return l, nil
-}
-
-// overload is option 52: bit 0 says the file field holds options, bit 1 the
-// sname field.
-func overload(m *dhcpv4.DHCPv4) byte {
-	b, err := dhcpv4.GetByte(dhcpv4.OptionOptionOverload, m.Options)
-	if err != nil {
-		return 0
-	}
-	return b
 }
 
 // times returns lease time, T1 and T2; zeros for a lease without end. A lease

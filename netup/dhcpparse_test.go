@@ -48,8 +48,6 @@ func TestLeaseOptions(t *testing.T) {
 		{"a second line in the domain", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptDomainName("a.example\nnameserver 6.6.6.6"))},
 			func(l Lease) bool { return strings.Count(string(l.ResolvConf()), "\n") == 0 }},
 		{"boot file field", []dhcpv4.Modifier{func(m *dhcpv4.DHCPv4) { m.BootFileName = "pxe.0" }}, func(l Lease) bool { return l.BootFile == "pxe.0" }},
-		{"boot file field holds options", []dhcpv4.Modifier{func(m *dhcpv4.DHCPv4) { m.BootFileName = "x" }, dhcpv4.WithGeneric(dhcpv4.OptionOptionOverload, []byte{1})},
-			func(l Lease) bool { return l.BootFile == "" }},
 		{"NUL at the end", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptBootFileName("a\x00"))}, func(l Lease) bool { return l.BootFile == "a" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -72,7 +70,7 @@ func FuzzLease(f *testing.F) {
 		dhcpv4.WithDomainSearchList("a.example", "b.example"), dhcpv4.WithDNS([]byte{10, 0, 0, 1})).ToBytes())
 	f.Add(ack(dhcpv4.WithGeneric(dhcpv4.OptionDNSDomainSearchList, []byte{3, 'f', 'o', 'o', 0xc0, 0, 0xc0, 4})).ToBytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := dhcpv4.FromBytes(b)
+		m, err := dhcpv4.FromBytes(unfold(b))
 		if err != nil {
 			return
 		}

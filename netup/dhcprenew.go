@@ -13,8 +13,24 @@ import (
 
 // renew waits until T1 and then asks for more time, of the lease's server
 // until T2 and of every server after that. It returns the renewed lease,
-// errLost, errExpired, or the end of ctx.
+// errLost, errExpired, a conflictError, or the end of ctx.
 func (c *dhcp4) renew(ctx context.Context, l Lease) (Lease, error) {
+	if c.probe != nil { // it may still find another host with the address
+		var conflict *conflictError
+		select {
+		case conflict = <-c.probe.found:
+		case <-c.probe.done:
+			conflict = c.probe.conflict()
+		case <-ctx.Done():
+			return Lease{}, ctx.Err()
+		}
+		c.probe = nil
+		if conflict != nil {
+			c.decline(l)
+			return Lease{}, conflict
+		}
+		*c.declined = 0
+	}
 	return renewal(ctx, lifetimes{l.Acquired, l.Time, l.T1, l.T2}, func(rebinding bool, wait time.Duration) (*Lease, error) {
 		return c.renewOnce(ctx, l, rebinding, wait)
 	}, func(rebinding bool, err error) {

@@ -2,17 +2,16 @@ package netup
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 )
 
-// Two links on one switch and one subnet: both hold a lease while both prove,
-// each proof stays on its own link, and one of them goes away.
-func TestTwoLinksOnOneSwitch(t *testing.T) {
-	p := newPeer(t)
-	p.cable(t, "eth0", "")
-	p.cable(t, "eth1", "")
+// bridge makes a switch br0 of links in the peer's namespace, and gives it an
+// address.
+func (p *peer) bridge(t testing.TB, addr string, links ...string) {
+	t.Helper()
 	p.do(t, func() error {
 		la := netlink.NewLinkAttrs()
 		la.Name = "br0"
@@ -20,18 +19,45 @@ func TestTwoLinksOnOneSwitch(t *testing.T) {
 			return err
 		}
 		return withLink("br0", func(br netlink.Link) error {
-			for _, name := range []string{"eth0p", "eth1p"} {
+			for _, name := range links {
 				if err := withLink(name, func(l netlink.Link) error { return netlink.LinkSetMaster(l, br) }); err != nil {
 					return err
 				}
 			}
-			a, _ := netlink.ParseAddr("10.1.0.1/24")
-			if err := netlink.AddrAdd(br, a); err != nil {
+			a, err := netlink.ParseAddr(addr)
+			if err != nil {
 				return err
 			}
-			return netlink.LinkSetUp(br)
+			return errors.Join(netlink.AddrAdd(br, a), netlink.LinkSetUp(br))
 		})
 	})
+}
+
+// neighbour is another host at the peer's switch, with an address.
+func (p *peer) neighbour(t testing.TB, addr string) {
+	t.Helper()
+	other := newPeer(t)
+	p.do(t, func() error {
+		la := netlink.NewLinkAttrs()
+		la.Name = "port"
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: la, PeerName: "nic", PeerNamespace: netlink.NsFd(other.ns)}); err != nil {
+			return err
+		}
+		return withLink("br0", func(br netlink.Link) error {
+			return withLink("port", func(l netlink.Link) error { return errors.Join(netlink.LinkSetMaster(l, br), netlink.LinkSetUp(l)) })
+		})
+	})
+	other.do(t, func() error { return setUp("nic") })
+	other.routerAddrs(t, "nic", addr)
+}
+
+// Two links on one switch and one subnet: both hold a lease while both prove,
+// each proof stays on its own link, and one of them goes away.
+func TestTwoLinksOnOneSwitch(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	p.cable(t, "eth1", "")
+	p.bridge(t, "10.1.0.1/24", "eth0p", "eth1p")
 	p.dnsmasq(t, "--port=0", "--interface=br0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
 	p.greeter(t, "10.1.0.1:8080")
 

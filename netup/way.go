@@ -19,6 +19,8 @@ type way struct {
 	static []Lease
 	entry  ipparam.Entry // where the address is not given
 	moves  bool
+
+	declined int // addresses in a row that other hosts had
 }
 
 // ways are those of a session's link.
@@ -124,7 +126,7 @@ func (w *way) client() client {
 		port: &w.n.dhcp, host: w.entry.Hostname, clientID: w.entry.ClientID, amend: amend, note: note,
 		index: w.l.index, name: w.name, mac: w.l.mac,
 		vendor: w.n.opts.VendorClass, user: w.n.opts.UserClass,
-		log: w.n.log, rng: rng, running: w.isRunning,
+		log: w.n.log, rng: rng, running: w.isRunning, declined: &w.declined,
 	}
 }
 
@@ -160,11 +162,14 @@ func (w *way) hold(c client, hint netip.Addr, start time.Time) {
 	w.n.log.Warn(fmt.Sprintf("%s: %v, starting over", w.name, err))
 	w.n.leased(w.l, w.family, nil, "")
 	family := w.family.netlink()
-	if err := errors.Join(w.n.kernel.flushRoutes(w.l.index, w.name, family), w.n.kernel.flushAddrs(w.l.index, w.name, family)); err != nil {
-		w.n.log.Warn(fmt.Sprintf("%v", err))
+	if flushed := errors.Join(w.n.kernel.flushRoutes(w.l.index, w.name, family), w.n.kernel.flushAddrs(w.l.index, w.name, family)); flushed != nil {
+		w.n.log.Warn(fmt.Sprintf("%v", flushed))
 	}
 	if w.family == ipv4 {
 		w.l.had = nil
+	}
+	if errors.As(err, new(*conflictError)) {
+		_ = pause(w.ctx, declinePause)
 	}
 }
 
