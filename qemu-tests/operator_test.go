@@ -170,6 +170,18 @@ func TestContinueByHand(t *testing.T) {
 	expectEnd(t, m, nsmachine.PoweredOff, "verified", "stage 2 done")
 }
 
+// While the boot waits no key does anything: no shell, no stop, no end.
+func TestKeysWhileTheBootWaits(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	_, url := serve(t, lan, store(t, classic()))
+	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.shell_on_fail init=" + system.Init + " rootfs=" + url})
+	m.Expect("still waiting")
+	m.Type("\x03\x1a\x1c\x04if\r\n\x03")
+	lan.DHCP(t)
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "!leaves it", "!boot failed")
+}
+
 // Whatever kills the child that does the work, PID 1 tells how it died, and a
 // key starts the boot again, which then succeeds.
 func TestChildIsKilled(t *testing.T) {

@@ -146,6 +146,25 @@ func TestShellPassword(t *testing.T) {
 		m.Type("exit\r")
 		expectEnd(t, m, nsmachine.Rebooted)
 	})
+	// The initrd's policy offers a shell to who knows the password, whatever the command line says.
+	t.Run("policy", func(t *testing.T) {
+		t.Parallel()
+		a, dir := store(t, classic()), t.TempDir()
+		writeFile(t, dir+"/hash", hashOfS)
+		writeFile(t, dir+"/policy", `{"version":1,"shell":"password"}`)
+		m := boot(t, nsmachine.Config{Cmdline: broken, Files: map[string]string{
+			"/nix-store.squashfs": a.path, "/etc/netstage/shell-password": dir + "/hash", "/etc/netstage/policy.json": dir + "/policy",
+		}})
+		m.Expect("Keys: i shell")
+		m.Type("i")
+		m.Expect("Password for a shell")
+		m.Type("s\r")
+		m.Expect("leaves it")
+		m.Type("exit 1\r")
+		m.Expect("Keys: i shell")
+		m.Type("r")
+		expectEnd(t, m, nsmachine.Rebooted)
+	})
 	// Noise on the line may open the prompt; the machine comes back all the same.
 	t.Run("nobody is there", func(t *testing.T) {
 		t.Parallel()

@@ -119,6 +119,7 @@ func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure 
 	for _, fact := range f.Facts {
 		screen.Facts = append(screen.Facts, debug.Facts(fact))
 	}
+	screen.Facts = append(screen.Facts, debug.Facts{Title: "SSH", Lines: o.remote.where()})
 	const enough = 12
 	for _, line := range o.log.last(ctx, enough) {
 		if !strings.HasSuffix(line, ": "+f.Cause) { // which is on the screen already

@@ -45,12 +45,21 @@ func loadKeys() (sshd.Keys, error) {
 type remote struct {
 	log    *slog.Logger
 	people atomic.Int64
+	place  atomic.Pointer[[]string]
 }
 
 func newRemote(log *slog.Logger) *remote { return &remote{log: log} }
 
 // loggedIn tells whether anybody is.
 func (r *remote) loggedIn() bool { return r.people.Load() > 0 }
+
+// where says how to reach the server, a line each; nothing before there is an address.
+func (r *remote) where() []string {
+	if lines := r.place.Load(); lines != nil {
+		return *lines
+	}
+	return nil
+}
 
 // start starts the server, and starts it again when it ends, until stop is called, which waits for its end.
 func (r *remote) start() (stop func(), err error) {
@@ -107,6 +116,10 @@ func (r *remote) serve(ctx context.Context) error {
 			var n int64
 			fmt.Sscan(text, &n)
 			r.people.Store(n)
+		case "at":
+			at, key, _ := strings.Cut(text, ", ")
+			r.place.Store(&[]string{at, key})
+			r.log.Info("ssh: " + text)
 		case "INFO":
 			r.log.Info(text)
 		default:
@@ -138,7 +151,7 @@ func runSSHD() int {
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() {
-		tellAddresses(ctx, func(text string) { say("INFO", text+", host key "+keys.Fingerprint()) })
+		tellAddresses(ctx, func(text string) { say("at", text+", host key "+keys.Fingerprint()) })
 	})
 	go func() { // as long as the process: its end is that of the pipe
 		io.Copy(io.Discard, os.Stdin)
@@ -176,7 +189,7 @@ func tellAddresses(ctx context.Context, say func(string)) {
 		}
 		if slices.Sort(now); !slices.Equal(now, told) {
 			if told = now; len(now) > 0 {
-				say("ssh: " + strings.Join(now, " or "))
+				say(strings.Join(now, " or "))
 			}
 		}
 		select {
