@@ -64,11 +64,21 @@ func forward(ctx context.Context, t stage1.LogTarget) error {
 	})
 }
 
-// forTheKernelLog writes lines that the consoles have in another form.
-func (j *journal) forTheKernelLog(lines []string) {
+// under begins the lines of a failure that are below its first.
+const under = "  "
+
+// forTheKernelLog writes a failure, which the consoles have in another form.
+func (j *journal) forTheKernelLog(failure []string) {
 	if j.kernel != nil {
-		_ = j.kernel.Log(kmsg.PrioInfo, strings.Join(lines, "\n"))
+		_ = j.kernel.Log(kmsg.PrioInfo, strings.Join(failure, "\n"+under))
 	}
+}
+
+// aboutFailure recognises what forTheKernelLog wrote, in a line with its stamp
+// and without its tag.
+func aboutFailure(line string) bool {
+	_, text, _ := strings.Cut(line, "] ")
+	return strings.HasPrefix(text, under) || strings.HasPrefix(text, "boot failed: ")
 }
 
 // page writes all that the agent said: what the kernel log has, also of

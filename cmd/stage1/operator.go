@@ -121,11 +121,12 @@ func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure 
 	}
 	screen.Facts = append(screen.Facts, debug.Facts{Title: "SSH", Lines: o.remote.where()})
 	const enough = 12
-	for _, line := range o.log.last(ctx, enough) {
-		if !strings.HasSuffix(line, ": "+f.Cause) { // which is on the screen already
+	for _, line := range o.log.last(ctx, 5*enough) {
+		if !strings.HasSuffix(line, ": "+f.Cause) && !aboutFailure(line) { // which is on the screen already
 			screen.Lines = append(screen.Lines, line)
 		}
 	}
+	screen.Lines = screen.Lines[max(0, len(screen.Lines)-enough):]
 	screen.Kernel, _ = kmsg.Last(ctx, "", enough, kernelNews()) // none: there is less to see
 	return screen
 }
