@@ -78,6 +78,9 @@ func (n *Network) open(links <-chan *link) {
 		// a link that a server talks to may be the one. The first link with
 		// carrier has a head start.
 		n.dhcp.lull(l.ctx)
+		if _, ok := dynamic(l.entries, ipv6); ok && l.found.lease == nil && l.ctx.Err() == nil {
+			l.kept6 = manual(n.log, l.name)
+		}
 		if n.openOnce(k, l) {
 			close(l.opened)
 			continue

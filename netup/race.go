@@ -26,7 +26,7 @@ type link struct {
 	up         bool    // before it was ours
 	introduced bool    // in the log
 	changes    int     // carrier_changes when last seen
-	kept6      sysctls // for as long as the link is ours
+	kept6      sysctls // for as long as the link is ours; the opener's until it has ended
 	found      found
 	had        []netip.Prefix  // IPv4 addresses on it; the session's
 	entries    []ipparam.Entry // what to do with it
@@ -224,9 +224,14 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		}
 	}
 	n.mu.Unlock()
+	before := l.sess
 	defer func() {
-		if l.sess != nil && up && carrier(nl, false) {
+		switch {
+		case l.sess == nil || !up || !carrier(nl, false):
+		case l.sess != before:
 			l.sess.running()
+		default:
+			time.AfterFunc(young, l.sess.running)
 		}
 	}()
 	switch {
@@ -283,9 +288,6 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	n.links[l.index] = l
 	n.mu.Unlock()
 	l.up = a.Flags&net.FlagUp != 0
-	if _, ok := dynamic(entries, ipv6); ok && l.found.lease == nil {
-		l.kept6 = manual(n.log, name)
-	}
 	if len(n.links) > 1 && n.quieted == nil {
 		n.quieted = quiet(n.log)
 	}

@@ -15,14 +15,19 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	start  time.Time
-	// isRunning ends when the kernel says that the link is running; running
-	// ends it.
+	// isRunning ends when the kernel has said that the link is running, young
+	// after that where the session began before; running ends it.
 	isRunning context.Context
 	running   context.CancelFunc
 	over      chan struct{} // closed when the session touches the link no more
 	done      chan struct{} // closed when its sockets are closed too
 	tail      sync.WaitGroup
 }
+
+// young is how long after a link the port at its other end may take to be
+// ready, if that is just as fast: an answer before would be lost. Mostly the
+// answer to what was sent at once is there by then.
+const young = 2 * time.Millisecond
 
 // newSession starts a session on a link that has carrier.
 func (n *Network) newSession(l *link, before *session) *session {
