@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"netstage/mount"
@@ -69,7 +70,7 @@ func (b *Boot) prepareFileSystems(ctx context.Context) error {
 	b.written, b.fileSystems = mount.Volatile, nil
 	disks, started := b.lookForDisks(), time.Now()
 	if b.config.Persistence != "" {
-		e := mount.Entry{Device: b.config.Persistence, Target: "/", Type: "auto", Options: b.config.persistenceOptions(), Check: true}
+		e := mount.Entry{Device: b.config.Persistence, Target: "/", Type: "auto", Options: strings.Split(b.config.PersistenceOpt, ","), Check: true}
 		ready, err := b.prepare(ctx, disks, e, patience)
 		if err != nil {
 			return err

@@ -84,3 +84,34 @@ func TestBack(t *testing.T) {
 		}
 	}
 }
+
+// While a step waits for what went ahead, a disk for instance, too; that goes on,
+// and once is enough.
+func TestRunnerGoesBackFromWaitingForWhatWentAhead(t *testing.T) {
+	var s story
+	asks, free := make(chan string), make(chan struct{})
+	visits, ahead := 0, 0
+	b := s.step("b")
+	b.Run = func(context.Context) error {
+		s.tell("b")
+		if visits++; visits == 2 {
+			close(free)
+		}
+		return nil
+	}
+	last := s.step("root")
+	last.After, last.Ahead = "a", func(context.Context) error {
+		ahead++
+		asks <- "b" // heard at the latest when root waits
+		<-free
+		return nil
+	}
+	choice := Runner{
+		Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
+		Breaks:    func(string) bool { return false },
+		OnFailure: func(_ context.Context, f Failure) Choice { t.Errorf("%+v", f); return Reboot },
+	}.Run(t.Context(), []Step{s.step("a"), b, last})
+	if choice != "" || ahead != 1 || visits != 2 {
+		t.Errorf("choice %q, ahead %d times, b %d times: %q", choice, ahead, visits, s.lines)
+	}
+}

@@ -147,9 +147,14 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 // run runs one step once, with its part that went ahead.
 func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error) error {
 	if result, ok := ahead[step.Name]; ok {
-		delete(ahead, step.Name)
-		if err := <-result; err != nil {
-			return err
+		select {
+		case err := <-result:
+			delete(ahead, step.Name)
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done(): // it goes on, for when the step's turn comes again
+			return context.Cause(ctx)
 		}
 	} else if step.Ahead != nil {
 		if err := step.Ahead(ctx); err != nil { // a retry

@@ -2,7 +2,6 @@ package stage1
 
 import (
 	"path"
-	"strings"
 
 	"netstage/mount/block"
 	"netstage/stage1/cmdline"
@@ -34,5 +33,3 @@ func (c *Config) readStorage(p cmdline.Param, complain func(string, ...any)) {
 		c.PersistenceOpt = p.Value
 	}
 }
-
-func (c Config) persistenceOptions() []string { return strings.Split(c.PersistenceOpt, ",") }
