@@ -3,6 +3,7 @@ package qemutests
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,13 +163,28 @@ func TestQEMUImageInInitrd(t *testing.T) {
 }
 
 // A digest that does not match is refused before anything is mounted; the
-// machine reboots by itself.
+// machine tells, with what its firmware and its kernel say, and reboots by
+// itself.
 func TestQEMURefusesWrongDigest(t *testing.T) {
+	var told collector
+	server := httptest.NewServer(&told)
+	defer server.Close()
 	a := store(t, classic())
 	c := guest(t, xzModules)
 	c.Direct, c.Image, c.Init, c.Unverified = true, a.path, system.Init, true
-	c.Append = "boot.fail_timeout=1 rootfs.sha256=" + strings.Repeat("0", 64)
+	c.ExtraArgs = []string{"-smbios", "type=1,serial=A7K1131,uuid=4c4c4544-0000-2010-8020-80c04f202020"}
+	c.Append = "boot.fail_timeout=1 rootfs.sha256=" + strings.Repeat("0", 64) +
+		" boot.report=" + strings.Replace(server.URL, "127.0.0.1", "ops:hunter2@10.0.2.2", 1)
 	start(t, c).end(vm.Reset, "boot failed: mismatch", a.sha256[:16], "!root (7/8)", "!stage 2: pid 1")
+
+	r := told.last(t, 1)
+	if r.Failure == nil || r.Failure.Class != "mismatch" || r.Machine.Serial != "A7K1131" || r.Machine.UUID != "4c4c4544-0000-2010-8020-80c04f202020" {
+		t.Errorf("report %+v", r)
+	}
+	log := strings.Join(r.KernelLog, "\n")
+	if !strings.Contains(log, "stage-1-init: image (6/8): mismatch: ") || !strings.Contains(log, "virtio") || strings.Contains(log, "hunter2") {
+		t.Errorf("kernel log in the report:\n%s", log)
+	}
 }
 
 // A real systemd up to multi-user, with no failed unit, on the mounts that

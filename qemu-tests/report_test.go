@@ -112,6 +112,19 @@ func TestReportHoldsNothingUp(t *testing.T) {
 	}
 }
 
+// The lease leads to no image, and is still good for a report.
+func TestReportWithoutAPath(t *testing.T) {
+	t.Parallel()
+	lan := nsmachine.NewLAN(t)
+	lan.DHCP(t)
+	var c collector
+	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=2 boot.network_timeout=2 rootfs=http://192.0.2.1/x boot.report=" + lan.Serve(t, &c)})
+	expectEnd(t, m, nsmachine.Rebooted, "report: sent to ")
+	if r := c.last(t, 1); r.Failure == nil || r.Failure.Step != "network" || len(r.Links) != 1 || len(r.Links[0].Addresses) != 1 {
+		t.Errorf("report %+v", r)
+	}
+}
+
 // The child that did the work is dead, its NIC is still configured: the rescue
 // tells, with the steps that the dead one left.
 func TestReportOfADeadChild(t *testing.T) {

@@ -68,6 +68,7 @@ type Boot struct {
 	hotplug  *background
 	stopSSH  func()         // nil: it does not run
 	stopLog  func()         // likewise
+	logSent  time.Duration  // what was logged until then, since boot
 	beating  *background    // nil: without a watchdog
 	network  *netup.Network // nil where the image needs none
 	image    *os.File
@@ -81,6 +82,8 @@ type Boot struct {
 	failure   *Failure  // the last one
 	lastLinks LinkTable // of a network that is gone
 	hostname  string    // by DHCP
+	tellAt    time.Time // when to tell that the image still does not come
+	waiting   func(Choice)
 
 	written     mount.Mount       // what is under the new root: it persists, or not
 	fileSystems []prepared        // to be mounted below it

@@ -79,7 +79,9 @@ func (b *Boot) follow() func(fetch.Progress) {
 		b.pulse.sign()
 		b.Status(p.String())
 		b.download = downloadOf(p)
-		file, line := every.due(p, time.Now())
+		now := time.Now()
+		b.tellOfWaiting(now)
+		file, line := every.due(p, now)
 		if line {
 			b.Log.Info(p.String())
 		}

@@ -65,13 +65,15 @@ func (b *Boot) startLog() {
 	if m.Hostname == "" {
 		m.MACs = []string{b.lease.MAC}
 	}
-	b.stopLog = b.Forward.send(b.config, b.config.target(b.Log, m, b.network))
+	target := b.config.target(b.Log, m, b.network)
+	target.Since = b.logSent
+	b.stopLog = b.Forward.send(b.config, target)
 }
 
 // endLog sends what is left of the log.
 func (b *Boot) endLog() {
 	if b.stopLog != nil {
 		b.stopLog()
-		b.stopLog = nil
+		b.stopLog, b.logSent = nil, SinceBoot()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
@@ -52,7 +53,9 @@ func (b *Boot) getImage(ctx context.Context) error {
 		return err
 	}
 	b.setClock(ctx, order)
+	b.tellAt = time.Now().Add(waitingAfter)
 	image, err := vouch.Get(ctx, order)
+	b.endWaiting()
 	b.Status("")
 	if err != nil {
 		b.noteDownload(err)

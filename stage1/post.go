@@ -23,10 +23,12 @@ import (
 
 // How long a report may keep the boot from going on.
 const (
-	postGood    = time.Second      // before stage 2
-	postCheck   = 10 * time.Second // boot.check is about the report
-	postLeaving = 2 * time.Second  // when the menu has been left for good
-	postTries   = 8                // with half a minute of pauses between them
+	postGood     = time.Second      // before stage 2
+	postCheck    = 10 * time.Second // boot.check is about the report
+	postLeaving  = 2 * time.Second  // when the menu has been left for good
+	waitingAfter = 2 * time.Minute  // of a download, which goes on for ever
+	waitingEvery = 10 * time.Minute // later
+	postTries    = 8                // with half a minute of pauses between them
 )
 
 // A poster sends reports to one URL.
@@ -170,8 +172,8 @@ func (b *Boot) postResult(ctx context.Context) {
 	}
 }
 
-// postFailure starts to send the report of a failed boot, while an operator
-// is asked what to do. The function it returns ends that.
+// postFailure starts to send the report of a boot that is held up, while an
+// operator is asked what to do. The function it returns ends that.
 func (p *poster) postFailure(r report.Report) (end func(Choice)) {
 	if p == nil {
 		return func(Choice) {}
@@ -189,5 +191,23 @@ func (p *poster) postFailure(r report.Report) (end func(Choice)) {
 			grace = 0
 		}
 		sending.stopAfter(grace)
+	}
+}
+
+// tellOfWaiting reports a boot whose download does not come to an end: it tries
+// for ever, and nobody would hear of it. The download's goroutine calls it.
+func (b *Boot) tellOfWaiting(now time.Time) {
+	if b.config.ReportTo == "" || now.Before(b.tellAt) {
+		return
+	}
+	b.endWaiting()
+	b.tellAt = now.Add(waitingEvery)
+	b.waiting = b.config.poster(b.Log, b.Version, b.network).postFailure(b.withLog(report.Running))
+}
+
+func (b *Boot) endWaiting() {
+	if b.waiting != nil {
+		b.waiting(Retry)
+		b.waiting = nil
 	}
 }

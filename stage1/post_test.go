@@ -24,6 +24,7 @@ type receiver struct {
 	seen  int
 	last  report.Report
 	user  string
+	got   chan report.State // as they come, unless nil
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
@@ -38,6 +39,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.user = user + ":" + password
 	w.WriteHeader(r.codes[min(r.seen, len(r.codes)-1)])
 	r.seen++
+	if r.got != nil {
+		r.got <- r.last.State
+	}
 }
 
 func newPoster(url string, log io.Writer) *poster {
@@ -106,5 +110,31 @@ func TestPostIsBounded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "not sent to "+scheme) {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+// A download that takes for ever is told of, once in a while.
+func TestWaitingIsTold(t *testing.T) {
+	r := &receiver{t: t, codes: []int{200}, got: make(chan report.State, 10)}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	b := Boot{Log: slog.New(slog.DiscardHandler), Version: "1.0", Status: func(string) {}}
+	b.config.ReportTo = server.URL
+	start := time.Now()
+	b.tellAt = start.Add(waitingAfter)
+	for _, test := range []struct {
+		after time.Duration
+		told  bool
+	}{{time.Second, false}, {waitingAfter, true}, {waitingAfter + time.Minute, false}, {waitingAfter + waitingEvery, true}} {
+		b.tellOfWaiting(start.Add(test.after))
+		if test.told {
+			if got := <-r.got; got != report.Running {
+				t.Errorf("after %v: state %s", test.after, got)
+			}
+		}
+	}
+	b.endWaiting()
+	if r.seen != 2 {
+		t.Errorf("%d reports", r.seen)
 	}
 }
