@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"netstage/fetch/faulty"
 )
@@ -46,15 +47,22 @@ func faultOf(kind, where byte, size int) (b faulty.Behaviour, useless bool) {
 }
 
 // FuzzFaults has one or two mirrors answer by any story of faults before they are well again. Where a digest or a tree
-// vouches for the image, it is whole in the end, unless each mirror did something that no retry mends.
+// vouches for the image, it is whole in the end, unless each mirror did something that no retry mends; one stream or
+// several make no difference.
 func FuzzFaults(f *testing.F) {
-	f.Add([]byte{0, 100, 1, 200}, []byte(nil), false)
-	f.Add([]byte{2, 100, 2, 100, 11, 0}, []byte{5, 10, 7, 200}, true)
-	f.Add([]byte{12, 200, 0, 50}, []byte{4, 0, 10, 128, 8, 30}, true)
-	f.Add([]byte{12, 1}, []byte{0, 255, 12, 77}, false)
-	f.Add([]byte{3, 250, 6, 0, 9, 0, 0, 9}, []byte{13, 0}, true)
-	content := imageBytes(512 << 10)
-	f.Fuzz(func(t *testing.T, first, second []byte, tree bool) {
+	f.Add([]byte{0, 100, 1, 200}, []byte(nil), false, false)
+	f.Add([]byte{2, 100, 2, 100, 11, 0}, []byte{5, 10, 7, 200}, true, false)
+	f.Add([]byte{12, 200, 0, 50}, []byte{4, 0, 10, 128, 8, 30}, true, true)
+	f.Add([]byte{12, 1}, []byte{0, 255, 12, 77}, false, false)
+	f.Add([]byte{3, 250, 6, 0, 9, 0, 0, 9}, []byte{13, 0}, true, false)
+	f.Add([]byte{1, 128, 0, 30, 7, 80}, []byte{12, 250}, false, true)
+	f.Add([]byte{8, 128, 5, 200}, []byte(nil), true, true)
+	small, large := imageBytes(512<<10), imageBytes(6<<20)
+	f.Fuzz(func(t *testing.T, first, second []byte, tree, parallel bool) {
+		content, rate := small, int64(0)
+		if parallel {
+			content, rate = large, 60<<20
+		}
 		var urls []string
 		hopeless := true
 		for i, story := range [][]byte{first, second} {
@@ -65,13 +73,18 @@ func FuzzFaults(f *testing.F) {
 			useless := false
 			for i := 0; i+1 < len(story) && i < 16; i += 2 {
 				b, bad := faultOf(story[i], story[i+1], len(content))
+				b.Rate = rate
 				script, useless = append(script, b), useless || bad
 			}
+			script = append(script, faulty.Behaviour{Rate: rate, Times: -1})
 			urls, hopeless = append(urls, serve(t, content, script...).URL("x")), hopeless && useless
 		}
 		r, log := quick(t, content, urls...)
 		if tree {
 			r, log = verityRequest(t, content, urls...)
+		}
+		if parallel {
+			r.Parallel = Parallel{Streams: 4, Gain: 0.01, Measure: 5 * time.Millisecond}
 		}
 		image, err := Get(soon(t), r)
 		var failed *Error
