@@ -85,26 +85,6 @@ func (c cookedWriter) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// keyReader gives one byte at a time and remembers the last.
-type keyReader struct {
-	ctx  context.Context
-	in   *os.File
-	last byte
-}
-
-func (k *keyReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	b, err := readByte(k.ctx, k.in)
-	if err != nil {
-		k.last = 0
-		return 0, err
-	}
-	k.last, p[0] = b, b
-	return 1, nil
-}
-
 // history is the lines typed so far, newest last; no empty ones, and none twice
 // in a row.
 type history struct{ lines []string }
