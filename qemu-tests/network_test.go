@@ -2,13 +2,16 @@ package qemutests
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
+	"netstage/fetch/faulty"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
@@ -37,6 +40,59 @@ done` + system.PowerOff)
 			a := store(t, system.Files{"init": tell, "nixos-version": "25.05"})
 			_, url := serve(t, lan, a)
 			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: test.cmdline + " rootfs=" + url + " init=" + system.Init})
+			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
+		})
+	}
+}
+
+// A network without IPv4, as the default finds it: the address by DHCPv6, the
+// image beside the boot file that DHCPv6 names. And one with both families, in
+// which the image is reached by one and its server's name known by the other.
+func TestIPv6Networks(t *testing.T) {
+	t.Parallel()
+	tell := system.Script(system.Tell + `
+sed "s|^|network.json: |" /run/netstage/network.json
+sed "s|^|networkd: |" /run/systemd/network/70-netstage.network
+sed "s|^|resolv.conf: |" /etc/resolv.conf` + system.PowerOff)
+	for name, test := range map[string]struct {
+		start  func(t *testing.T, lan *nsmachine.LAN, base string)
+		rootfs string // %s is the server's port
+		want   []string
+	}{
+		"only IPv6": {
+			func(t *testing.T, lan *nsmachine.LAN, base string) {
+				lan.DHCP6(t, "--dhcp-option=option6:bootfile-url,"+base+"boot.ipxe")
+			}, "image.squashfs",
+			[]string{
+				"eth0: 2001:db8:77::", "/64 via fe80::77, dns 2001:db8:77::1", "from [2001:db8:77::1]:", `network.json:   "source": "dhcp6"`, `"boot_file": "http://[2001:db8:77::1]:`,
+				"networkd: IPv6AcceptRA=yes", "networkd: DUIDType=link-layer", "resolv.conf: nameserver 2001:db8:77::1", "!networkd: DHCP=",
+			},
+		},
+		"both": {
+			func(t *testing.T, lan *nsmachine.LAN, base string) {
+				lan.IPv6(t)
+				lan.DHCP(t, "--enable-ra", "--dhcp-range=2001:db8:77::,ra-only,64,1h", "--ra-param=br0,mtu:1400,4", "--dhcp-option=option6:dns-server", "--address=/six.test/"+nsmachine.Gateway6, "--local=/test/")
+			}, "http://six.test:%s/image.squashfs",
+			[]string{`"source": "ra"`, `"other_source": "dhcp"`, "networkd: DHCP=ipv4", "networkd: IPv6AcceptRA=yes", "resolv.conf: nameserver 10.77.0.1", "verified", "!MTUBytes"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lan := nsmachine.NewLAN(t)
+			a := store(t, system.Files{"init": tell, "nixos-version": "25.05"})
+			content, err := os.ReadFile(a.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listener := lan.Listen(t, ":0") // both families
+			server := faulty.Serve(listener, nil, content)
+			t.Cleanup(func() { server.Close() })
+			_, port, err := net.SplitHostPort(listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.start(t, lan, "http://["+nsmachine.Gateway6+"]:"+port+"/")
+			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.network=keep rootfs=" + strings.ReplaceAll(test.rootfs, "%s", port) + " rootfs.sha256=" + a.sha256 + " init=" + system.Init})
 			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
 		})
 	}

@@ -19,7 +19,8 @@ import (
 )
 
 // LAN is a network with a bridge, a DHCP server and room for HTTP servers, in
-// a network namespace of its own: 10.77.0.1/24.
+// a network namespace of its own: 10.77.0.1/24, and 2001:db8:77::1/64 for those that
+// ask for it.
 type LAN struct {
 	name string
 	dir  string
@@ -79,14 +80,38 @@ func (l *LAN) Cable(t *testing.T, in bool) {
 	l.run(t, "ip", "link", "set", l.port, map[bool]string{true: "up", false: "down"}[in])
 }
 
-// DHCP starts dnsmasq with further options, until the test ends.
+// Gateway6 is the address of the LAN's servers by IPv6, where it has that.
+const Gateway6 = "2001:db8:77::1"
+
+// DHCP starts dnsmasq for IPv4, with further options, until the test ends.
 func (l *LAN) DHCP(t *testing.T, options ...string) {
+	t.Helper()
+	l.dnsmasq(t, append([]string{"--dhcp-authoritative", "--dhcp-range=10.77.0.10,10.77.0.99,1h", "--address=/server.test/" + Gateway}, options...)...)
+}
+
+// DHCP6 starts dnsmasq for IPv6 alone, as a router that leaves addresses to its
+// DHCPv6 server, with further options, until the test ends.
+func (l *LAN) DHCP6(t *testing.T, options ...string) {
+	t.Helper()
+	l.IPv6(t)
+	l.dnsmasq(t, append([]string{"--enable-ra", "--dhcp-range=2001:db8:77::10,2001:db8:77::99,64,1h", "--address=/server.test/" + Gateway6}, options...)...)
+}
+
+// IPv6 gives the LAN's server addresses of IPv6: Gateway6 and fe80::77.
+func (l *LAN) IPv6(t *testing.T) {
+	t.Helper()
+	for _, addr := range []string{Gateway6 + "/64", "fe80::77/64"} {
+		l.run(t, "ip", "addr", "add", addr, "dev", "br0", "nodad")
+	}
+}
+
+func (l *LAN) dnsmasq(t *testing.T, options ...string) {
 	t.Helper()
 	pid := filepath.Join(l.dir, "dnsmasq.pid")
 	args := append([]string{
 		"netns", "exec", l.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-ping",
-		"--interface=br0", "--bind-interfaces", "--dhcp-authoritative", "--dhcp-range=10.77.0.10,10.77.0.99,1h", "--user=root",
-		"--dhcp-leasefile=" + filepath.Join(l.dir, "leases"), "--pid-file=" + pid, "--address=/server.test/" + Gateway,
+		"--interface=br0", "--bind-interfaces", "--user=root",
+		"--dhcp-leasefile=" + filepath.Join(l.dir, "leases"), "--pid-file=" + pid,
 	}, options...)
 	cmd := exec.Command("ip", args...)
 	if err := cmd.Start(); err != nil {
@@ -153,7 +178,7 @@ func (l *LAN) Tap(t *testing.T) *os.File {
 func (l *LAN) Listen(t *testing.T, address string) (listener net.Listener) {
 	t.Helper()
 	l.within(t, func() (err error) {
-		listener, err = net.Listen("tcp4", address)
+		listener, err = net.Listen("tcp", address)
 		return err
 	})
 	return listener
