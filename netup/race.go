@@ -219,7 +219,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 				l.ways[f].state = ""
 			}
 		}
-		if !up {
+		if !up && l.ctx.Err() == nil {
 			l.fault = "the carrier was lost"
 		}
 	}

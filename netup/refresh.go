@@ -41,6 +41,7 @@ func Refresh(rows []LinkState, age time.Duration) ([]LinkState, error) {
 		if i < 0 || up != s.Carrier {
 			s.Seconds = 0
 		}
+		s.Lost = s.Lost && a.RawFlags&unix.IFF_UP == 0
 		s.Name, s.Index, s.Carrier, s.OperState = a.Name, a.Index, up, a.OperState.String()
 		s.V4, s.V6 = FamilyState{}, FamilyState{}
 		for _, addr := range addrs {

@@ -28,7 +28,7 @@ func (l *link) status(winner *link, sysfs string) LinkState {
 	l.look(sysfs)
 	s := LinkState{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
-		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner,
+		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner, Lost: l.down,
 		V4: l.ways[ipv4].status(), V6: l.ways[ipv6].status(),
 	}
 	s.at(l.bus)
@@ -102,7 +102,7 @@ func (n *Network) retired(l *link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.down = true
-	l.ways, l.fault = [2]wayState{}, "lost the race, set down"
+	l.ways, l.fault = [2]wayState{}, ""
 }
 
 func (n *Network) leaseOf(l *link, f family) *Lease {

@@ -25,6 +25,7 @@ type LinkState struct {
 	// Fault is the last one since the link had a lease, for people.
 	Fault  string `json:"fault,omitempty"`
 	Winner bool   `json:"winner"` // the link that leads to the image
+	Lost   bool   `json:"lost"`   // another link does, and this one was set down
 }
 
 // FamilyState is how a link fares with its addresses of one family. It is zero
@@ -44,6 +45,9 @@ func (s LinkState) Leased() bool { return s.V4.Address != "" || s.V6.Address != 
 
 // Doing is what the link has and does, in a few words.
 func (s LinkState) Doing() string {
+	if s.Lost {
+		return "set down, another link is used"
+	}
 	if !s.Carrier {
 		return fmt.Sprintf("no carrier, %d s", s.Seconds)
 	}
@@ -88,6 +92,7 @@ func Summary(links []LinkState) string {
 	var parts, dark []string
 	for _, l := range byStage(links) {
 		switch {
+		case l.Lost:
 		case !l.Carrier:
 			dark = append(dark, l.Name)
 		case l.Fault != "":
@@ -151,6 +156,8 @@ func (s *LinkState) at(p busPlace) { s.Bus, s.Device, s.ID = p.bus, p.device, p.
 // stage orders links by how far they have come.
 func (s LinkState) stage() int {
 	switch {
+	case s.Lost:
+		return -1
 	case s.Winner:
 		return 3
 	case s.Leased():

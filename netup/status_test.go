@@ -64,7 +64,7 @@ func TestLinkStateAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"name":"eth1","index":0,"mac":"52:54:00:00:00:02","driver":"igb","bus":"pci","device":"0000:01:00.1","carrier":true,` +
-		`"operstate":"","seconds":12,"v4":{"state":"discovering","tries":5,"seconds":11},"v6":{"seconds":0},"winner":false}`
+		`"operstate":"","seconds":12,"v4":{"state":"discovering","tries":5,"seconds":11},"v6":{"seconds":0},"winner":false,"lost":false}`
 	if string(text) != want {
 		t.Error(string(text))
 	}
