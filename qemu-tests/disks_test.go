@@ -202,6 +202,18 @@ func TestPersistence(t *testing.T) {
 		Cmdline: "init=" + system.Init + " boot.persistence=LABEL=" + label("root") + " boot.persistence.opt=nosuid,data=ordered"}
 	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "mount: / ext4 /dev/loop", "rw,nosuid,relatime", "mount: /nix/store overlay", "!left: written")
 	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "left: written")
+
+	// Nothing vouches for the disk: where the initrd wants that, it says so itself.
+	v := vouch(t)
+	policy, own := filepath.Join(t.TempDir(), "policy.json"), filepath.Join(t.TempDir(), "cmdline")
+	writeFile(t, policy, `{"version": 1, "verify": "required"}`)
+	writeFile(t, own, "boot.persistence=LABEL="+label("root"))
+	config = nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": v.path, "/etc/netstage/policy.json": policy},
+		Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs.sha256=" + v.sha256 + " boot.persistence=LABEL=" + label("root")}
+	expectVerdict(t, boot(t, config), "policy", []string{"boot.persistence=: the initrd wants that something vouches", "!mount: / ext4"})
+	config.Files["/etc/netstage/cmdline"] = own
+	config.Cmdline = "init=" + system.Init + " rootfs.sha256=" + v.sha256
+	expectVerdict(t, boot(t, config), "", []string{"mount: / ext4"})
 }
 
 // An image that is a file on a disk, or a disk.

@@ -36,6 +36,7 @@ type Config struct {
 	CopyToRAM      bool          // copytoram
 	Persistence    string        // boot.persistence=: the disk that replaces the tmpfs
 	PersistenceOpt string        // boot.persistence.opt=
+	OwnPersistence bool          // boot.persistence= is the initrd's own
 	FileSystems    []mount.Entry // of the initrd, besides the image
 
 	Console string // the interactive console's device name; "tty1" by default

@@ -70,6 +70,9 @@ func (b *Boot) prepareFileSystems(ctx context.Context) error {
 	b.written, b.fileSystems = mount.Volatile, nil
 	disks, started := b.lookForDisks(), time.Now()
 	if b.config.Persistence != "" {
+		if err := b.config.mayPersist(); err != nil {
+			return err
+		}
 		e := mount.Entry{Device: b.config.Persistence, Target: "/", Type: "auto", Options: strings.Split(b.config.PersistenceOpt, ","), Check: true}
 		ready, err := b.prepare(ctx, disks, e, patience)
 		if err != nil {
@@ -96,6 +99,17 @@ func (b *Boot) prepareFileSystems(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayPersist refuses a root that only the command line asks for, where the
+// initrd wants that something vouches for what is booted: units and settings on
+// that disk would be, too.
+func (c Config) mayPersist() error {
+	_, err := os.Stat(trustedKeys)
+	if c.OwnPersistence || !c.Policy.RequireVouched && err != nil {
+		return nil
+	}
+	return &ImageError{"policy", "boot.persistence=: the initrd wants that something vouches for what is booted, and nothing does for that disk; allow it in " + ownParameters}
 }
 
 // excuse passes over the failure of what may fail.

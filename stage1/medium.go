@@ -121,7 +121,7 @@ func (b *Boot) mountMedium(ctx context.Context, disks *block.Devices, device blo
 		return "", err
 	}
 	dir := filepath.Join(mediaDir, strings.ReplaceAll(strings.TrimPrefix(device.Path, "/dev/"), "/", "-"))
-	return dir, mount.Mount{Type: device.Type, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev"}.Do()
+	return dir, mount.Mount{Type: device.Type, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev,noexec"}.Do()
 }
 
 // findISO looks for the file on all disks, also on those that appear yet, and
@@ -172,7 +172,7 @@ func (b *Boot) isoOn(ctx context.Context, disks *block.Devices, device block.Dev
 	if err != nil {
 		return "", err
 	}
-	iso := mount.Entry{Device: dir + file, Target: "/iso", Type: "iso9660"}
+	iso := mount.Entry{Device: dir + file, Target: "/iso", Type: "iso9660", Options: []string{"nosuid", "nodev", "noexec"}}
 	if _, err = os.Stat(iso.Device); err == nil {
 		if err = b.loadFileSystem(ctx, iso.Type); err == nil {
 			err = iso.DoFile(mediaDir)

@@ -61,6 +61,7 @@ func loadParameters() (Config, error) {
 func loadConfig(own, line cmdline.Params) (Config, error) {
 	params, wrong := merge(own, line)
 	config, err := ParseConfig(params)
+	config.OwnPersistence = len(line.All("boot.persistence")) == 0
 	return config, complain(err, wrong...)
 }
 
