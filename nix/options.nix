@@ -242,8 +242,9 @@ in
       example = "60,keep";
       description = ''
         Seconds after which the machine's watchdog resets it when the initrd
-        hangs (boot.watchdog=). Its driver belongs into `modules`: i6300esb,
-        iTCO_wdt, sp5100_tco, or softdog where the machine has none. With
+        hangs (boot.watchdog=). Its driver belongs into `modules`: i6300esb;
+        iTCO_wdt, lpc_ich and i2c_i801; sp5100_tco and i2c_piix4; or softdog
+        where the machine has none. With
         `,keep` systemd.watchdog.runtimeTime has to go on with it.
       '';
     };
