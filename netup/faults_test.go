@@ -170,15 +170,22 @@ func TestFaultsOnTheWay(t *testing.T) {
 				silent.cable(t, "eth1", "")
 				dark.cable(t, "eth2", "")
 				dark.unplug(t, "eth2")
+				p.lose(t, 1000, dhcpv4.MessageTypeDiscover)
 			},
 			during: func(t *testing.T, p *peer, s *started) {
+				s.until(t, "eth1: dhcp: send DISCOVER")
+				s.until(t, "no carrier yet")
+				p.nft(t, "delete table inet lossy\n")
 				s.wait(t)
-				eventually(t, "the others are down", func() bool { return !isUp(t, "eth1") && !isUp(t, "eth2") })
-				for _, l := range s.n.Links() {
-					if l.Name != "eth0" && (l.Winner || l.Leased() || !l.Lost || l.Fault != "" || l.Doing() != "set down, another link is used") {
-						t.Errorf("%+v", l)
+				eventually(t, "the others have lost", func() bool {
+					lost := 0
+					for _, l := range s.n.Links() {
+						if l.Name != "eth0" && l.Lost && !l.Leased() && l.Fault == "" && l.Doing() == "set down, another link is used" {
+							lost++
+						}
 					}
-				}
+					return lost == 2 && !isUp(t, "eth1") && !isUp(t, "eth2")
+				})
 				if left := append(addrsOf(t, "eth1"), routesOf(t, "eth1")...); len(left) > 0 {
 					t.Errorf("left on the silent link: %v", left)
 				}
