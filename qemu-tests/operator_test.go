@@ -60,7 +60,7 @@ func TestBreakpointMenu(t *testing.T) {
 	m.Type("exit 3\r")
 	m.Expect("r reboot")
 	m.Type("c")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", `breakpoint before step "modules" (index the drivers of this kernel): the command line is read, no driver is loaded; "exit" runs it and goes on, "exit 1" opens the menu`)
+	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", `breakpoint before step "modules" (index the drivers of this kernel): the command line is read, no driver is loaded; "exit 0" runs it and goes on, "exit 1" opens the menu`)
 }
 
 // broken is a boot that fails for want of an init until the operator, or a

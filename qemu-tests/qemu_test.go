@@ -3,6 +3,7 @@ package qemutests
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -272,6 +273,31 @@ func TestQEMUChildIsKilledByHand(t *testing.T) {
 	m.expect("Keys: ")
 	m.send("r")
 	m.end(vm.Reset, "!stage 2: pid 1")
+}
+
+// Every breakpoint in one boot, with what is there at each to look at, and on
+// to stage 2.
+func TestQEMUEveryBreakpoint(t *testing.T) {
+	a := store(t, classic())
+	c := guest(t, xzModules)
+	c.Direct, c.Image, c.Init = true, a.path, system.Init
+	c.Append = "loglevel=4 boot.debug1 boot.break=devices boot.debug1devices boot.break=image boot.break=root boot.debug1mounts"
+	m := start(t, c)
+	for _, stop := range []struct{ step, command, answer string }{
+		{"modules", "lsmod | grep -c virtio_net", "0\n"},
+		{"devices", "ls /sys/class/net", "lo\n"},
+		{"network", "ip link show eth0", "state DOWN"},
+		{"image", "ip addr show eth0", "10.0.2.15/24"},
+		{"root", "[ -e /mnt-root/nix ] || echo no''thing", "nothing\n"},
+		{"handover", "ls /mnt-root/nix/store/*/nixos-version | grep -c .", "1\n"},
+	} {
+		m.expect(fmt.Sprintf("breakpoint before step %q", stop.step))
+		m.expect("leaves it")
+		m.send(stop.command + "\r")
+		m.expect(stop.answer)
+		m.send("exit 0\r")
+	}
+	m.end(vm.PowerOff, "stage 2 done")
 }
 
 // An init that is not in the image is named before anything is deleted; with

@@ -31,7 +31,7 @@ func newOperator(log *journal) operator {
 // on; any other status leads to the menu, and from there back.
 func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) stage1.Choice {
 	for {
-		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit" runs it and goes on, "exit 1" opens the menu`, step.Name, step.Title, step.Stands))
+		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit 0" runs it and goes on, "exit 1" opens the menu`, step.Name, step.Title, step.Stands))
 		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
 		if o.admit(ctx, c) {
 			status := o.shell(ctx, c)
