@@ -155,7 +155,7 @@ func TestSSH(t *testing.T) {
 // While the failure menu counts down the machine can be reached, and does not reboot under who is logged in.
 func TestSSHHoldsTheCountdown(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, broken+"boot.fail_timeout=6", nil)
+	r := withSSH(t, broken+"boot.fail_timeout=10", nil)
 	r.Expect("Reboot in")
 	stays := r.ssh("right", "cat; echo gone")
 	hold, err := stays.StdinPipe()
