@@ -54,6 +54,15 @@ func TestTFTP(t *testing.T) {
 		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "init=" + system.Init + " rootfs.sha256=" + v.sha256 + " rootfs=" + s.URL("image.squashfs") + " rootfs=" + dir + "image.squashfs"})
 		expectEnd(t, m, nsmachine.PoweredOff, "10.77.0.1: starting over at 0/2 MiB: it sends no ranges", "stage 2 done")
 	})
+	t.Run("IPv6", func(t *testing.T) {
+		t.Parallel()
+		lan := nsmachine.NewLAN(t)
+		lan.IPv6(t)
+		lan.DHCP(t, "--enable-tftp", "--tftp-root="+root)
+		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 ip=[fd77::50]:::64::eth0:none init=" + system.Init +
+			" roothash=" + v.root + " rootfs=tftp://[" + nsmachine.Gateway6 + "]/dir/image.squashfs"})
+		expectEnd(t, m, nsmachine.PoweredOff, "image: 2 MiB from [fd77::1] in", "stage 2 done")
+	})
 	t.Run("no TFTP server yet", func(t *testing.T) {
 		t.Parallel()
 		lan := nsmachine.NewLAN(t)
