@@ -61,6 +61,10 @@ func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
 		return nil, err
 	}
 	fail := func(op string, err error) (*Tree, error) { return nil, &VerityError{op, err} }
+	if v.DataBlockSize > os.Getpagesize() {
+		return fail("check the tree", fmt.Errorf("its data blocks of %d bytes are larger than this kernel's pages of %d: make it with blocks of 4096",
+			v.DataBlockSize, os.Getpagesize()))
+	}
 	data, err := attachLoop(file, true)
 	if err != nil {
 		return fail("attach the image to a loop device", err)

@@ -65,6 +65,10 @@ func TestVerityWithoutDeviceMapper(t *testing.T) {
 	if !errors.As(err, &failed) || failed.Class() != "verity" || !strings.Contains(err.Error(), "--module +dm_verity") {
 		t.Errorf("%v", err)
 	}
+	large := Verity{Tree: tree, RootHash: make([]byte, 32), DataBlockSize: 2 * os.Getpagesize(), HashBlockSize: 4096, DataBlocks: 1}
+	if _, err = OpenVerityImage(file, large); !errors.As(err, &failed) || !strings.Contains(err.Error(), "larger than this kernel's pages") || strings.Contains(err.Error(), "--module") {
+		t.Errorf("%v", err)
+	}
 	for _, name := range []string{file.Name(), tree.Name()} {
 		if loops := loopsOf(t, name); len(loops) > 0 {
 			t.Errorf("%s is still behind %v", name, loops)
