@@ -57,11 +57,10 @@ func TestTFTP(t *testing.T) {
 	t.Run("IPv6", func(t *testing.T) {
 		t.Parallel()
 		lan := nsmachine.NewLAN(t)
-		lan.IPv6(t)
-		lan.DHCP(t, "--enable-tftp", "--tftp-root="+root)
-		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 ip=[fd77::50]:::64::eth0:none init=" + system.Init +
+		lan.DHCP6(t, "--enable-tftp", "--tftp-root="+root)
+		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 init=" + system.Init +
 			" roothash=" + v.root + " rootfs=tftp://[" + nsmachine.Gateway6 + "]/dir/image.squashfs"})
-		expectEnd(t, m, nsmachine.PoweredOff, "image: 2 MiB from [fd77::1] in", "stage 2 done")
+		expectEnd(t, m, nsmachine.PoweredOff, "image: 2 MiB from ["+nsmachine.Gateway6+"] in", "stage 2 done")
 	})
 	t.Run("no TFTP server yet", func(t *testing.T) {
 		t.Parallel()

@@ -135,15 +135,6 @@ func (l *LAN) Command(name string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", l.name, name}, args...)...)
 }
 
-// Gateway6 is the address of the LAN's servers that IPv6 gives.
-const Gateway6 = "fd77::1"
-
-// IPv6 gives that address to the LAN's servers that start afterwards.
-func (l *LAN) IPv6(t *testing.T) {
-	t.Helper()
-	l.run(t, "ip", "addr", "add", Gateway6+"/64", "dev", "br0", "nodad")
-}
-
 // Firewall has the LAN's server filter its packets by the chains of an
 // nftables table, for as long as the test.
 func (l *LAN) Firewall(t *testing.T, chains string) {
