@@ -239,6 +239,29 @@ func TestSilentAndUncabledLose(t *testing.T) {
 	}
 }
 
+// A link that appears while another one asks in vain has its chance, and its
+// carrier may come and go meanwhile.
+func TestLateLinkWins(t *testing.T) {
+	silent, good := newPeer(t), newPeer(t)
+	silent.cable(t, "eth0", "")
+	s := start(t, Options{})
+	s.until(t, "eth0: dhcp: send DISCOVER")
+	good.cable(t, "usb0", "10.1.0.1/24")
+	s.until(t, "usb0: dhcp: send DISCOVER")
+	good.unplug(t, "usb0")
+	s.until(t, "usb0: carrier lost")
+	good.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
+	good.plug(t, "usb0")
+	n := s.wait(t)
+	if l := n.Lease(); l.Link != "usb0" || !slices.Equal(addrsOf(t, "usb0"), []string{l.Addr.String()}) {
+		t.Errorf("lease %s on %s, addresses %v", l, l.Link, addrsOf(t, "usb0"))
+	}
+	if r := routesOf(t, "usb0"); !slices.Equal(r, []string{"default via 10.1.0.1", "10.1.0.0/24 on the link"}) {
+		t.Errorf("routes %v", r)
+	}
+	eventually(t, "the silent link is down", func() bool { return !isUp(t, "eth0") })
+}
+
 func TestClasslessRoutesWin(t *testing.T) {
 	p := newPeer(t)
 	p.cable(t, "eth0", "10.1.0.1/24")

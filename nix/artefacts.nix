@@ -39,6 +39,7 @@ let
     ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
     ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
     ++ optional cfg.network.keep "boot.network=keep"
+    ++ optional (cfg.network.timeout != null) "boot.network_timeout=${toString cfg.network.timeout}"
     ++ optional (ssh.authorizedKeys != [ ]) "boot.ssh"
     ++ optional cfg.verityMount "rootfs.verity.mount"
     ++ optional (cfg.report != null) "boot.report=${cfg.report}"

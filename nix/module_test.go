@@ -187,6 +187,7 @@ func TestModuleOptions(t *testing.T) {
 				network.interfaces.lan1 = { mac = null; address = "2001:db8::2/64"; gateway = "2001:db8::1"; };
 				network.nameservers = [ "192.0.2.1" ];
 				network.keep = true;
+				network.timeout = 900;
 				debug.trace = true;
 				debug.breakAt = [ "network" ];
 				failTimeout = 0;
@@ -201,7 +202,7 @@ func TestModuleOptions(t *testing.T) {
 		}
 		expectAll(t, "files", e.texts,
 			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.newer=2026-11-23\n",
-			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.watchdog=60,keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
+			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.network_timeout=900\nboot.watchdog=60,keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
 			`"shell":"never"`, `"verify":"required"`,
 			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),

@@ -200,6 +200,11 @@ in
         default = false;
         description = "Leave the card configured for stage 2; otherwise it is flushed and down, as NixOS does.";
       };
+      timeout = mkOption {
+        type = types.nullOr types.ints.unsigned;
+        default = null;
+        description = "Seconds until a boot without a network has failed; 0 for ever, null for the agent's own, which is for ever.";
+      };
     };
 
     debug = {
