@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -203,72 +202,6 @@ func TestNoForwarding(t *testing.T) {
 	}
 }
 
-// person is at a terminal with the client.
-type person struct {
-	t      *testing.T
-	master *os.File
-	cmd    *exec.Cmd
-	mu     sync.Mutex
-	cond   *sync.Cond
-	shown  bytes.Buffer
-	gone   bool
-}
-
-func (p *place) sit(args ...string) *person {
-	p.t.Helper()
-	cmd := p.ssh("right", append([]string{"-tt", "root@127.0.0.1"}, args...)...)
-	cmd.Env = append(os.Environ(), "TERM=xterm-test")
-	master, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 101, Rows: 37})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	o := &person{t: p.t, master: master, cmd: cmd}
-	o.cond = sync.NewCond(&o.mu)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 4096)
-		for {
-			n, err := master.Read(buf)
-			o.mu.Lock()
-			o.shown.Write(buf[:n])
-			o.gone = err != nil
-			o.cond.Broadcast()
-			o.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	p.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait(); <-done; master.Close() })
-	return o
-}
-
-func (o *person) typ(keys string) {
-	o.t.Helper()
-	if _, err := io.WriteString(o.master, keys); err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-func (o *person) see(text string) {
-	o.t.Helper()
-	late := time.AfterFunc(20*time.Second, func() { o.mu.Lock(); o.gone = true; o.cond.Broadcast(); o.mu.Unlock() })
-	defer late.Stop()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for {
-		if i := strings.Index(o.shown.String(), text); i >= 0 {
-			o.shown.Next(i + len(text))
-			return
-		}
-		if o.gone {
-			o.t.Fatalf("%q was not shown, but:\n%s", text, o.shown.String())
-		}
-		o.cond.Wait()
-	}
-}
-
 func TestTerminal(t *testing.T) {
 	p := open(t)
 	o := p.sit()
@@ -343,49 +276,5 @@ func (p *place) noChildren() {
 			continue
 		}
 		p.t.Errorf("a process is left:\n%.300s", status)
-	}
-}
-
-func TestKeys(t *testing.T) {
-	dir := t.TempDir()
-	host, line := newKey(t, filepath.Join(dir, "host"))
-	for name, test := range map[string]struct {
-		host       []byte
-		authorized string
-		want       string
-	}{
-		"good":           {host, "# one\n\n" + string(line), ""},
-		"two":            {host, string(line) + "no-pty-not," + "\n", "line 2: "},
-		"empty":          {host, "# nobody\n", "there is no key"},
-		"a command":      {host, `command="/bin/date" ` + string(line), `line 1: the option "command=\"/bin/date\"" can't be kept`},
-		"from":           {host, `no-port-forwarding,from="10.0.0.1" ` + string(line), "can't be kept"},
-		"an authority":   {host, "cert-authority " + string(line), "can't be kept"},
-		"DSA":            {host, "ssh-dss AAAAB3NzaC1kc3MAAAAhALJ xx", "line 1: "},
-		"no host key":    {nil, string(line), "host key: "},
-		"a public key":   {line, string(line), "host key: "},
-		"not a key":      {host, "ssh-ed25519 AAAA\n", "line 1: "},
-		"a private key!": {host, string(host), "line 1: "},
-	} {
-		_, err := ParseKeys(test.host, []byte(test.authorized))
-		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", name, err, test.want)
-		}
-	}
-}
-
-func FuzzAuthorizedKeys(f *testing.F) {
-	f.Add([]byte("# x\nno-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0vGnBfjpBhC8FTv2mNMVgUyMoPhoA7iYHSDaZR8fYk x\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if keys, err := parseAuthorized(text); (err == nil) != (len(keys) > 0) {
-			t.Errorf("%q: %d keys, %v", text, len(keys), err)
-		}
-	})
-}
-
-func TestTerm(t *testing.T) {
-	for term, want := range map[string]bool{"xterm-256color": true, "screen.linux+x": true, "": false, "a b": false, "x\n": false, strings.Repeat("x", 41): false} {
-		if validTerm(term) != want {
-			t.Errorf("%q", term)
-		}
 	}
 }
