@@ -81,6 +81,7 @@ type Boot struct {
 	// For the report.
 	failure   *Failure  // the last one
 	lastLinks LinkTable // of a network that is gone
+	hardware  *report.Machine
 	hostname  string    // by DHCP
 	tellAt    time.Time // when to tell that the image still does not come
 	waiting   func(Choice)
@@ -142,7 +143,9 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 // began notes that a step has begun.
 func (b *Boot) began(step Step) {
 	b.pulse.expect(quietOf(step))
-	if step.Name != "pseudo" { // which mounts /run
+	switch step.Name {
+	case "pseudo", "config", "modules": // the first mounts /run, and all are over in no time
+	default:
 		b.record(b.Report(report.Running))
 	}
 }

@@ -15,7 +15,12 @@ import (
 // (Documentation/ABI/testing/sysfs-firmware-dmi-tables, or those of a device
 // tree) and its network cards.
 func (b *Boot) machine() report.Machine {
-	m := machineAt("/")
+	if b.hardware == nil {
+		m := firmwareAt("/")
+		b.hardware = &m
+	}
+	m := *b.hardware
+	m.MACs = cardsAt("/")
 	if b.network != nil {
 		b.hostname = b.network.Lease().Host
 	}
@@ -24,6 +29,12 @@ func (b *Boot) machine() report.Machine {
 }
 
 func machineAt(root string) report.Machine {
+	m := firmwareAt(root)
+	m.MACs = cardsAt(root)
+	return m
+}
+
+func firmwareAt(root string) report.Machine {
 	text := func(names ...string) string {
 		for _, name := range names {
 			content, _ := os.ReadFile(filepath.Join(root, name))
@@ -34,24 +45,28 @@ func machineAt(root string) report.Machine {
 		return ""
 	}
 	const dmi, tree = "sys/class/dmi/id/", "sys/firmware/devicetree/base/"
-	m := report.Machine{
+	return report.Machine{
 		Vendor:  text(dmi + "sys_vendor"),
 		Product: text(dmi+"product_name", tree+"model"),
 		Serial:  text(dmi+"product_serial", tree+"serial-number"),
 		UUID:    strings.ToLower(text(dmi + "product_uuid")),
-		MACs:    []string{},
 	}
+}
+
+// cardsAt lists the addresses of Ethernet cards.
+func cardsAt(root string) []string {
+	macs := []string{}
 	cards, _ := filepath.Glob(filepath.Join(root, "sys/class/net/*"))
 	for _, card := range cards {
 		kind, _ := os.ReadFile(filepath.Join(card, "type"))
 		address, _ := os.ReadFile(filepath.Join(card, "address"))
 		mac := strings.TrimSpace(string(address))
 		// ARPHRD_ETHER; a VLAN or bond has the address of a card below it.
-		if strings.TrimSpace(string(kind)) == "1" && !slices.Contains(m.MACs, mac) {
-			m.MACs = append(m.MACs, mac)
+		if strings.TrimSpace(string(kind)) == "1" && !slices.Contains(macs, mac) {
+			macs = append(macs, mac)
 		}
 	}
-	return m
+	return macs
 }
 
 // memory reads /proc/meminfo.
