@@ -63,6 +63,7 @@ func launch(text string) error {
 		func() error { return p.copyFiles(root) },
 		func() error { return p.devices(filepath.Join(root, "dev")) },
 		func() error { return p.proc(filepath.Join(root, "proc")) },
+		func() error { return hideFirmware(root) },
 		func() error { return unix.Chdir(root) },
 		func() error { return unix.PivotRoot(".", ".") },
 		func() error { return unix.Unmount(".", unix.MNT_DETACH) },
@@ -204,6 +205,23 @@ func (p plan) proc(proc string) error {
 		}
 	}
 	return nil
+}
+
+// hideFirmware keeps a machine under test from the variables of its host's
+// firmware: one that fails would write there. Where there are none the machine
+// mounts its own /sys.
+func hideFirmware(root string) error {
+	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
+		return nil
+	}
+	sys := filepath.Join(root, "sys")
+	if err := os.MkdirAll(sys, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("sysfs", sys, "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return err
+	}
+	return unix.Mount("none", filepath.Join(sys, "firmware"), "tmpfs", unix.MS_RDONLY, "")
 }
 
 // bind shows from at to, a file that is made where it is missing.
