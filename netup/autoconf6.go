@@ -2,7 +2,6 @@ package netup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -51,7 +50,8 @@ func (c *autoconf6) acquire(ctx context.Context, _ netip.Addr) (Lease, func(), e
 	for {
 		l, err := c.find(ctx)
 		if err == nil || ctx.Err() != nil {
-			return l, none, err
+			probe := c.dhcp.probe
+			return l, probe.wait, err
 		}
 		c.log.Warn(fmt.Sprintf("%s: %v", c.name, err))
 		if err := pause(ctx, tries.next()); err != nil {
@@ -88,7 +88,7 @@ func (s *server) ask(ctx context.Context, wg *sync.WaitGroup, f func(context.Con
 // hear opens the socket to routers. What they say arrives until the returned
 // function is called; an error on the second channel is the end of it.
 func (c *autoconf6) hear(ctx context.Context) (*routerConn, chan advert, chan error, func(), error) {
-	conn, err := listenRouters(ctx, c.index, c.name, c.mac, c.log)
+	conn, err := listenRouters(c.index, c.name, c.mac, c.log)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
@@ -224,80 +224,4 @@ func (c *autoconf6) compose(enough bool) (Lease, bool) {
 func (c *autoconf6) finish(l Lease) Lease {
 	l.Link, l.Index, l.MAC = c.name, c.index, c.mac
 	return c.amend(l)
-}
-
-// renew returns when a router or a server has news, or an address is lost. It
-// asks for news when a quarter, half and three quarters of a life are over.
-func (c *autoconf6) renew(ctx context.Context, l Lease) (Lease, error) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	conn, adverts, failed, stop, err := c.hear(ctx)
-	if err != nil {
-		return Lease{}, err
-	}
-	defer stop()
-
-	dhcp := newServer()
-	switch {
-	case l.Source == "dhcp6":
-		given := *c.given
-		dhcp.ask(ctx, &wg, func(ctx context.Context) (reply6, error) { return c.dhcp.renew(ctx, given) })
-	case c.given == nil && c.routers.other() && !c.routers.managed(): // it was late
-		dhcp.ask(ctx, &wg, c.dhcp.inform)
-	}
-	wait := retransmit(c.rng)
-	solicit := time.NewTimer(c.nextSolicitation(l, wait))
-	defer solicit.Stop()
-	var end <-chan time.Time
-	if l.Source == "ra" && l.Time > 0 {
-		over := time.NewTimer(time.Until(l.Acquired.Add(l.Time)))
-		defer over.Stop()
-		end = over.C
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return Lease{}, ctx.Err()
-		case err := <-failed:
-			return Lease{}, err
-		case <-end:
-			return Lease{}, errors.New("the address's life is over and no router extended it")
-		case <-solicit.C:
-			conn.solicit()
-			solicit.Reset(c.nextSolicitation(l, wait))
-			continue
-		case a := <-adverts:
-			c.hearRouter(a)
-			// News end a conversation with a server, which is not to be had in vain.
-			if next, ok := c.compose(true); ok && l.Source == "dhcp6" && next.says(l) {
-				continue
-			}
-		case r := <-dhcp.answer:
-			c.given = &r
-		case err := <-dhcp.failed:
-			if ctx.Err() == nil {
-				return Lease{}, err
-			}
-			continue
-		}
-		next, ok := c.compose(true)
-		if !ok {
-			return Lease{}, errors.New("the router takes the address's prefix back")
-		}
-		return next, nil
-	}
-}
-
-// nextSolicitation is when to ask routers again: soon while there is none, else
-// when a quarter of the life of an address of theirs is over.
-func (c *autoconf6) nextSolicitation(l Lease, wait *backoff) time.Duration {
-	if c.routers.gateway(time.Now()) == nil && l.Source == "dhcp6" {
-		return wait.next()
-	}
-	if l.Time == 0 || l.Source == "dhcp6" {
-		return 24 * time.Hour
-	}
-	return max(l.Time/4, time.Second)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
-	"github.com/insomniacslk/dhcp/iana"
 )
 
 // requestTries is how often a REQUEST is sent before DISCOVER starts again.
@@ -46,8 +45,8 @@ type dhcp4 struct {
 	running context.Context
 	note    func(state string, sent int) // for the table of links
 
-	declined *int   // addresses declined in a row, on this link
-	probe    *probe // for the address last asked for; nil: none
+	guard *guard
+	probe *probe // for the address last asked for; nil: none
 }
 
 // acquire returns a lease, trying for ever until ctx ends. A valid hint is an
@@ -63,9 +62,7 @@ func (c *dhcp4) acquire(ctx context.Context, hint netip.Addr) (Lease, func(), er
 			probe := c.probe
 			return r, func() {
 				cl.Close()
-				if probe != nil {
-					<-probe.done
-				}
+				probe.wait()
 			}, err
 		}
 		c.log.Warn(fmt.Sprintf("%s: %v", c.name, err))
@@ -169,7 +166,8 @@ func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Tim
 	req.TransactionID, req.NumSeconds = m.TransactionID, m.NumSeconds
 	req.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.Addr.Addr().AsSlice()))
 	req.UpdateOption(dhcpv4.OptServerIdentifier(offer.Server.AsSlice()))
-	c.lookOut(ctx, offer.Addr.Addr())
+	c.probe.end()
+	c.probe = c.guard.lookOut(ctx, offer.Addr.Addr(), openARP)
 	l, err := c.request(ctx, cl, req, "requesting", requestTries, offer.Server)
 	if err == nil {
 		if conflict := c.probe.conflict(); conflict != nil {
@@ -180,22 +178,10 @@ func (c *dhcp4) select4(ctx context.Context, cl *nclient4.Client, start time.Tim
 	return l, err
 }
 
-// lookOut looks for another host with an address while it is asked for.
-func (c *dhcp4) lookOut(ctx context.Context, addr netip.Addr) {
-	c.probe.end()
-	c.probe = nil
-	if *c.declined >= declines {
-		*c.declined = 0
-		c.log.Warn(fmt.Sprintf("%s: %d addresses in a row were other hosts', %s is taken without asking", c.name, declines, addr))
-		return
-	}
-	c.probe = startProbe(ctx, c.index, c.name, c.mac, addr, c.log)
-}
-
 // decline gives an address back to its server as another host's (RFC 2131
 // section 4.4.4). Nothing answers.
 func (c *dhcp4) decline(l Lease) {
-	*c.declined++
+	c.guard.declined++
 	conn, err := c.port.open(c.index, c.name)
 	if err != nil {
 		c.log.Debug(fmt.Sprintf("%v", err))
@@ -294,52 +280,4 @@ func (c *dhcp4) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DHC
 		}
 	}
 	return nil, nil
-}
-
-// bare is a client message with what every one of them carries. Its
-// transaction number does not come from the kernel's random pool, which may
-// not be filled this early.
-func (c *dhcp4) bare(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
-	m := &dhcpv4.DHCPv4{
-		OpCode:        dhcpv4.OpcodeBootRequest,
-		HWType:        iana.HWTypeEthernet,
-		ClientHWAddr:  c.mac,
-		ClientIPAddr:  net.IPv4zero,
-		YourIPAddr:    net.IPv4zero,
-		ServerIPAddr:  net.IPv4zero,
-		GatewayIPAddr: net.IPv4zero,
-		Options:       dhcpv4.Options{},
-	}
-	x := c.rng.Uint32()
-	m.TransactionID = dhcpv4.TransactionID{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)}
-	m.UpdateOption(dhcpv4.OptMessageType(t))
-	id := c.clientID
-	if id == nil {
-		id = append([]byte{byte(iana.HWTypeEthernet)}, c.mac...)
-	}
-	m.UpdateOption(dhcpv4.OptClientIdentifier(id))
-	return m
-}
-
-// message is a client message that asks for something.
-func (c *dhcp4) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
-	m := c.bare(t)
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClassIdentifier(c.vendor))
-	if c.host != "" {
-		m.UpdateOption(dhcpv4.OptHostName(c.host))
-	}
-	if c.user != "" {
-		m.UpdateOption(dhcpv4.OptRFC3004UserClass([]string{c.user}))
-	}
-	// RFC 3442: 121 comes before 3.
-	m.UpdateOption(dhcpv4.OptParameterRequestList(
-		dhcpv4.OptionSubnetMask, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionRouter,
-		dhcpv4.OptionDomainNameServer, dhcpv4.OptionDomainName, dhcpv4.OptionDNSDomainSearchList,
-		dhcpv4.OptionHostName, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionNTPServers,
-		dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
-		dhcpv4.OptionServerIdentifier, dhcpv4.OptionTFTPServerName, dhcpv4.OptionBootfileName,
-		optMSRoutes,
-	))
-	return m
 }

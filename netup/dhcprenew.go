@@ -16,20 +16,16 @@ import (
 // errLost, errExpired, a conflictError, or the end of ctx.
 func (c *dhcp4) renew(ctx context.Context, l Lease) (Lease, error) {
 	if c.probe != nil { // it may still find another host with the address
-		var conflict *conflictError
 		select {
-		case conflict = <-c.probe.found:
-		case <-c.probe.done:
-			conflict = c.probe.conflict()
+		case <-c.probe.over():
 		case <-ctx.Done():
 			return Lease{}, ctx.Err()
 		}
-		c.probe = nil
-		if conflict != nil {
+		if conflict := c.probe.conflict(); conflict != nil {
 			c.decline(l)
 			return Lease{}, conflict
 		}
-		*c.declined = 0
+		c.probe, c.guard.declined = nil, 0
 	}
 	return renewal(ctx, lifetimes{l.Acquired, l.Time, l.T1, l.T2}, func(rebinding bool, wait time.Duration) (*Lease, error) {
 		return c.renewOnce(ctx, l, rebinding, wait)

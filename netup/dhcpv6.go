@@ -32,6 +32,8 @@ type client6 struct {
 	// running ends when the link's queue has surely been started; see dhcp4.
 	running context.Context
 	note    func(state string, sent int)
+	guard   *guard
+	probe   *probe // for the address last given; nil: none
 }
 
 // reply6 is what a server said, and when it was asked.
@@ -62,8 +64,13 @@ func (c *client6) acquire(ctx context.Context) (reply6, error) {
 		offer, err := c.ask(ctx, conn, start, "soliciting a DHCPv6 server", c.query(dhcp6.Solicit), 0, func(r dhcp6.Reply) bool {
 			return (r.Type == dhcp6.Advertise || r.Rapid) && r.Addr.IsValid()
 		})
-		if err != nil || offer.Type == dhcp6.ReplyType {
+		if err != nil {
 			return offer, err
+		}
+		c.probe.end()
+		c.probe = c.guard.lookOut(ctx, offer.Addr, openND)
+		if offer.Type == dhcp6.ReplyType {
+			return offer, nil
 		}
 		c.log.Debug(fmt.Sprintf("%s: dhcp6: %s offers %s", c.name, offer.from, offer.Addr))
 		q := c.query(dhcp6.Request)
@@ -71,8 +78,32 @@ func (c *client6) acquire(ctx context.Context) (reply6, error) {
 		r, err := c.ask(ctx, conn, time.Now(), "requesting by DHCPv6", q, requestTries, func(r dhcp6.Reply) bool {
 			return r.Type == dhcp6.ReplyType && slices.Equal(r.Server, offer.Server)
 		})
-		return r, refusal(r, err)
+		if err = refusal(r, err); err != nil {
+			return r, err
+		}
+		if conflict := c.probe.conflict(); conflict != nil {
+			c.decline(ctx, r)
+			return r, conflict
+		}
+		return r, nil
 	})
+}
+
+// decline gives an address back to its server as another host's (RFC 8415
+// section 18.2.8). The server's answer is of no interest.
+func (c *client6) decline(ctx context.Context, r reply6) {
+	c.guard.declined++
+	q := c.query(dhcp6.Decline)
+	q.Server, q.Addr = r.Server, r.Addr
+	conn, err := c.listen(ctx)
+	if err == nil {
+		defer conn.Close()
+		c.log.Debug(fmt.Sprintf("%s: dhcp6: send %s", c.name, q.Type))
+		_, err = conn.WriteTo(q.Bytes(), &net.UDPAddr{IP: dhcp6.Servers.AsSlice(), Port: dhcp6.ServerPort})
+	}
+	if err != nil {
+		c.log.Debug(fmt.Sprintf("%s: dhcp6: %v", c.name, err))
+	}
 }
 
 // inform returns what a server says besides an address, trying for ever until

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -26,29 +25,12 @@ type routerConn struct {
 }
 
 // listenRouters opens a socket that takes router advertisements of one link only.
-func listenRouters(ctx context.Context, index int, name string, mac net.HardwareAddr, log *slog.Logger) (*routerConn, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		return onSocket(rc, func(fd int) error {
-			// ICMP6_FILTER: a set bit blocks the type.
-			filter := unix.ICMPv6Filter{}
-			for i := range filter.Data {
-				filter.Data[i] = 0xffffffff
-			}
-			filter.Data[134/32] &^= 1 << (134 % 32)
-			return errors.Join(
-				unix.BindToDevice(fd, name),
-				unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &filter),
-				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1),
-				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, index),
-				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255),
-			)
-		})
-	}}
-	conn, err := lc.ListenPacket(ctx, "ip6:ipv6-icmp", "::")
+func listenRouters(index int, name string, mac net.HardwareAddr, log *slog.Logger) (*routerConn, error) {
+	conn, err := listenICMPv6(index, 134)
 	if err != nil {
 		return nil, fmt.Errorf("%s: open ICMPv6 socket: %w", name, err)
 	}
-	return &routerConn{conn.(*net.IPConn), name, mac, log}, nil
+	return &routerConn{conn, name, mac, log}, nil
 }
 
 // solicit asks all routers, with our link-layer address (RFC 4861 section 4.1).

@@ -20,14 +20,17 @@ type way struct {
 	entry  ipparam.Entry // where the address is not given
 	moves  bool
 
-	declined int // addresses in a row that other hosts had
+	guard *guard
 }
 
 // ways are those of a session's link.
 func (s *session) ways() []*way {
 	var out []*way
 	for _, f := range []family{ipv4, ipv6} {
-		w := &way{session: s, family: f, static: s.n.plan.static(s.l, s.name, f)}
+		w := &way{
+			session: s, family: f, static: s.n.plan.static(s.l, s.name, f),
+			guard: &guard{index: s.l.index, name: s.name, mac: s.l.mac, log: s.n.log},
+		}
 		w.entry, w.moves = dynamic(s.l.entries, f)
 		// A link that was found configured is used as it is.
 		if f == ipv6 && s.l.found.lease != nil && w.entry.Method == ipparam.Any {
@@ -118,7 +121,7 @@ func (w *way) client() client {
 			kernel: w.n.kernel, running: w.isRunning, amend: amend, note: note, always: w.entry.Method == ipparam.DHCP6,
 			dhcp: &client6{
 				name: w.name, mac: w.l.mac, user: w.n.opts.UserClass, host: w.entry.Hostname,
-				log: w.n.log, rng: newRand(w.l.mac), running: w.isRunning, note: note,
+				log: w.n.log, rng: newRand(w.l.mac), running: w.isRunning, note: note, guard: w.guard,
 			},
 		}
 	}
@@ -126,7 +129,7 @@ func (w *way) client() client {
 		port: &w.n.dhcp, host: w.entry.Hostname, clientID: w.entry.ClientID, amend: amend, note: note,
 		index: w.l.index, name: w.name, mac: w.l.mac,
 		vendor: w.n.opts.VendorClass, user: w.n.opts.UserClass,
-		log: w.n.log, rng: rng, running: w.isRunning, declined: &w.declined,
+		log: w.n.log, rng: rng, running: w.isRunning, guard: w.guard,
 	}
 }
 

@@ -1,0 +1,92 @@
+package netup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ndProber asks a link by neighbour discovery who has an IPv6 address (RFC 4861
+// section 7.2). It asks as a neighbour would, from the link's own address, and
+// is answered so.
+type ndProber struct {
+	*net.IPConn
+	mac  net.HardwareAddr
+	addr netip.Addr
+}
+
+// openND opens a socket that takes a link's neighbour advertisements.
+func openND(index int, mac net.HardwareAddr, addr netip.Addr) (prober, error) {
+	conn, err := listenICMPv6(index, 136)
+	if err != nil {
+		return nil, fmt.Errorf("open ICMPv6 socket: %w", err)
+	}
+	return ndProber{conn, mac, addr}, nil
+}
+
+func (p ndProber) ask() error {
+	m := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, p.addr.AsSlice()...)
+	m = append(append(m, 1, 1), p.mac...)
+	group := netip.MustParseAddr("ff02::1:ff00:0").As16() // the solicited-node one
+	a := p.addr.As16()
+	copy(group[13:], a[13:])
+	_, err := p.WriteTo(m, &net.IPAddr{IP: group[:]})
+	return err
+}
+
+func (p ndProber) answer() (net.HardwareAddr, error) {
+	buf, oob := make([]byte, 1500), make([]byte, 128)
+	n, noob, _, _, err := p.ReadMsgIP(buf, oob)
+	if err != nil || hopLimit(oob[:noob]) != 255 {
+		return nil, err
+	}
+	return neighbour(buf[:n], p.addr), nil
+}
+
+// neighbour is the hardware address of who has addr, by a neighbour
+// advertisement; nil when it is of another one, or does not say.
+func neighbour(b []byte, addr netip.Addr) net.HardwareAddr {
+	if len(b) < 24 || b[0] != 136 || b[1] != 0 || netip.AddrFrom16([16]byte(b[8:])) != addr {
+		return nil
+	}
+	for o := b[24:]; len(o) >= 8 && o[1] != 0 && len(o) >= int(o[1])*8; o = o[int(o[1])*8:] {
+		if o[0] == 2 { // target link-layer address
+			return slices.Clone(net.HardwareAddr(o[2:8]))
+		}
+	}
+	return nil
+}
+
+// listenICMPv6 opens a socket that takes one type of ICMPv6 message of one link
+// only, and that sends as neighbours and hosts do.
+func listenICMPv6(index, typ int) (*net.IPConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		return onSocket(rc, func(fd int) error {
+			// ICMP6_FILTER: a set bit blocks the type.
+			filter := unix.ICMPv6Filter{}
+			for i := range filter.Data {
+				filter.Data[i] = 0xffffffff
+			}
+			filter.Data[typ/32] &^= 1 << (typ % 32)
+			return errors.Join(
+				unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index),
+				unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &filter),
+				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1),
+				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, index),
+				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255),
+				unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 0),
+			)
+		})
+	}}
+	conn, err := lc.ListenPacket(context.Background(), "ip6:ipv6-icmp", "::")
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.IPConn), nil
+}
