@@ -1,15 +1,17 @@
 // Report reads the events of "go test -json" and prints what people want to
 // know: a line for each package, the output of what failed, what was skipped
-// and why, and a line of totals. It exits 1 when a test failed, and with CI
+// and why, the tests that took longest, and a line of totals. It exits 1 when a test failed, and with CI
 // set in the environment also when one was skipped.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -23,7 +25,11 @@ type tally struct {
 	passed, failed, skipped int
 	output                  map[string][]string // of the tests under way
 	parents                 map[string]bool     // tests with subtests, which count for themselves
+	took                    []event             // whole tests that ended
 }
+
+// longest is how many tests are named for their duration.
+const longest = 12
 
 func main() {
 	t := tally{output: map[string][]string{}, parents: map[string]bool{}}
@@ -31,6 +37,7 @@ func main() {
 		fmt.Println("report:", err)
 		os.Exit(1)
 	}
+	t.showLongest(os.Stdout)
 	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	if t.failed > 0 || t.skipped > 0 && os.Getenv("CI") != "" {
 		os.Exit(1)
@@ -84,6 +91,9 @@ func (t *tally) ended(e event, key string, out io.Writer) {
 		}
 		return
 	}
+	if !strings.Contains(e.Test, "/") {
+		t.took = append(t.took, e)
+	}
 	leaf := !t.parents[key]
 	switch {
 	case e.Action == "pass" && leaf:
@@ -94,6 +104,13 @@ func (t *tally) ended(e event, key string, out io.Writer) {
 	case e.Action == "skip" && leaf:
 		t.skipped++
 		t.show(out, "SKIP", key)
+	}
+}
+
+func (t *tally) showLongest(out io.Writer) {
+	slices.SortFunc(t.took, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	for _, e := range t.took[:min(longest, len(t.took))] {
+		fmt.Fprintf(out, "%6.1f s  %s %s\n", e.Elapsed, e.Package, e.Test)
 	}
 }
 
