@@ -133,6 +133,12 @@ func TestQEMUWatchdogAndSyslog(t *testing.T) {
 	m.expect("leaves it")
 	m.send("sleep 25; echo a''live\r")
 	m.expect("alive")
+	// The rescue goes on with the watchdog and the log of a boot that was killed.
+	m.send("kill -9 $(ps | grep ' boot$' | head -n 1 | while read pid rest; do echo $pid; done)\r")
+	m.expect("boot failed: killed")
+	m.expect("Keys: ")
+	m.send(" ")
+	m.expect("leaves it")
 	m.send("mkdir /g; mount -t cgroup2 g /g; mkdir /g/x; echo 1 >/g/x/cgroup.procs; echo 1 >/g/x/cgroup.freeze; cat /g/x/cgroup.events\r")
 	m.expect("frozen 1")
 	m.end(vm.Reset, "!stage 2: pid 1")
@@ -146,7 +152,7 @@ func TestQEMUWatchdogAndSyslog(t *testing.T) {
 		}
 	}
 	all := strings.Join(lines, "\n")
-	for _, want := range []string{`kernel - - [meta sequenceId="1" `, "] Linux version 6.1", "password=(blanked)", "stage-1-init - - ", "] pseudo (1/8): done", "] network (5/8): done", `breakpoint before step "image"`} {
+	for _, want := range []string{`kernel - - [meta sequenceId="1" `, "] Linux version 6.1", "password=(blanked)", "stage-1-init - - ", "] pseudo (1/8): done", "] network (5/8): done", `breakpoint before step "image"`, "] the boot ended (killed): boot was killed by signal 9"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in syslog:\n%s", want, all)
 		}
