@@ -1,12 +1,15 @@
 package qemutests
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"netstage/cmd/netstage/initrd"
 	"netstage/qemu-tests/nsmachine"
@@ -46,11 +49,42 @@ func ext4(t testing.TB, label, folder string) string {
 	return disk
 }
 
-// plug makes a disk appear on this host, until the test ends.
-func plug(t *testing.T, disk string) {
+// plug makes a disk appear on this host, as long as the test runs, however it
+// ends: the device goes with the last who holds it. It returns its node.
+func plug(t *testing.T, disk string) string {
 	t.Helper()
-	device := run(t, "losetup", "-f", "--show", disk)
-	t.Cleanup(func() { run(t, "losetup", "-d", device) })
+	file, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	config := unix.LoopConfig{Fd: uint32(file.Fd())}
+	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
+	for range 64 { // another test may be faster
+		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", number), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err == nil {
+			t.Cleanup(func() { device.Close() })
+			return device.Name()
+		}
+		device.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no loop device stays free")
+	return ""
 }
 
 // withE2fsck are the files of an initrd with e2fsck, and others.
@@ -232,8 +266,7 @@ func TestImageOnADisk(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "disk")
 	run(t, "cp", v.path, whole)
 	run(t, "truncate", "-s", "+3M", whole)
-	device := run(t, "losetup", "-f", "--show", whole)
-	t.Cleanup(func() { run(t, "losetup", "-d", device) })
+	device := plug(t, whole)
 	for name, test := range map[string]struct {
 		cmdline, fails string
 		want           []string
