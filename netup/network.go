@@ -146,12 +146,12 @@ func (n *Network) stop() {
 	n.dhcp.wait()
 }
 
-// win makes l the winner by a family's lease, unless another was faster.
+// win makes l the winner by a family's lease, unless another link was faster.
 func (n *Network) win(l *link, f family) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.winner != nil || l.ways[f].lease == nil {
-		return n.winner == l && n.family == f
+		return n.winner == l
 	}
 	n.winner, n.family, l.fault = l, f, ""
 	close(n.won)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -53,6 +54,10 @@ func (n *Network) setMTU6(l *link, mtu int) {
 	n.mu.Unlock()
 	if mtu == 0 {
 		return
+	}
+	whole, _ := readSetting(n.opts.Sysfs + "/class/net/" + l.name + "/mtu")
+	if most, err := strconv.Atoi(whole); err == nil && mtu > most {
+		mtu = most // what more there is the link can't send
 	}
 	n.log.Debug(fmt.Sprintf("%s: set IPv6's mtu %d", l.name, mtu))
 	if err := writeSetting("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", fmt.Sprint(mtu)); err != nil {

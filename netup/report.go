@@ -164,8 +164,8 @@ func (n *Network) unproven(l *link, err error) {
 		n.log.Debug(line)
 		return
 	}
-	if wrongFamily {
-		n.log.Info(line)
+	if wrongFamily { // as in every good boot with both families
+		n.log.Debug(line)
 	} else {
 		n.log.Warn(line)
 	}

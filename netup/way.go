@@ -266,10 +266,17 @@ func (w *way) contend(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		select {
+		case <-n.won: // by the other family: a lease is enough now
+			n.note(w.l, w.family, bound, 0, "")
+			return
+		default:
+		}
 		n.unproven(w.l, err)
 		again := time.NewTimer(tries.next())
 		select {
 		case <-ctx.Done():
+		case <-n.won:
 		case <-news: // the other family's lease may name the DNS servers
 		case <-again.C:
 		}
@@ -282,7 +289,16 @@ func (w *way) contend(ctx context.Context) {
 
 func (n *Network) prove(ctx context.Context, l Lease) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.opts.ProveTimeout, errors.New("proof of the path timed out"))
+	var won sync.WaitGroup
+	defer won.Wait()
 	defer cancel()
+	won.Go(func() {
+		select {
+		case <-n.won:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	return n.opts.Prove(ctx, l)
 }
 
