@@ -24,6 +24,7 @@ type link struct {
 	mtu        int     // before any lease changed it
 	up         bool    // before it was ours
 	introduced bool    // in the log
+	notified   bool    // by the kernel, since it joined
 	changes    int     // carrier_changes when last seen
 	kept6      sysctls // for as long as the link is ours; the opener's until it has ended
 	found      found
@@ -195,6 +196,16 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 			return
 		}
 		l = n.join(ctx, nl, entries, joined)
+	} else if !opened {
+		l.notified = true
+	} else if l.notified {
+		// What the opener saw may be older than what the kernel has told since,
+		// and a carrier taken away by it would never come back.
+		now, err := netlink.LinkByIndex(a.Index)
+		if err != nil {
+			return // the kernel will tell
+		}
+		nl, a = now, now.Attrs()
 	}
 	up := carrier(nl, l.carrier || opened)
 	bounced := false

@@ -43,3 +43,27 @@ func TestLostNotifications(t *testing.T) {
 		}
 	}
 }
+
+// What the opener of a link saw, if it is older than the kernel's latest
+// notification, does not take the carrier away.
+func TestOldNewsOfALink(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.1.0.1/24")
+	p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
+	old, err := netlink.LinkByName("eth0") // down
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, Options{})
+	n := s.wait(t)
+	p.unplug(t, "eth0")
+	s.until(t, "eth0: carrier lost")
+	p.plug(t, "eth0")
+	eventually(t, "carrier", func() bool { return n.Links()[0].Carrier })
+	for range 2 { // the second one is taken when the first one is through
+		n.ready <- old
+	}
+	if l := n.Links()[0]; !l.Carrier || strings.Count(s.log.String(), "carrier lost") != 1 {
+		t.Errorf("%+v", l)
+	}
+}
