@@ -64,9 +64,8 @@ func (c *routerConn) deliver(ctx context.Context, out chan<- advert) error {
 			c.log.Debug(fmt.Sprintf("%s: a router advertisement from %s is ignored: %v", c.name, router, err))
 			continue
 		}
-		a.at = time.Now()
 		select {
-		case out <- a:
+		case out <- a.heard(time.Now()):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -33,8 +33,7 @@ func FuzzLease6(f *testing.F) {
 		now := time.Now()
 		var rs routers
 		if a, err := parseAdvert(ra, netip.MustParseAddr("fe80::1")); err == nil {
-			a.at = now
-			rs = rs.take(a)
+			rs = rs.take(a.heard(now))
 		}
 		l := rs.leased(r, now, "eth0", now)
 		if !dhcp6.Usable(l.Addr.Addr()) || l.T1 > l.T2 || l.T2 > l.Time {

@@ -32,6 +32,7 @@ type prefixInfo struct {
 	prefix           netip.Prefix
 	onLink, autoconf bool
 	valid, preferred uint32 // seconds; 0xffffffff: for ever
+	at               time.Time
 }
 
 var errNoAdvert = errors.New("no router advertisement")
@@ -52,6 +53,43 @@ func parseAdvert(b []byte, router netip.Addr) (advert, error) {
 		o = o[int(o[1])*8:]
 	}
 	return a, nil
+}
+
+// heard says when an advertisement came.
+func (a advert) heard(at time.Time) advert {
+	a.at, a.prefixes = at, slices.Clone(a.prefixes)
+	for i := range a.prefixes {
+		a.prefixes[i].at = at
+	}
+	return a
+}
+
+// after adds what a router said before and does not mention now: it goes on
+// (RFC 4861 section 6.3.4), for as long as it lives.
+func (a advert) after(last advert) advert {
+	var prefixes []prefixInfo // in the order in which they were first heard of
+	for _, p := range last.prefixes {
+		i := slices.IndexFunc(a.prefixes, func(q prefixInfo) bool { return q.prefix == p.prefix })
+		switch {
+		case i >= 0:
+			prefixes = append(prefixes, a.prefixes[i])
+			a.prefixes = slices.Delete(a.prefixes, i, i+1)
+		case a.at.Before(p.at.Add(time.Duration(p.valid) * time.Second)):
+			prefixes = append(prefixes, p)
+		}
+	}
+	prefixes = append(prefixes, a.prefixes...)
+	a.prefixes = prefixes[:min(len(prefixes), maxListed)]
+	if a.mtu == 0 {
+		a.mtu = last.mtu
+	}
+	if len(a.dns) == 0 {
+		a.dns = last.dns
+	}
+	if len(a.search) == 0 {
+		a.search = last.search
+	}
+	return a
 }
 
 // rank reads the two bits of a preference (RFC 4191 section 2.1).

@@ -16,15 +16,14 @@ const maxRouters = 8
 // maxPrefixes bounds the addresses that a link takes by itself.
 const maxPrefixes = 4
 
-// routers are the routers of a link, by the latest that each of them said, in
-// the order in which they were first heard.
+// routers are the routers of a link, by what each of them said, in the order in which they were first heard.
 type routers []advert
 
-// take puts an advertisement in the place of the same router's last one.
+// take adds an advertisement to what the same router said before.
 func (rs routers) take(a advert) routers {
 	for i := range rs {
 		if rs[i].router == a.router {
-			rs[i] = a
+			rs[i] = a.after(rs[i])
 			return rs
 		}
 	}
@@ -60,7 +59,7 @@ func (rs routers) gateway(now time.Time) *advert {
 func (rs routers) prefixes(now time.Time, pick func(prefixInfo) bool) (out []netip.Prefix, left []time.Duration, deprecated []bool) {
 	for _, a := range rs {
 		for _, p := range a.prefixes {
-			life := a.at.Add(time.Duration(p.valid) * time.Second).Sub(now)
+			life := p.at.Add(time.Duration(p.valid) * time.Second).Sub(now)
 			if life <= 0 || !pick(p) || slices.Contains(out, p.prefix) {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/dhcp6"
@@ -94,6 +95,40 @@ func TestRouterComesLate(t *testing.T) {
 	}
 }
 
+// A prefix that the router does not mention goes on; one that it takes back is
+// given up, with its address, and another is taken.
+func TestRenumbering(t *testing.T) {
+	p := router6(t)
+	r := p.fakeRouter(t, "eth0p", advertisement)
+	s := start(t, auto(t, "auto6"))
+	n := s.wait(t)
+	old := n.Lease()
+	other := slices.Clone(advertisement)
+	other[16+16+7] = 1 // 2001:db8:0:1::/64
+	// As routers do, this one repeats itself.
+	eventually(t, "an address of the other prefix too", func() bool {
+		r.say(advertisement[:16])
+		r.say(other)
+		return len(addrs6Of(t, "eth0")) == 2
+	})
+	if l := n.Lease(); l.Addr != old.Addr || len(l.More) != 1 {
+		t.Errorf("lease %s", l)
+	}
+	back := slices.Clone(advertisement)
+	copy(back[16+4:], make([]byte, 8)) // no life is left
+	eventually(t, "the old prefix's end", func() bool {
+		r.say(back)
+		l := n.Lease()
+		return l.Addr.IsValid() && l.Addr.Addr() != old.Addr.Addr()
+	})
+	if a := addrs6Of(t, "eth0"); len(a) != 1 || a[0] == old.Addr.String() {
+		t.Errorf("addresses %v", a)
+	}
+	if d := cmp.Diff([]string{n.Lease().Addr.Masked().String() + " on the link", "default via fe80::1"}, routes6Of(t, "eth0")); d != "" {
+		t.Error(d)
+	}
+}
+
 // advertisement of prefix 2001:db8::/64, with DNS, search list and MTU.
 var advertisement = append([]byte{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0,
 	3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -123,7 +158,7 @@ func TestAdvertOptions(t *testing.T) {
 		{"cut short", advertisement[:20], "cut short"},
 	} {
 		a, err := parseAdvert(c.msg, router)
-		a.at = time.Now()
+		a = a.heard(time.Now())
 		got := fmt.Sprintf("%v, managed %v", err, a.managed)
 		if l, ok := (routers{a}).slaac("eth0", mac, a.at); err == nil && ok {
 			got = l.String()
@@ -144,7 +179,7 @@ func FuzzAdvert(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a.at = time.Now()
+		a = a.heard(time.Now())
 		mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 		l, ok := (routers{a}).slaac("eth0", mac, a.at)
 		if !ok {

@@ -3,9 +3,13 @@ package netup
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // bridge makes a switch br0 of links in the peer's namespace, and gives it an
@@ -49,6 +53,17 @@ func (p *peer) neighbour(t testing.TB, addr string) {
 	})
 	other.do(t, func() error { return setUp("nic") })
 	other.routerAddrs(t, "nic", addr)
+	eventually(t, "the neighbour answers", func() (answers bool) {
+		p.do(t, func() error {
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(netip.MustParsePrefix(addr).Addr().String(), "9"), 200*time.Millisecond)
+			if err == nil {
+				c.Close()
+			}
+			answers = errors.Is(err, unix.ECONNREFUSED)
+			return nil
+		})
+		return answers
+	})
 }
 
 // Two links on one switch and one subnet: both hold a lease while both prove,

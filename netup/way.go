@@ -222,9 +222,9 @@ func (w *way) keep(c client, l Lease) error {
 			return err
 		}
 		if next.says(l) && (next.Source == "ra" || next.Acquired.Equal(l.Acquired)) { // routers repeat themselves
-			w.n.log.Debug(fmt.Sprintf("%s: %s advertised again, for %s", w.name, next.Addr, next.Time))
+			w.n.log.Debug(fmt.Sprintf("%s: %s advertised again, for %s", w.name, next.Addr, next.Time.Round(time.Second)))
 		} else {
-			w.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", w.name, next.Addr, next.Time))
+			w.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", w.name, next.Addr, next.Time.Round(time.Second)))
 		}
 		w.n.leased(w.l, w.family, &next, bound)
 		l = next
