@@ -86,6 +86,8 @@ func newRoot(std streams) *ffcli.Command {
 		Subcommands: []*ffcli.Command{
 			newInitrd(std),
 			newImage(std),
+			newDrivers(std),
+			newInspect(std),
 			newScripts(std),
 			newServe(std),
 			newReport(std),

@@ -16,11 +16,22 @@ import (
 	"netstage/stage1/pid1"
 )
 
-// version and epoch are set by the linker.
+// stamp and epoch are set by the linker. The version is in brackets, so that
+// "netstage inspect" finds it in the binary.
 var (
-	version = "devel"
+	stamp   string
 	epoch   = "0"
+	version = versionIn(stamp)
 )
+
+// versionIn reads "stage1-version[VERSION]".
+func versionIn(stamp string) string {
+	const begin = len("stage1-version[")
+	if len(stamp) <= begin {
+		return "devel"
+	}
+	return stamp[begin : len(stamp)-1]
+}
 
 // built is the time of the sources, which the clock can't be before.
 func built() time.Time {

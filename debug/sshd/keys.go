@@ -79,6 +79,9 @@ func algorithmOf(key ssh.PublicKey) string {
 	return key.Type()
 }
 
+// Len is how many keys are let in.
+func (k Keys) Len() int { return len(k.authorized) }
+
 // Fingerprint is the host key's, as ssh shows it to who connects.
 func (k Keys) Fingerprint() string {
 	return ssh.FingerprintSHA256(k.host.PublicKey())

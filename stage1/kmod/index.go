@@ -48,11 +48,18 @@ func Open(dir string) (*Index, error) {
 		}
 		return nil, fmt.Errorf("module index: %w%s", err, hint)
 	}
-	read := func(name string) string {
+	return newIndex(dir, string(dep), readerOf(dir)), nil
+}
+
+// OpenBuiltin is Open for a folder in which depmod has not been run: the index
+// knows what is built in, for that is the kernel's own files, and no module.
+func OpenBuiltin(dir string) *Index { return newIndex(dir, "", readerOf(dir)) }
+
+func readerOf(dir string) func(name string) string {
+	return func(name string) string {
 		text, _ := os.ReadFile(filepath.Join(dir, name)) // absent in many trees
 		return string(text)
 	}
-	return newIndex(dir, string(dep), read), nil
 }
 
 // newIndex is Open with the files' texts from read.
