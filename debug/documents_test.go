@@ -66,3 +66,33 @@ func TestDocumentHasItsPictures(t *testing.T) {
 		}
 	}
 }
+
+// The classes in README's table are those that have advice, and all of them.
+func TestREADMEHasTheClasses(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## When a boot stalls\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	told := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(section, -1) {
+		for _, word := range regexp.MustCompile("`([a-z0-9-]+)`").FindAllStringSubmatch(row[1], -1) {
+			told[word[1]] = true
+		}
+	}
+	if len(told) < 20 {
+		t.Errorf("only %d classes are found in README's table", len(told))
+	}
+	for class := range told {
+		if advice(class) == nil {
+			t.Errorf("README's table has the class %q, which has no advice", class)
+		}
+	}
+	for class := range examples() {
+		kin := class == "http-503" || class == "something-new" // of http-404, and of no class that there is
+		if !told[class] && !kin {
+			t.Errorf("README's table lacks the class %q", class)
+		}
+	}
+}

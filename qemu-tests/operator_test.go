@@ -19,7 +19,7 @@ func allInOne(t *testing.T, cmdline string) *nsmachine.Machine {
 	return boot(t, nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": a.path}, Cmdline: "init=" + system.Init + " " + cmdline})
 }
 
-// Every breakpoint stops where it says, and "exit" goes on to stage 2.
+// Every breakpoint stops where it says, and "exit 0" goes on to stage 2.
 func TestBreakpoints(t *testing.T) {
 	t.Parallel()
 	for cmdline, test := range map[string]struct{ step, command, answer string }{

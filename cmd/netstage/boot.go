@@ -134,6 +134,9 @@ func boot(ctx context.Context, c vm.Config, std streams, timeout time.Duration) 
 	}
 	end, command, err := runMachine(ctx, c)
 	restore()
+	if raw {
+		fmt.Fprint(std.out, "\x1b[?7h") // break long lines again: SeaBIOS turns that off
+	}
 	switch {
 	case command == "":
 		return err // before there was a machine

@@ -25,12 +25,20 @@ type journal struct {
 	screen *console.Line
 }
 
+// wrap makes a terminal break long lines (DECAWM). BIOSes on serial consoles,
+// SeaBIOS for one, leave it to print the rest of a line over its last column.
+const wrap = "\x1b[?7h"
+
 // openJournal needs /proc and /dev. Without the kernel log all lines go to
 // the console alone.
 func openJournal() *journal {
 	j := &journal{ring: kmsg.NewRing(200)}
 	width, _ := console.Size(int(os.Stdout.Fd()))
-	j.screen = console.NewLine(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())), width)
+	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	if terminal {
+		io.WriteString(os.Stdout, wrap)
+	}
+	j.screen = console.NewLine(os.Stdout, terminal, width)
 	log, err := kmsg.Open("/dev/kmsg")
 	if err != nil {
 		log = nil

@@ -70,7 +70,7 @@ func TestStatus(t *testing.T) {
 			"  pseudo    at    2.000 s     0.013 s  done\n",
 			"  image     at    4.100 s     2.500 s  failed: mismatch, try 2\n  root      to come\n  handover  to come\n",
 		}},
-		"stopped":    {stopped, []string{"1 boot"}, []string{"The boot stands before step network, at a breakpoint.", "  network   to come\n"}},
+		"stopped":    {stopped, []string{"1 boot"}, []string{`The boot stands before step network, at a breakpoint. "exit 0" there goes on`, "  network   to come\n"}},
 		"running":    {running, []string{"1 boot"}, []string{"The boot is in step pseudo.", "  runs\n"}},
 		"dead":       {running, []string{"1 rescue killed x"}, []string{"  cut off\n"}},
 		"PID 1's":    {failed, []string{"1 boot status"}, []string{`PID 1 is a shell, and nothing boots. "exit" reboots.`}},

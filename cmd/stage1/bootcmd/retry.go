@@ -41,7 +41,7 @@ func (o Options) retry(ctx context.Context, step string, stdout io.Writer) error
 		}
 		switch {
 		case step == "" && r.Breakpoint != "":
-			return fmt.Errorf(`nothing has failed: name an earlier step, or go on with %s by "exit" on the console`, at)
+			return fmt.Errorf(`nothing has failed: name an earlier step, or go on with %s by "exit 0" on the console`, at)
 		case step == "":
 			step = at
 		case slices.Index(steps, step) > slices.Index(steps, at):

@@ -83,10 +83,10 @@ func headline(r report.Report, who actor) []string {
 		if len(f.Tried) > 0 {
 			lines = append(lines, "Last tried: "+f.Tried[len(f.Tried)-1])
 		}
-		return append(lines, `On the console "exit" tries again, "exit 1" goes back to the menu; "boot retry" does from anywhere.`)
+		return append(lines, `On the console "exit 0" tries again, "exit 1" goes back to the menu; "boot retry" does from anywhere.`)
 	}
 	if r.Breakpoint != "" {
-		return []string{fmt.Sprintf(`The boot stands before step %s, at a breakpoint. On the console "exit" goes on, "exit 1" opens the menu.`, r.Breakpoint)}
+		return []string{fmt.Sprintf(`The boot stands before step %s, at a breakpoint. "exit 0" there goes on, "exit 1" opens the menu.`, r.Breakpoint)}
 	}
 	if n := len(r.Steps); n > 0 {
 		return []string{fmt.Sprintf("The boot is in step %s.", r.Steps[n-1].Name)}
