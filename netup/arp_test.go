@@ -30,6 +30,27 @@ func TestDuplicateAddress(t *testing.T) {
 	}
 }
 
+// So is one by DHCPv6.
+func TestDuplicateAddress6(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	p.bridge(t, "10.1.0.1/24", "eth0p")
+	p.routerAddrs(t, "br0", "2001:db8::1/64", "fe80::1/64")
+	p.neighbour(t, "2001:db8::50/64")
+	p.dnsmasq(t, "--port=0", "--interface=br0", "--enable-ra", "--dhcp-range=2001:db8::51,2001:db8::60,64,1h",
+		"--dhcp-host=id:00:03:00:01:"+macOf(t, "eth0").String()+",[2001:db8::50]")
+	s := start(t, Options{Config: config(t, ipparam.Params{IP: []string{"dhcp6"}})})
+	n := s.wait(t)
+	s.until(t, " already has the address 2001:db8::50")
+	eventually(t, "another address", func() bool { l := n.Lease(); return l.Addr.IsValid() && l.Addr.String() != "2001:db8::50/64" })
+	if a := addrs6Of(t, "eth0"); len(a) != 1 || a[0] == "2001:db8::50/64" {
+		t.Errorf("addresses %v", a)
+	}
+	if !n.Lease().OffLink() {
+		t.Errorf("lease %s", n.Lease())
+	}
+}
+
 // Where every address is somebody's, as with a router that answers for all, the
 // boot goes on all the same.
 func TestEveryAddressIsTaken(t *testing.T) {

@@ -33,7 +33,8 @@ type client6 struct {
 	running context.Context
 	note    func(state string, sent int)
 	guard   *guard
-	probe   *probe // for the address last given; nil: none
+	life    context.Context // of a look-out, which outlives the conversation that it belongs to
+	probe   *probe          // for the address last given; nil: none
 }
 
 // reply6 is what a server said, and when it was asked.
@@ -68,7 +69,7 @@ func (c *client6) acquire(ctx context.Context) (reply6, error) {
 			return offer, err
 		}
 		c.probe.end()
-		c.probe = c.guard.lookOut(ctx, offer.Addr, openND)
+		c.probe = c.guard.lookOut(c.life, offer.Addr, openND)
 		if offer.Type == dhcp6.ReplyType {
 			return offer, nil
 		}

@@ -19,15 +19,41 @@ type ndProber struct {
 	*net.IPConn
 	mac  net.HardwareAddr
 	addr netip.Addr
+	from []byte // the control message that chooses the source
 }
 
 // openND opens a socket that takes a link's neighbour advertisements.
 func openND(index int, mac net.HardwareAddr, addr netip.Addr) (prober, error) {
+	own, err := linkLocal(index)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := listenICMPv6(index, 136)
 	if err != nil {
 		return nil, fmt.Errorf("open ICMPv6 socket: %w", err)
 	}
-	return ndProber{conn, mac, addr}, nil
+	// By itself the kernel might choose addr, once it is in use here, and who has
+	// it does not answer to itself.
+	from := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: own.As16(), Ifindex: uint32(index)})
+	return ndProber{conn, mac, addr, from}, nil
+}
+
+// linkLocal is a link's own address of fe80::/10.
+func linkLocal(index int) (netip.Addr, error) {
+	nic, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	addrs, err := nic.Addrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list the addresses of %s: %w", nic.Name, err)
+	}
+	for _, a := range addrs {
+		if a, err := netip.ParsePrefix(a.String()); err == nil && a.Addr().Is6() && a.Addr().IsLinkLocalUnicast() {
+			return a.Addr(), nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("%s has no link-local address", nic.Name)
 }
 
 func (p ndProber) ask() error {
@@ -36,7 +62,7 @@ func (p ndProber) ask() error {
 	group := netip.MustParseAddr("ff02::1:ff00:0").As16() // the solicited-node one
 	a := p.addr.As16()
 	copy(group[13:], a[13:])
-	_, err := p.WriteTo(m, &net.IPAddr{IP: group[:]})
+	_, _, err := p.WriteMsgIP(m, p.from, &net.IPAddr{IP: group[:]})
 	return err
 }
 

@@ -121,7 +121,7 @@ func (w *way) client() client {
 			kernel: w.n.kernel, running: w.isRunning, amend: amend, note: note, always: w.entry.Method == ipparam.DHCP6,
 			dhcp: &client6{
 				name: w.name, mac: w.l.mac, user: w.n.opts.UserClass, host: w.entry.Hostname,
-				log: w.n.log, rng: newRand(w.l.mac), running: w.isRunning, note: note, guard: w.guard,
+				log: w.n.log, rng: newRand(w.l.mac), running: w.isRunning, note: note, guard: w.guard, life: w.ctx,
 			},
 		}
 	}
