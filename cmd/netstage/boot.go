@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -23,9 +25,13 @@ from a server that runs as long as the machine. Nothing of the host is changed.
 The serial console is on the terminal. Ctrl-A X switches the machine off,
 Ctrl-A C leads to QEMU's monitor and back, Ctrl-A Ctrl-A types a Ctrl-A.
 
-The kernel gets console=ttyS0 panic=-1 init= rootfs= rootfs.sha256= (when
-IMAGE.sha256 exists) rootfs.base= BOOTIF=, then what --append says. Arguments
-after -- are QEMU's.
+The kernel gets console=ttyS0 panic=-1 init= rootfs= rootfs.base= BOOTIF=, and
+rootfs.roothash= or rootfs.sha256= where IMAGE.verity with IMAGE.roothash, or
+IMAGE.sha256, lie beside the image; then what --append says. Arguments after --
+are QEMU's.
+
+With --forward 2222:22 a machine that boots with boot.ssh is reached by
+"ssh -p 2222 root@127.0.0.1".
 
 Exits 0 when the machine switched itself off, and 1 when it rebooted, panicked
 or took too long; then the QEMU command is printed.
@@ -51,13 +57,18 @@ func newBoot(std streams) *ffcli.Command {
 	fs.StringVar(&c.Init, "init", "", "stage 2: a `PATH` in the image")
 	fs.StringVar(&c.Append, "append", "", "more kernel `PARAMETERS`")
 	fs.BoolVar(&c.Plain, "plain", false, "give the kernel no parameters but those of --append")
-	fs.BoolVar(&c.Unverified, "unverified", false, "leave rootfs.sha256= out")
+	fs.BoolVar(&c.Unverified, "unverified", false, "leave rootfs.roothash= and rootfs.sha256= out")
 	fs.IntVar(&c.Memory, "memory", 2048, "memory of the machine in `MIB`")
 	fs.IntVar(&c.CPUs, "cpus", 1, "`NUMBER` of processors")
 	fs.Var(&nics, "nic", "a network card `MODEL`, such as e1000; may be repeated (default virtio-net-pci)")
 	fs.Var(&drives, "drive", "a disk: the `VALUE` of QEMU's -drive; may be repeated")
 	fs.BoolVar(&c.Direct, "direct", false, "let QEMU load kernel and initrd, without iPXE")
 	fs.BoolVar(&c.UEFI, "uefi", false, "boot with UEFI instead of BIOS")
+	fs.Func("forward", "the TCP port HERE of 127.0.0.1 leads to the machine's port THERE: `HERE:THERE`; may be repeated", func(word string) error {
+		f, err := parseForward(word)
+		c.Forwards = append(c.Forwards, f)
+		return err
+	})
 	timeout := fs.Duration("timeout", 0, "give up after this `DURATION`; 0 means never")
 	return &ffcli.Command{
 		Name:       "boot",
@@ -81,6 +92,8 @@ func newBoot(std streams) *ffcli.Command {
 				return usageError("--initrd, --image and --root need --kernel FILE")
 			case c.BootURL != "" && (c.Kernel != "" || c.Dir != "") && !c.Direct:
 				return usageError("--url names another server: --kernel and --dir don't go with it")
+			case c.BootURL != "" && !c.Direct && (c.Append != "" || c.Init != "" || c.Plain || c.Unverified):
+				return usageError("the script at --url has the kernel's parameters: --append, --init, --plain and --unverified don't go with it")
 			case c.Image != "" && *root != "":
 				return usageError("one image: either --image or --root")
 			case c.Memory < 64 || c.CPUs < 1 || *timeout < 0:
@@ -103,6 +116,16 @@ func newBoot(std streams) *ffcli.Command {
 			return boot(ctx, c, std, *timeout)
 		},
 	}
+}
+
+func parseForward(word string) (vm.Forward, error) {
+	here, there, _ := strings.Cut(word, ":")
+	from, err1 := strconv.ParseUint(here, 10, 16)
+	to, err2 := strconv.ParseUint(there, 10, 16)
+	if err1 != nil || err2 != nil || from == 0 || to == 0 {
+		return vm.Forward{}, errors.New("want HERE:THERE, two ports")
+	}
+	return vm.Forward{Here: uint16(from), There: uint16(to)}, nil
 }
 
 // dashes tells whether an argument is an option of QEMU.

@@ -49,7 +49,11 @@ func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 		args = append(args, "-boot", "n")
 	}
 	for i, nic := range c.nics() {
-		args = append(args, "-nic", nic.argument(i, bootURL))
+		var forwards []Forward
+		if i == 0 {
+			forwards = c.Forwards
+		}
+		args = append(args, "-nic", nic.argument(i, bootURL, forwards))
 	}
 	if c.NoNIC {
 		args = append(args, "-nic", "none")
@@ -98,12 +102,15 @@ func (c Config) nics() []NIC {
 
 // argument is the value of -nic for the card of that index. Its name for
 // set_link is nic and the index.
-func (n NIC) argument(index int, bootURL string) string {
+func (n NIC) argument(index int, bootURL string, forwards []Forward) string {
 	backend := n.Backend
 	if backend == "" {
 		backend = "user"
 		if bootURL != "" {
 			backend += ",bootfile=" + escape(bootURL)
+		}
+		for _, f := range forwards {
+			backend += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Here, f.There)
 		}
 	}
 	return fmt.Sprintf("%s,id=nic%d,model=%s,mac=%s", backend, index, n.Model, n.MAC)

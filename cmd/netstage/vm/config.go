@@ -57,6 +57,9 @@ type Config struct {
 	// Wrap, when set, stands between the machine and the HTTP server, to
 	// inject faults or to watch.
 	Wrap func(http.Handler) http.Handler
+	// Forwards are ports of this host's loopback that lead to ports of the
+	// machine, by its first network card.
+	Forwards []Forward
 	// Drives are values of QEMU's -drive.
 	Drives []string
 	// ExtraArgs are added to QEMU's command line.
@@ -72,6 +75,11 @@ type Config struct {
 	// Log receives warnings; nil for none.
 	Log *slog.Logger
 }
+
+// A Forward leads from a TCP port here to one of the machine's.
+type Forward struct{ Here, There uint16 }
+
+func (f Forward) String() string { return fmt.Sprintf("%d:%d", f.Here, f.There) }
 
 // A NIC is a network card.
 type NIC struct {

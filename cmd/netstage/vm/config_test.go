@@ -28,7 +28,7 @@ func TestCommandLines(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{"network", Config{Kernel: kernel}, `qemu-system-x86_64
+		{"network", Config{Kernel: kernel, Forwards: []Forward{{2222, 22}}}, `qemu-system-x86_64
 -machine pc
 -cpu qemu64,+rdrand
 -m 2048
@@ -38,7 +38,7 @@ func TestCommandLines(t *testing.T) {
 -no-reboot
 -qmp unix:/tmp/qmp,server=on,wait=off
 -boot n
--nic user,bootfile=http://10.0.2.2:80/boot.ipxe,id=nic0,model=virtio-net-pci,mac=52:54:00:12:34:56`},
+-nic user,bootfile=http://10.0.2.2:80/boot.ipxe,hostfwd=tcp:127.0.0.1:2222-:22,id=nic0,model=virtio-net-pci,mac=52:54:00:12:34:56`},
 		{"direct", Config{Kernel: kernel, Direct: true, Init: "/init", Image: kernel, Append: "it's"}, `qemu-system-x86_64
 -machine pc
 -cpu qemu64,+rdrand
@@ -91,8 +91,8 @@ func TestCommandLines(t *testing.T) {
 
 func TestReproduction(t *testing.T) {
 	got := Quote(reproduction(Config{Kernel: "k", Initrds: []string{"a", "b"}, Image: "i", Init: "/init", Append: "x y", Memory: 512,
-		NICs: []NIC{{Model: "e1000"}}, UEFI: true, ExtraArgs: []string{"-S"}}))
-	want := "netstage boot --kernel k --initrd a --initrd b --image i --init /init --append 'x y' --nic e1000 --memory 512 --uefi -- -S"
+		NICs: []NIC{{Model: "e1000"}}, UEFI: true, Forwards: []Forward{{2222, 22}}, ExtraArgs: []string{"-S"}}))
+	want := "netstage boot --kernel k --initrd a --initrd b --image i --init /init --append 'x y' --nic e1000 --memory 512 --forward 2222:22 --uefi -- -S"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -134,6 +134,9 @@ func reproduction(c Config) []string {
 	for _, drive := range c.Drives {
 		add("--drive", drive)
 	}
+	for _, f := range c.Forwards {
+		add("--forward", f.String())
+	}
 	for _, flag := range []struct {
 		name string
 		set  bool
