@@ -27,6 +27,11 @@ type batches struct {
 	ended  sync.Once
 }
 
+// nearby is the longest round trip, in microseconds, over which batches are asked for. The kernel takes the size of a
+// batch for all that a reader wants in flight until it knows better, so from far away it would come at a third of the
+// rate.
+const nearby = 2000
+
 // inBatches wraps a body of length bytes, -1 where that is not known, that arrives on conn.
 func inBatches(body io.Reader, length int64, conn net.Conn) io.Reader {
 	if secure, ok := conn.(*tls.Conn); ok {
@@ -37,7 +42,7 @@ func inBatches(body io.Reader, length int64, conn net.Conn) io.Reader {
 		return body
 	}
 	raw, err := socket.SyscallConn()
-	if err != nil || wakeFor(raw, batch) != nil {
+	if err != nil || roundTrip(raw) > nearby || wakeFor(raw, batch) != nil {
 		return body // it works without
 	}
 	return &batches{Reader: body, socket: raw, left: length}
@@ -57,6 +62,16 @@ func (b *batches) Read(p []byte) (int, error) {
 // end has every byte wake the reader from now on, those that are there already included.
 func (b *batches) end() {
 	b.ended.Do(func() { _ = wakeFor(b.socket, 1) }) // it may be closed by now
+}
+
+// roundTrip is the shortest one that the kernel saw on a connection, in microseconds; 0 where it does not tell.
+func roundTrip(socket syscall.RawConn) (microseconds uint32) {
+	_ = socket.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			microseconds = info.Min_rtt
+		}
+	})
+	return microseconds
 }
 
 func wakeFor(socket syscall.RawConn, bytes int) error {

@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -46,5 +48,33 @@ func TestTailIsNotWaitedFor(t *testing.T) {
 	defer got.Close()
 	if all, err := io.ReadAll(got.File); err != nil || !bytes.Equal(all, image) || got.Stats.Retries != 0 {
 		t.Errorf("%d bytes, %v, %d retries", len(all), err, got.Stats.Retries)
+	}
+}
+
+// From far away no batches are asked for: the kernel would keep the window to one.
+func TestBatchesAreForNearbyServers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a network namespace")
+	}
+	for delay, want := range map[time.Duration]bool{0: true, 20 * time.Millisecond: false} {
+		l := newLink(t, delay, 0)
+		var listener net.Listener
+		var err error
+		if e := l.in(func() { listener, err = net.Listen("tcp", linkHere+":80") }); e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+		defer listener.Close()
+		host := linkThere // by way of the line
+		if delay == 0 {
+			host = linkHere
+		}
+		conn, err := l.dial(t.Context(), "tcp", host+":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, got := inBatches(conn, 1<<30, conn).(*batches); got != want {
+			t.Errorf("with %v each way: batches %v", delay, got)
+		}
 	}
 }

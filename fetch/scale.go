@@ -4,7 +4,7 @@ import "time"
 
 // Parallel says when an image comes over several connections at once: only while that is measurably faster than fewer
 // are, as where loss or the network itself limits every one of them. Whoever shares a link with others gains nothing by
-// it, and is not tried again in this download.
+// it, and after a second try it stays at that.
 type Parallel struct {
 	Streams int           // at most; default 4; 1: never more than one
 	Gain    float64       // how many times as fast twice the streams must be, to stay; default 1.25
@@ -27,6 +27,9 @@ func (p Parallel) withDefaults() Parallel {
 // worthwhile is how many measurements the rest of an image must last for another trial.
 const worthwhile = 4
 
+// mostMisses is how many trials may bring too little before there are no more: where packets are lost, rates vary.
+const mostMisses = 2
+
 // mostEnds is how often several streams may all go wrong before no more are tried.
 const mostEnds = 3
 
@@ -37,6 +40,7 @@ type scale struct {
 	before  float64 // bytes per second of half as many; 0: these are no trial
 	each    float64 // bytes per second of one stream, when it was last measured
 	settled bool
+	misses  int       // fruitless trials
 	ends    int       // how often all streams went
 	since   time.Time // of the measurement; zero: it has not begun
 	bytes   int64     // that had come by then
@@ -76,7 +80,9 @@ func (s *scale) add(now time.Time, bytes, left int64, starved bool) *verdict {
 	if s.before > 0 {
 		v = &verdict{streams: s.streams, rate: rate, half: s.before, kept: rate >= s.Gain*s.before}
 		if !v.kept {
-			s.streams, s.before, s.settled = s.streams/2, 0, true
+			s.streams, s.before = s.streams/2, 0
+			s.misses++
+			s.settled = s.misses == mostMisses
 			return v
 		}
 	}
