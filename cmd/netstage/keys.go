@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ func loadSecretKey(file, passwordFile string, std streams) (minisign.PrivateKey,
 		key, err = minisign.DecryptKey(password, text)
 	}
 	if err != nil {
-		return key, fmt.Errorf("secret key %s: %w", file, err)
+		return key, fmt.Errorf("secret key %s: %w (netstage keygen makes them, NAME.key)", file, err)
 	}
 	return key, nil
 }
@@ -72,6 +73,9 @@ func loadTrusted(files []string) (manifest.Keys, error) {
 // createFile writes a file that must not exist yet: keys are not replaced.
 func createFile(name string, text []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: file exists, and is not replaced: move it away, or give another name", name)
+	}
 	if err != nil {
 		return err
 	}

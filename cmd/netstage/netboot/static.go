@@ -11,6 +11,11 @@ import (
 // TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. It returns
 // their names.
 func WriteScripts(dir string) ([]string, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%s is no folder", dir)
+	}
 	b, err := plan(os.DirFS(dir), "")
 	if err != nil {
 		return nil, err

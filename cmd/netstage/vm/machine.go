@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,6 +113,12 @@ func (m *Machine) serve(p plan) (int, error) {
 		return 0, err
 	}
 	m.cleanup = append(m.cleanup, func() { server.Close() })
+	if p.boot == nil && !hasOwn(m.config.Dir) {
+		// The machine could only say so and reboot.
+		if _, err := server.Plan(); err != nil {
+			return 0, fmt.Errorf("%s: %w", m.config.Dir, err)
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -244,4 +251,10 @@ func (m *Machine) release() {
 	}
 	m.cleanup = nil
 	m.work.Wait()
+}
+
+// hasOwn tells whether a folder has a script or folders of its machines' own, which decide what is booted.
+func hasOwn(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "boot.ipxe" })
 }
