@@ -65,7 +65,7 @@ func (s *systemFlags) check() error {
 		var err error
 		// A profile's links are followed: the store path itself is registered.
 		if s.toplevel, err = nix.Resolve(store, s.toplevel); err != nil {
-			return err
+			return fmt.Errorf("no NixOS system: %w", err)
 		}
 		system, err := nix.Inspect(store, s.toplevel+"/init")
 		if err != nil {
