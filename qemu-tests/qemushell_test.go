@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 	"netstage/qemu-tests/system"
 )
 
-// On a real serial line, and from the host by OpenSSH's client: the shell at a breakpoint, the kernel log read through a
+// On a real serial line, and from the host by OpenSSH's client: a password, the shell at a breakpoint, the kernel log read through a
 // burst that overruns it, Ctrl-C, and who may not log in.
 func TestQEMUShell(t *testing.T) {
 	a, keys := store(t, classic()), newSSHKeys(t)
@@ -20,12 +21,20 @@ func TestQEMUShell(t *testing.T) {
 	for target, source := range keys.files() {
 		files = append(files, initrd.File{Source: source, Target: target})
 	}
+	hash := filepath.Join(t.TempDir(), "shell-password")
+	writeFile(t, hash, hashOfS)
+	files = append(files, initrd.File{Source: hash, Target: "/etc/netstage/shell-password"})
 	c := guestOf(t, xzModules, initrd.Options{Init: build(t, agentSSH), Modules: []string{"virtio_net"}, Files: files})
 	port := freePort(t)
 	c.NICs = []vm.NIC{{Backend: fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%s-:22", port)}}
 	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.ssh boot.break=root loglevel=4"
 	m := start(t, c)
 	m.expect(`breakpoint before step "root"`)
+	m.expect("Password for a shell")
+	m.send("t\r")
+	m.expect("That is not the password.")
+	m.expect("Password for a shell")
+	m.send("s\r")
 	m.expect("leaves it")
 	ssh := func(key, command string) (string, error) {
 		out, err := exec.Command("ssh", append(keys.options(t, key), "-p", port, "root@127.0.0.1", command)...).CombinedOutput()
@@ -51,7 +60,7 @@ func TestQEMUShell(t *testing.T) {
 	m.send("echo st=$? $TERM\r")
 	m.expect("st=130 vt220")
 	m.send("exit\r")
-	m.end(vm.PowerOff, "stage 2 done", "was not let in", "!process: sshd")
+	m.end(vm.PowerOff, "stage 2 done", "was not let in", "wrong password, number 1", "the password was right", "!process: sshd")
 }
 
 // freePort is a TCP port of this host that nobody listens at.
