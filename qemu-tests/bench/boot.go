@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -24,10 +23,9 @@ type Contender struct {
 // patience is how long a boot may take on a busy machine.
 const patience = 5 * time.Minute
 
-// accelerator tells what emulates the processor: vm takes KVM where it is.
+// accelerator tells what emulates the processor.
 func accelerator() string {
-	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
-		f.Close()
+	if vm.HaveKVM() {
 		return "KVM"
 	}
 	return "TCG"

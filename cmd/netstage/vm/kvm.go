@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// haveKVM tells whether this host runs guests at full speed.
-func haveKVM() bool {
+// HaveKVM tells whether this host runs guests at full speed.
+func HaveKVM() bool {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return false

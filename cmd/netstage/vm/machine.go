@@ -97,7 +97,7 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 			return nil, err
 		}
 	}
-	m.args = arguments(c, p, at, haveKVM(), bootURL)
+	m.args = arguments(c, p, at, HaveKVM(), bootURL)
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
