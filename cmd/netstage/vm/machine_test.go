@@ -202,7 +202,11 @@ func TestEnds(t *testing.T) {
 		t.Run(string(test.want), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			m := start(t, ctx, Config{Dir: t.TempDir(), Memory: 64, NoNIC: true,
+			dir := t.TempDir() // what it serves is not asked for
+			if err := os.WriteFile(filepath.Join(dir, "boot.ipxe"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			m := start(t, ctx, Config{Dir: dir, Memory: 64, NoNIC: true,
 				Drives: []string{"format=raw,file=" + sector(t, test.code)}, ExtraArgs: []string{"-boot", "c"}})
 			if end, err := m.Wait(ctx); end != test.want || err != nil {
 				t.Errorf("the machine ended by %q, %v\n%s", end, err, m.console.Tail(20))
