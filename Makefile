@@ -37,7 +37,7 @@ test: build deps vet
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/kernel.sh 6.1-full
 	@$(setup)/debian.sh
-	go test -json -count=1 -p 2 -timeout 15m ./... | go run ./qemu-tests/report
+	go test -json -count=1 -p 2 -timeout 30m ./... | go run ./qemu-tests/report
 
 # The figures, in build/bench.txt too. BENCH_RUNS=5 boots each contender five
 # times instead of three; BENCH_BIG=no leaves the big image out.
