@@ -17,10 +17,6 @@ const downloadFile = "/run/netstage/image.json"
 // Download is how far the image, or a file that vouches for it, has come.
 type Download = report.Download
 
-// Download is how far the image came; its What is empty before there is
-// anything to tell. It is for whoever runs while no step does.
-func (b *Boot) Download() Download { return b.download }
-
 func downloadOf(p fetch.Progress) Download {
 	d := Download{
 		What: p.What, Bytes: p.Bytes, Total: p.Total, Rate: int64(p.Rate), ETAMS: -1, Retries: p.Retries,

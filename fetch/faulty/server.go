@@ -126,13 +126,6 @@ func (s *Server) Add(name string, content []byte) {
 	s.files["/"+name] = content
 }
 
-// Then appends to the script.
-func (s *Server) Then(script ...Behaviour) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.script = append(s.script, script...)
-}
-
 // Log returns the requests so far.
 func (s *Server) Log() []Entry {
 	s.mu.Lock()

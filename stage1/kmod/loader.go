@@ -200,14 +200,3 @@ func (l *Loader) insert(n *node) (isNew bool, err error) {
 	l.log.Debug(strings.TrimSpace(fmt.Sprintf("modules: %s loaded in %v %s", n.name, took, n.params)))
 	return true, nil
 }
-
-// SetFirmwarePath adds a folder that the kernel searches for firmware before
-// /lib/firmware (kernel doc driver-api/firmware/fw_search_path). sysfs is
-// where sysfs is mounted.
-func SetFirmwarePath(sysfs, dir string) error {
-	file := filepath.Join(sysfs, "module/firmware_class/parameters/path")
-	if err := os.WriteFile(file, []byte(dir), 0o644); err != nil {
-		return fmt.Errorf("firmware path %s: %w", dir, err)
-	}
-	return nil
-}

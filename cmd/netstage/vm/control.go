@@ -43,12 +43,6 @@ func (m *Machine) Send(text string) error {
 // returns and escape sequences.
 func (m *Machine) Console() string { return m.console.String() }
 
-// URL is the address of the machine's HTTP server on this host, "" without one.
-func (m *Machine) URL() string { return m.url }
-
-// PID is the process ID of QEMU.
-func (m *Machine) PID() int { return m.process.Pid }
-
 // PeakMemory is the most memory that QEMU used, in bytes, once it has ended.
 func (m *Machine) PeakMemory() int64 {
 	<-m.exited
@@ -66,12 +60,6 @@ func (m *Machine) QMP(ctx context.Context, command string, arguments any) (json.
 // SetLink plugs the cable of a network card in or out.
 func (m *Machine) SetLink(ctx context.Context, nic int, up bool) error {
 	_, err := m.QMP(ctx, "set_link", map[string]any{"name": fmt.Sprintf("nic%d", nic), "up": up})
-	return err
-}
-
-// Quit ends the machine as a power cut would.
-func (m *Machine) Quit(ctx context.Context) error {
-	_, err := m.QMP(ctx, "quit", nil)
 	return err
 }
 

@@ -43,7 +43,6 @@ type Machine struct {
 	console *transcript.Transcript
 	stdin   *os.File
 	stderr  bytes.Buffer // of QEMU; to be read after exited
-	url     string
 
 	process *os.Process
 	control *qmp // nil if QEMU ended at once
@@ -88,7 +87,6 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 		if err != nil {
 			return nil, err
 		}
-		m.url = fmt.Sprintf("http://127.0.0.1:%d/", port)
 		bootURL = fmt.Sprintf("http://%s:%d/boot.ipxe", host, port)
 	}
 	at := paths{qmp: filepath.Join(m.dir, "qmp")}
