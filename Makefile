@@ -1,6 +1,6 @@
 # make boot    watch a machine boot from the network, to the end
 # make test    every test; make bench: the figures
-# make build   bin/stage1, the agent, bin/stage1-ssh, the one with boot.ssh, and bin/netstage, the tool
+# make build   bin/stage1, the agent, and bin/netstage, the tool
 
 # The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
 KERNEL ?= 6.12
@@ -18,7 +18,6 @@ packages := build/bench-packages.txt
 
 build:
 	cmd/stage1/build.sh bin/stage1 $(version)
-	cmd/stage1/build.sh bin/stage1-ssh $(version) ssh
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o bin/netstage ./cmd/netstage
 
 # The Debian packages that boots and tests need; nothing when all are there.
@@ -60,7 +59,6 @@ fmt:
 
 vet:
 	go vet ./...
-	go vet -tags ssh ./cmd/stage1
 	GOARCH=arm64 go vet ./cmd/...
 
 # The kernels stay: they take a download.

@@ -89,7 +89,7 @@ let
     map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules;
 
   initrdFlags =
-    [ "--init" "${cfg.package}/bin/${if ssh.authorizedKeys == [ ] then "stage1" else "stage1-ssh"}" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
+    [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
     ++ concatMap (m: [ "--module" m ]) modules
     ++ optionals (cfg.verityMount && !cfg.allNetworkDrivers) [ "--module" "+dm_verity" ]
     ++ needed.flags

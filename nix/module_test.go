@@ -268,7 +268,7 @@ func TestModuleOperators(t *testing.T) {
 		}
 		expectAll(t, "files", e.texts, "shell-password: $6$salt$hash\n", "authorized_keys: ssh-ed25519 AAAA ops\nssh-ed25519 BBBB night\n", `"shell":"password"`,
 			"cmdline: boot.ssh\nrootfs.verity.mount\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
-		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1-ssh ", ":/etc/netstage/shell-password",
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1 ", ":/etc/netstage/shell-password",
 			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity")
 	})
 }

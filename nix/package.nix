@@ -1,4 +1,4 @@
-# The agent, bin/stage1, with boot.ssh bin/stage1-ssh, and the tool, bin/netstage:
+# The agent, bin/stage1, and the tool, bin/netstage:
 #   pkgs.callPackage ./package.nix { }
 {
   lib,
@@ -55,7 +55,6 @@ buildGo126Module {
   buildPhase = ''
     runHook preBuild
     SOURCE_DATE_EPOCH=${toString lastModified} sh cmd/stage1/build.sh "$GOPATH/bin/stage1" ${version}
-    SOURCE_DATE_EPOCH=${toString lastModified} sh cmd/stage1/build.sh "$GOPATH/bin/stage1-ssh" ${version} ssh
     go build -ldflags '-s -w -X main.version=${version}' -o "$GOPATH/bin/netstage" ./cmd/netstage
     runHook postBuild
   '';
@@ -73,12 +72,10 @@ buildGo126Module {
   doInstallCheck = true;
   installCheckPhase = ''
     runHook preInstallCheck
-    for agent in stage1 stage1-ssh; do
-      if ''${READELF:-readelf} -l $out/bin/$agent | grep -q INTERP; then
-        echo "$agent is not static: it could not start in an initrd" >&2
-        exit 1
-      fi
-    done
+    if ''${READELF:-readelf} -l $out/bin/stage1 | grep -q INTERP; then
+      echo "stage1 is not static: it could not start in an initrd" >&2
+      exit 1
+    fi
     runHook postInstallCheck
   '';
 

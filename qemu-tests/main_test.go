@@ -33,9 +33,6 @@ func TestMain(m *testing.M) {
 // agent is the package of the agent, which has a build script of its own.
 const agent = "netstage/cmd/stage1"
 
-// agentSSH is the agent that serves boot.ssh.
-const agentSSH = agent + "-ssh"
-
 // build compiles a package into a static program, once.
 func build(t testing.TB, pkg string) string {
 	t.Helper()
@@ -46,11 +43,8 @@ func build(t testing.TB, pkg string) string {
 	}
 	path := filepath.Join(built.dir, filepath.Base(pkg))
 	cmd := exec.Command("go", "build", "-o", path, pkg)
-	switch pkg {
-	case agent:
+	if pkg == agent {
 		cmd = exec.Command("../cmd/stage1/build.sh", path)
-	case agentSSH:
-		cmd = exec.Command("../cmd/stage1/build.sh", path, "devel", "ssh")
 	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -24,7 +24,7 @@ func TestQEMUShell(t *testing.T) {
 	hash := filepath.Join(t.TempDir(), "shell-password")
 	writeFile(t, hash, hashOfS)
 	files = append(files, initrd.File{Source: hash, Target: "/etc/netstage/shell-password"})
-	c := guestOf(t, xzModules, initrd.Options{Init: build(t, agentSSH), Modules: []string{"virtio_net"}, Files: files})
+	c := guestOf(t, xzModules, initrd.Options{Init: build(t, agent), Modules: []string{"virtio_net"}, Files: files})
 	port := freePort(t)
 	c.NICs = []vm.NIC{{Backend: fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%s-:22", port)}}
 	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.ssh boot.break=root loglevel=4"

@@ -71,7 +71,7 @@ func withSSH(t *testing.T, cmdline string, files map[string]string) remote {
 	for to, from := range files {
 		all[to] = from
 	}
-	m := boot(t, nsmachine.Config{Init: build(t, agentSSH), LAN: lan, Files: all, Cmdline: "boot.ssh rootfs=" + url + " " + cmdline})
+	m := boot(t, nsmachine.Config{Init: build(t, agent), LAN: lan, Files: all, Cmdline: "boot.ssh rootfs=" + url + " " + cmdline})
 	return reach(t, m, lan, keys)
 }
 
@@ -184,7 +184,7 @@ func TestSSHGoesBack(t *testing.T) {
 	lan := nsmachine.NewLAN(t)
 	lan.DHCP(t)
 	server, url := serve(t, lan, store(t, classic()), faulty.Behaviour{Hang: true})
-	m := boot(t, nsmachine.Config{Init: build(t, agentSSH), LAN: lan, Files: keys.files(), Cmdline: "boot.ssh boot.break=root init=" + system.Init + " rootfs=" + url})
+	m := boot(t, nsmachine.Config{Init: build(t, agent), LAN: lan, Files: keys.files(), Cmdline: "boot.ssh boot.break=root init=" + system.Init + " rootfs=" + url})
 	r := reach(t, m, lan, keys)
 	r.does("boot status", "The boot is in step image.", 0)
 	r.does("boot retry", "going back to step image", 0)
@@ -225,7 +225,7 @@ func TestSSHServerDies(t *testing.T) {
 	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done")
 }
 
-// boot.ssh alone opens nothing: it takes an agent that has it, keys, and a policy that allows it.
+// boot.ssh alone opens nothing: it takes keys, and a policy that allows it.
 func TestSSHRefused(t *testing.T) {
 	t.Parallel()
 	keys := newSSHKeys(t)
@@ -239,16 +239,14 @@ func TestSSHRefused(t *testing.T) {
 	}
 	writeFile(t, limited, `command="/bin/date" `+string(line))
 	for name, test := range map[string]struct {
-		init  string
 		files map[string]string
 		end   nsmachine.End
 		want  string
 	}{
-		"an agent without it": {agent, keys.files(), nsmachine.Rebooted, "boot.ssh: this agent was built without ssh"},
-		"no keys":             {agentSSH, nil, nsmachine.Rebooted, "boot.ssh: open /etc/netstage/ssh_host_ed25519_key: no such file"},
-		"a limited key": {agentSSH, map[string]string{"/etc/netstage/authorized_keys": limited, "/etc/netstage/ssh_host_ed25519_key": keys.path("host")},
+		"no keys": {nil, nsmachine.Rebooted, "boot.ssh: open /etc/netstage/ssh_host_ed25519_key: no such file"},
+		"a limited key": {map[string]string{"/etc/netstage/authorized_keys": limited, "/etc/netstage/ssh_host_ed25519_key": keys.path("host")},
 			nsmachine.Rebooted, "can't be kept"},
-		"the policy": {agentSSH, map[string]string{"/etc/netstage/policy.json": never}, nsmachine.PoweredOff, "passing over boot.ssh"},
+		"the policy": {map[string]string{"/etc/netstage/policy.json": never}, nsmachine.PoweredOff, "passing over boot.ssh"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -256,7 +254,7 @@ func TestSSHRefused(t *testing.T) {
 			for to, from := range test.files {
 				files[to] = from
 			}
-			m := boot(t, nsmachine.Config{Init: build(t, test.init), Files: files, Cmdline: "boot.ssh boot.fail_timeout=1 init=" + system.Init})
+			m := boot(t, nsmachine.Config{Init: build(t, agent), Files: files, Cmdline: "boot.ssh boot.fail_timeout=1 init=" + system.Init})
 			expectEnd(t, m, test.end, test.want)
 		})
 	}

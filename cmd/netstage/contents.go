@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"netstage/cmd/netstage/inspect"
+	"netstage/cmd/netstage/internal/inspect"
 	"netstage/debug/sshd"
 	"netstage/fetch/manifest"
 	"netstage/stage1/cmdline"
@@ -88,11 +88,7 @@ func describeAgent(a inspect.Agent) string {
 	if version == "" {
 		version = "of unknown version"
 	}
-	ssh := "without ssh"
-	if a.SSH {
-		ssh = "with ssh"
-	}
-	return fmt.Sprintf("stage1 %s, linux/%s, %s, %s", version, a.Arch, a.Go, ssh)
+	return fmt.Sprintf("stage1 %s, linux/%s, %s", version, a.Arch, a.Go)
 }
 
 // describeDecisions tells what /etc/netstage holds: what the initrd decides for its machines.

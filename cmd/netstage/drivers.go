@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/cmd/netstage/initrd"
-	"netstage/cmd/netstage/inspect"
+	"netstage/cmd/netstage/internal/inspect"
 )
 
 const driversHelp = `Says which modules of a kernel drive the network cards of a machine, and whether an

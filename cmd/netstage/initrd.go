@@ -39,9 +39,9 @@ only what "netstage sign" signed by it. https is trusted by the authorities in
 With the hash of a password, made by "netstage passwd", the shells of machines ask
 for it (/etc/netstage/shell-password).
 
-With --authorized-keys the agent that serves ssh is packed, stage1-ssh beside this
-program, for machines that are booted with boot.ssh. Whoever can fetch the initrd
-has the machines' host key: treat it as one for the initrd alone.
+With --authorized-keys the shells are reached by ssh on machines that are booted
+with boot.ssh. Whoever can fetch the initrd has the machines' host key: treat it
+as one for the initrd alone.
 
 examples:
   netstage initrd --kernel-modules /lib/modules/6.12.1 -o initrd.zst
@@ -66,7 +66,7 @@ func newInitrd(std streams) *ffcli.Command {
 	fs.StringVar(&o.Init, "init", "", "the agent `FILE` (default stage1 beside this program)")
 	fs.StringVar(&o.Compression, "compression", initrd.Zstd, "`ALGORITHM`: zstd or none")
 	shellPassword := fs.String("shell-password", "", "shells on consoles ask for the password with the hash in `FILE`, of netstage passwd")
-	authorizedKeys := fs.String("authorized-keys", "", "boot.ssh lets in who has a key of `FILE`; packs the agent that serves ssh")
+	authorizedKeys := fs.String("authorized-keys", "", "boot.ssh lets in who has a key of `FILE`")
 	hostKey := fs.String("ssh-host-key", "", "the machines' own key for ssh is in `FILE`, which is made where it does not exist (default a new one each time)")
 	output := fs.String("o", "", "write the initrd to `FILE`")
 	return &ffcli.Command{
@@ -102,7 +102,6 @@ func newInitrd(std streams) *ffcli.Command {
 				}
 				o.Files = append(o.Files, file)
 			}
-			program := "stage1"
 			if *authorizedKeys != "" {
 				temp, err := os.MkdirTemp("", "netstage-")
 				if err != nil {
@@ -115,12 +114,11 @@ func newInitrd(std streams) *ffcli.Command {
 				}
 				o.Files = append(o.Files, files...)
 				fmt.Fprintf(std.err, "the machines' host key for ssh: %s\n", fingerprint)
-				program = "stage1-ssh"
 			} else if *hostKey != "" {
 				return usageError("--ssh-host-key needs --authorized-keys")
 			}
 			if o.Init == "" {
-				agent, err := besides(program)
+				agent, err := besides("stage1")
 				if err != nil {
 					return err
 				}

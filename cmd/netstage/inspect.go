@@ -10,7 +10,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"netstage/cmd/netstage/image"
-	"netstage/cmd/netstage/inspect"
+	"netstage/cmd/netstage/internal/inspect"
 )
 
 const inspectHelp = `Tells what is in an initrd, or in an image.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
-	"netstage/cmd/netstage/storm"
+	"netstage/cmd/netstage/internal/storm"
 	"netstage/fetch"
 	"netstage/nix"
 )

@@ -1,16 +1,15 @@
 #!/bin/sh
-# Builds the agent: build.sh OUT [VERSION [ssh]], with "ssh" the one that serves
-# boot.ssh. Static, without HTTP/2 (the agent speaks HTTP/1.1 only), and with
-# inlining only where a boot spends its time: half a megabyte less, and no slower
-# to start or to fetch. The agent's clock is never before SOURCE_DATE_EPOCH, in
-# seconds, by default the commit's time.
+# Builds the agent: build.sh OUT [VERSION]. Static, without HTTP/2 (the agent
+# speaks HTTP/1.1 only), and with inlining only where a boot spends its time:
+# half a megabyte less, and no slower to start or to fetch. The agent's clock is
+# never before SOURCE_DATE_EPOCH, in seconds, by default the commit's time.
 set -eu
 cd "$(dirname "$0")/../.."
-set -- "$1" "${2:-devel}" "${3-}" -gcflags=all=-l
+set -- "$1" "${2:-devel}" -gcflags=all=-l
 for hot in runtime internal/... syscall sync/... netstage/fetch/...; do
 	set -- "$@" "-gcflags=$hot="
 done
-out=$1 version=$2 tags=nethttpomithttp2${3:+,$3}
+out=$1 version=$2
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
-shift 3
-CGO_ENABLED=0 exec go build -trimpath -tags "$tags" "$@" -ldflags="-s -w -funcalign=16 -X main.stamp=stage1-version[$version] -X main.epoch=$epoch" -o "$out" ./cmd/stage1
+shift 2
+CGO_ENABLED=0 exec go build -trimpath -tags nethttpomithttp2 "$@" -ldflags="-s -w -funcalign=16 -X main.stamp=stage1-version[$version] -X main.epoch=$epoch" -o "$out" ./cmd/stage1

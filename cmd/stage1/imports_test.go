@@ -30,7 +30,6 @@ var mayImport = map[string][]string{
 // hostOnly are libraries that must not reach the agent.
 var hostOnly = []string{
 	"github.com/peterbourgon/ff/v3", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
-	"golang.org/x/crypto/ssh", // but with the tag ssh
 	"netstage/cmd/netstage", "netstage/fetch/faulty", "testing",
 }
 

@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"netstage/cmd/netstage/reports"
+	"netstage/cmd/netstage/internal/reports"
 )
 
 // Options say what is served. Dir, Files or both are given.

@@ -50,7 +50,6 @@ type Agent struct {
 	Version string // of stage1; empty where it does not say
 	Go      string // the toolchain that built it
 	Arch    string // GOARCH
-	SSH     bool   // it serves boot.ssh
 	What    string // what it is where it is not stage1
 }
 
@@ -206,8 +205,6 @@ func agentOf(init []byte) Agent {
 		switch s.Key {
 		case "GOARCH":
 			a.Arch = s.Value
-		case "-tags":
-			a.SSH = slices.Contains(strings.Split(s.Value, ","), "ssh")
 		}
 	}
 	if m := stamp.FindSubmatch(init); m != nil {

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"netstage/cmd/netstage/internal/storm"
 	"netstage/cmd/netstage/netboot"
-	"netstage/cmd/netstage/storm"
 	"netstage/fetch"
 )
 

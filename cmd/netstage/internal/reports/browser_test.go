@@ -130,7 +130,7 @@ func look(t *testing.T, shot string) {
 		}
 	}
 	if *update {
-		writeSmall(t, "../../../docs/reports.png", picture)
+		writeSmall(t, "../../../../docs/reports.png", picture)
 	}
 }
 
