@@ -1,56 +1,15 @@
 package qemutests
 
 import (
-	"context"
-	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"netstage/cmd/netstage/image"
 	"netstage/fetch/faulty"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
-
-// An artifact is an image and its digest.
-type artifact struct {
-	path   string
-	sha256 string // hex
-}
-
-// pack makes a squashfs image of files.
-func pack(t testing.TB, files system.Files, wholeRoot bool) artifact {
-	t.Helper()
-	dir := t.TempDir()
-	if err := files.Write(filepath.Join(dir, "tree")); err != nil {
-		t.Fatal(err)
-	}
-	report, err := image.Build(context.Background(), image.Options{
-		Source: filepath.Join(dir, "tree"), WholeRoot: wholeRoot, AllRoot: wholeRoot, Output: filepath.Join(dir, "image.squashfs"),
-		Compression: image.Compression{Algorithm: "zstd", Level: 1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return artifact{report.Path, hex.EncodeToString(report.SHA256[:])}
-}
-
-// store packs a store with a toplevel.
-func store(t testing.TB, toplevel system.Files) artifact {
-	t.Helper()
-	files, err := system.Store(toplevel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pack(t, files, false)
-}
-
-// classic is a toplevel whose init tells what it finds and powers off.
-func classic() system.Files {
-	return system.Files{"init": system.Script(system.Tell + system.PowerOff), "nixos-version": "25.05"}
-}
 
 // serve serves an image in the LAN, with faults, and returns its URL.
 func serve(t *testing.T, lan *nsmachine.LAN, a artifact, script ...faulty.Behaviour) (*faulty.Server, string) {

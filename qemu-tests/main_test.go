@@ -11,11 +11,13 @@ import (
 	"netstage/qemu-tests/nsmachine"
 )
 
-// built are the programs under test, by their package.
+// built are the programs under test, by their package, and images that tests
+// share, by their toplevel.
 var built struct {
 	sync.Mutex
-	dir   string
-	paths map[string]string
+	dir    string
+	paths  map[string]string
+	images map[string]vouched
 }
 
 func TestMain(m *testing.M) {
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	built.dir, built.paths = dir, map[string]string{}
+	built.dir, built.paths, built.images = dir, map[string]string{}, map[string]vouched{}
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)
