@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"netstage/mount/block"
+	"netstage/mount/loop"
 )
 
 // A btrfs on two disks is found when both are there, and mounted.
@@ -42,7 +43,7 @@ func TestBtrfsOnTwoDisks(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		device, err := attachLoop(file, false)
+		device, err := loop.Attach(file, false)
 		if err != nil {
 			t.Fatal(err)
 		}

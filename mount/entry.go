@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/mount/loop"
 )
 
 // Mount is how a file system on a block device is mounted below root.
@@ -65,7 +67,7 @@ func (m Mount) loop() error {
 		return &Error{Mount: m, Op: "open", Cause: err}
 	}
 	defer file.Close()
-	device, err := attachLoop(file, readOnly)
+	device, err := loop.Attach(file, readOnly)
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", m.Target, err)
 	}

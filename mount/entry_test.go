@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"netstage/mount/loop"
 )
 
 // ext4 makes a file with an ext4 and returns its path.
@@ -93,7 +95,7 @@ func TestInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	device, err := attachLoop(file, false)
+	device, err := loop.Attach(file, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"netstage/mount/loop"
 )
 
 // ImageError says that a file is no image this package can mount. Its class
@@ -74,7 +76,7 @@ func OpenImage(file *os.File) (*Tree, error) {
 		}
 		return m.Open()
 	}
-	device, err := attachLoop(file, true)
+	device, err := loop.Attach(file, true)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s to a loop device: %w", file.Name(), err)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"netstage/mount/loop"
 )
 
 // The tests run in a mount namespace of their own, so that nothing they mount
@@ -293,7 +295,7 @@ func TestLengthOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	device, err := attachLoop(file, true)
+	device, err := loop.Attach(file, true)
 	if err != nil {
 		t.Fatal(err)
 	}

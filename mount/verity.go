@@ -8,6 +8,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/mount/dm"
+	"netstage/mount/loop"
 )
 
 // Verity is what dm-verity needs to know to verify every block of an image
@@ -65,78 +68,67 @@ func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
 		return fail("check the tree", fmt.Errorf("its data blocks of %d bytes are larger than this kernel's pages of %d: make it with blocks of 4096",
 			v.DataBlockSize, os.Getpagesize()))
 	}
-	data, err := attachLoop(file, true)
+	data, err := loop.Attach(file, true)
 	if err != nil {
 		return fail("attach the image to a loop device", err)
 	}
 	defer data.Close()
-	tree, err := attachLoop(v.Tree, true)
+	tree, err := loop.Attach(v.Tree, true)
 	if err != nil {
 		return fail("attach the tree to a loop device", err)
 	}
 	defer tree.Close()
-	control, err := os.OpenFile(dmControl, os.O_RDWR, 0)
+	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
 	if err != nil {
 		return fail("open the device mapper", err)
 	}
 	defer control.Close()
-	target, err := v.target(data, tree)
+	table, err := v.over(data, tree)
 	if err != nil {
 		return fail("find the loop devices", err)
 	}
-	device, letGo, err := target.createFree(control)
+	device, err := dm.Create(control, verityName, v.uuid(), table)
 	if err != nil {
 		return fail("make the device", err)
 	}
-	m.Source = device
+	m.Source = device.Path
 	image, err := m.Open()
 	// Gone at once, or with its last user.
-	if gone := letGo(); gone != nil && err == nil {
+	if gone := device.LetGo(control); gone != nil && err == nil {
 		return fail("have the device removed with its last user", errors.Join(gone, image.Close()))
 	}
 	return image, err
 }
 
-// target is the device to be made of two others.
-func (v Verity) target(data, tree *os.File) (dmTarget, error) {
-	var numbers [2]string
+const verityName = "netstage-image"
+
+// uuid begins as veritysetup's do.
+func (v Verity) uuid() string { return fmt.Sprintf("CRYPT-VERITY-%x-", v.UUID) }
+
+// over is the target over an image and a tree that are block devices.
+func (v Verity) over(data, tree *os.File) (dm.Table, error) {
+	var numbers [2]uint64
 	for i, device := range []*os.File{data, tree} {
 		var stat unix.Stat_t
 		if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
-			return dmTarget{}, fmt.Errorf("stat %s: %w", device.Name(), err)
+			return dm.Table{}, fmt.Errorf("stat %s: %w", device.Name(), err)
 		}
-		numbers[i] = fmt.Sprintf("%d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+		numbers[i] = stat.Rdev
 	}
+	return v.Table(numbers[0], numbers[1]), nil
+}
+
+// Table is the target over two block devices, by their numbers.
+func (v Verity) Table(data, tree uint64) dm.Table {
 	salt := "-"
 	if len(v.Salt) > 0 {
 		salt = hex.EncodeToString(v.Salt)
 	}
 	const afterSuperblock = 1 // hash block
-	params := fmt.Sprintf("1 %s %s %d %d %d %d sha256 %x %s", numbers[0], numbers[1], v.DataBlockSize, v.HashBlockSize,
+	params := fmt.Sprintf("1 %s %s %d %d %d %d sha256 %x %s", dm.Number(data), dm.Number(tree), v.DataBlockSize, v.HashBlockSize,
 		v.DataBlocks, afterSuperblock, v.RootHash, salt)
 	if v.OnCorruption != "" {
 		params += " 1 " + v.OnCorruption
 	}
-	return dmTarget{
-		name: "netstage-image", uuid: fmt.Sprintf("CRYPT-VERITY-%x-", v.UUID), // as veritysetup names its own
-		sectors: uint64(v.DataBlocks) * uint64(v.DataBlockSize) / 512, kind: "verity", params: params,
-	}, nil
-}
-
-// createFree is create under a name that is free: a device of an earlier try
-// may still have users.
-func (d dmTarget) createFree(control *os.File) (path string, letGo func() error, err error) {
-	name := d.name
-	const tries = 16
-	for n := 1; n <= tries; n++ {
-		if n > 1 {
-			d.name = fmt.Sprintf("%s-%d", name, n)
-		}
-		one := d
-		one.uuid += d.name
-		if path, letGo, err = one.create(control); !errors.Is(err, unix.EBUSY) {
-			return path, letGo, err
-		}
-	}
-	return path, letGo, err
+	return dm.Table{Sectors: uint64(v.DataBlocks) * uint64(v.DataBlockSize) / 512, Kind: "verity", Params: params}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"netstage/mount/dm"
 )
 
 // How the device is described to the kernel; that the kernel agrees, and what
@@ -31,13 +31,9 @@ func TestVerityTable(t *testing.T) {
 	} {
 		v.Salt, v.OnCorruption = nil, ""
 		change()
-		d, err := v.target(null, zero)
-		if err != nil || d.params != want || d.sectors != 80 || d.uuid != "CRYPT-VERITY-00000000000000000000000000000000-" {
-			t.Errorf("%+v, %v; want %q", d, err, want)
-		}
-		table := d.table()
-		if len(table)%8 != 0 || string(table[24:31]) != "verity\x00" || !strings.HasPrefix(string(table[unix.SizeofDmTargetSpec:]), want+"\x00") {
-			t.Errorf("%q", table)
+		table, err := v.over(null, zero)
+		if err != nil || table != (dm.Table{Sectors: 80, Kind: "verity", Params: want}) || v.uuid() != "CRYPT-VERITY-00000000000000000000000000000000-" {
+			t.Errorf("%+v, %v; want %q", table, err, want)
 		}
 	}
 }
@@ -45,8 +41,8 @@ func TestVerityTable(t *testing.T) {
 // A kernel without a device mapper says so, and nothing stays behind.
 func TestVerityWithoutDeviceMapper(t *testing.T) {
 	file := squashfs(t, map[string]string{"a": "b"})
-	if _, err := os.Stat(dmControl); err == nil { // hidden
-		dir := filepath.Dir(dmControl)
+	if _, err := os.Stat(dm.Control); err == nil { // hidden
+		dir := filepath.Dir(dm.Control)
 		if err := (Mount{Type: "tmpfs", Source: "tmpfs", Target: dir}).Do(); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,10 @@ var mayImport = map[string][]string{
 	"stage1/report":   {"fetch", "stage1/cmdline"},
 	"debug":           {"debug"},
 	"fetch":           {"fetch"},
-	"mount":           {},
+	"mount":           {"mount"},
+	"mount/dm":        {},
+	"mount/loop":      {},
+	"mount/nbd":       {},
 	"netup":           {"netup"},
 	"nix":             {},
 }

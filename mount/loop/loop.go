@@ -1,4 +1,5 @@
-package mount
+// Package loop puts files behind loop devices.
+package loop
 
 import (
 	"errors"
@@ -8,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachLoop puts file behind a free loop device. The device frees itself when
+// Attach puts file behind a free loop device. The device frees itself when
 // its last user is gone: the returned file, or a mount.
 //
 // LOOP_CONFIGURE (Linux 5.8) sets the device up in one step; another process
 // that takes the same free number meanwhile shows as EBUSY.
-func attachLoop(file *os.File, readOnly bool) (*os.File, error) {
+func Attach(file *os.File, readOnly bool) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the loop module loaded?)", err)
