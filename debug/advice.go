@@ -46,7 +46,7 @@ func Classes() []string {
 		"no-nic", "no-driver", "no-carrier", "no-lease", "no-route", "dns", "refused", "timeout", "reset", "tls",
 		"tls-date", "http-404", "tftp", "redirect", "bad-range", "encoding", "protocol", "changed", "too-large", "stalled",
 		"short", "mismatch", "manifest", "signature", "policy", "no-memory", "no-space", "store", "no-init", "panic",
-		"killed", "step-timeout", "failed", "cancelled", "bad-parameter", "bad-url", "no-image", "bad-image", "mount",
+		"internal", "killed", "step-timeout", "failed", "cancelled", "bad-parameter", "bad-url", "no-image", "bad-image", "mount",
 		"no-filesystem", "verity", "no-device", "fsck", "fsck-reboot", "module", "no-module", "exec", "handover", "breakpoint",
 	}
 }

@@ -8,6 +8,11 @@ func machineAdvice(class string) []string {
 			"A fault in stage 1 itself, not in your set-up. The trace is in the kernel log (d): please report it, with the command line.",
 			"Retry: it may need a rare order of events. If it is always the same, boot the previous initrd.",
 		}
+	case "internal":
+		return []string{
+			"A fault in stage 1 itself, not in your set-up. Please report the line above, with the command line and the kernel log (d).",
+			"Retry: it may need a rare order of events. If it is always the same, boot the previous initrd.",
+		}
 	case "killed":
 		return []string{
 			"Something killed the boot process. Look for \"Out of memory\" in the kernel log (d): then the image is too large for this machine.",

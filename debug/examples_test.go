@@ -94,6 +94,7 @@ func examples() map[string]Failure {
 		"failed":        failure("pseudo", "symlink /init /sbin/modprobe: read-only file system", 0),
 		"panic": failure("boot", "boot panicked; its trace is on the console: panic: runtime error: index out of range [3] with length 3", 0,
 			"panic: runtime error: index out of range [3] with length 3", "goroutine 1 [running]:", "netstage/stage1.(*Boot).mountRoot(0xc0001c2000)"),
+		"internal":      failure("image", "the next request would be for the bytes 83017728 to 74121215 of the image: a fault of this program", 12.4),
 		"breakpoint":    failure("network", "the shell before step network was left with status 1", 0),
 		"something-new": failure("image", "a failure that nobody has thought of", 1),
 	}

@@ -91,8 +91,8 @@ func (e *engine) asked(s *source) int64 {
 
 func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 	first, last := e.asked(s), int64(-1)
-	if first > 0 && e.crew != nil && e.crew.first.Load() != noPiece {
-		last = e.crew.first.Load() - 1
+	if first > 0 {
+		last = e.crew.gap(first)
 	}
 	// Where nothing vouches for the image, only the very version in hand may be continued.
 	version := s.version
@@ -106,6 +106,10 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 // do asks a mirror for the bytes first to last, -1 for all that follow, if they are of a version. It may be called by
 // several goroutines at once.
 func (e *engine) do(ctx context.Context, s *source, first, last int64, version validator) (*http.Response, error) {
+	if last >= 0 && last < first {
+		// No server has such a part: asking again would never help.
+		return nil, newError(fatal, "internal", nil, "the next request would be for the bytes %d to %d of the %s: a fault of this program", first, last, e.req.What)
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
 		return nil, newError(mirror, "bad-url", nil, "%s: not a URL", s.name)

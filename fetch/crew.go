@@ -21,18 +21,19 @@ type crew struct {
 	size   int64     // of the image
 	must   validator // what the pieces must be a version of; zero: whatever their mirror has, since they are verified
 	length int64     // of a new piece
+	grain  int64     // of the verifier: pieces end at a multiple of it
 
 	mu      sync.Mutex
 	turn    *sync.Cond // a worker may find something to do
 	pieces  []*piece   // in order
 	next    int64      // everything from here on is nobody's yet
+	claimed int64      // what comes before is the engine's, in hand or in a read under way
 	workers []*worker
 	barred  []*source // no more workers for these
 	faults  []lost
 	running sync.WaitGroup
 
 	news               chan struct{} // something happened that the engine may wait for
-	first              atomic.Int64  // where the first piece begins
 	received, requests atomic.Int64
 }
 
@@ -60,10 +61,9 @@ const (
 )
 
 func newCrew(ctx context.Context, e *engine) *crew {
-	c := &crew{e: e, file: e.file, size: e.size, news: make(chan struct{}, 1)}
+	c := &crew{e: e, file: e.file, size: e.size, grain: grain(e.verify), news: make(chan struct{}, 1)}
 	c.ctx, c.end = context.WithCancel(ctx)
 	c.turn = sync.NewCond(&c.mu)
-	c.first.Store(noPiece)
 	if !e.req.vouched() {
 		c.must = e.version
 	}
@@ -144,15 +144,35 @@ func (c *crew) stored(at int64) (n int64) {
 	return n
 }
 
+// claim makes up to n bytes from at on the engine's, where no piece begins
+// before their end, and returns how many they are: none where the next piece
+// begins at at or before.
+func (c *crew) claim(at, n int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n = max(0, min(n, c.first()-at))
+	c.claimed = at + n
+	return n
+}
+
+// has tells whether the crew has what comes at byte at, or brings it.
+func (c *crew) has(at int64) bool {
+	if c == nil {
+		return false
+	}
+	p, more := c.ready(at)
+	return p.have > at || more
+}
+
 // ready tells what is in the store at byte at: bytes up to have, from a mirror. When there is none yet, more says
 // whether somebody will bring it.
 func (c *crew) ready(at int64) (p piece, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.claimed = at
 	for len(c.pieces) > 0 && c.pieces[0].have == c.pieces[0].end && c.pieces[0].end <= at {
 		c.pieces = c.pieces[1:]
 	}
-	c.mark()
 	switch {
 	case len(c.pieces) == 0:
 		return piece{}, len(c.workers) > 0 && c.next == at
@@ -162,13 +182,27 @@ func (c *crew) ready(at int64) (p piece, more bool) {
 	return *c.pieces[0], len(c.workers) > 0
 }
 
-// mark keeps first right. The lock is held.
-func (c *crew) mark() {
-	first := noPiece
-	if len(c.pieces) > 0 {
-		first = c.pieces[0].begin
+// first is where the first piece begins. The lock is held.
+func (c *crew) first() int64 {
+	if len(c.pieces) == 0 {
+		return noPiece
 	}
-	c.first.Store(first)
+	return c.pieces[0].begin
+}
+
+// gap is the last byte that the engine has to ask for itself at byte at, -1
+// for all that follow.
+func (c *crew) gap(at int64) (last int64) {
+	if c == nil {
+		return -1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.claimed = at
+	if c.first() == noPiece {
+		return -1
+	}
+	return c.first() - 1
 }
 
 // forsake drops what a mirror brought, and gives it no more to do. All workers end first: a write of the mirror's that
@@ -208,7 +242,6 @@ func (c *crew) tidy() {
 			c.next = c.pieces[n-1].end
 		}
 	}
-	c.mark()
 	c.tell()
 }
 
@@ -232,7 +265,6 @@ func (c *crew) take(w *worker) *piece {
 		}
 		if p := c.pick(); p != nil {
 			p.by, p.from, p.sure = w, w.source, false
-			c.mark()
 			return p
 		}
 		w.idle = true
@@ -254,6 +286,7 @@ func (c *crew) pick() *piece {
 			most = p
 		}
 	}
+	c.next = max(c.next, aligned(c.claimed))
 	if c.next < c.size {
 		p := &piece{begin: c.next, have: c.next, end: min(c.next+c.length, c.size)}
 		c.pieces, c.next = append(c.pieces, p), p.end

@@ -98,31 +98,41 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 		}
 	}
 	for {
-		s := next(e.sources, time.Now())
-		if s == nil {
-			return nil, e.final(exhausted(e.sources))
-		}
-		if err := e.wait(ctx, s); err != nil {
-			return nil, err
-		}
-		whole, err := e.attempt(ctx, s)
-		if err == nil && !whole && e.crew != nil {
-			s, whole, err = e.follow(ctx)
-		}
+		s, whole, err := e.further(ctx)
 		if whole {
 			return e.finish(s)
 		}
-		if err == nil && ctx.Err() == nil {
-			continue
-		}
 		if ctx.Err() != nil {
 			return nil, e.interrupted(ctx)
+		}
+		if err == nil {
+			continue
+		}
+		if s == nil {
+			return nil, e.final(err)
 		}
 		e.record(s, err)
 		if err.scope == fatal {
 			return nil, e.final(err)
 		}
 	}
+}
+
+// further gets what comes next: from the crew where that has it, else from a
+// mirror. It returns whose it was; nil where there is none to ask.
+func (e *engine) further(ctx context.Context) (s *source, whole bool, fault *Error) {
+	if e.crew.has(e.offset) {
+		return e.follow(ctx)
+	}
+	s = next(e.sources, time.Now())
+	if s == nil {
+		return nil, false, exhausted(e.sources)
+	}
+	if !e.wait(ctx, s) {
+		return s, false, nil
+	}
+	whole, fault = e.attempt(ctx, s)
+	return s, whole, fault
 }
 
 // record notes what a failure means for its mirror.
@@ -168,19 +178,15 @@ func (e *engine) position() string {
 	return fmt.Sprintf("%d/%d MiB", e.offset>>20, mib(e.size))
 }
 
-// wait sleeps until s may be asked.
-func (e *engine) wait(ctx context.Context, s *source) error {
+// wait sleeps until s may be asked, or ctx ends; that is false.
+func (e *engine) wait(ctx context.Context, s *source) bool {
 	t := time.NewTimer(time.Until(s.ready))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return e.interrupted(ctx)
 	case <-t.C:
 	}
-	if ctx.Err() != nil {
-		return e.interrupted(ctx)
-	}
-	return nil
+	return ctx.Err() == nil
 }
 
 // interrupted is the error when ctx ended: what went wrong last is its cause and gives it its class.

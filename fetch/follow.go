@@ -20,11 +20,11 @@ type upToCrew struct {
 }
 
 func (u *upToCrew) Read(p []byte) (int, error) {
-	left := u.crew.first.Load() - u.at
-	if left <= 0 {
+	mine := u.crew.claim(u.at, int64(len(p)))
+	if mine == 0 {
 		return 0, errCrew
 	}
-	n, err := u.Reader.Read(p[:min(int64(len(p)), left)])
+	n, err := u.Reader.Read(p[:mine])
 	u.at += int64(n)
 	return n, err
 }
@@ -92,6 +92,8 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 		switch {
 		case e.offset > before:
 			continue
+		case p.have > e.offset && !more:
+			return p.from, false, newError(fatal, "internal", nil, "verifying stopped at byte %d of a piece that ends at %d: a fault of this program", e.offset, p.have)
 		case !more:
 			if e.scale.streams > 1 {
 				e.scale.again()

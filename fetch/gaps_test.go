@@ -146,3 +146,23 @@ func tunnel(t *testing.T, c net.Conn, addr string) {
 	c.Close()
 	<-up
 }
+
+// TestRangeThatNoServerHas is the fault of this program, and no reason to ask
+// again.
+func TestRangeThatNoServerHas(t *testing.T) {
+	s := serve(t, imageBytes(1000))
+	r, _ := quick(t, nil, s.URL("x"))
+	e, err := newEngine(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	_, err = e.do(soon(t), e.sources[0], 500, 499, validator{})
+	fault := classify("x", err)
+	if fault.class != "internal" || fault.scope != fatal || !strings.Contains(fault.text, "bytes 500 to 499") {
+		t.Errorf("%+v", fault)
+	}
+	if len(s.Log()) > 0 {
+		t.Errorf("it was sent: %+v", s.Log())
+	}
+}

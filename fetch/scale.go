@@ -44,6 +44,7 @@ type scale struct {
 	ends    int       // how often all streams went
 	since   time.Time // of the measurement; zero: it has not begun
 	bytes   int64     // that had come by then
+	settle  time.Time // until then the measurement begins anew
 }
 
 func newScale(p Parallel) scale { return scale{Parallel: p, streams: 1, settled: p.Streams < 2} }
@@ -62,11 +63,8 @@ func (s *scale) add(now time.Time, bytes, left int64, starved bool) *verdict {
 		return nil
 	}
 	switch {
-	case s.since.IsZero() || starved || bytes < s.bytes:
+	case s.since.IsZero() || starved || bytes < s.bytes || now.Before(s.settle):
 		s.since, s.bytes = now, bytes
-		return nil
-	case now.Before(s.since):
-		s.bytes = bytes
 		return nil
 	}
 	span := now.Sub(s.since)
@@ -92,7 +90,8 @@ func (s *scale) add(now time.Time, bytes, left int64, starved bool) *verdict {
 		s.settled = true
 	case rate > 0 && float64(left) >= worthwhile*s.Measure.Seconds()*rate:
 		s.streams, s.before = 2*s.streams, rate
-		s.since = now.Add(s.Measure / 2) // new streams take a while to find their rate
+		s.since, s.bytes = now, bytes
+		s.settle = now.Add(s.Measure / 2) // new streams take a while to find their rate
 	}
 	return v
 }

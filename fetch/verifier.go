@@ -21,6 +21,18 @@ type Verifier interface {
 	Reset()
 }
 
+// blocked is a Verifier that keeps whole blocks alone. Their size is a power
+// of two, 64 KiB at most.
+type blocked interface{ BlockSize() int }
+
+// grain is what a verifier keeps at a time, in bytes.
+func grain(v Verifier) int64 {
+	if b, ok := v.(blocked); ok {
+		return int64(b.BlockSize())
+	}
+	return 1
+}
+
 // MismatchError says that the image is not the one asked for.
 type MismatchError struct {
 	What     string // "sha256", "block 17"
@@ -61,6 +73,9 @@ func (d *digest) Close() error {
 
 // all is several verifiers in a row: each sees what the one before it kept. Only the first may keep less than all.
 type all []Verifier
+
+// BlockSize is that of the first.
+func (vs all) BlockSize() int { return int(grain(vs[0])) }
 
 func (vs all) Write(p []byte) (int, error) {
 	var result error

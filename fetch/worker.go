@@ -66,6 +66,11 @@ func (c *crew) work(w *worker) {
 		case <-time.After(c.e.req.Backoff.resume(w.rng)):
 		}
 	}
+	c.retire(w)
+}
+
+// retire takes note that a worker has ended.
+func (c *crew) retire(w *worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.workers = slices.DeleteFunc(c.workers, func(x *worker) bool { return x == w })
@@ -77,6 +82,12 @@ func (c *crew) leave(w *worker, p *piece, err *Error, brought int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.by = nil
+	if p.have < p.end {
+		// At a block's end: no block is of two mirrors, and nothing stays in
+		// the store that can't be verified until somebody brings its rest. The
+		// engine may have verified all that is kept, and none of what is not.
+		p.have -= (p.have - p.begin) % c.grain
+	}
 	goes := err == nil
 	if err != nil && (w.ctx.Err() == nil || err.class == "stalled") {
 		c.faults = append(c.faults, lost{w.source, err})

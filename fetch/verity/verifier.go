@@ -78,5 +78,8 @@ func (v *Verifier) Close() error {
 	return nil
 }
 
+// BlockSize is what Write keeps at a time.
+func (v *Verifier) BlockSize() int { return v.tree.super.DataBlockSize }
+
 // Reset starts over at the first block.
 func (v *Verifier) Reset() { v.next = 0 }
