@@ -3,8 +3,6 @@ package qemutests
 import (
 	"testing"
 
-	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 	"netstage/stage1/kmod"
 )
 
@@ -12,87 +10,56 @@ import (
 // to do; and once the cause is gone, a key boots the machine.
 func TestNetworkFailures(t *testing.T) {
 	t.Parallel()
-	a := store(t, classic())
-	for name, test := range map[string]struct {
-		nic, dhcp bool
-		options   []string // of the DHCP server
-		rootfs    string   // "" for one that is there
-		mend      func(*testing.T, *nsmachine.LAN)
-		want      []string
-	}{
-		"no-nic": {want: []string{"no network card found", "Network: no network card", "give it a virtio-net"}},
+	release, err := kmod.Release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for class, s := range map[string]scenario{
+		"no-nic": {
+			cmdline: "rootfs=http://10.77.0.1/image",
+			ends:    rebooted, shown: []string{"no network card found", "Network: no network card", "give it a virtio-net"},
+		},
 		"no-carrier": {
-			nic:  true,
-			mend: func(t *testing.T, lan *nsmachine.LAN) { lan.Cable(t, true); lan.DHCP(t) },
-			want: []string{"no carrier on eth0", "eth0 ", " veth no carrier, ", "link light"},
+			lan: &network{noDHCP: true, noCarrier: true}, cmdline: "rootfs={url}",
+			story: []step{cable(true), dhcp()},
+			shown: []string{"no carrier on eth0", "eth0 ", " veth no carrier, ", "link light"},
 		},
 		"no-lease": {
-			nic:  true,
-			mend: func(t *testing.T, lan *nsmachine.LAN) { lan.DHCP(t) },
-			want: []string{"no DHCP answer and no IPv6 router on eth0", "discovering (", "soliciting a router (", "right VLAN"},
+			lan: &network{noDHCP: true}, cmdline: "rootfs={url}",
+			story: []step{dhcp()},
+			shown: []string{"no DHCP answer and no IPv6 router on eth0", "discovering (", "soliciting a router (", "right VLAN"},
 		},
 		"no-route": {
-			nic: true, dhcp: true, options: []string{"--dhcp-option=option:router"}, rootfs: "http://192.0.2.1/image",
-			want: []string{"a lease but no path on eth0", "/24, proving the path", "has no router", "option 3"},
+			lan: &network{options: []string{"--dhcp-option=option:router"}}, cmdline: "rootfs=http://192.0.2.1/image",
+			ends: rebooted, shown: []string{"a lease but no path on eth0", "/24, proving the path", "has no router", "option 3"},
 		},
 		"dns": {
-			nic: true, dhcp: true, options: []string{"--address=/nowhere.test/"}, rootfs: "http://nowhere.test/image",
-			want: []string{"dns: nowhere.test: no such host, asked", "10.77.0.1", "/24, proving the path", "nameserver=ADDRESS"},
+			lan: &network{options: []string{"--address=/nowhere.test/"}}, cmdline: "rootfs=http://nowhere.test/image",
+			ends: rebooted, shown: []string{"dns: nowhere.test: no such host, asked", "10.77.0.1", "/24, proving the path", "nameserver=ADDRESS"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			release, err := kmod.Release()
-			if err != nil {
-				t.Fatal(err)
-			}
-			modules := t.TempDir() // for this kernel, and none
-			writeFile(t, modules+"/modules.dep", "")
-			c := nsmachine.Config{Files: map[string]string{"/lib/modules/" + release: modules}}
-			lan := nsmachine.NewLAN(t)
-			if test.nic {
-				c.LAN = lan
-			}
-			if test.dhcp {
-				lan.DHCP(t, test.options...)
-			}
-			url := test.rootfs
-			if url == "" {
-				_, url = serve(t, lan, a)
-			}
-			c.Cmdline = "boot.network_timeout=1 rootfs=" + url + " init=" + system.Init
-			c.NoCarrier = name == "no-carrier"
-			m := boot(t, c)
-			m.Expect("boot failed: " + name)
-			m.Expect("Keys: ")
-			if test.mend == nil {
-				m.Type("r")
-				expectEnd(t, m, nsmachine.Rebooted, test.want...)
-				return
-			}
-			test.mend(t, lan)
-			m.Type(" ")
-			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
-		})
+		key := " "
+		if s.ends.end != "" {
+			key = "r"
+		}
+		s.files = map[string]string{"/lib/modules/" + release + "/modules.dep": ""} // for this kernel, and none
+		s.cmdline = "boot.network_timeout=1 init={init} " + s.cmdline
+		s.story = append(append([]step{shows("boot failed: " + class), menu}, s.story...), types(key))
+		t.Run(class, s.run)
 	}
 }
 
 // While the network is waited for, the console has a line that moves, and a
 // file for tools says the same.
 func TestNetworkIsWatched(t *testing.T) {
-	t.Parallel()
-	lan := nsmachine.NewLAN(t)
-	a := store(t, classic())
-	_, url := serve(t, lan, a)
-	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.break=image rootfs=" + url + " init=" + system.Init})
-	m.Expect("network: eth0: discovering")
-	m.Expect("network: eth0: discovering (")
-	lan.DHCP(t)
-	m.Expect("leaves it")
-	m.Type("cat /run/netstage/links.json\r")
-	m.Expect(`"links":[{"name":"eth0"`)
-	m.Expect(`"state":"bound","address":"10.77.0.`)
-	m.Expect(`"winner":true`)
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+	scenario{
+		lan:     &network{noDHCP: true},
+		cmdline: "boot.break=image rootfs={url} init={init}",
+		story: []step{
+			shows("network: eth0: discovering", "network: eth0: discovering ("), dhcp(), prompt,
+			types("cat /run/netstage/links.json\r"),
+			shows(`"links":[{"name":"eth0"`, `"state":"bound","address":"10.77.0.`, `"winner":true`),
+			types("exit\r"),
+		},
+	}.run(t)
 }

@@ -2,16 +2,13 @@ package qemutests
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
-	"netstage/fetch/faulty"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
@@ -23,25 +20,16 @@ func TestKeptNetworkIsDescribed(t *testing.T) {
 for file in /run/netstage/network.json /run/systemd/network/70-netstage.network /etc/resolv.conf; do
 	if [ -e $file ]; then sed "s|^|$file: |" $file; else echo "no $file"; fi
 done` + system.PowerOff)
-	for name, test := range map[string]struct {
-		cmdline string
-		want    []string
-	}{
-		"kept": {"boot.network=keep", []string{
+	for name, s := range map[string]scenario{
+		"kept": {cmdline: "boot.network=keep", shown: []string{
 			`network.json:   "addresses": [`, `network.json:   "source": "dhcp"`, "70-netstage.network: DHCP=ipv4",
 			"/etc/resolv.conf: nameserver 10.77.0.1", "link: eth0 up",
 		}},
-		"not kept": {"", []string{"no /run/netstage/network.json", "no /run/systemd/network/70-netstage.network", "no /etc/resolv.conf", "link: eth0 down"}},
+		"not kept": {shown: []string{"no /run/netstage/network.json", "no /run/systemd/network/70-netstage.network", "no /etc/resolv.conf", "link: eth0 down"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t)
-			a := store(t, system.Files{"init": tell, "nixos-version": "25.05"})
-			_, url := serve(t, lan, a)
-			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: test.cmdline + " rootfs=" + url + " init=" + system.Init})
-			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
-		})
+		s.lan, s.image = &network{}, system.Files{"init": tell, "nixos-version": "25.05"}
+		s.cmdline += " rootfs={url} init={init}"
+		t.Run(name, s.run)
 	}
 }
 
@@ -54,47 +42,25 @@ func TestIPv6Networks(t *testing.T) {
 sed "s|^|network.json: |" /run/netstage/network.json
 sed "s|^|networkd: |" /run/systemd/network/70-netstage.network
 sed "s|^|resolv.conf: |" /etc/resolv.conf` + system.PowerOff)
-	for name, test := range map[string]struct {
-		start  func(t *testing.T, lan *nsmachine.LAN, base string)
-		rootfs string // %s is the server's port
-		want   []string
-	}{
+	for name, s := range map[string]scenario{
 		"only IPv6": {
-			func(t *testing.T, lan *nsmachine.LAN, base string) {
-				lan.DHCP6(t, "--dhcp-option=option6:bootfile-url,"+base+"boot.ipxe")
-			}, "image.squashfs",
-			[]string{
+			lan:     &network{dhcp6: true, options: []string{"--dhcp-option=option6:bootfile-url,http://[" + nsmachine.Gateway6 + "]:{port}/boot.ipxe"}},
+			cmdline: "rootfs=image.squashfs",
+			shown: []string{
 				"eth0: 2001:db8:77::", "/64 via fe80::77, dns 2001:db8:77::1", "from [2001:db8:77::1]:", `network.json:   "source": "dhcp6"`, `"boot_file": "http://[2001:db8:77::1]:`,
 				"networkd: IPv6AcceptRA=yes", "networkd: DUIDType=link-layer", "resolv.conf: nameserver 2001:db8:77::1", "!networkd: DHCP=",
 			},
 		},
 		"both": {
-			func(t *testing.T, lan *nsmachine.LAN, base string) {
-				lan.IPv6(t)
-				lan.DHCP(t, "--enable-ra", "--dhcp-range=2001:db8:77::,ra-only,64,1h", "--ra-param=br0,mtu:1400,4", "--dhcp-option=option6:dns-server", "--address=/six.test/"+nsmachine.Gateway6, "--local=/test/")
-			}, "http://six.test:%s/image.squashfs",
-			[]string{`"source": "ra"`, `"other_source": "dhcp"`, "networkd: DHCP=ipv4", "networkd: IPv6AcceptRA=yes", "resolv.conf: nameserver 10.77.0.1", "verified", "!MTUBytes"},
+			lan: &network{ipv6: true, options: []string{"--enable-ra", "--dhcp-range=2001:db8:77::,ra-only,64,1h", "--ra-param=br0,mtu:1400,4",
+				"--dhcp-option=option6:dns-server", "--address=/six.test/" + nsmachine.Gateway6, "--local=/test/"}},
+			cmdline: "rootfs=http://six.test:{port}/image.squashfs",
+			shown:   []string{`"source": "ra"`, `"other_source": "dhcp"`, "networkd: DHCP=ipv4", "networkd: IPv6AcceptRA=yes", "resolv.conf: nameserver 10.77.0.1", "verified", "!MTUBytes"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			a := store(t, system.Files{"init": tell, "nixos-version": "25.05"})
-			content, err := os.ReadFile(a.path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			listener := lan.Listen(t, ":0") // both families
-			server := faulty.Serve(listener, nil, content)
-			t.Cleanup(func() { server.Close() })
-			_, port, err := net.SplitHostPort(listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			test.start(t, lan, "http://["+nsmachine.Gateway6+"]:"+port+"/")
-			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.network=keep rootfs=" + strings.ReplaceAll(test.rootfs, "%s", port) + " rootfs.sha256=" + a.sha256 + " init=" + system.Init})
-			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
-		})
+		s.image = system.Files{"init": tell, "nixos-version": "25.05"}
+		s.cmdline = "boot.network=keep rootfs.sha256={sha256} init={init} " + s.cmdline
+		t.Run(name, s.run)
 	}
 }
 
@@ -136,9 +102,11 @@ func withNetworkd(t *testing.T) string {
 
 // A real systemd-networkd takes the kept link over and renews its lease.
 func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
-	c := guest(t, xzModules)
-	c.Direct, c.Image, c.Init, c.Append = true, withNetworkd(t), system.DebianClassic, "boot.network=keep"
-	start(t, c).end(vm.PowerOff, "Configuring with /run/systemd/network/70-netstage.network", "DHCPv4 address 10.0.2.15/24", "Address: 10.0.2.15")
+	scenario{
+		kernel: xzModules, qemu: vm.Config{Direct: true, Image: withNetworkd(t), Init: system.DebianClassic}, cmdline: "boot.network=keep",
+		ends:  poweredOff,
+		shown: []string{"Configuring with /run/systemd/network/70-netstage.network", "DHCPv4 address 10.0.2.15/24", "Address: 10.0.2.15"},
+	}.play(t)
 }
 
 // guestWith is guest with an initrd that holds other modules.

@@ -56,8 +56,10 @@ func (n network) start(p *played, qemu bool) {
 	} else {
 		p.lan = nsmachine.NewLAN(p.t)
 	}
-	if n.ipv6 || n.dhcp6 {
+	if n.ipv6 {
 		p.lan.IPv6(p.t)
+	}
+	if n.ipv6 || n.dhcp6 {
 		listen = ":0" // both families
 	}
 	if n.mirrors == nil {

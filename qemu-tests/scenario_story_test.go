@@ -127,9 +127,6 @@ func (s scenario) startQEMU(p *played, files map[string]string) box {
 		s.modules = []string{"virtio_net"}
 	}
 	o := initrd.Options{Modules: s.modules, Init: s.init}
-	if s.agent != "" {
-		o.Init = build(p.t, s.agent)
-	}
 	for to, from := range files {
 		o.Files = append(o.Files, initrd.File{Source: from, Target: to})
 	}
