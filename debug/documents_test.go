@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"netstage/stage1/fault"
 )
 
 const document = "../docs/when-boot-stalls.md"
@@ -23,14 +25,14 @@ func TestDocumentShowsTheScreens(t *testing.T) {
 	found := 0
 	rendered := screenBlocks.ReplaceAllStringFunc(string(text), func(block string) string {
 		found++
-		class := screenBlocks.FindStringSubmatch(block)[1]
+		class := fault.Class(screenBlocks.FindStringSubmatch(block)[1])
 		f, ok := realScreens()[class]
 		if !ok {
 			t.Errorf("the screen of %s is not a real one", class)
 			return block
 		}
 		f.Class = class
-		screen := strings.TrimSuffix(f.Screen(80, 23, keysAfter(f.Step, class)), "\n")
+		screen := strings.TrimSuffix(Screen(f, 80, 23, keysAfter(f.Step, class)), "\n")
 		want := "    " + strings.ReplaceAll(screen, "\n", "\n    ") + "\n"
 		if block != want && !*update {
 			t.Errorf("the screen of %s is another one by now (-update writes it anew):\n%s", class, block)
@@ -75,17 +77,17 @@ func TestREADMEHasTheClasses(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(text), "\n## When a boot stalls\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	told := map[string]bool{}
+	told := map[fault.Class]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(section, -1) {
 		for _, word := range regexp.MustCompile("`([a-z0-9-]+)`").FindAllStringSubmatch(row[1], -1) {
-			told[word[1]] = true
+			told[fault.Class(word[1])] = true
 		}
 	}
 	if len(told) < 20 {
 		t.Errorf("only %d classes are found in README's table", len(told))
 	}
 	for class := range told {
-		if advice(class) == nil {
+		if !class.Known() {
 			t.Errorf("README's table has the class %q, which has no advice", class)
 		}
 	}

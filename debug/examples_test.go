@@ -5,11 +5,13 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"netstage/stage1/fault"
 )
 
 // examples are failures by their class: real ones, and others as boots report
 // them.
-func examples() map[string]Failure {
+func examples() map[fault.Class]fault.Failure {
 	const (
 		url  = "http://10.0.2.2:8080/nix-store.squashfs"
 		card = "eth0 (virtio_net) 52:54:00:12:34:56: "
@@ -21,35 +23,35 @@ func examples() map[string]Failure {
 		"[    3.061284] squashfs: version 4.0 (2009/01/31) Phillip Lougher",
 		"[    3.184410] loop: module loaded",
 	}
-	failure := func(step, cause string, seconds float64, tried ...string) Failure {
-		return Failure{
-			Cause: cause, Step: step, Attempt: 1, Elapsed: time.Duration(seconds * float64(time.Second)), Tried: tried, Kernel: kernel,
-			Facts: []Facts{{"Network", lease}, {"Memory", memory}},
-			Lines: []string{
+	failure := func(step, cause string, seconds float64, tried ...string) fault.Failure {
+		return fault.Failure{
+			Cause: cause, Step: step, Attempt: 1, Took: time.Duration(seconds * float64(time.Second)), Tried: tried, Kernel: kernel,
+			Facts: []fault.Fact{{Title: "Network", Lines: lease}, {Title: "Memory", Lines: memory}},
+			Agent: []string{
 				"[    2.714194] eth0: virtio_net 52:54:00:12:34:56, carrier",
 				"[    2.792861] eth0: 10.0.2.15/24 via 10.0.2.2, dns 10.0.2.3, from 10.0.2.2 in 50 ms",
 				fmt.Sprintf("[    2.851884] %s: started", step),
 			},
 		}
 	}
-	network := func(cause string, seconds float64, links ...string) Failure {
+	network := func(cause string, seconds float64, links ...string) fault.Failure {
 		f := failure("network", cause, seconds, links...)
 		f.Facts[0].Lines = links
-		f.Lines = []string{"[    2.703204] network (5/8): bring up the network", "[   12.704711] network: still waiting, 10 s"}
+		f.Agent = []string{"[    2.703204] network (5/8): bring up the network", "[   12.704711] network: still waiting, 10 s"}
 		return f
 	}
-	image := func(cause string, seconds float64, tried ...string) Failure {
+	image := func(cause string, seconds float64, tried ...string) fault.Failure {
 		f := failure("image", cause, seconds, tried...)
 		last := "not asked"
 		if len(tried) > 0 {
 			last = strings.TrimSuffix(strings.TrimPrefix(cause, "10.0.2.2:8080: "), " for "+url)
 		}
-		f.Facts = []Facts{f.Facts[0], {"Mirrors", []string{"10.0.2.2:8080: " + last}}, f.Facts[1]}
+		f.Facts = []fault.Fact{f.Facts[0], {Title: "Mirrors", Lines: []string{"10.0.2.2:8080: " + last}}, f.Facts[1]}
 		return f
 	}
 	at := func(seconds, text string) string { return seconds + " s: 10.0.2.2:8080: " + text }
 
-	all := map[string]Failure{
+	all := map[fault.Class]fault.Failure{
 		"no-driver": network("pci:v00008086d00001533 (class 020000) at 0000:01:00.0 has no driver in the initrd (network: no network card found in 30 s (no driver, or none fitted))", 30.1),
 		"no-route":  network("network: a lease but no path on eth0 after 120 s: 10.9.0.2:8080: no route to host", 120.2, card+"10.0.2.15/24, proving the path, 117 s"),
 

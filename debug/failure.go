@@ -6,61 +6,40 @@ package debug
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"netstage/debug/kmsg"
+	"netstage/stage1/fault"
 )
 
-// Failure is why a boot stopped, as plain values.
-type Failure struct {
-	Class   string        // stable, for example "no-lease"
-	Cause   string        // one sentence
-	Step    string        // the step that failed
-	Attempt int           // which attempt at the step this was, from 1; 0: not known
-	Elapsed time.Duration // since the step began; 0: not known
-	Streak  string        // such as "failed boot 3 in a row"; "": not worth a word
-	Tried   []string      // attempts with their times, newest last
-	Advice  []string      // what to do; default AdviceFor(Class)
-	Facts   []Facts       // what is worth seeing, the most important first
-	Lines   []string      // the agent's last log lines, newest last
-	Kernel  []string      // the kernel's, likewise
-}
-
-// Facts are lines about one matter, for example the network. Its title is of
-// at most seven characters: it stands in the margin.
-type Facts struct {
-	Title string
-	Lines []string
-}
-
-func (f Failure) advice() []string {
+// advice is what to do about f.
+func advice(f fault.Failure) []string {
 	if len(f.Advice) > 0 {
 		return f.Advice
 	}
-	return AdviceFor(f.Class)
+	return f.Class.Advice()
 }
 
-// where is the line about the step.
-func (f Failure) where() string {
+// where is the line about f's step.
+func where(f fault.Failure) string {
 	var b strings.Builder
 	b.WriteString("Step: " + f.Step)
-	if f.Elapsed > 0 {
-		fmt.Fprintf(&b, ", failed after %.1f s", f.Elapsed.Seconds())
+	if f.Took > 0 {
+		fmt.Fprintf(&b, ", failed after %.1f s", f.Took.Seconds())
 	}
 	if f.Attempt > 1 {
 		fmt.Fprintf(&b, ", attempt %d", f.Attempt)
 	}
-	if f.Streak != "" {
-		b.WriteString("; " + f.Streak)
+	if f.Earlier != "" {
+		b.WriteString("; " + f.Earlier)
 	}
 	return b.String()
 }
 
-// Compact is the failure in a few lines, for the kernel log.
-func (f Failure) Compact() []string {
+// Compact is f in a few lines, for the kernel log.
+func Compact(f fault.Failure) []string {
 	lines := []string{fmt.Sprintf("boot failed: %s: %s", f.Class, oneLine(f.Cause))}
 	if f.Step != "" {
-		where := f.where()
+		where := where(f)
 		lines = append(lines, strings.ToLower(where[:1])+where[1:])
 	}
 	for _, s := range f.Tried {
@@ -71,7 +50,7 @@ func (f Failure) Compact() []string {
 			lines = append(lines, strings.ToLower(t.Title)+": "+oneLine(s))
 		}
 	}
-	for _, s := range f.advice() {
+	for _, s := range advice(f) {
 		lines = append(lines, "advice: "+s)
 	}
 	return lines

@@ -10,38 +10,8 @@ import (
 	"time"
 
 	"netstage/debug/console"
+	"netstage/stage1/fault"
 )
-
-// Choice is what the failure menu led to.
-type Choice int
-
-// The choices. Retry is the menu's "any other key".
-const (
-	Retry     Choice = iota // run the step again
-	Continue                // go on with the next step
-	Shell                   // a shell in a session of its own; afterwards by its exit status
-	ShellPID1               // the shell as PID 1
-	Reboot
-	GiveUp // what the countdown ends in: reboot
-)
-
-func (c Choice) String() string {
-	switch c {
-	case Retry:
-		return "retry"
-	case Continue:
-		return "continue"
-	case Shell:
-		return "shell"
-	case ShellPID1:
-		return "shell as PID 1"
-	case Reboot:
-		return "reboot"
-	case GiveUp:
-		return "reboot, for nobody pressed a key"
-	}
-	return fmt.Sprintf("choice %d", int(c))
-}
 
 // Terminal is the console that keys are read from; a *console.TTY is one. A
 // Terminal with a method Raw() (restore func() error, err error) is made raw
@@ -53,7 +23,8 @@ type Terminal interface {
 
 // Options says who sees the menu and what they may do.
 type Options struct {
-	Failure Failure
+	// Failure is what they see. Its Next offers c, its Network n.
+	Failure fault.Failure
 	// Consoles each get the screen and the countdown. One with a method
 	// IsTerminal() bool that says yes is redrawn, others get plain lines; one
 	// with Size() (width, height int) gets a screen of that size, one with
@@ -64,8 +35,6 @@ type Options struct {
 	Keys Terminal
 	// AllowShell offers i and f.
 	AllowShell bool
-	// Next offers c and says what it leads to: the name of the next step.
-	Next string
 	// Again says what any other key leads to; default "retry".
 	Again string
 	// Timeout is how long to wait for a key before GiveUp; 0 waits for ever.
@@ -78,9 +47,6 @@ type Options struct {
 	Idle time.Duration
 	// KernelLog and AgentLog write what d and l page through; nil: not offered.
 	KernelLog, AgentLog func(context.Context, io.Writer) error
-	// Network is the table of n, as it is now, in lines of at most the given
-	// width; nil: not offered.
-	Network func(width int) []string
 	// Width and Height of the screen in characters, where a console has no
 	// size of its own; default 80 by 24.
 	Width, Height int
@@ -93,7 +59,7 @@ type Options struct {
 type item struct {
 	key    byte
 	text   string
-	choice Choice
+	choice fault.Choice
 	view   func(context.Context) error
 }
 
@@ -102,20 +68,20 @@ func (m *menu) items() []item {
 	var items []item
 	if m.AllowShell {
 		items = append(items,
-			item{key: 'i', text: "shell", choice: Shell},
-			item{key: 'f', text: "shell as PID 1", choice: ShellPID1})
+			item{key: 'i', text: "shell", choice: fault.Shell},
+			item{key: 'f', text: "shell as PID 1", choice: fault.ShellPID1})
 	}
-	if m.Next != "" {
-		items = append(items, item{key: 'c', text: "continue with " + m.Next, choice: Continue})
+	if m.Failure.Next != "" {
+		items = append(items, item{key: 'c', text: "continue with " + m.Failure.Next, choice: fault.Continue})
 	}
-	items = append(items, item{key: 'r', text: "reboot", choice: Reboot})
+	items = append(items, item{key: 'r', text: "reboot", choice: fault.Reboot})
 	if m.KernelLog != nil {
 		items = append(items, item{key: 'd', text: "kernel log", view: m.pager(m.KernelLog)})
 	}
 	if m.AgentLog != nil {
 		items = append(items, item{key: 'l', text: "agent log", view: m.pager(m.AgentLog)})
 	}
-	if m.Network != nil {
+	if m.Failure.Network != nil {
 		items = append(items, item{key: 'n', text: "network", view: m.watchNetwork})
 	}
 	return items
@@ -126,7 +92,7 @@ func (m *menu) items() []item {
 // typed leads to a shell that isn't allowed; a console that can't be read is
 // the same as one that nobody types on. The error is the context's, with
 // Reboot.
-func Menu(ctx context.Context, o Options) (Choice, error) {
+func Menu(ctx context.Context, o Options) (fault.Choice, error) {
 	if o.Width <= 0 || o.Height <= 0 {
 		o.Width, o.Height = 80, 24
 	}
@@ -154,7 +120,7 @@ func Menu(ctx context.Context, o Options) (Choice, error) {
 	choice, err := m.run(ctx)
 	m.status("")
 	if err == nil {
-		o.Log.Info("failure menu: " + choice.String())
+		o.Log.Info("failure menu: " + string(choice))
 	}
 	return choice, err
 }
@@ -164,20 +130,20 @@ type menu struct {
 	lines []*console.Line // one per console
 }
 
-func (m *menu) run(ctx context.Context) (Choice, error) {
+func (m *menu) run(ctx context.Context) (fault.Choice, error) {
 	timeout := m.Timeout
 	for {
 		items := m.items()
 		m.showScreen(m.menuLine(items))
 		key, err := m.key(ctx, timeout)
 		if errors.Is(err, errTimeout) {
-			return GiveUp, nil
+			return fault.GiveUp, nil
 		}
 		if err != nil {
-			return Reboot, err
+			return fault.Reboot, err
 		}
 		timeout = m.Idle
-		chosen := item{choice: Retry}
+		chosen := item{choice: fault.Retry}
 		for _, it := range items {
 			if it.key == key {
 				chosen = it
@@ -188,7 +154,7 @@ func (m *menu) run(ctx context.Context) (Choice, error) {
 		}
 		if err := chosen.view(ctx); err != nil {
 			if ctx.Err() != nil {
-				return Reboot, ctx.Err()
+				return fault.Reboot, ctx.Err()
 			}
 			m.Log.Warn(fmt.Sprintf("failure menu: %s: %v", chosen.text, err))
 		}
@@ -265,7 +231,7 @@ func (m *menu) showScreen(foot string) {
 		if c, ok := m.Consoles[i].(interface{ Size() (int, int) }); ok {
 			width, height = c.Size()
 		}
-		text := m.Failure.Screen(width, height-1, m.footFor(m.Consoles[i], foot)) // the last line is the countdown's
+		text := Screen(m.Failure, width, height-1, m.footFor(m.Consoles[i], foot)) // the last line is the countdown's
 		if c, ok := m.Consoles[i].(interface{ Color() bool }); ok && c.Color() {
 			text = Painted(text)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"netstage/debug/console"
+	"netstage/stage1/fault"
 )
 
 // operator is a person at a terminal: reads what is shown, types keys.
@@ -91,13 +92,13 @@ func (op *operator) press(keys string) {
 }
 
 type result struct {
-	choice Choice
+	choice fault.Choice
 	err    error
 }
 
 func menuFor(ctx context.Context, op *operator, change func(*Options)) chan result {
 	o := Options{
-		Failure:  Failure{Class: "no-lease", Cause: "eth0: nobody answered", Step: "network"},
+		Failure:  fault.Failure{Class: "no-lease", Cause: "eth0: nobody answered", Step: "network"},
 		Consoles: []io.Writer{op.tty},
 		Keys:     op.tty,
 		Log:      slog.New(slog.DiscardHandler),
@@ -119,13 +120,13 @@ func TestMenuKeys(t *testing.T) {
 	tests := []struct {
 		keys    string
 		allowed bool
-		want    Choice
+		want    fault.Choice
 	}{
-		{"i", true, Shell}, {"f", true, ShellPID1}, {"r", true, Reboot}, {"x", true, Retry}, {"\r", true, Retry},
-		{"i", false, Retry}, {"f", false, Retry}, {"r", false, Reboot}, {"c", false, Retry},
-		{"\x03", false, Retry}, {"\x04", false, Retry}, {"\x1a", false, Retry}, {"\x1c", false, Retry}, {"\x00", false, Retry},
-		{"\x1b[A", false, Retry}, {"I", true, Retry},
-		{"l", true, Retry}, {"n", true, Retry}, {"d", true, Retry}, // nothing to look at is offered
+		{"i", true, fault.Shell}, {"f", true, fault.ShellPID1}, {"r", true, fault.Reboot}, {"x", true, fault.Retry}, {"\r", true, fault.Retry},
+		{"i", false, fault.Retry}, {"f", false, fault.Retry}, {"r", false, fault.Reboot}, {"c", false, fault.Retry},
+		{"\x03", false, fault.Retry}, {"\x04", false, fault.Retry}, {"\x1a", false, fault.Retry}, {"\x1c", false, fault.Retry}, {"\x00", false, fault.Retry},
+		{"\x1b[A", false, fault.Retry}, {"I", true, fault.Retry},
+		{"l", true, fault.Retry}, {"n", true, fault.Retry}, {"d", true, fault.Retry}, // nothing to look at is offered
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%q allowed %v", tt.keys, tt.allowed), func(t *testing.T) {
@@ -156,7 +157,7 @@ func TestCountdownReboots(t *testing.T) {
 	op.wait("Reboot in 2 s")
 	op.wait("Reboot in 1 s")
 	op.wait("rebooting")
-	if got := <-done; got.err != nil || got.choice != GiveUp {
+	if got := <-done; got.err != nil || got.choice != fault.GiveUp {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 	for _, want := range []string{"boot failed: no-lease", "Reboot in 2 s; a key stops the countdown.\n", "No key was pressed"} {
@@ -195,7 +196,7 @@ func TestKernelLog(t *testing.T) {
 	op.wait("boot failed: no-lease")
 	op.wait("Reboot in 600 s")
 	op.press("r")
-	if got := <-done; got.err != nil || got.choice != Reboot {
+	if got := <-done; got.err != nil || got.choice != fault.Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -203,10 +204,10 @@ func TestKernelLog(t *testing.T) {
 // What is offered is named, and does what it says.
 func TestMenuContinues(t *testing.T) {
 	op := sitDown(t)
-	done := menuFor(t.Context(), op, func(o *Options) { o.Next, o.Again = "image", "the shell again" })
+	done := menuFor(t.Context(), op, func(o *Options) { o.Failure.Next, o.Again = "image", "the shell again" })
 	op.wait("Keys: c continue with image, r reboot, any other: the shell again")
 	op.press("c")
-	if got := <-done; got.err != nil || got.choice != Continue {
+	if got := <-done; got.err != nil || got.choice != fault.Continue {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -222,7 +223,7 @@ func TestLogAndNetwork(t *testing.T) {
 			_, err := io.WriteString(w, "what the agent said\n")
 			return err
 		}
-		o.Network = func(int) []string {
+		o.Failure.Network = func(int) []string {
 			mu.Lock()
 			defer mu.Unlock()
 			return table
@@ -242,7 +243,7 @@ func TestLogAndNetwork(t *testing.T) {
 	op.press("q")
 	op.wait("Keys:")
 	op.press("r")
-	if got := <-done; got.err != nil || got.choice != Reboot {
+	if got := <-done; got.err != nil || got.choice != fault.Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -265,7 +266,7 @@ func TestColorsForWhoAnswers(t *testing.T) {
 		done := menuFor(t.Context(), op, nil)
 		op.wait(want)
 		op.press("r")
-		if got := <-done; got.err != nil || got.choice != Reboot {
+		if got := <-done; got.err != nil || got.choice != fault.Reboot {
 			t.Errorf("got %v, %v", got.choice, got.err)
 		}
 	}
@@ -280,7 +281,7 @@ func TestLateAnswerIsNoKey(t *testing.T) {
 	op.press("\x1b[24;80R")
 	op.wait("Reboot in 58 s") // the countdown goes on
 	op.press("\x1b[A")
-	if got := <-done; got.err != nil || got.choice != Retry {
+	if got := <-done; got.err != nil || got.choice != fault.Retry {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -292,7 +293,7 @@ func TestOtherConsolesSayWhereTheKeysAre(t *testing.T) {
 	op.wait("\nKeys: r reboot")
 	other.wait("\nKeys on " + strings.TrimPrefix(op.tty.Name(), "/dev/") + ": r reboot")
 	op.press("r")
-	if got := <-done; got.err != nil || got.choice != Reboot {
+	if got := <-done; got.err != nil || got.choice != fault.Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -319,7 +320,7 @@ func TestUnreadableConsoleWaitsForTheCountdown(t *testing.T) {
 			o.Keys = keys
 			o.Timeout = 1100 * time.Millisecond
 		})
-		if got := <-done; got.err != nil || got.choice != GiveUp {
+		if got := <-done; got.err != nil || got.choice != fault.GiveUp {
 			t.Errorf("%v: got %v, %v", err, got.choice, got.err)
 		}
 		if keys.reads > 3 {
@@ -333,7 +334,7 @@ func TestTerminalThatHangsUp(t *testing.T) {
 	done := menuFor(t.Context(), op, func(o *Options) { o.AllowShell = true; o.Timeout = 1100 * time.Millisecond })
 	op.wait("Keys:")
 	_ = op.master.Close()
-	if got := <-done; got.err != nil || got.choice != GiveUp {
+	if got := <-done; got.err != nil || got.choice != fault.GiveUp {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -344,7 +345,7 @@ func TestNobodyCanType(t *testing.T) {
 	done := menuFor(ctx, op, func(o *Options) { o.Keys = nil })
 	op.wait("Keys:")
 	cancel()
-	if got := <-done; !errors.Is(got.err, context.Canceled) || got.choice != Reboot {
+	if got := <-done; !errors.Is(got.err, context.Canceled) || got.choice != fault.Reboot {
 		t.Errorf("got %v, %v", got.choice, got.err)
 	}
 }
@@ -364,7 +365,7 @@ func TestHold(t *testing.T) {
 	}
 	held.Store(false)
 	op.wait("No key was pressed: rebooting.")
-	if r := <-done; r.choice != GiveUp {
+	if r := <-done; r.choice != fault.GiveUp {
 		t.Errorf("%+v", r)
 	}
 }

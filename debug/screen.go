@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"netstage/debug/kmsg"
+	"netstage/stage1/fault"
 )
 
-// Screen renders the failure in at most height lines of at most width columns,
+// Screen renders f in at most height lines of at most width columns,
 // plain ASCII, each ended by a newline, with the given lines at its foot.
 // Everything there is gets a line before anything gets a second one; what is
 // too much is cut where it costs least: old log lines and attempts first.
-func (f Failure) Screen(width, height int, foot ...string) string {
+func Screen(f fault.Failure, width, height int, foot ...string) string {
 	width, height = max(width, 20), max(height, 6)
 	var end []string
 	for _, s := range foot {
@@ -20,11 +21,11 @@ func (f Failure) Screen(width, height int, foot ...string) string {
 	}
 	end = atMost(end, height-3)
 
-	head := "=== boot failed: " + f.Class + " "
+	head := "=== boot failed: " + string(f.Class) + " "
 	lines := []string{head + strings.Repeat("=", max(0, width-len(head)))}
 	lines = append(lines, atMost(wrap(oneLine(f.Cause), "", "", width), min(6, height-2-len(end)))...)
 	if f.Step != "" {
-		lines = append(lines, f.where())
+		lines = append(lines, where(f))
 	}
 	room := height - len(lines) - len(end)
 
@@ -33,12 +34,12 @@ func (f Failure) Screen(width, height int, foot ...string) string {
 		parts = append(parts, &part{title: t.Title, lines: t.Lines, unit: "more"})
 	}
 	parts = append(parts,
-		&part{title: "Agent", lines: f.Lines, newest: true},
+		&part{title: "Agent", lines: f.Agent, newest: true},
 		&part{title: "Kernel", lines: f.Kernel, newest: true})
 	parts = slices.DeleteFunc(parts, func(p *part) bool { return len(p.lines) == 0 })
 
 	var todo []string
-	for _, s := range f.advice() {
+	for _, s := range advice(f) {
 		todo = append(todo, wrap(s, "  - ", "    ", width)...)
 	}
 	if most := max(4, room-len(parts)) - 1; room > 1 {

@@ -31,7 +31,7 @@ func (m *menu) watchNetwork(ctx context.Context) error {
 	}
 	var shown []string
 	for began := time.Now(); m.Idle <= 0 || time.Since(began) < m.Idle; {
-		table := m.Network(m.Width)
+		table := m.Failure.Network(m.Width)
 		if len(table) == 0 {
 			table = []string{"there is no network card"}
 		}

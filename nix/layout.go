@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"netstage/stage1/fault"
 )
 
 // A Layout says what an image's root directory is.
@@ -22,26 +24,9 @@ const (
 // `nix-store --load-db` reads.
 const Registration = "nix-path-registration"
 
-// LayoutError says that an image holds neither a store nor a root. Its class
-// is "bad-image".
-type LayoutError struct {
-	Init    string
-	Entries []string // some names found at the image's root
-}
-
-func (e *LayoutError) Error() string {
-	found := "nothing"
-	if len(e.Entries) > 0 {
-		found = strings.Join(e.Entries, ", ")
-	}
-	return fmt.Sprintf("the image is neither a nix store (store paths at its root) nor a root with /nix/store or %s; it holds %s", e.Init, found)
-}
-
-// Class names the failure for operators.
-func (*LayoutError) Class() string { return "bad-image" }
-
 // LayoutOf looks at the image mounted at dir. init is the path that stage 2
-// is to be started with.
+// is to be started with. An image that holds neither a store nor a root is a
+// fault.BadImage.
 func LayoutOf(dir, init string) (Layout, error) {
 	if _, err := os.Lstat(filepath.Join(dir, Registration)); err == nil {
 		return StoreImage, nil
@@ -65,7 +50,11 @@ func LayoutOf(dir, init string) (Layout, error) {
 			names = append(names, entry.Name())
 		}
 	}
-	return "", &LayoutError{Init: init, Entries: names}
+	found := "nothing"
+	if len(names) > 0 {
+		found = strings.Join(names, ", ")
+	}
+	return "", fault.Errorf(fault.BadImage, "the image is neither a nix store (store paths at its root) nor a root with /nix/store or %s; it holds %s", init, found)
 }
 
 // IsStoreName tells whether name is the base name of a store path: 32 digits

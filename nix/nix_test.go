@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"netstage/stage1/fault"
 )
 
 const (
@@ -125,8 +127,7 @@ func TestInspect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := Inspect(tree(t, test.files), test.init)
 			if test.err != "" {
-				var failure *InitError
-				if !errors.As(err, &failure) || failure.Class() != "no-init" || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), test.init) {
+				if fault.ClassOf(err) != fault.NoInit || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), test.init) {
 					t.Fatalf("error %v, want one of class no-init that names %s and says %q", err, test.init, test.err)
 				}
 				return

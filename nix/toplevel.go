@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"netstage/stage1/fault"
 )
 
 // A Kind says how an init wants to be started.
@@ -31,22 +33,9 @@ type System struct {
 	Prepare  string // program to run before Init, inside the root; or empty
 }
 
-// InitError says why an init can't be started. Its class is "no-init".
-type InitError struct {
-	Init  string // as asked for
-	Cause error
-}
-
-func (e *InitError) Error() string {
-	return fmt.Sprintf("init=%s can't be started: %v", e.Init, e.Cause)
-}
-func (e *InitError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*InitError) Class() string { return "no-init" }
-
 // Inspect resolves init inside the directory root, proves that it can be
-// executed there, and tells its kind. Errors are *InitError.
+// executed there, and tells its kind. Its errors are of
+// class no-init.
 //
 // A directory with a nixos-version file is a toplevel (nixpkgs:
 // nixos/modules/system/activation/top-level.nix); the one that holds the
@@ -54,7 +43,7 @@ func (*InitError) Class() string { return "no-init" }
 func Inspect(root, init string) (System, error) {
 	system, err := inspect(root, init)
 	if err != nil {
-		return System{}, &InitError{Init: init, Cause: err}
+		return System{}, fault.Errorf(fault.NoInit, "init=%s can't be started: %w", init, err)
 	}
 	return system, nil
 }

@@ -76,7 +76,7 @@ func TestReportIsPosted(t *testing.T) {
 			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "live.nixos.password=hunter3 init=" + system.Init + " rootfs=" + image + " boot.report=" + url + "reports " + test.cmdline})
 			expectEnd(t, m, test.end, "report: sent to http://"+nsmachine.Gateway, "!hunter")
 			r := c.last(t, 1)
-			if r.State != test.state || r.Failure != nil && r.Failure.Class != test.class || r.Network == nil || r.Network.Link != "eth0" {
+			if r.State != test.state || r.Failure != nil && string(r.Failure.Class) != test.class || r.Network == nil || r.Network.Link != "eth0" {
 				t.Errorf("report %+v", r)
 			}
 			if len(r.Machine.MACs) != 1 || r.Machine.MACs[0] != r.Network.MAC || len(r.Links) != 1 || !r.Links[0].Winner {

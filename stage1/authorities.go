@@ -3,11 +3,11 @@ package stage1
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
 	"netstage/fetch/vouch"
+	"netstage/stage1/fault"
 )
 
 // warnOfNoAuthorities tells why https will fail where the initrd has no
@@ -29,10 +29,10 @@ func authorities(asked, own string) (*x509.CertPool, error) {
 	_, err := os.Stat(own)
 	switch {
 	case err == nil && asked != "" && asked != own:
-		return nil, &ImageError{"policy", fmt.Sprintf("rootfs.ca=%s: the initrd allows the authorities of %s alone", asked, own)}
+		return nil, fault.Errorf(fault.Policy, "rootfs.ca=%s: the initrd allows the authorities of %s alone", asked, own)
 	case err == nil:
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, &ImageError{"policy", err.Error()}
+		return nil, &fault.Error{Class: fault.Policy, Cause: err}
 	case asked == "":
 		return nil, nil
 	default:
@@ -40,11 +40,11 @@ func authorities(asked, own string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, &ImageError{"policy", fmt.Sprintf("certificate authorities: %v", err)}
+		return nil, fault.Errorf(fault.Policy, "certificate authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, &ImageError{"policy", fmt.Sprintf("certificate authorities: %s holds no certificate in PEM", file)}
+		return nil, fault.Errorf(fault.Policy, "certificate authorities: %s holds no certificate in PEM", file)
 	}
 	return pool, nil
 }

@@ -15,6 +15,7 @@ import (
 	"netstage/mount"
 	"netstage/netup"
 	"netstage/nix"
+	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
 )
@@ -50,14 +51,14 @@ const firstBreak = 2
 // Boot is one attempt to boot. The first group is set by the caller.
 type Boot struct {
 	Log       *slog.Logger
-	Status    func(string)                                  // shows progress on the console; "" when it ends
-	Configure func(Config)                                  // told as soon as the command line is known; may be nil
-	Break     func(context.Context, Config, Step) Choice    // an operator looks around before a step; "" goes on
-	Rescue    func(context.Context, Config, Failure) Choice // the failure ladder
-	KernelLog func(lines int) []string                      // the end of it, for the report; may be nil
-	Forward   Forwarder                                     // for boot.log=; may be nil
-	Beat      func(Watchdog)                                // tells PID 1 that the boot goes on; may be nil
-	SSH       func() (stop func(), err error)               // starts the server of boot.ssh; stop waits for its end
+	Status    func(string)                                              // shows progress on the console; "" when it ends
+	Configure func(Config)                                              // told as soon as the command line is known; may be nil
+	Break     func(context.Context, Config, Step) fault.Choice          // an operator looks around before a step; "" goes on
+	Rescue    func(context.Context, Config, fault.Failure) fault.Choice // the failure ladder
+	KernelLog func(lines int) []string                                  // the end of it, for the report; may be nil
+	Forward   Forwarder                                                 // for boot.log=; may be nil
+	Beat      func(Watchdog)                                            // tells PID 1 that the boot goes on; may be nil
+	SSH       func() (stop func(), err error)                           // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
 
@@ -79,12 +80,12 @@ type Boot struct {
 	system   nix.System
 
 	// For the report.
-	failure   *Failure  // the last one
-	lastLinks LinkTable // of a network that is gone
+	failure   *fault.Failure // the last one
+	lastLinks LinkTable      // of a network that is gone
 	hardware  *report.Machine
 	hostname  string    // by DHCP
 	tellAt    time.Time // when to tell that the image still does not come
-	waiting   func(Choice)
+	waiting   func(fault.Choice)
 
 	written     mount.Mount       // what is under the new root: it persists, or not
 	fileSystems []prepared        // to be mounted below it
@@ -109,7 +110,7 @@ type HandOver struct {
 
 // Run boots. It returns the hand-over when the new root is ready, or else the
 // choice that ended the boot; a Boot is not to be used again then.
-func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
+func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 	b.timeline.Started = SinceBoot()
 	b.config = defaultConfig() // until the command line has been read
 	b.Log = slog.New(audible{b.Log.Handler(), &b.pulse})
@@ -119,7 +120,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
 		Break:     b.breakpoint,
-		OnFailure: func(ctx context.Context, f Failure) Choice { return b.decide(ctx, f) },
+		OnFailure: func(ctx context.Context, f fault.Failure) fault.Choice { return b.decide(ctx, f) },
 		// PID 1 hears of the panic, and offers what is left to do.
 		Hung:     func(why string) { panic(why) },
 		Requests: asked, Asked: b.asked,
@@ -135,7 +136,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, Choice) {
 		return nil, choice
 	case b.config.Check:
 		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
-		return nil, PowerOff
+		return nil, fault.PowerOff
 	}
 	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
 }
@@ -151,7 +152,7 @@ func (b *Boot) began(step Step) {
 }
 
 // breakpoint lets an operator look around.
-func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
+func (b *Boot) breakpoint(ctx context.Context, step Step) fault.Choice {
 	r := b.Report(report.Running)
 	r.Breakpoint = step.Name
 	b.record(r)
@@ -159,25 +160,20 @@ func (b *Boot) breakpoint(ctx context.Context, step Step) Choice {
 	return b.Break(ctx, b.config, step)
 }
 
-// needsReboot is the class of a disk that was mended, and must not be mounted
-// before the machine has started again.
-const needsReboot = "fsck-reboot"
-
 // decide asks what follows a failed step. The command line may have asked for
 // a panic, for the sake of an outer supervisor.
-func (b *Boot) decide(ctx context.Context, f Failure) Choice {
-	f.Links = b.lastSeen()
+func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 	b.addFacts(&f)
 	b.failure = &f
 	b.pulse.expect(0)
 	r := b.withLog(report.Failed)
 	b.record(r)
 	end := b.config.poster(b.Log, b.Version, b.network).postFailure(r)
-	choice := Panic
+	choice := fault.Panic
 	switch {
-	case f.Class == needsReboot:
+	case f.Class == fault.FsckReboot: // not to be mounted before the machine has started again
 		b.Log.Warn("rebooting, as the check of the disk wants it")
-		choice = Reboot
+		choice = fault.Reboot
 	case !b.config.PanicOnFail:
 		choice = b.Rescue(ctx, b.config, f)
 	}

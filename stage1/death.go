@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
 )
@@ -18,7 +19,7 @@ type Death struct {
 	Since     time.Duration // what was logged later, the boot has not sent
 	Version   string
 	Config    Config
-	Failure   Failure
+	Failure   fault.Failure
 	Beat      func(Watchdog)
 }
 
@@ -26,7 +27,7 @@ type Death struct {
 // is logged from now on: the NIC is configured as it was. The function it
 // returns is to be called when it is known what follows. An operator is asked
 // meanwhile, and the watchdog is fed.
-func (d Death) Tell() (end func(Choice)) {
+func (d Death) Tell() (end func(fault.Choice)) {
 	r := d.report(reportFile)
 	recordReport(d.Log, r)
 	target := d.Config.target(d.Log, r.Machine, nil)
@@ -37,7 +38,7 @@ func (d Death) Tell() (end func(Choice)) {
 	endPost := d.Config.poster(d.Log, d.Version, nil).postFailure(r)
 	b := Boot{config: d.Config, Beat: d.Beat}
 	b.startPulse()
-	return func(c Choice) {
+	return func(c fault.Choice) {
 		endPost(c)
 		stopLog()
 		b.stopPulse()
@@ -59,7 +60,7 @@ func (d Death) report(path string) report.Report {
 	r.Parameters, blank = report.Parameters(d.Config.Modules)
 	r.State, r.Memory, r.Written = report.Failed, memory(), time.Now().UTC().Format(time.RFC3339)
 	r.DurationMS = max(0, SinceBoot().Milliseconds()-r.StartMS)
-	r.Failure = &report.Failure{
+	r.Failure = &fault.Failure{
 		Class: d.Failure.Class, Cause: blank(d.Failure.Cause), Step: d.Failure.Step, Tried: blankAll(d.Failure.Tried, blank),
 	}
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Running {

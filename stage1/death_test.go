@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -16,7 +17,7 @@ func TestReportOfADeath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "boot.json")
 	d := Death{
 		KernelLog: func(int) []string { return []string{"Command line: a.password=hunter2"} }, Version: "1.0",
-		Failure: Failure{Class: "panic", Cause: "boot panicked: a.password=hunter2", Step: "boot", Tried: []string{"hunter2"}},
+		Failure: fault.Failure{Class: "panic", Cause: "boot panicked: a.password=hunter2", Step: "boot", Tried: []string{"hunter2"}},
 	}
 	d.Config.Modules = append(d.Config.Modules, cmdline.Param{Key: "a.password", Value: "hunter2", HasValue: true})
 	for text, steps := range map[string][]report.Step{
@@ -37,7 +38,7 @@ func TestReportOfADeath(t *testing.T) {
 				r.Steps[i].DurationMS = 0
 			}
 		}
-		want := &report.Failure{Class: "panic", Cause: "boot panicked: a.password=(blanked)", Step: "boot", Tried: []string{"(blanked)"}}
+		want := &fault.Failure{Class: "panic", Cause: "boot panicked: a.password=(blanked)", Step: "boot", Tried: []string{"(blanked)"}}
 		if r.Version != 1 || r.State != report.Failed || r.Agent != "1.0" || !cmp.Equal(r.Failure, want) || !cmp.Equal(r.Steps, steps) || r.KernelLog[0] != "Command line: a.password=(blanked)" {
 			t.Errorf("%q: %+v, failure %+v", text, r, r.Failure)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/netup"
+	"netstage/stage1/fault"
 )
 
 // factsWidth is for tables that are looked at once: what a terminal of 80
@@ -17,25 +18,25 @@ const factsWidth = 71
 
 // addFacts adds to a failure what else there is to see: the network as it is
 // or was, the mirrors with their last answers, the memory.
-func (b *Boot) addFacts(f *Failure) {
+func (b *Boot) addFacts(f *fault.Failure) {
 	f.Network = b.networkNow
-	if f.Links.Version != 0 {
-		f.Facts = append(f.Facts, Fact{"Network", f.Links.Table(factsWidth)})
+	if links := b.lastSeen(); links.Version != 0 {
+		f.Facts = append(f.Facts, fault.Fact{Title: "Network", Lines: links.Table(factsWidth)})
 	}
-	f.Facts = append(f.Facts, Fact{"Mirrors", mirrorLines(b.download)}, memoryFact())
+	f.Facts = append(f.Facts, fault.Fact{Title: "Mirrors", Lines: mirrorLines(b.download)}, memoryFact())
 }
 
-func memoryFact() Fact {
+func memoryFact() fault.Fact {
 	m := memory()
 	if m == nil {
-		return Fact{}
+		return fault.Fact{}
 	}
-	return Fact{"Memory", []string{fmt.Sprintf("%d of %d MiB available", m.Available>>20, m.Total>>20)}}
+	return fault.Fact{Title: "Memory", Lines: []string{fmt.Sprintf("%d of %d MiB available", m.Available>>20, m.Total>>20)}}
 }
 
 // LeftFacts is what there is to see of a boot that is gone.
-func LeftFacts() []Fact {
-	return []Fact{{"Network", LeftLinks(factsWidth)}, memoryFact()}
+func LeftFacts() []fault.Fact {
+	return []fault.Fact{{Title: "Network", Lines: LeftLinks(factsWidth)}, memoryFact()}
 }
 
 // networkNow is the table of links as it is now.

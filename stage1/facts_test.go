@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -25,7 +26,7 @@ func TestMirrorsInALine(t *testing.T) {
 // needs is run again instead.
 func TestOnlyOptionalStepsAreLeftOut(t *testing.T) {
 	var next []string
-	s := story{choose: func(f Failure) Choice { next = append(next, f.Next); return Continue }}
+	s := story{choose: func(f fault.Failure) fault.Choice { next = append(next, f.Next); return fault.Continue }}
 	optional := s.step("a", errors.New("no"))
 	optional.Optional = true
 	last := s.step("c", errors.New("no"))

@@ -12,6 +12,7 @@ import (
 	"netstage/mount"
 	"netstage/mount/block"
 	"netstage/mount/fsck"
+	"netstage/stage1/fault"
 )
 
 // tableFile is a file of the initrd: the file systems that are needed for boot
@@ -109,16 +110,15 @@ func (c Config) mayPersist() error {
 	if c.OwnPersistence || !c.Policy.RequireVouched && err != nil {
 		return nil
 	}
-	return &ImageError{"policy", "boot.persistence=: the initrd wants that something vouches for what is booted, and nothing does for that disk; allow it in " + ownParameters}
+	return fault.Errorf(fault.Policy, "boot.persistence=: the initrd wants that something vouches for what is booted, and nothing does for that disk; allow it in %s", ownParameters)
 }
 
 // excuse passes over the failure of what may fail.
 func (b *Boot) excuse(e mount.Entry, err error) error {
-	var reboot *fsck.Error
-	if err == nil || !e.Has("nofail") || errors.As(err, &reboot) && reboot.Class() == needsReboot {
+	if err == nil || !e.Has("nofail") || fault.ClassOf(err) == fault.FsckReboot {
 		return err
 	}
-	b.Log.Warn(fmt.Sprintf("disks: %s is not mounted: %s: %v", e.Target, ClassOf(err), err))
+	b.Log.Warn(fmt.Sprintf("disks: %s is not mounted: %s: %v", e.Target, fault.ClassOf(err), err))
 	return nil
 }
 
@@ -138,7 +138,7 @@ func (b *Boot) prepare(ctx context.Context, disks *block.Devices, e mount.Entry,
 	}
 	if e.Type == "auto" {
 		if e.Type = device.Type; e.Type == "" {
-			return prepared{}, fmt.Errorf("%s: %w", e.Target, &ImageError{"mount", device.Path + " holds no file system that is known here"})
+			return prepared{}, fmt.Errorf("%s: %w", e.Target, fault.Errorf(fault.Mount, "%s holds no file system that is known here", device.Path))
 		}
 	}
 	if err := b.loadFileSystem(ctx, e.Type); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+
+	"netstage/stage1/fault"
 )
 
 // Whoever asks to go back is heard at once, whatever goes on: a step, a breakpoint, the failure menu.
@@ -48,16 +50,16 @@ func TestRunnerGoesBack(t *testing.T) {
 			choice := Runner{
 				Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
 				Breaks: func(step string) bool { return test.hold == "break" && step == "d" && !held },
-				Break: func(ctx context.Context, step Step) Choice {
+				Break: func(ctx context.Context, step Step) fault.Choice {
 					held = true
 					s.tell("break before %s", step.Name)
 					waits(ctx, "b")
 					return ""
 				},
-				OnFailure: func(ctx context.Context, f Failure) Choice {
+				OnFailure: func(ctx context.Context, f fault.Failure) fault.Choice {
 					s.tell("menu after %s", f.Step)
 					waits(ctx, "b")
-					return Reboot // as the menu does when its context ends
+					return fault.Reboot // as the menu does when its context ends
 				},
 			}.Run(t.Context(), []Step{step("a"), step("b"), step("c"), last})
 			if choice != "" {
@@ -109,7 +111,7 @@ func TestRunnerGoesBackFromWaitingForWhatWentAhead(t *testing.T) {
 	choice := Runner{
 		Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
 		Breaks:    func(string) bool { return false },
-		OnFailure: func(_ context.Context, f Failure) Choice { t.Errorf("%+v", f); return Reboot },
+		OnFailure: func(_ context.Context, f fault.Failure) fault.Choice { t.Errorf("%+v", f); return fault.Reboot },
 	}.Run(t.Context(), []Step{s.step("a"), b, last})
 	if choice != "" || ahead != 1 || visits != 2 {
 		t.Errorf("choice %q, ahead %d times, b %d times: %q", choice, ahead, visits, s.lines)

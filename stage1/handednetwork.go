@@ -14,6 +14,7 @@ import (
 
 	"netstage/netup"
 	"netstage/netup/ipparam"
+	"netstage/stage1/fault"
 )
 
 // Files that a second archive may hand in: what "ip --json addr" and "ip -4
@@ -48,7 +49,7 @@ func (b *Boot) up(ctx context.Context) (*netup.Network, error) {
 	started := time.Now()
 	for what, next := "DHCP", handed.text(); ; what, next = next, what {
 		network, err := upWithin(ctx, options, what)
-		if err == nil || ctx.Err() != nil || ClassOf(err) == "no-nic" && time.Since(started) >= time.Minute {
+		if err == nil || ctx.Err() != nil || fault.ClassOf(err) == fault.NoNIC && time.Since(started) >= time.Minute {
 			return network, err
 		}
 		b.Log.Warn(fmt.Sprintf("network: %s led to nothing within %v; now %s", what, turn, next))

@@ -15,6 +15,7 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/vouch"
 	"netstage/mount"
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -23,18 +24,6 @@ const (
 	trustedKeys = "/etc/netstage/trusted.d" // *.pub: who may sign manifests
 	ownCA       = "/etc/netstage/ca.pem"    // the only authorities for https, where it exists
 )
-
-// ImageError says that there is no image to boot, or that the policy forbids
-// to get it.
-type ImageError struct {
-	class string // "no-image" or "policy"
-	text  string
-}
-
-func (e *ImageError) Error() string { return e.text }
-
-// Class names the failure for operators.
-func (e *ImageError) Class() string { return e.class }
 
 // getImage finds the image in the initrd or fetches it, with all that vouches
 // for it.
@@ -93,7 +82,7 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	c := b.config
 	keys, err := manifest.LoadKeys(os.DirFS("/"), trustedKeys[1:])
 	if err != nil {
-		return vouch.Order{}, &ImageError{"policy", err.Error()}
+		return vouch.Order{}, &fault.Error{Class: fault.Policy, Cause: err}
 	}
 	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer, KeepTree: c.MountVerity}
 	if c.WantInit {
@@ -112,9 +101,9 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	switch {
 	case signed:
 	case len(o.Images) == 0:
-		return o, &ImageError{"no-image", "no rootfs= was given, and the initrd has no " + localImage}
+		return o, fault.Errorf(fault.NoImage, "no rootfs= was given, and the initrd has no %s", localImage)
 	case c.SHA256 == nil && c.RootHash == nil && c.Policy.RequireVouched:
-		return o, &ImageError{"policy", "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash="}
+		return o, fault.Errorf(fault.Policy, "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=")
 	case c.SHA256 == nil && c.RootHash == nil:
 		b.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
 	}

@@ -13,6 +13,7 @@ import (
 	"netstage/fetch"
 	"netstage/mount"
 	"netstage/mount/block"
+	"netstage/stage1/fault"
 )
 
 // mediaDir is where disks with an image are mounted, read-only. An image that
@@ -115,7 +116,7 @@ func (b *Boot) mountMedium(ctx context.Context, disks *block.Devices, device blo
 		return "", err
 	}
 	if device.Type == "" {
-		return "", &ImageError{"no-image", device.Path + " holds no file system that is known here"}
+		return "", fault.Errorf(fault.NoImage, "%s holds no file system that is known here", device.Path)
 	}
 	if err := errors.Join(b.loadFileSystem(ctx, device.Type), disks.Assemble(device)); err != nil {
 		return "", err
@@ -149,7 +150,7 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return "", &isoError{file, context.Cause(ctx), tried}
+			return "", &fault.Error{Class: fault.NoDevice, Text: fmt.Sprintf("findiso=%s: %v", file, context.Cause(ctx)), Tried: tried}
 		}
 	}
 }
@@ -188,17 +189,6 @@ func (b *Boot) isoOn(ctx context.Context, disks *block.Devices, device block.Dev
 	b.linkRoot(iso.Device)
 	return filepath.Join(mediaDir, "iso"), nil
 }
-
-// isoError says that an ISO image was not found. Its class is "no-device".
-type isoError struct {
-	file  string
-	cause error
-	tried []string
-}
-
-func (e *isoError) Error() string   { return fmt.Sprintf("findiso=%s: %v", e.file, e.cause) }
-func (*isoError) Class() string     { return "no-device" }
-func (e *isoError) Tried() []string { return e.tried }
 
 // dropMedia takes down what an earlier try mounted.
 func (b *Boot) dropMedia() error {

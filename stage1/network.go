@@ -11,6 +11,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup"
+	"netstage/stage1/fault"
 )
 
 // needsNetwork tells whether anything has to come over the network.
@@ -44,7 +45,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	network, err := b.up(ctx)
 	b.Status("")
 	b.keepLinks(err)
-	if ClassOf(err) == "no-nic" {
+	if fault.ClassOf(err) == fault.NoNIC {
 		return b.explainNoNIC(err)
 	}
 	if err != nil {
@@ -60,21 +61,6 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	return nil
 }
 
-// A DriverError says that the machine has a NIC and no driver for it. Its
-// class is "no-driver".
-type DriverError struct {
-	Missing []string // what lacks, a line each
-	Cause   error
-}
-
-func (e *DriverError) Error() string {
-	return fmt.Sprintf("%s (%v)", strings.Join(e.Missing, "; "), e.Cause)
-}
-func (e *DriverError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*DriverError) Class() string { return "no-driver" }
-
 // explainNoNIC looks for the reason why there is no NIC.
 func (b *Boot) explainNoNIC(err error) error {
 	missing := b.undriven()
@@ -84,7 +70,7 @@ func (b *Boot) explainNoNIC(err error) error {
 	if len(missing) == 0 {
 		return err
 	}
-	return &DriverError{missing, err}
+	return fault.Errorf(fault.NoDriver, "%s (%w)", strings.Join(missing, "; "), err)
 }
 
 // provePath tells whether a lease leads to a server of the image. TFTP knows

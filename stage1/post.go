@@ -18,6 +18,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup"
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -174,9 +175,9 @@ func (b *Boot) postResult(ctx context.Context) {
 
 // postFailure starts to send the report of a boot that is held up, while an
 // operator is asked what to do. The function it returns ends that.
-func (p *poster) postFailure(r report.Report) (end func(Choice)) {
+func (p *poster) postFailure(r report.Report) (end func(fault.Choice)) {
 	if p == nil {
-		return func(Choice) {}
+		return func(fault.Choice) {}
 	}
 	sending := inBackground(func(ctx context.Context) error {
 		err := p.post(ctx, r)
@@ -185,9 +186,9 @@ func (p *poster) postFailure(r report.Report) (end func(Choice)) {
 		}
 		return err
 	})
-	return func(choice Choice) {
+	return func(choice fault.Choice) {
 		grace := postLeaving // what is under way may arrive
-		if choice == Retry || choice == Continue {
+		if choice == fault.Retry || choice == fault.Continue {
 			grace = 0
 		}
 		sending.stopAfter(grace)
@@ -207,7 +208,7 @@ func (b *Boot) tellOfWaiting(now time.Time) {
 
 func (b *Boot) endWaiting() {
 	if b.waiting != nil {
-		b.waiting(Retry)
+		b.waiting(fault.Retry)
 		b.waiting = nil
 	}
 }

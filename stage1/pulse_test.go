@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
 )
 
 func TestParseWatchdog(t *testing.T) {
@@ -40,8 +41,12 @@ func pulseOf(t *testing.T, steps ...Step) map[string]int {
 		at("")
 		b.config.Watchdog.After = time.Minute
 		b.Beat = func(Watchdog) { beats[now.Load().(string)]++ }
-		b.Break = func(context.Context, Config, Step) Choice { at("break"); time.Sleep(time.Hour); return "" }
-		b.Rescue = func(context.Context, Config, Failure) Choice { at("menu"); time.Sleep(time.Hour); return Reboot }
+		b.Break = func(context.Context, Config, Step) fault.Choice { at("break"); time.Sleep(time.Hour); return "" }
+		b.Rescue = func(context.Context, Config, fault.Failure) fault.Choice {
+			at("menu")
+			time.Sleep(time.Hour)
+			return fault.Reboot
+		}
 		b.pulse.expect(0)
 		b.startPulse()
 		for i, s := range steps {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/netup"
+	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
 )
@@ -40,7 +41,7 @@ func (b *Boot) Report(state report.State) report.Report {
 		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Running: !s.ended, Failure: s.Failure})
 	}
 	if f := b.failure; f != nil && state == report.Failed {
-		r.Failure = &report.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
+		r.Failure = &fault.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
 	}
 	if b.source.Source != "" {
 		r.Image = &b.source

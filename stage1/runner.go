@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"netstage/stage1/fault"
 )
 
 // A Step is one line of the boot's story.
@@ -34,42 +36,36 @@ type Step struct {
 	After string
 }
 
-// A Choice is what follows a failed step.
-type Choice string
-
-// The choices after a failure.
-const (
-	Retry    Choice = "retry"
-	Continue Choice = "continue" // with the next step
-	Reboot   Choice = "reboot"
-	PowerOff Choice = "power-off"
-	Shell    Choice = "shell" // PID 1 becomes a shell
-	Panic    Choice = "panic"
-)
-
 // A Runner runs steps in order. It owns their numbering, timing, log lines
 // and breakpoints.
 type Runner struct {
 	Log       *slog.Logger
 	Timeline  *Timeline
-	Began     func(Step)                            // called when a step begins; may be nil
-	Break     func(context.Context, Step) Choice    // called before a step; "" goes on
-	Breaks    func(step string) bool                // whether to stop before step
-	OnFailure func(context.Context, Failure) Choice // decides what follows
-	Hung      func(string)                          // called when a step does not even heed its limit
-	Requests  <-chan string                         // names of steps to go back to at once; may be nil
-	Asked     func(step string)                     // called when one is heeded
+	Began     func(Step)                                        // called when a step begins; may be nil
+	Break     func(context.Context, Step) fault.Choice          // called before a step; "" goes on
+	Breaks    func(step string) bool                            // whether to stop before step
+	OnFailure func(context.Context, fault.Failure) fault.Choice // decides what follows
+	Hung      func(string)                                      // called when a step does not even heed its limit
+	Requests  <-chan string                                     // names of steps to go back to at once; may be nil
+	Asked     func(step string)                                 // called when one is heeded
 }
 
 // grace is how long a step may take to notice that its Limit is over.
 const grace = 30 * time.Second
 
 // ErrTimeout is the cause of a step that took longer than its Limit.
-var ErrTimeout = errors.New("took too long")
+var ErrTimeout error = timeout("took too long")
+
+type timeout string
+
+func (t timeout) Error() string { return string(t) }
+
+// Is makes its class that of deadlines.
+func (timeout) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // Run runs the steps. It returns "" when all are done, else the choice that
 // ended the boot.
-func (r Runner) Run(ctx context.Context, steps []Step) Choice {
+func (r Runner) Run(ctx context.Context, steps []Step) fault.Choice {
 	ctx, cancel := context.WithCancel(ctx)
 	ahead := map[string]chan error{} // by the step they belong to
 	defer func() {
@@ -99,7 +95,7 @@ func (r Runner) Run(ctx context.Context, steps []Step) Choice {
 
 // turn runs the step at i once, and says which one comes next, or what ends the
 // boot.
-func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]chan error) (next int, end Choice) {
+func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]chan error) (next int, end fault.Choice) {
 	step := steps[i]
 	if r.Breaks(step.Name) {
 		if choice := r.Break(ctx, step); choice != "" || context.Cause(ctx) == errAsked {
@@ -108,7 +104,7 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 	}
 	label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
 	r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
-	started := r.Timeline.Start(step.Name)
+	r.Timeline.Start(step.Name)
 	if r.Began != nil {
 		r.Began(step)
 	}
@@ -121,8 +117,11 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 	if context.Cause(ctx) == errAsked {
 		return i, ""
 	}
-	r.Log.Error(fmt.Sprintf("%s: %s: %v", label, ClassOf(err), err))
-	f := failure(step, err, r.Timeline.attempts(step.Name), started, took)
+	r.Log.Error(fmt.Sprintf("%s: %s: %v", label, fault.ClassOf(err), err))
+	f := fault.Failure{
+		Class: fault.ClassOf(err), Cause: err.Error(), Step: step.Name, Tried: fault.TriedOf(err),
+		Attempt: r.Timeline.attempts(step.Name), Took: took,
+	}
 	if step.Optional {
 		f.Next = "stage 2"
 		if i+1 < len(steps) {
@@ -130,9 +129,9 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 		}
 	}
 	switch choice := r.OnFailure(ctx, f); choice {
-	case Retry:
+	case fault.Retry:
 		return indexOf(steps, step.From, i), ""
-	case Continue:
+	case fault.Continue:
 		if f.Next == "" {
 			r.Log.Error(label + ": the boot can't go on without it")
 			return i, ""

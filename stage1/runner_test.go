@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"netstage/stage1/fault"
 )
 
 // story runs steps and returns what happened, line by line.
@@ -18,8 +20,8 @@ type story struct {
 	lines   []string
 	log     bytes.Buffer
 	breaks  map[string]bool
-	choose  func(Failure) Choice
-	atBreak Choice
+	choose  func(fault.Failure) fault.Choice
+	atBreak fault.Choice
 }
 
 func (s *story) tell(format string, args ...any) {
@@ -38,13 +40,16 @@ func (s *story) step(name string, results ...error) Step {
 	}}
 }
 
-func (s *story) run(steps ...Step) (Choice, Timeline) {
+func (s *story) run(steps ...Step) (fault.Choice, Timeline) {
 	var timeline Timeline
 	choice := Runner{
 		Log: slog.New(slog.NewTextHandler(&s.log, nil)), Timeline: &timeline,
 		Breaks: func(name string) bool { return s.breaks[name] },
-		Break:  func(_ context.Context, step Step) Choice { s.tell("break before %s", step.Name); return s.atBreak },
-		OnFailure: func(_ context.Context, f Failure) Choice {
+		Break: func(_ context.Context, step Step) fault.Choice {
+			s.tell("break before %s", step.Name)
+			return s.atBreak
+		},
+		OnFailure: func(_ context.Context, f fault.Failure) fault.Choice {
 			s.tell("%s: %s", f.Step, f.Class)
 			return s.choose(f)
 		},
@@ -58,11 +63,6 @@ func (s *story) expect(t *testing.T, want ...string) {
 		t.Errorf("got  %s\nwant %s", got, strings.Join(want, ", "))
 	}
 }
-
-type classed struct{ error }
-
-func (classed) Class() string   { return "no-lease" }
-func (classed) Tried() []string { return []string{"eth0: no answer"} }
 
 func TestRunnerRunsInOrder(t *testing.T) {
 	s := story{breaks: map[string]bool{"b": true}}
@@ -79,17 +79,16 @@ func TestRunnerRunsInOrder(t *testing.T) {
 }
 
 func TestRunnerRetries(t *testing.T) {
-	fault := classed{errors.New("nobody answers")}
-	s := story{choose: func(f Failure) Choice {
-		if len(f.Tried) != 1 || f.Cause != "nobody answers" || f.Title != "do b" {
+	nobody := &fault.Error{Class: fault.NoLease, Text: "nobody answers", Tried: []string{"eth0: no answer"}}
+	s := story{choose: func(f fault.Failure) fault.Choice {
+		if len(f.Tried) != 1 || !strings.HasSuffix(f.Cause, "nobody answers") || f.Class != fault.NoLease || f.Attempt != 1 {
 			t.Errorf("failure %+v", f)
 		}
-		return Retry
+		return fault.Retry
 	}}
-	back := s.step("c", fmt.Errorf("wrapped: %w", fault))
+	back := s.step("c", fmt.Errorf("wrapped: %w", nobody))
 	back.From = "a"
-	s.choose = func(Failure) Choice { return Retry }
-	choice, timeline := s.run(s.step("a"), s.step("b", fault), back)
+	choice, timeline := s.run(s.step("a"), s.step("b", nobody), back)
 	s.expect(t, "a", "b", "b: no-lease", "b", "c", "c: no-lease", "a", "b", "c")
 	if choice != "" || timeline.Spans[1].Failure != "no-lease" || timeline.Spans[2].Failure != "" {
 		t.Errorf("choice %q, timeline %+v", choice, timeline)
@@ -97,8 +96,8 @@ func TestRunnerRetries(t *testing.T) {
 }
 
 func TestRunnerObeysTheChoice(t *testing.T) {
-	for _, want := range []Choice{Reboot, Shell, Panic, PowerOff} {
-		s := story{choose: func(Failure) Choice { return want }}
+	for _, want := range []fault.Choice{fault.Reboot, fault.ShellPID1, fault.Panic, fault.PowerOff} {
+		s := story{choose: func(fault.Failure) fault.Choice { return want }}
 		if choice, _ := s.run(s.step("a", errors.New("no")), s.step("b")); choice != want {
 			t.Errorf("choice %q, want %q", choice, want)
 		}
@@ -107,15 +106,15 @@ func TestRunnerObeysTheChoice(t *testing.T) {
 }
 
 func TestRunnerEndsAtABreakpoint(t *testing.T) {
-	s := story{breaks: map[string]bool{"b": true}, atBreak: Reboot}
-	if choice, _ := s.run(s.step("a"), s.step("b")); choice != Reboot {
+	s := story{breaks: map[string]bool{"b": true}, atBreak: fault.Reboot}
+	if choice, _ := s.run(s.step("a"), s.step("b")); choice != fault.Reboot {
 		t.Errorf("choice %q", choice)
 	}
 	s.expect(t, "a", "break before b")
 }
 
 func TestRunnerWorksAhead(t *testing.T) {
-	s := story{choose: func(Failure) Choice { return Retry }}
+	s := story{choose: func(fault.Failure) fault.Choice { return fault.Retry }}
 	free := make(chan struct{})
 	begun := make(chan struct{})
 	tries := 0
@@ -129,7 +128,7 @@ func TestRunnerWorksAhead(t *testing.T) {
 		if tries++; tries == 1 {
 			close(begun)
 			<-free
-			return classed{errors.New("missing")}
+			return &fault.Error{Class: fault.NoLease, Text: "missing"}
 		}
 		return nil
 	}
@@ -144,7 +143,7 @@ func TestRunnerWorksAhead(t *testing.T) {
 
 // When the boot ends early, what went ahead is ended and waited for.
 func TestRunnerEndsWhatWentAhead(t *testing.T) {
-	s := story{choose: func(Failure) Choice { return Reboot }}
+	s := story{choose: func(fault.Failure) fault.Choice { return fault.Reboot }}
 	ended := false
 	ahead := s.step("late")
 	ahead.After, ahead.Ahead = "first", func(ctx context.Context) error {
@@ -152,21 +151,21 @@ func TestRunnerEndsWhatWentAhead(t *testing.T) {
 		ended = true
 		return ctx.Err()
 	}
-	if choice, _ := s.run(s.step("first"), s.step("fails", errors.New("no")), ahead); choice != Reboot || !ended {
+	if choice, _ := s.run(s.step("first"), s.step("fails", errors.New("no")), ahead); choice != fault.Reboot || !ended {
 		t.Errorf("choice %q, ended %v", choice, ended)
 	}
 }
 
 func TestRunnerLimitsSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := story{choose: func(f Failure) Choice {
+		s := story{choose: func(f fault.Failure) fault.Choice {
 			if !strings.Contains(f.Cause, "1m0s") {
 				t.Errorf("cause %q does not name the limit", f.Cause)
 			}
-			return Reboot
+			return fault.Reboot
 		}}
 		slow := Step{Name: "slow", Limit: time.Minute, Run: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-		if choice, _ := s.run(slow); choice != Reboot {
+		if choice, _ := s.run(slow); choice != fault.Reboot {
 			t.Errorf("choice %q", choice)
 		}
 		s.expect(t, "slow: step-timeout")
@@ -180,7 +179,7 @@ func TestRunnerTellsOfAHungStep(t *testing.T) {
 		why.Store("")
 		r := Runner{
 			Log: slog.New(slog.DiscardHandler), Timeline: &Timeline{}, Breaks: func(string) bool { return false },
-			OnFailure: func(context.Context, Failure) Choice { return Reboot }, Hung: func(s string) { why.Store(s) },
+			OnFailure: func(context.Context, fault.Failure) fault.Choice { return fault.Reboot }, Hung: func(s string) { why.Store(s) },
 		}
 		deaf := Step{Name: "deaf", Limit: time.Minute, Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
 		slow := Step{Name: "slow", Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
@@ -199,7 +198,7 @@ func TestRunnerLimitsNotWhatGoesAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := Runner{
 			Log: slog.New(slog.DiscardHandler), Timeline: &Timeline{}, Breaks: func(string) bool { return false },
-			OnFailure: func(_ context.Context, f Failure) Choice { t.Errorf("%+v", f); return Reboot }, Hung: func(why string) { t.Error(why) },
+			OnFailure: func(_ context.Context, f fault.Failure) fault.Choice { t.Errorf("%+v", f); return fault.Reboot }, Hung: func(why string) { t.Error(why) },
 		}
 		slow := func(context.Context) error { time.Sleep(time.Hour); return nil }
 		run := func(context.Context) error { return nil }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // A Timeline records when the steps ran, in time since the kernel started
@@ -20,7 +22,7 @@ type Span struct {
 	Step     string
 	Start    time.Duration
 	Duration time.Duration
-	Failure  string // class, or empty
+	Failure  fault.Class // class, or empty
 	ended    bool
 }
 
@@ -46,7 +48,7 @@ func (t *Timeline) Done(step string, err error) time.Duration {
 		if s := &t.Spans[i]; s.Step == step {
 			s.Duration, s.ended = SinceBoot()-s.Start, true
 			if err != nil {
-				s.Failure = ClassOf(err)
+				s.Failure = fault.ClassOf(err)
 			}
 			return s.Duration
 		}

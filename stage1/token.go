@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"netstage/fetch"
+	"netstage/stage1/fault"
 )
 
 // tokenDir holds the files that rootfs.token= may name: a command line that
@@ -20,11 +21,11 @@ func (b *Boot) token(o []string) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", &ImageError{"policy", fmt.Sprintf("rootfs.token=: %v", err)}
+		return "", fault.Errorf(fault.Policy, "rootfs.token=: %w", err)
 	}
 	token, err := fetch.ParseToken(text)
 	if err != nil {
-		return "", &ImageError{"policy", fmt.Sprintf("rootfs.token=%s: %v", file, err)}
+		return "", fault.Errorf(fault.Policy, "rootfs.token=%s: %w", file, err)
 	}
 	for _, place := range o {
 		if strings.HasPrefix(strings.ToLower(place), "http:") {

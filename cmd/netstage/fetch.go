@@ -14,6 +14,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/vouch"
+	"netstage/stage1/fault"
 )
 
 const fetchHelp = `Fetches an image as a machine would: the same engine, with the same progress and
@@ -106,14 +107,13 @@ func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 	o.Fetch.Proxy = http.ProxyFromEnvironment
 	o.Fetch.Seed = uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano())
 	i, err := vouch.Get(ctx, o)
-	var classed interface{ Class() string }
-	switch {
+	switch class := fault.ClassOf(err); {
 	case err == nil:
 		return i, nil
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return nil, context.Canceled
-	case errors.As(err, &classed):
-		return nil, fmt.Errorf("%s: %w", classed.Class(), err)
+	case class != fault.Failed && class != fault.StepTimeout: // which are those of errors that have none
+		return nil, fmt.Errorf("%s: %w", class, err)
 	}
 	return nil, err
 }

@@ -49,7 +49,7 @@ func runBoot() int {
 	if handOver == nil {
 		verdict := verdictOf(choice)
 		if f := boot.Report(report.Failed).Failure; f != nil {
-			verdict.Reason = f.Class + ": " + f.Cause
+			verdict.Reason = string(f.Class) + ": " + f.Cause
 		}
 		return leave(verdict)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"netstage/debug/kmsg"
 	"netstage/debug/shell"
 	"netstage/stage1"
+	"netstage/stage1/fault"
 	"netstage/stage1/pid1"
 )
 
@@ -29,7 +31,7 @@ func newOperator(log *journal) operator {
 
 // lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
 // on; any other status leads to the menu, and from there back.
-func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) stage1.Choice {
+func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) fault.Choice {
 	for {
 		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit 0" runs it and goes on, "exit 1" opens the menu`, step.Name, step.Title, step.Stands))
 		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
@@ -41,9 +43,9 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		switch choice := o.rescue(ctx, c, stage1.Failure{Class: breakpoint, Step: step.Name, Cause: cause, Next: step.Name, Network: stage1.LeftLinks}); choice {
-		case stage1.Retry:
-		case stage1.Continue:
+		switch choice := o.rescue(ctx, c, fault.Failure{Class: fault.Breakpoint, Step: step.Name, Cause: cause, Next: step.Name, Network: stage1.LeftLinks}); choice {
+		case fault.Retry:
+		case fault.Continue:
 			return ""
 		default:
 			return choice
@@ -51,44 +53,41 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 	}
 }
 
-// breakpoint is the class of what is no failure: somebody looks around.
-const breakpoint = "breakpoint"
-
 // rescue shows the failure on every console and asks what to do.
-func (o operator) rescue(ctx context.Context, c stage1.Config, f stage1.Failure) stage1.Choice {
+func (o operator) rescue(ctx context.Context, c stage1.Config, f fault.Failure) fault.Choice {
 	o.log.screen.SetStatus("")
 	screen := o.screenOf(ctx, f)
 	var streak stage1.Streak
 	timeout := c.FailTimeout
-	if f.Class != breakpoint {
+	if f.Class != fault.Breakpoint {
 		streak = o.recall(ctx)
-		screen.Streak, timeout = streak.Words(), stage1.RebootDelay(timeout, streak.Before)
-		o.log.forTheKernelLog(screen.Compact())
+		screen.Earlier, timeout = streak.Words(), stage1.RebootDelay(timeout, streak.Before)
+		o.log.forTheKernelLog(debug.Compact(screen))
 	}
 	for {
-		switch o.menu(ctx, c, f, screen, timeout) {
-		case debug.Retry:
-			return stage1.Retry
-		case debug.Continue:
-			return stage1.Continue
-		case debug.ShellPID1:
+		switch o.menu(ctx, c, screen, timeout) {
+		case fault.Retry:
+			return fault.Retry
+		case fault.Continue:
+			return fault.Continue
+		case fault.ShellPID1:
 			if o.admit(ctx, c) {
-				return stage1.Shell
+				return fault.ShellPID1
 			}
-		case debug.Shell:
+		case fault.Shell:
 			if o.admit(ctx, c) && o.shell(ctx, c) == 0 {
-				return stage1.Retry
+				return fault.Retry
 			}
-		case debug.GiveUp:
+		case fault.GiveUp:
 			if err := streak.Grow(ctx); err != nil {
 				o.log.Warn(fmt.Sprintf("the next boot will not know of this one: %v", err))
 			}
-			return stage1.Reboot
+			return fault.Reboot
 		default:
 			if ctx.Err() != nil { // somebody asked to go back
-				return stage1.Retry
+				return fault.Retry
 			}
-			return stage1.Reboot
+			return fault.Reboot
 		}
 	}
 }
@@ -113,32 +112,28 @@ func (o operator) recall(ctx context.Context) stage1.Streak {
 	return streak
 }
 
-// screenOf is a failure as the screen shows it.
-func (o operator) screenOf(ctx context.Context, f stage1.Failure) debug.Failure {
-	screen := debug.Failure{Class: f.Class, Cause: f.Cause, Step: f.Step, Attempt: f.Attempt, Elapsed: f.Took, Tried: f.Tried}
-	for _, fact := range f.Facts {
-		screen.Facts = append(screen.Facts, debug.Facts(fact))
-	}
-	screen.Facts = append(screen.Facts, debug.Facts{Title: "SSH", Lines: o.remote.where()})
+// screenOf is f with the logs, as the screen shows it.
+func (o operator) screenOf(ctx context.Context, f fault.Failure) fault.Failure {
+	f.Facts = append(slices.Clone(f.Facts), fault.Fact{Title: "SSH", Lines: o.remote.where()})
 	const enough = 12
 	for _, line := range o.log.last(ctx, 5*enough) {
 		if !strings.HasSuffix(line, ": "+f.Cause) && !aboutFailure(line) { // which is on the screen already
-			screen.Lines = append(screen.Lines, line)
+			f.Agent = append(f.Agent, line)
 		}
 	}
-	screen.Lines = screen.Lines[max(0, len(screen.Lines)-enough):]
-	screen.Kernel, _ = kmsg.Last(ctx, "", enough, kernelNews()) // none: there is less to see
-	return screen
+	f.Agent = f.Agent[max(0, len(f.Agent)-enough):]
+	f.Kernel, _ = kmsg.Last(ctx, "", enough, kernelNews()) // none: there is less to see
+	return f
 }
 
 // menu asks what to do about f, and waits for a key as long as timeout.
-func (o operator) menu(ctx context.Context, c stage1.Config, f stage1.Failure, screen debug.Failure, timeout time.Duration) debug.Choice {
+func (o operator) menu(ctx context.Context, c stage1.Config, f fault.Failure, timeout time.Duration) fault.Choice {
 	options := debug.Options{
-		Failure: screen, AllowShell: c.ShellOnFail, Next: f.Next, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger,
+		Failure: f, AllowShell: c.ShellOnFail, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
-		AgentLog:  o.log.page, Network: f.Network,
+		AgentLog:  o.log.page,
 	}
-	if f.Class == breakpoint {
+	if f.Class == fault.Breakpoint {
 		options.Again = "the shell again"
 	}
 	keys := consolePath(c.Console)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1"
+	"netstage/stage1/fault"
 )
 
 // runRescue is the child of PID 1 that shows the failure ladder for a boot
@@ -18,12 +19,12 @@ func runRescue(args []string) int {
 	unix.CloseOnExec(beatFD)
 	since := stage1.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
 	protect()
-	failure := stage1.Failure{Class: "killed", Step: "boot", Cause: "no cause was given"}
+	failure := fault.Failure{Class: fault.Killed, Step: "boot", Cause: "no cause was given"}
 	if len(args) == 2 {
-		failure.Class, failure.Cause = args[0], args[1]
+		failure.Class, failure.Cause = fault.Class(args[0]), args[1]
 	}
-	if failure.Class == "handover" {
-		failure.Step = failure.Class
+	if failure.Class == fault.Handover {
+		failure.Step = "handover"
 	}
 	failure.Facts, failure.Network = stage1.LeftFacts(), stage1.LeftLinks
 	config := commandLine()
@@ -52,19 +53,19 @@ func runRescue(args []string) int {
 		}
 	}
 	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
-	choice := stage1.Panic
+	choice := fault.Panic
 	if !config.PanicOnFail {
-		choice = orAsked(func(ctx context.Context) stage1.Choice { return people.rescue(ctx, config, failure) })
+		choice = orAsked(func(ctx context.Context) fault.Choice { return people.rescue(ctx, config, failure) })
 	}
 	end(choice)
 	verdict := verdictOf(choice)
-	verdict.Reason = failure.Class + ": " + failure.Cause
+	verdict.Reason = string(failure.Class) + ": " + failure.Cause
 	return leave(verdict)
 }
 
 // orAsked ends what it calls when somebody asks to go back, which is by
 // starting the boot again.
-func orAsked(rescue func(context.Context) stage1.Choice) stage1.Choice {
+func orAsked(rescue func(context.Context) fault.Choice) fault.Choice {
 	ctx, cancel := context.WithCancel(context.Background())
 	asked := make(chan bool)
 	go func() {
@@ -75,7 +76,7 @@ func orAsked(rescue func(context.Context) stage1.Choice) stage1.Choice {
 	choice := rescue(ctx)
 	cancel()
 	if <-asked {
-		return stage1.Retry
+		return fault.Retry
 	}
 	return choice
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1"
+	"netstage/stage1/fault"
 	"netstage/stage1/pid1"
 )
 
@@ -23,10 +24,10 @@ func beat(w stage1.Watchdog) {
 }
 
 // verdictOf translates a choice for PID 1.
-func verdictOf(choice stage1.Choice) pid1.Verdict {
-	actions := map[stage1.Choice]pid1.Action{
-		stage1.Retry: pid1.Retry, stage1.Continue: pid1.Retry, stage1.Reboot: pid1.Reboot,
-		stage1.PowerOff: pid1.PowerOff, stage1.Panic: pid1.Panic, stage1.Shell: pid1.Shell,
+func verdictOf(choice fault.Choice) pid1.Verdict {
+	actions := map[fault.Choice]pid1.Action{
+		fault.Retry: pid1.Retry, fault.Continue: pid1.Retry, fault.Reboot: pid1.Reboot,
+		fault.PowerOff: pid1.PowerOff, fault.Panic: pid1.Panic, fault.ShellPID1: pid1.Shell,
 	}
 	verdict := pid1.Verdict{Action: actions[choice]}
 	if verdict.Action == pid1.Shell {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"netstage/stage1/fault"
 )
 
 // Version is that of the format. It changes when the meaning of a field does;
@@ -32,24 +34,24 @@ const (
 // Report is the record of one boot. Times are in milliseconds, sizes in bytes.
 // It holds no secrets: they are blanked where it is made.
 type Report struct {
-	Version    int       `json:"version"`
-	State      State     `json:"state"`
-	Agent      string    `json:"agent"`             // version of stage1
-	Kernel     string    `json:"kernel,omitempty"`  // release
-	Written    string    `json:"written,omitempty"` // by the machine's clock, RFC 3339 in UTC
-	StartMS    int64     `json:"start_ms"`          // the agent's start, since the kernel's
-	DurationMS int64     `json:"duration_ms"`       // since the agent's start
-	Machine    Machine   `json:"machine"`
-	Parameters []string  `json:"parameters,omitempty"` // of the initrd and the kernel command line
-	Steps      []Step    `json:"steps"`
-	Breakpoint string    `json:"breakpoint,omitempty"` // the step that a breakpoint holds
-	Failure    *Failure  `json:"failure,omitempty"`    // with state failed
-	Image      *Image    `json:"image,omitempty"`
-	Network    *Lease    `json:"network,omitempty"`
-	Links      []Link    `json:"links,omitempty"`
-	Download   *Download `json:"download,omitempty"`
-	Memory     *Memory   `json:"memory,omitempty"`
-	KernelLog  []string  `json:"kernel_log,omitempty"` // the last lines, with the agent's
+	Version    int            `json:"version"`
+	State      State          `json:"state"`
+	Agent      string         `json:"agent"`             // version of stage1
+	Kernel     string         `json:"kernel,omitempty"`  // release
+	Written    string         `json:"written,omitempty"` // by the machine's clock, RFC 3339 in UTC
+	StartMS    int64          `json:"start_ms"`          // the agent's start, since the kernel's
+	DurationMS int64          `json:"duration_ms"`       // since the agent's start
+	Machine    Machine        `json:"machine"`
+	Parameters []string       `json:"parameters,omitempty"` // of the initrd and the kernel command line
+	Steps      []Step         `json:"steps"`
+	Breakpoint string         `json:"breakpoint,omitempty"` // the step that a breakpoint holds
+	Failure    *fault.Failure `json:"failure,omitempty"`    // with state failed
+	Image      *Image         `json:"image,omitempty"`
+	Network    *Lease         `json:"network,omitempty"`
+	Links      []Link         `json:"links,omitempty"`
+	Download   *Download      `json:"download,omitempty"`
+	Memory     *Memory        `json:"memory,omitempty"`
+	KernelLog  []string       `json:"kernel_log,omitempty"` // the last lines, with the agent's
 }
 
 // Machine tells which one it was. What the firmware does not tell is empty.
@@ -64,19 +66,11 @@ type Machine struct {
 
 // Step is one run of a step. A step that was retried has several.
 type Step struct {
-	Name       string `json:"name"`
-	StartMS    int64  `json:"start_ms"`    // since the kernel's start
-	DurationMS int64  `json:"duration_ms"` // so far, of a step that runs
-	Running    bool   `json:"running,omitempty"`
-	Failure    string `json:"failure,omitempty"`
-}
-
-// Failure says why the boot stopped.
-type Failure struct {
-	Class string   `json:"class"`
-	Cause string   `json:"cause"` // one line
-	Step  string   `json:"step"`
-	Tried []string `json:"tried,omitempty"` // newest last
+	Name       string      `json:"name"`
+	StartMS    int64       `json:"start_ms"`    // since the kernel's start
+	DurationMS int64       `json:"duration_ms"` // so far, of a step that runs
+	Running    bool        `json:"running,omitempty"`
+	Failure    fault.Class `json:"failure,omitempty"`
 }
 
 // Image says where the system came from.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
 )
 
 // The documented format is the one that is written.
@@ -44,6 +45,9 @@ func fields(into map[string]string, path string, optional bool, t reflect.Type) 
 	case reflect.Struct:
 		for i := range t.NumField() {
 			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if name == "-" {
+				continue
+			}
 			if path != "" {
 				name = path + "." + name
 			}
@@ -64,7 +68,7 @@ func example() Report {
 		Machine:    Machine{Vendor: "ACME", Product: "<Node 4>", Serial: "S/N 7", UUID: "0a", Hostname: "n7", MACs: []string{"52:54:00:12:34:56"}},
 		Parameters: []string{"quiet", "rootfs=http://10.0.2.2:8080/nix-store.squashfs"},
 		Steps:      []Step{{Name: "pseudo", StartMS: 2683, DurationMS: 13}, {Name: "devices", StartMS: 2696}, {Name: "network", StartMS: 2990, DurationMS: 188}, {Name: "image", StartMS: 3178, DurationMS: 11000, Failure: "http-404"}},
-		Failure:    &Failure{"http-404", "image: no mirror has it: 10.0.2.2:8080 answered 404 Not Found", "image", []string{"GET http://10.0.2.2:8080/nix-store.squashfs: 404"}},
+		Failure:    &fault.Failure{Class: "http-404", Cause: "image: no mirror has it: 10.0.2.2:8080 answered 404 Not Found", Step: "image", Tried: []string{"GET http://10.0.2.2:8080/nix-store.squashfs: 404"}},
 		Network:    &Lease{Link: "eth0", MAC: "52:54:00:12:34:56", Address: "10.0.2.15/24", Server: "10.0.2.2", Gateway: "10.0.2.2", Source: "dhcp", TookMS: 50},
 		Links:      []Link{{Name: "eth0", MAC: "52:54:00:12:34:56", Driver: "virtio_net", Carrier: true, Addresses: []string{"10.0.2.15/24"}, Status: "10.0.2.15/24, 11 s", Winner: true}},
 		Download: &Download{What: "image", Total: -1, ETAMS: -1, Retries: 2, TookMS: 10900, Mirrors: []Mirror{

@@ -135,7 +135,7 @@ func (t *text) steps(r Report) {
 	for _, s := range r.Steps {
 		bar := strings.Repeat("#", int(s.DurationMS*int64(t.width-head)/longest))
 		if s.Failure != "" {
-			bar = "failed: " + s.Failure
+			bar = "failed: " + string(s.Failure)
 		}
 		row := fmt.Sprintf("  %-10.10s %9.3f s %9.3f s", clean(s.Name), float64(s.StartMS-r.StartMS)/1e3, float64(s.DurationMS)/1e3)
 		if bar == "" {

@@ -59,7 +59,7 @@ func (o Options) status() (string, error) {
 		how, took := "done", s.DurationMS
 		switch {
 		case s.Failure != "":
-			how = "failed: " + s.Failure
+			how = "failed: " + string(s.Failure)
 		case s.Running && o.inCharge() == boot:
 			how, took = "runs", now-s.StartMS
 		case s.Running:

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -45,10 +46,10 @@ func fleet() []report.Report {
 		r.DurationMS = at - r.StartMS
 		return r
 	}
-	fail := func(r report.Report, class, cause string) report.Report {
+	fail := func(r report.Report, class fault.Class, cause string) report.Report {
 		last := &r.Steps[len(r.Steps)-1]
 		last.Failure = class
-		r.State, r.Image, r.Failure = report.Failed, nil, &report.Failure{Class: class, Cause: cause, Step: last.Name}
+		r.State, r.Image, r.Failure = report.Failed, nil, &fault.Failure{Class: class, Cause: cause, Step: last.Name}
 		return r
 	}
 	slow := node(3, 13, 9, 4, 271, 3412, 41730, 70, 40)

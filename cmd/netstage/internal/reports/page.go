@@ -106,7 +106,7 @@ func rowOf(b Boot, now time.Time) row {
 		r.What += ", serial " + m.Serial
 	}
 	if b.Failure != nil {
-		r.Class, r.Cause = b.Failure.Class, b.Failure.Cause
+		r.Class, r.Cause = string(b.Failure.Class), b.Failure.Cause
 	} else {
 		r.Facts = facts(b.Report)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -141,7 +142,7 @@ func TestPage(t *testing.T) {
 	s, _ := open(t)
 	evil := `"><script>alert(1)</script>`
 	bad := report.Report{
-		State: report.Failed, DurationMS: 62000, Failure: &report.Failure{Class: "no-lease", Cause: "cause " + evil, Step: evil},
+		State: report.Failed, DurationMS: 62000, Failure: &fault.Failure{Class: "no-lease", Cause: "cause " + evil, Step: evil},
 		Machine: report.Machine{MACs: []string{"52:54:00:00:00:09"}, Hostname: evil, Vendor: evil, Serial: evil},
 		Steps:   []report.Step{{Name: "network", DurationMS: 31000}, {Name: evil, DurationMS: 1000}},
 	}

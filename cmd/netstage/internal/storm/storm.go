@@ -4,7 +4,6 @@ package storm
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/stage1/fault"
 )
 
 // Options say what storms what.
@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) Report {
 			defer mu.Unlock()
 			r.Slowest = max(r.Slowest, took)
 			if err != nil {
-				r.Failures[classOf(err)]++
+				r.Failures[string(fault.ClassOf(err))]++
 			} else {
 				r.Succeeded++
 				r.Bytes += image.Stats.Received
@@ -106,14 +106,6 @@ func Run(ctx context.Context, o Options) Report {
 		r.Requests += s.requests()
 	}
 	return r
-}
-
-func classOf(err error) string {
-	var classed interface{ Class() string }
-	if errors.As(err, &classed) {
-		return classed.Class()
-	}
-	return "failed"
 }
 
 // powerOn waits for as long as this client's firmware takes. An engine that is let loose after the end of ctx asks no

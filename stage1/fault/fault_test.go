@@ -1,0 +1,87 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestClassOf(t *testing.T) {
+	lease := &Error{Class: NoLease, Text: "nobody answers"}
+	for name, test := range map[string]struct {
+		err  error
+		want Class
+	}{
+		"nil":                {nil, ""},
+		"none":               {errors.New("x"), Failed},
+		"a deadline":         {fmt.Errorf("x: %w", context.DeadlineExceeded), StepTimeout},
+		"wrapped":            {fmt.Errorf("x: %w", lease), NoLease},
+		"joined":             {errors.Join(errors.New("x"), lease), NoLease},
+		"the outermost":      {Errorf(NoRoute, "x: %w", lease), NoRoute},
+		"after a deadline":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, lease), NoLease},
+		"an Error with none": {&Error{Cause: lease}, NoLease},
+	} {
+		if got := ClassOf(test.err); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestErrorf(t *testing.T) {
+	cause := errors.New("cause")
+	for _, test := range []struct {
+		err  *Error
+		text string
+		is   bool
+	}{
+		{Errorf(Mount, "at %d", 1), "at 1", false},
+		{Errorf(Mount, "at %d: %w", 1, cause), "at 1: cause", true},
+		{Errorf(Mount, "%w and %w", errors.New("first"), cause), "first and cause", true},
+		{&Error{Class: Mount, Cause: cause}, "cause", true},
+	} {
+		if test.err.Error() != test.text || errors.Is(test.err, cause) != test.is || (test.err.Unwrap() != nil) != test.is {
+			t.Errorf("%q, is the cause: %v; want %q, %v", test.err, errors.Is(test.err, cause), test.text, test.is)
+		}
+	}
+}
+
+func TestTriedOf(t *testing.T) {
+	inner := &Error{Class: Refused, Text: "x", Tried: []string{"10.0.0.1", "10.0.0.2"}}
+	if got := TriedOf(Errorf(NoRoute, "outer: %w", errors.Join(errors.New("other"), inner))); !slices.Equal(got, inner.Tried) {
+		t.Errorf("%q", got)
+	}
+	if got := TriedOf(errors.New("x")); got != nil {
+		t.Errorf("%q", got)
+	}
+}
+
+// A class stands in one table once. What is none has advice, too, and that of
+// an HTTP status is of its kind.
+func TestAdvice(t *testing.T) {
+	seen := map[Class]bool{}
+	for _, class := range Classes() {
+		if seen[class] || !class.Known() || len(class.Advice()) < 2 {
+			t.Errorf("%s: twice %v, advice %q", class, seen[class], class.Advice())
+		}
+		seen[class] = true
+	}
+	if len(seen) < 40 {
+		t.Errorf("only %d classes", len(seen))
+	}
+	if got := HTTP(403); got != "http-403" || got.Known() || !slices.Equal(got.Advice(), NotFound.Advice()) {
+		t.Errorf("%s: %q", got, got.Advice())
+	}
+	if got := HTTP(503).Advice(); !strings.Contains(got[0], "error log") {
+		t.Errorf("%q", got)
+	}
+	if got := Class("new").Advice(); len(got) == 0 {
+		t.Error("a new class has no advice")
+	}
+	NoLease.Advice()[0] = "changed"
+	if NoLease.Advice()[0] == "changed" {
+		t.Error("advice was changed by who asked for it")
+	}
+}
