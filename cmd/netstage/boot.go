@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
@@ -44,8 +44,8 @@ examples:
   netstage boot --dir /srv/boot --nic e1000 --nic virtio-net-pci --append boot.debug1
   netstage boot --kernel bzImage --initrd initrd.zst --direct -- -device virtio-rng-pci`
 
-func newBoot(std streams) *ffcli.Command {
-	fs := newFlags("boot")
+func newBoot(std streams) *cobra.Command {
+	fs := newFlags()
 	var c vm.Config
 	var initrds, nics, drives list
 	fs.StringVar(&c.Kernel, "kernel", "", "the kernel `FILE`")
@@ -70,20 +70,20 @@ func newBoot(std streams) *ffcli.Command {
 		return err
 	})
 	timeout := fs.Duration("timeout", 0, "give up after this `DURATION`; 0 means never")
-	return &ffcli.Command{
-		Name:       "boot",
-		ShortUsage: "netstage boot --kernel FILE --initrd FILE… [--image FILE] [FLAGS] [-- QEMU ARGUMENTS]",
-		ShortHelp:  "boot a machine in QEMU, through iPXE",
-		LongHelp:   bootHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			c.Initrds, c.Drives, c.ExtraArgs = initrds, drives, args
+	var command *cobra.Command
+	command = newCommand("netstage boot --kernel FILE --initrd FILE… [--image FILE] [FLAGS] [-- QEMU ARGUMENTS]", "boot a machine in QEMU, through iPXE", bootHelp, fs,
+		func(ctx context.Context, args []string) error {
+			stray := args
+			if dash := command.ArgsLenAtDash(); dash >= 0 {
+				stray, c.ExtraArgs = args[:dash], args[dash:]
+			}
+			c.Initrds, c.Drives = initrds, drives
 			for _, model := range nics {
 				c.NICs = append(c.NICs, vm.NIC{Model: model})
 			}
 			switch {
-			case len(args) > 0 && !dashes(args[0]):
-				return usageError(fmt.Sprintf("unexpected argument %q", args[0]))
+			case len(stray) > 0:
+				return noOperands(stray)
 			case c.Kernel == "" && c.Dir == "" && c.BootURL == "":
 				return usageError("what to boot? Give --kernel FILE, --dir DIR or --url URL")
 			case c.Kernel == "" && c.Direct:
@@ -114,8 +114,8 @@ func newBoot(std streams) *ffcli.Command {
 			}
 			c.Log = newLog(std.err)
 			return boot(ctx, c, std, *timeout)
-		},
-	}
+		})
+	return command
 }
 
 func parseForward(word string) (vm.Forward, error) {
@@ -127,9 +127,6 @@ func parseForward(word string) (vm.Forward, error) {
 	}
 	return vm.Forward{Here: uint16(from), There: uint16(to)}, nil
 }
-
-// dashes tells whether an argument is an option of QEMU.
-func dashes(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
 
 // packRoot packs a root file system fast, into a temporary image.
 func packRoot(ctx context.Context, root string) (path string, remove func(), err error) {

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"flag"
+	"context"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // A usageError says what is wrong with the command line.
@@ -14,48 +15,47 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// newFlags returns a flag set that reports errors to its caller only.
-func newFlags(name string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	return fs
+// newFlags returns the flags of a command, which are told of by name.
+func newFlags() *pflag.FlagSet {
+	return pflag.NewFlagSet("", pflag.ContinueOnError)
 }
 
-// operands parses what follows the first operand and returns the operands, so
-// that flags may stand after them, as GNU tools allow. What follows a "--" is
-// an operand whatever it looks like.
-func operands(fs *flag.FlagSet, args []string) ([]string, error) {
-	var found []string
-	for len(args) > 0 {
-		found = append(found, args[0])
-		rest := args[1:]
-		if err := fs.Parse(rest); err != nil {
-			if err == flag.ErrHelp {
-				return nil, err
-			}
-			return nil, usageError(err.Error())
-		}
-		args = fs.Args()
-		if n := len(rest) - len(args); n > 0 && rest[n-1] == "--" {
-			return append(found, args...), nil
-		}
+// A runner does what a command is for; args are its operands.
+type runner func(ctx context.Context, args []string) error
+
+// newCommand makes a command. Its help, its manual page and what the shell
+// completes all come from usage, short, long and the usage text of its flags.
+func newCommand(usage, short, long string, flags *pflag.FlagSet, run runner) *cobra.Command {
+	c := &cobra.Command{
+		Use:   strings.TrimPrefix(usage, "netstage "),
+		Short: short, Long: long,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return run(c.Context(), args)
+		},
 	}
-	return found, nil
+	c.Flags().AddFlagSet(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		c.RegisterFlagCompletionFunc(f.Name, completionOf(f))
+	})
+	return c
 }
 
-// noOperands is operands for commands that take none.
-func noOperands(fs *flag.FlagSet, args []string) error {
-	found, err := operands(fs, args)
-	if err == nil && len(found) > 0 {
-		err = usageError(fmt.Sprintf("unexpected argument %q", found[0]))
+// noOperands is for commands that take none.
+func noOperands(args []string) error {
+	if len(args) > 0 {
+		return usageError(fmt.Sprintf("unexpected argument %q", args[0]))
 	}
-	return err
+	return nil
 }
 
 // list is a flag that may be given several times.
 type list []string
 
 func (l *list) String() string { return strings.Join(*l, " ") }
+
+func (l *list) Type() string { return "" }
 
 func (l *list) Set(value string) error {
 	if value == "" {
@@ -65,71 +65,64 @@ func (l *list) Set(value string) error {
 	return nil
 }
 
-// find returns the command that args select, the root when they select none.
-func find(root *ffcli.Command, args []string) *ffcli.Command {
-	for _, arg := range args {
-		for _, sub := range root.Subcommands {
-			if strings.EqualFold(arg, sub.Name) {
-				return sub
-			}
-		}
-		if !strings.HasPrefix(arg, "-") {
-			break
-		}
-	}
-	return root
-}
-
-// path is the command as it is typed.
-func path(root, c *ffcli.Command) string {
-	if c == root {
-		return root.Name
-	}
-	return root.Name + " " + c.Name
-}
-
-func names(commands []*ffcli.Command) string {
+// names are those of the commands that help shows.
+func names(root *cobra.Command) string {
 	var all []string
-	for _, c := range commands {
-		all = append(all, c.Name)
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			all = append(all, c.Name())
+		}
 	}
 	return strings.Join(all, ", ")
 }
 
-// help is the text of --help.
-func help(c *ffcli.Command) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "usage: %s\n\n%s\n", c.ShortUsage, strings.TrimSpace(c.LongHelp))
-	if len(c.Subcommands) > 0 {
-		b.WriteString("\ncommands:\n")
-		for _, sub := range c.Subcommands {
-			fmt.Fprintf(&b, "  %-10s %s\n", sub.Name, sub.ShortHelp)
+// writeHelp writes the text of --help.
+func writeHelp(w io.Writer, c *cobra.Command) {
+	fmt.Fprintf(w, "usage: %s\n\n%s\n", usageOf(c), strings.TrimSpace(c.Long))
+	if c.HasAvailableSubCommands() {
+		fmt.Fprint(w, "\ncommands:\n")
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(w, "  %-10s %s\n", sub.Name(), sub.Short)
+			}
 		}
-		fmt.Fprintf(&b, "\n%s COMMAND --help tells more.\n", c.Name)
+		fmt.Fprintf(w, "\n%s help COMMAND tells more.\n", c.Name())
 	}
 	heading := "\nflags:\n"
-	c.FlagSet.VisitAll(func(f *flag.Flag) {
-		b.WriteString(heading)
+	eachFlag(c, func(flag, usage string) {
+		fmt.Fprintf(w, "%s  %s\n        %s\n", heading, flag, strings.ReplaceAll(usage, "\n", "\n        "))
 		heading = ""
-		dashes := "--"
-		if len(f.Name) == 1 {
-			dashes = "-"
-		}
-		value, usage := flag.UnquoteUsage(f)
-		if value != "" {
-			value = " " + value
-		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
-			usage += " (default " + f.DefValue + ")"
-		}
-		fmt.Fprintf(&b, "  %s%s%s\n        %s\n", dashes, f.Name, value, strings.ReplaceAll(usage, "\n", "\n        "))
 	})
-	return b.String()
 }
 
-// given tells whether a flag stands on the command line.
-func given(fs *flag.FlagSet, name string) bool {
-	found := false
-	fs.Visit(func(f *flag.Flag) { found = found || f.Name == name })
-	return found
+// usageOf is a command line in short.
+func usageOf(c *cobra.Command) string {
+	if !c.HasParent() {
+		return c.Use
+	}
+	return c.Parent().CommandPath() + " " + c.Use
+}
+
+// eachFlag calls do with every flag of a command, as it is typed, and with what
+// it is for.
+func eachFlag(c *cobra.Command, do func(flag, usage string)) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		flag := "--" + f.Name
+		if f.Shorthand != "" {
+			flag = "-" + f.Shorthand + ", " + flag
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		if value != "" && f.Value.Type() != "bool" {
+			flag += " " + value
+		}
+		switch f.DefValue {
+		case "", "false", "0", "0s":
+		default:
+			usage += " (default " + f.DefValue + ")"
+		}
+		do(flag, usage)
+	})
 }

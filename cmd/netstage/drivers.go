@@ -10,7 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"netstage/cmd/netstage/initrd"
@@ -33,23 +33,15 @@ examples:
   netstage drivers --kernel-modules … pci:v00008086d00001533sv00000000sd00000000bc02sc00i00
   ssh web7 'cat /sys/bus/*/devices/*/modalias' | netstage drivers --kernel-modules … --initrd initrd.zst -`
 
-func newDrivers(std streams) *ffcli.Command {
-	fs := newFlags("drivers")
+func newDrivers(std streams) *cobra.Command {
+	fs := newFlags()
 	dir := fs.String("kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR` (default that of the kernel that runs here)")
 	packed := fs.String("initrd", "", "tell whether the initrd `FILE` has them")
 	all := fs.Bool("all", false, "show all hardware, not only network cards")
 	sys := fs.String("sys", "/sys", "this machine's sysfs is at `DIR`")
-	return &ffcli.Command{
-		Name:       "drivers",
-		ShortUsage: "netstage drivers [MODALIAS|FILE]… [--kernel-modules DIR] [--initrd FILE]",
-		ShortHelp:  "say which modules drive a machine's network cards",
-		LongHelp:   driversHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			words, err := operands(fs, args)
-			if err != nil {
-				return err
-			}
+	return newCommand("netstage drivers [MODALIAS|FILE]… [--kernel-modules DIR] [--initrd FILE]", "say which modules drive a machine's network cards", driversHelp, fs,
+		func(ctx context.Context, words []string) error {
+			var err error
 			var in *inspect.Initrd
 			if *packed != "" {
 				if in, err = readInitrd(*packed); err != nil {
@@ -73,8 +65,7 @@ func newDrivers(std streams) *ffcli.Command {
 				return errors.New("no hardware is named there, nor a modalias")
 			}
 			return tellDrivers(ctx, std.out, kernel, in, devices, *all)
-		},
-	}
+		})
 }
 
 func readInitrd(name string) (*inspect.Initrd, error) {

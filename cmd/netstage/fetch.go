@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/fetch"
 	"netstage/fetch/vouch"
@@ -30,23 +30,19 @@ examples:
   netstage fetch http://a/x.squashfs http://b/x.squashfs -o image --roothash 8f0c…
   netstage fetch --manifest https://boot/web.manifest --trusted ops.pub -o image`
 
-func newFetch(std streams) *ffcli.Command {
-	fs := newFlags("fetch")
+func newFetch(std streams) *cobra.Command {
+	fs := newFlags()
 	var v vouching
 	v.flags(fs)
-	output := fs.String("o", "", "write the image to `FILE`")
+	output := fs.StringP("output", "o", "", "write the image to `FILE`")
 	ca := fs.String("ca", "", "trust the certificate authorities in `FILE` alone")
 	token := fs.String("token", "", "send the bearer token in `FILE` to the servers, never to where they redirect")
 	newer := fs.String("newer", "", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
-	return &ffcli.Command{
-		Name: "fetch", ShortUsage: "netstage fetch [REF …] -o FILE [FLAGS]", ShortHelp: "fetch an image as a machine would",
-		LongHelp: fetchHelp, FlagSet: fs,
-		Exec: func(ctx context.Context, args []string) error {
-			refs, err := operands(fs, args)
+	return newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
+		func(ctx context.Context, refs []string) error {
+			var err error
 			switch {
-			case err != nil:
-				return err
 			case len(refs) == 0 && len(v.manifests) == 0:
 				return usageError("what? Give REF, or --manifest REF")
 			case *output == "":
@@ -97,8 +93,7 @@ func newFetch(std streams) *ffcli.Command {
 			console.close()
 			fmt.Fprintf(std.out, "%x  %s\n", i.SHA256, *output)
 			return nil
-		},
-	}
+		})
 }
 
 // getImage is vouch.Get for the command line: failures have their class and what was tried, the interruption by the

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"netstage/cmd/netstage/image"
@@ -46,33 +46,25 @@ type imageFlags struct {
 	system            systemFlags
 }
 
-func newImage(std streams) *ffcli.Command {
-	fs := newFlags("image")
+func newImage(std streams) *cobra.Command {
+	fs := newFlags()
 	var f imageFlags
-	fs.StringVar(&f.Output, "o", "", "write the image to `FILE`")
+	fs.StringVarP(&f.Output, "output", "o", "", "write the image to `FILE`")
 	fs.StringVar(&f.root, "root", "", "pack `DIR` as a whole root file system")
 	fs.BoolVar(&f.AllRoot, "all-root", false, "with --root: everything belongs to root, whoever owns it here")
 	fs.StringVar(&f.compression, "compression", "zstd:19", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz")
 	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
 	f.system.flags(fs)
-	return &ffcli.Command{
-		Name:       "image",
-		ShortUsage: "netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]",
-		ShortHelp:  "pack a system, a store or a whole root into a squashfs",
-		LongHelp:   imageHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			dirs, err := operands(fs, args)
-			if err != nil {
-				return err
-			}
+	return newCommand("netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]", "pack a system, a store or a whole root into a squashfs", imageHelp, fs,
+		func(ctx context.Context, dirs []string) error {
+			var err error
 			if err := f.check(dirs); err != nil {
 				return err
 			}
 			if f.Compression, err = image.ParseCompression(f.compression); err != nil {
 				return usageError("--compression: " + err.Error())
 			}
-			if given(fs, "level") {
+			if fs.Changed("level") {
 				if f.Compression, err = f.Compression.WithLevel(f.level); err != nil {
 					return usageError("--level: " + err.Error())
 				}
@@ -82,8 +74,7 @@ func newImage(std streams) *ffcli.Command {
 			}
 			f.Progress = progress(std.err)
 			return makeImage(ctx, f, std)
-		},
-	}
+		})
 }
 
 // check settles what is to be packed.

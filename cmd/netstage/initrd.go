@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/initrd"
 	"netstage/stage1/password"
@@ -52,8 +52,8 @@ examples:
     --file fstab:/etc/netstage/fstab -o initrd.zst
   netstage initrd --kernel-modules … --file ops.pub:/etc/netstage/trusted.d/ops.pub -o initrd.zst`
 
-func newInitrd(std streams) *ffcli.Command {
-	fs := newFlags("initrd")
+func newInitrd(std streams) *cobra.Command {
+	fs := newFlags()
 	var o initrd.Options
 	var modules, files, programs, fileSystems list
 	fs.StringVar(&o.KernelModules, "kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR`")
@@ -68,15 +68,10 @@ func newInitrd(std streams) *ffcli.Command {
 	shellPassword := fs.String("shell-password", "", "shells on consoles ask for the password with the hash in `FILE`, of netstage passwd")
 	authorizedKeys := fs.String("authorized-keys", "", "boot.ssh lets in who has a key of `FILE`")
 	hostKey := fs.String("ssh-host-key", "", "the machines' own key for ssh is in `FILE`, which is made where it does not exist (default a new one each time)")
-	output := fs.String("o", "", "write the initrd to `FILE`")
-	return &ffcli.Command{
-		Name:       "initrd",
-		ShortUsage: "netstage initrd --kernel-modules DIR -o FILE [FLAGS]",
-		ShortHelp:  "pack agent, kernel modules and files into an initrd",
-		LongHelp:   initrdHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			if err := noOperands(fs, args); err != nil {
+	output := fs.StringP("output", "o", "", "write the initrd to `FILE`")
+	return newCommand("netstage initrd --kernel-modules DIR -o FILE [FLAGS]", "pack agent, kernel modules and files into an initrd", initrdHelp, fs,
+		func(ctx context.Context, args []string) error {
+			if err := noOperands(args); err != nil {
 				return err
 			}
 			switch {
@@ -130,8 +125,7 @@ func newInitrd(std streams) *ffcli.Command {
 			}
 			describeInitrd(std.err, report)
 			return nil
-		},
-	}
+		})
 }
 
 // shellPasswordFile puts a hash where the agent looks for it, once it is one that the agent will understand.

@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/internal/inspect"
@@ -29,20 +29,12 @@ examples:
   netstage inspect boot/initrd.zst --files
   netstage inspect boot/nix-store.squashfs`
 
-func newInspect(std streams) *ffcli.Command {
-	fs := newFlags("inspect")
+func newInspect(std streams) *cobra.Command {
+	fs := newFlags()
 	files := fs.Bool("files", false, "list the files of the initrd, too")
-	return &ffcli.Command{
-		Name:       "inspect",
-		ShortUsage: "netstage inspect FILE [--files]",
-		ShortHelp:  "tell what is in an initrd or an image",
-		LongHelp:   inspectHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			names, err := operands(fs, args)
-			if err != nil {
-				return err
-			}
+	return newCommand("netstage inspect FILE [--files]", "tell what is in an initrd or an image", inspectHelp, fs,
+		func(ctx context.Context, names []string) error {
+			var err error
 			if len(names) != 1 {
 				return usageError("what to look into? Give one FILE, an initrd or an image")
 			}
@@ -70,8 +62,7 @@ func newInspect(std streams) *ffcli.Command {
 				return nil
 			}
 			return fmt.Errorf("%s is neither an initrd nor a squashfs or erofs image", names[0])
-		},
-	}
+		})
 }
 
 // openStart opens a file and reads what tells its kind.

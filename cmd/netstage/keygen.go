@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"aead.dev/minisign"
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 )
 
 const keygenHelp = `Makes a pair of keys for signed manifests: NAME.key, the secret one, and
@@ -22,16 +22,14 @@ examples:
   netstage keygen -o ops
   netstage keygen -o ci --no-password`
 
-func newKeygen(std streams) *ffcli.Command {
-	fs := newFlags("keygen")
-	output := fs.String("o", "", "write the keys to `NAME`.key and NAME.pub")
+func newKeygen(std streams) *cobra.Command {
+	fs := newFlags()
+	output := fs.StringP("output", "o", "", "write the keys to `NAME`.key and NAME.pub")
 	passwordFile := fs.String("password-file", "", "lock the secret key by the first line of `FILE`")
 	noPassword := fs.Bool("no-password", false, "leave the secret key unlocked")
-	return &ffcli.Command{
-		Name: "keygen", ShortUsage: "netstage keygen -o NAME [FLAGS]", ShortHelp: "make keys for signed manifests",
-		LongHelp: keygenHelp, FlagSet: fs,
-		Exec: func(_ context.Context, args []string) error {
-			if err := noOperands(fs, args); err != nil {
+	return newCommand("netstage keygen -o NAME [FLAGS]", "make keys for signed manifests", keygenHelp, fs,
+		func(_ context.Context, args []string) error {
+			if err := noOperands(args); err != nil {
 				return err
 			}
 			switch {
@@ -63,8 +61,7 @@ func newKeygen(std streams) *ffcli.Command {
 			}
 			fmt.Fprintf(std.out, "key %016X: %s.key is secret, %s.pub goes to /etc/netstage/trusted.d in the initrd\n", public.ID(), *output, *output)
 			return nil
-		},
-	}
+		})
 }
 
 // lock encrypts a secret key.

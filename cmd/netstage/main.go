@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 )
 
 // Exit statuses.
@@ -46,22 +45,12 @@ func run(args []string, std streams) int {
 	context.AfterFunc(ctx, stop)
 
 	root := newRoot(std)
-	selected := find(root, args)
-	err := root.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		err = usageError(strings.TrimPrefix(err.Error(), "error parsing commandline arguments: "))
-	}
-	if err == nil {
-		err = root.Run(ctx)
-	}
-
-	name := path(root, selected)
+	root.SetArgs(args)
+	selected, err := root.ExecuteContextC(ctx)
+	name := selected.CommandPath()
 	var usage usageError
 	switch {
 	case err == nil:
-		return exitOK
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(std.out, help(selected))
 		return exitOK
 	case errors.As(err, &usage):
 		fmt.Fprintf(std.err, "%s: %v\nhint: %s --help\n", name, err, name)
@@ -76,36 +65,79 @@ func run(args []string, std streams) int {
 }
 
 // newRoot builds the tree of commands.
-func newRoot(std streams) *ffcli.Command {
-	root := &ffcli.Command{
-		Name:       "netstage",
-		ShortUsage: "netstage COMMAND [FLAGS] …",
-		LongHelp: "Packs initrds around the stage1 agent, builds and serves system images,\n" +
+func newRoot(std streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "netstage COMMAND [FLAGS] …",
+		Short: "pack, serve and try what machines boot from the network",
+		Long: "Packs initrds around the stage1 agent, builds and serves system images,\n" +
 			"and boots them in QEMU as a machine on the network would.",
-		FlagSet: newFlags("netstage"),
-		Subcommands: []*ffcli.Command{
-			newInitrd(std),
-			newImage(std),
-			newDrivers(std),
-			newInspect(std),
-			newScripts(std),
-			newServe(std),
-			newReport(std),
-			newBoot(std),
-			newKeygen(std),
-			newPasswd(std),
-			newSign(std),
-			newVerify(std),
-			newFetch(std),
-			newStorm(std),
-			newVersion(std),
+		Version:       ownVersion(),
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args: func(root *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError("which command? One of " + names(root))
+			}
+			return unknownCommand(root, args[0])
 		},
+		RunE: func(*cobra.Command, []string) error { return nil }, // lest it is help alone
 	}
-	root.Exec = func(_ context.Context, args []string) error {
-		if len(args) == 0 {
-			return usageError("which command? One of " + names(root.Subcommands))
-		}
-		return usageError(fmt.Sprintf("unknown command %q; there are %s", args[0], names(root.Subcommands)))
-	}
+	cobra.EnableCommandSorting = false
+	root.AddCommand(
+		newInitrd(std),
+		newImage(std),
+		newDrivers(std),
+		newInspect(std),
+		newScripts(std),
+		newServe(std),
+		newReport(std),
+		newBoot(std),
+		newKeygen(std),
+		newPasswd(std),
+		newSign(std),
+		newVerify(std),
+		newFetch(std),
+		newStorm(std),
+		newCompletion(std),
+		newMan(std),
+		newVersion(std),
+	)
+	root.SuggestionsMinimumDistance = 2
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetVersionTemplate(versionText())
+	root.Flags().Bool("version", false, "print the version of this tool")
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(std.out, c) })
+	root.SetHelpCommand(newHelp(std, root))
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
 	return root
+}
+
+// newHelp makes the command that does what --help does.
+func newHelp(std streams, root *cobra.Command) *cobra.Command {
+	help := newCommand("netstage help [COMMAND]", "explain a command", "Explains a command, as --help of that command does.", newFlags(),
+		func(_ context.Context, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(root, args[len(args)-max(len(rest), 1)])
+			}
+			writeHelp(std.out, c)
+			return nil
+		})
+	help.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) (found []string, _ cobra.ShellCompDirective) {
+		for _, c := range root.Commands() {
+			if len(args) == 0 && c.IsAvailableCommand() {
+				found = append(found, c.Name()+"\t"+c.Short)
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+	return help
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	if like := root.SuggestionsFor(name); len(like) > 0 {
+		return usageError(fmt.Sprintf("unknown command %q; did you mean %s?", name, strings.Join(like, " or ")))
+	}
+	return usageError(fmt.Sprintf("unknown command %q; there are %s", name, names(root)))
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/stage1/password"
 )
@@ -19,15 +19,13 @@ examples:
   netstage passwd -o shell-password
   netstage initrd … --shell-password shell-password -o initrd.zst`
 
-func newPasswd(std streams) *ffcli.Command {
-	fs := newFlags("passwd")
-	output := fs.String("o", "", "write the hash to `FILE`")
+func newPasswd(std streams) *cobra.Command {
+	fs := newFlags()
+	output := fs.StringP("output", "o", "", "write the hash to `FILE`")
 	passwordFile := fs.String("password-file", "", "the password is the first line of `FILE`")
-	return &ffcli.Command{
-		Name: "passwd", ShortUsage: "netstage passwd -o FILE [FLAGS]", ShortHelp: "make the hash of a password for shells",
-		LongHelp: passwdHelp, FlagSet: fs,
-		Exec: func(_ context.Context, args []string) error {
-			if err := noOperands(fs, args); err != nil {
+	return newCommand("netstage passwd -o FILE [FLAGS]", "make the hash of a password for shells", passwdHelp, fs,
+		func(_ context.Context, args []string) error {
+			if err := noOperands(args); err != nil {
 				return err
 			}
 			if *output == "" {
@@ -49,8 +47,7 @@ func newPasswd(std streams) *ffcli.Command {
 			}
 			fmt.Fprintf(std.out, "%s goes into the initrd by --shell-password\n", *output)
 			return nil
-		},
-	}
+		})
 }
 
 // newPassword reads a password that is to be set: at a terminal twice.

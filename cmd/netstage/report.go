@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/stage1/report"
 )
@@ -23,20 +23,11 @@ examples:
   netstage report /run/netstage/boot.json
   netstage report --expect check /srv/boot/reports/52-54-00-12-34-56/20261127T030405.123Z.json`
 
-func newReport(std streams) *ffcli.Command {
-	fs := newFlags("report")
-	expect := fs.String("expect", "", "the `STATE` that the boot has to be in")
-	return &ffcli.Command{
-		Name:       "report",
-		ShortUsage: "netstage report FILE [--expect STATE]",
-		ShortHelp:  "render the report of a boot",
-		LongHelp:   reportHelp,
-		FlagSet:    fs,
-		Exec: func(_ context.Context, args []string) error {
-			files, err := operands(fs, args)
-			if err != nil {
-				return err
-			}
+func newReport(std streams) *cobra.Command {
+	fs := newFlags()
+	expect := fs.String("expect", "", "the `STATE` that the boot has to be in: good, check, failed or running")
+	return newCommand("netstage report FILE [--expect STATE]", "render the report of a boot", reportHelp, fs,
+		func(_ context.Context, files []string) error {
 			if len(files) != 1 {
 				return usageError("which report? Give one FILE")
 			}
@@ -55,8 +46,7 @@ func newReport(std streams) *ffcli.Command {
 				return fmt.Errorf("the boot's state is %s, not %s", r.State, *expect)
 			}
 			return nil
-		},
-	}
+		})
 }
 
 func readReport(in io.Reader, name string) (report.Report, error) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/netboot"
 )
@@ -23,16 +23,11 @@ unless cmdline says otherwise. kexec-boot puts the image into the initrd.
 examples:
   netstage scripts boot/`
 
-func newScripts(std streams) *ffcli.Command {
-	fs := newFlags("scripts")
-	return &ffcli.Command{
-		Name: "scripts", ShortUsage: "netstage scripts DIR", ShortHelp: "write boot scripts for iPXE, rEFInd and kexec",
-		LongHelp: scriptsHelp, FlagSet: fs,
-		Exec: func(_ context.Context, args []string) error {
-			dirs, err := operands(fs, args)
-			if err != nil {
-				return err
-			}
+func newScripts(std streams) *cobra.Command {
+	fs := newFlags()
+	return newCommand("netstage scripts DIR", "write boot scripts for iPXE, rEFInd and kexec", scriptsHelp, fs,
+		func(_ context.Context, dirs []string) error {
+			var err error
 			if len(dirs) != 1 {
 				return usageError("which folder? Give one DIR")
 			}
@@ -44,6 +39,5 @@ func newScripts(std streams) *ffcli.Command {
 				fmt.Fprintln(std.out, name)
 			}
 			return nil
-		},
-	}
+		})
 }

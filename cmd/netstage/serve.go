@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/netboot"
 )
@@ -44,21 +44,16 @@ examples:
   netstage serve --dir /srv/boot
   netstage serve --dir /srv/boot --listen 10.0.0.1:80 --reports >>access.log`
 
-func newServe(std streams) *ffcli.Command {
-	fs := newFlags("serve")
+func newServe(std streams) *cobra.Command {
+	fs := newFlags()
 	dir := fs.String("dir", "", "the folder `DIR` to serve")
 	listen := fs.String("listen", ":8080", "the `ADDRESS` to listen on: HOST:PORT or :PORT")
 	extra := fs.String("append", "", "more kernel `PARAMETERS` for every machine")
 	keep := fs.Bool("reports", false, "take boot reports from machines, and show them at /reports/")
 	grace := fs.Duration("grace", 30*time.Second, "how long `DURATION` downloads may run on when the server is to stop")
-	return &ffcli.Command{
-		Name:       "serve",
-		ShortUsage: "netstage serve --dir DIR [--listen ADDRESS]",
-		ShortHelp:  "serve boot scripts, kernels and images over HTTP",
-		LongHelp:   serveHelp,
-		FlagSet:    fs,
-		Exec: func(ctx context.Context, args []string) error {
-			if err := noOperands(fs, args); err != nil {
+	return newCommand("netstage serve --dir DIR [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
+		func(ctx context.Context, args []string) error {
+			if err := noOperands(args); err != nil {
 				return err
 			}
 			if *dir == "" {
@@ -84,8 +79,7 @@ func newServe(std streams) *ffcli.Command {
 				log.Info(describe(boot))
 			}
 			return server.Serve(ctx, l)
-		},
-	}
+		})
 }
 
 // describe says in one line what machines boot.

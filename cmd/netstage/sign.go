@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/image"
 	"netstage/fetch/manifest"
@@ -33,22 +33,18 @@ examples:
   netstage sign nix-store.squashfs --init /nix/store/…/init --key ops.key
   netstage sign v2/web.squashfs --init /nix/store/…/init --key ops.key --name web -o web.manifest`
 
-func newSign(std streams) *ffcli.Command {
-	fs := newFlags("sign")
+func newSign(std streams) *cobra.Command {
+	fs := newFlags()
 	key := fs.String("key", "", "sign by the secret key `FILE`")
 	passwordFile := fs.String("password-file", "", "the first line of `FILE` unlocks the key")
 	init := fs.String("init", "", "the only `PATH` that may be started, inside the new root")
 	name := fs.String("name", "", "what to call the system, `TEXT` (default the image's file name)")
 	ref := fs.String("path", "", "where machines find the image, `REF` (default its path beside the manifest)")
-	output := fs.String("o", "", "write the manifest to `FILE` (default IMAGE.manifest)")
-	return &ffcli.Command{
-		Name: "sign", ShortUsage: "netstage sign IMAGE --init PATH --key FILE [FLAGS]", ShortHelp: "sign an image and its init in a manifest",
-		LongHelp: signHelp, FlagSet: fs,
-		Exec: func(ctx context.Context, args []string) error {
-			images, err := operands(fs, args)
+	output := fs.StringP("output", "o", "", "write the manifest to `FILE` (default IMAGE.manifest)")
+	return newCommand("netstage sign IMAGE --init PATH --key FILE [FLAGS]", "sign an image and its init in a manifest", signHelp, fs,
+		func(ctx context.Context, images []string) error {
+			var err error
 			switch {
-			case err != nil:
-				return err
 			case len(images) != 1:
 				return usageError("which image? Give one IMAGE")
 			case *key == "":
@@ -95,8 +91,7 @@ func newSign(std streams) *ffcli.Command {
 			}
 			fmt.Fprintf(std.out, "%s: %s, %d bytes, signed by key %016X\n", *output, *ref, signed.Size, private.ID())
 			return nil
-		},
-	}
+		})
 }
 
 // pathBeside is the reference that leads from a manifest to an image on the same server.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/internal/storm"
 	"netstage/fetch"
@@ -29,21 +29,17 @@ examples:
   netstage storm --clients 200 http://127.0.0.1:8080/nix-store.squashfs
   netstage storm --clients 1000 --spread 20s --timeout 2m http://10.0.0.1/x.squashfs --sha256 0ssi…`
 
-func newStorm(std streams) *ffcli.Command {
-	fs := newFlags("storm")
+func newStorm(std streams) *cobra.Command {
+	fs := newFlags()
 	clients := fs.Int("clients", 100, "how many: `N`")
 	digest := fs.String("sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 2m (default never)")
 	spread := fs.Duration("spread", 0, "the clients start within `TIME`, such as 20s (default all at once)")
 	seed := fs.Uint64("seed", 0, "`NUMBER` of the first client; the rest follow it")
-	return &ffcli.Command{
-		Name: "storm", ShortUsage: "netstage storm URL … --clients N [FLAGS]", ShortHelp: "fetch an image many times at once",
-		LongHelp: stormHelp, FlagSet: fs,
-		Exec: func(ctx context.Context, args []string) error {
-			urls, err := operands(fs, args)
+	return newCommand("netstage storm URL … --clients N [FLAGS]", "fetch an image many times at once", stormHelp, fs,
+		func(ctx context.Context, urls []string) error {
+			var err error
 			switch {
-			case err != nil:
-				return err
 			case len(urls) == 0:
 				return usageError("what? Give URL")
 			case *clients < 1:
@@ -71,8 +67,7 @@ func newStorm(std streams) *ffcli.Command {
 				return fmt.Errorf("%d of %d clients have no image", failed, report.Clients)
 			}
 			return nil
-		},
-	}
+		})
 }
 
 func describeStorm(w io.Writer, r storm.Report, spread time.Duration) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/initrd"
@@ -26,7 +27,7 @@ type systemFlags struct {
 	boot, allInOne, manifest     bool
 }
 
-func (s *systemFlags) flags(fs *flag.FlagSet) {
+func (s *systemFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&s.toplevel, "toplevel", "", "pack the closure of the NixOS system at `PATH`")
 	fs.StringVar(&s.store, "store", "", "the store paths are in `DIR`/nix/store, as for Nix's --store")
 	fs.StringVar(&s.closureInfo, "closure-info", "", "pack the closure that closureInfo of nixpkgs wrote to `DIR`")

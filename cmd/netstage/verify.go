@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/peterbourgon/ff/v3/ffcli"
+	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/image"
 )
@@ -21,18 +21,14 @@ examples:
   netstage verify nix-store.squashfs --roothash 8f0c…
   netstage verify --manifest web.manifest --trusted ops.pub --init /nix/store/…/init`
 
-func newVerify(std streams) *ffcli.Command {
-	fs := newFlags("verify")
+func newVerify(std streams) *cobra.Command {
+	fs := newFlags()
 	var v vouching
 	v.flags(fs)
-	return &ffcli.Command{
-		Name: "verify", ShortUsage: "netstage verify [IMAGE] [FLAGS]", ShortHelp: "verify an image by digest, tree or manifest",
-		LongHelp: verifyHelp, FlagSet: fs,
-		Exec: func(ctx context.Context, args []string) error {
-			images, err := operands(fs, args)
+	return newCommand("netstage verify [IMAGE] [FLAGS]", "verify an image by digest, tree or manifest", verifyHelp, fs,
+		func(ctx context.Context, images []string) error {
+			var err error
 			switch {
-			case err != nil:
-				return err
 			case len(images) > 1:
 				return usageError(fmt.Sprintf("one image at a time: what is %q?", images[1]))
 			case len(images) == 0 && len(v.manifests) == 0:
@@ -83,6 +79,5 @@ func newVerify(std streams) *ffcli.Command {
 					i.Signed.Created.Format("2006-01-02 15:04:05"), i.Init)
 			}
 			return nil
-		},
-	}
+		})
 }

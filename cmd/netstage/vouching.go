@@ -1,9 +1,10 @@
 package main
 
 import (
-	"flag"
 	"path/filepath"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"netstage/fetch/vouch"
 	"netstage/nix"
@@ -15,7 +16,7 @@ type vouching struct {
 	trees, manifests, trust list
 }
 
-func (v *vouching) flags(fs *flag.FlagSet) {
+func (v *vouching) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&v.sha256, "sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
 	fs.StringVar(&v.rootHash, "roothash", "", "the root `DIGEST` of the image's verity tree")
 	fs.Var(&v.trees, "verity", "the verity tree `REF` (default beside the image, with .verity appended); may be repeated")

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 
 // hostOnly are libraries that must not reach the agent.
 var hostOnly = []string{
-	"github.com/peterbourgon/ff/v3", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
+	"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
 	"netstage/cmd/netstage", "netstage/fetch/faulty", "testing",
 }
 

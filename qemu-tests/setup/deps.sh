@@ -35,6 +35,7 @@ nix-bin Nix: the module is evaluated, a toplevel built, its closure packed
 minisign the peer for signatures
 chromium-headless-shell a browser, for the page of boot reports
 openssh-client the peer for boot.ssh
+man-db the manual pages of netstage, rendered
 curl downloads to compare with, in make bench
 wget likewise
 dhcpcd-base a DHCP client to compare with, likewise
