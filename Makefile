@@ -1,5 +1,6 @@
 # make boot    watch a machine boot from the network, to the end
 # make test    every test; make bench: the figures
+# make soak    machines with faults drawn at random, 10 minutes of them
 # make build   bin/stage1, the agent, and bin/netstage, the tool
 
 # The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
@@ -14,7 +15,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: build deps boot test bench pictures fmt vet clean distclean
+.PHONY: build deps boot test soak bench pictures fmt vet clean distclean
 
 build:
 	cmd/stage1/build.sh bin/stage1 $(version)
@@ -37,6 +38,14 @@ test: build deps vet
 	@$(setup)/kernel.sh 6.1-full
 	@$(setup)/debian.sh
 	go test -json -count=1 -p 2 -timeout 30m ./... | go run ./qemu-tests/report
+
+# SOAK=2000 boots so many machines, SOAK=1h as many as fit. Machine N of a seed
+# is always given the same faults; a violation says how it is booted again.
+SOAK ?= 10m
+SEED ?= $(shell date +%s)
+FIRST ?= 0
+soak: deps
+	SOAK=$(SOAK) SOAK_SEED=$(SEED) SOAK_FIRST=$(FIRST) go test -json -count=1 -timeout 0 -run '^TestSoak$$' ./qemu-tests | go run ./qemu-tests/report
 
 # The figures, in build/bench.txt too. BENCH_RUNS=5 boots each contender five
 # times instead of three; BENCH_BIG=no leaves the big image out.

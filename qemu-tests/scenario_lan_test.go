@@ -33,10 +33,11 @@ func mirrored(script ...faulty.Behaviour) *network {
 // A mirror serves the image and what vouches for it, and misbehaves with the
 // image as told.
 type mirror struct {
-	script []faulty.Behaviour
-	tls    *tls.Config
-	files  map[string]string // more that it serves: name → text
-	late   bool              // nobody listens until opens
+	script  []faulty.Behaviour
+	tls     *tls.Config
+	files   map[string]string // more that it serves: name → text
+	content []byte            // in place of the image
+	late    bool              // nobody listens until opens
 }
 
 // served is a mirror under way.
@@ -121,7 +122,11 @@ func (p *played) listen(address string) net.Listener {
 
 // open has a mirror serve until the test ends.
 func (p *played) open(s *served, l net.Listener) {
-	s.server = faulty.Serve(l, s.tls, p.image.content, s.script...)
+	content := p.image.content
+	if s.content != nil {
+		content = s.content
+	}
+	s.server = faulty.Serve(l, s.tls, content, s.script...)
 	p.t.Cleanup(func() { s.server.Close() })
 	p.image.addTo(s.server)
 	for name, text := range s.files {

@@ -50,6 +50,7 @@ type scenario struct {
 	copies   map[string]string // of the initramfs: path → file or folder here
 	env      []string          // what the kernel gives to init
 	watchdog string            // pipe here that is /dev/watchdog
+	size     string            // of the initramfs, as tmpfs takes it
 	kernel   string            // of setup/kernel.sh: QEMU boots it
 	modules  []string          // in that kernel's initrd; virtio_net when nil
 	qemu     vm.Config         // what more QEMU is told; Image and Init may be words
@@ -165,7 +166,7 @@ func (s scenario) start(t *testing.T) *played {
 	if s.init == "" {
 		s.init = build(t, agent)
 	}
-	c := nsmachine.Config{Init: s.init, Files: files, Cmdline: "console=tty0 console=ttyS0,115200 " + p.words.Replace(s.cmdline), Env: s.env, Watchdog: s.watchdog}
+	c := nsmachine.Config{Init: s.init, Files: files, Cmdline: "console=tty0 console=ttyS0,115200 " + p.words.Replace(s.cmdline), Env: s.env, Watchdog: s.watchdog, Size: s.size}
 	if s.lan != nil {
 		c.LAN, c.MAC, c.NoCarrier = p.lan, s.lan.mac, s.lan.noCarrier
 	}

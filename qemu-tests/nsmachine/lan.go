@@ -24,7 +24,8 @@ import (
 type LAN struct {
 	name string
 	dir  string
-	port string // of the last NIC
+	port string    // of the last NIC
+	dhcp *exec.Cmd // the last server's
 }
 
 // Gateway is the address of the LAN's servers.
@@ -77,7 +78,18 @@ func (l *LAN) Plug(t *testing.T, pid int, nic, mac string) {
 // Cable takes the cable of the NIC plugged last out, and puts it in.
 func (l *LAN) Cable(t *testing.T, in bool) {
 	t.Helper()
-	l.run(t, "ip", "link", "set", l.port, map[bool]string{true: "up", false: "down"}[in])
+	if err := l.TryCable(in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryCable is Cable for a machine that may have ended, and its NIC with it.
+func (l *LAN) TryCable(in bool) error {
+	out, err := l.Command("ip", "link", "set", l.port, map[bool]string{true: "up", false: "down"}[in]).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("the cable of %s: %w, %s", l.port, err, out)
+	}
+	return nil
 }
 
 // Gateway6 is the address of the LAN's servers by IPv6, where it has that.
@@ -107,7 +119,7 @@ func (l *LAN) IPv6(t *testing.T) {
 
 func (l *LAN) dnsmasq(t *testing.T, options ...string) {
 	t.Helper()
-	pid := filepath.Join(l.dir, "dnsmasq.pid")
+	pid := filepath.Join(l.dir, fmt.Sprintf("dnsmasq%d.pid", serial.Add(1)))
 	args := append([]string{
 		"netns", "exec", l.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-ping",
 		"--interface=br0", "--bind-interfaces", "--user=root",
@@ -117,6 +129,7 @@ func (l *LAN) dnsmasq(t *testing.T, options ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	l.dhcp = cmd
 	t.Cleanup(func() {
 		cmd.Process.Kill() // "ip netns exec" has become dnsmasq
 		cmd.Wait()
@@ -128,6 +141,15 @@ func (l *LAN) dnsmasq(t *testing.T, options ...string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("dnsmasq does not start")
+}
+
+// KillDHCP ends the DHCP server that was started last.
+func (l *LAN) KillDHCP() {
+	if l.dhcp != nil {
+		l.dhcp.Process.Kill()
+		l.dhcp.Wait()
+		l.dhcp = nil
+	}
 }
 
 // Command is a program on the LAN's server.

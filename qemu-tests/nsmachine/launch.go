@@ -27,6 +27,7 @@ type plan struct {
 
 	Watchdog string // pipe that is /dev/watchdog, unless empty
 	Env      []string
+	Size     string // of the root
 }
 
 // Launch turns this process into a machine when it was started as one; else
@@ -57,9 +58,13 @@ func launch(text string) error {
 	if err != nil {
 		return err
 	}
+	options := "mode=755,huge=never"
+	if p.Size != "" {
+		options += ",size=" + p.Size
+	}
 	steps := []func() error{
 		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-		func() error { return unix.Mount("rootfs", root, "tmpfs", 0, "mode=755,huge=never") },
+		func() error { return unix.Mount("rootfs", root, "tmpfs", 0, options) },
 		func() error { return p.copyFiles(root) },
 		func() error { return p.devices(filepath.Join(root, "dev")) },
 		func() error { return p.proc(filepath.Join(root, "proc")) },

@@ -33,6 +33,7 @@ type Config struct {
 	MAC       string            // of the NIC; the kernel's choice when empty
 	NoCarrier bool              // the NIC's cable is out until LAN.Cable puts it in
 	Watchdog  string            // pipe here that is /dev/watchdog
+	Size      string            // of the initramfs, as tmpfs takes it; half the memory when empty
 }
 
 // An End is how a machine ended.
@@ -52,6 +53,7 @@ type Machine struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	master  *os.File
+	gate    gate // of the console's reader
 	copying sync.WaitGroup
 	slaves  []*os.File // held open: without a user a pty's other end reads an error
 	done    chan struct{}
@@ -65,14 +67,14 @@ func Start(t *testing.T, c Config) *Machine {
 		t.Skip("namespaces with mounts need root")
 	}
 	m := &Machine{t: t, Console: transcript.New(nil), Kmsg: transcript.New(nil), done: make(chan struct{})}
-	consoleSlave := m.pty(m.Console, &m.master)
+	consoleSlave := m.pty(gated{&m.gate, m.Console}, &m.master)
 	kmsgSlave := m.pty(m.Kmsg, nil)
 
 	files := map[string]string{"/init": c.Init}
 	for to, from := range c.Files {
 		files[to] = from
 	}
-	text, err := json.Marshal(plan{Files: files, Cmdline: c.Cmdline, Console: consoleSlave.Name(), Kmsg: kmsgSlave.Name(), Watchdog: c.Watchdog, Env: c.Env})
+	text, err := json.Marshal(plan{Files: files, Cmdline: c.Cmdline, Console: consoleSlave.Name(), Kmsg: kmsgSlave.Name(), Watchdog: c.Watchdog, Env: c.Env, Size: c.Size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +110,7 @@ func Start(t *testing.T, c Config) *Machine {
 
 // pty makes a pseudo terminal whose output goes to text, and returns the end
 // that the machine gets.
-func (m *Machine) pty(text *transcript.Transcript, master **os.File) *os.File {
+func (m *Machine) pty(text io.WriteCloser, master **os.File) *os.File {
 	m.t.Helper()
 	ours, theirs, err := pty.Open()
 	if err != nil {
@@ -125,6 +127,7 @@ func (m *Machine) pty(text *transcript.Transcript, master **os.File) *os.File {
 		text.Close()
 	})
 	m.t.Cleanup(func() {
+		m.gate.open()
 		ours.Close()
 		m.copying.Wait()
 	})
@@ -134,6 +137,7 @@ func (m *Machine) pty(text *transcript.Transcript, master **os.File) *os.File {
 func (m *Machine) wait() {
 	defer close(m.done)
 	err := m.cmd.Wait()
+	m.gate.open()
 	for _, slave := range m.slaves {
 		slave.Close()
 	}
@@ -187,19 +191,48 @@ func (m *Machine) expect(where *transcript.Transcript, name, text string) {
 // Type sends keys to the console.
 func (m *Machine) Type(keys string) {
 	m.t.Helper()
-	if _, err := io.WriteString(m.master, keys); err != nil {
-		m.t.Fatalf("type %q: %v", keys, err)
+	if err := m.TryType(keys); err != nil {
+		m.t.Fatal(err)
 	}
 }
+
+// TryType is Type for a machine that may have ended, or that reads nothing:
+// what its terminal does not take within a second is dropped.
+func (m *Machine) TryType(keys string) error {
+	m.master.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := io.WriteString(m.master, keys); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("type %q: %w", keys, err)
+	}
+	return nil
+}
+
+// ReadConsole has the console read, as it is from the start, or not: then it
+// takes no more once the terminal's buffers are full.
+func (m *Machine) ReadConsole(read bool) {
+	if read {
+		m.gate.open()
+	} else {
+		m.gate.close()
+	}
+}
+
+// Ended is closed when the machine has ended.
+func (m *Machine) Ended() <-chan struct{} { return m.done }
 
 // End waits for the machine's end.
 func (m *Machine) End() End {
 	m.t.Helper()
+	return m.EndWithin(time.Minute)
+}
+
+// EndWithin waits for the machine's end, which is to come within d.
+func (m *Machine) EndWithin(d time.Duration) End {
+	m.t.Helper()
 	select {
 	case <-m.done:
 		return m.end
-	case <-time.After(time.Minute):
-		m.t.Fatal("the machine did not end within a minute")
+	case <-time.After(d):
+		m.t.Fatalf("the machine did not end within %s", d)
 		return ""
 	}
 }

@@ -31,6 +31,9 @@ type tally struct {
 // longest is how many tests are named for their duration.
 const longest = 12
 
+// figures begin a line that is shown of a test that passed, too.
+const figures = "soak: "
+
 func main() {
 	t := tally{output: map[string][]string{}, parents: map[string]bool{}}
 	if err := t.read(os.Stdin, os.Stdout); err != nil {
@@ -70,6 +73,9 @@ func (t *tally) take(e event, out io.Writer) {
 			t.parents[e.Package+" "+e.Test[:i]] = true
 		}
 	case "output", "build-output":
+		if strings.HasPrefix(e.Output, figures) {
+			fmt.Fprint(out, e.Output)
+		}
 		t.output[key] = append(t.output[key], e.Output)
 	case "build-fail":
 		t.show(out, "BUILD FAILED", key)

@@ -1,0 +1,229 @@
+package qemutests
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netstage/qemu-tests/nsmachine"
+)
+
+// ready is in the kernel log when the boot leaves the machine to stage 2, whose
+// console has to be read.
+const ready = "handover (8/8): done"
+
+// fault draws something that is done to a machine under way.
+func (d *draw) fault(b *soakBoot) []fault {
+	at := d.moment()
+	one := func(name string, does func(*played) error) []fault { return []fault{{name, at, does}} }
+	switch n := d.IntN(11); {
+	case n < 2:
+		signal := of(d, syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGILL)
+		b.mayEnd = true
+		return one("boot gets "+signal.String(), func(p *played) error { return p.signalChild("boot", signal) })
+	case n < 3:
+		pause := d.upTo(3 * time.Second)
+		return one("boot stopped for a while", func(p *played) error {
+			if err := p.signalChild("boot", syscall.SIGSTOP); err != nil {
+				return err
+			}
+			time.Sleep(pause)
+			return p.signalChild("boot", syscall.SIGCONT)
+		})
+	case n < 4:
+		b.mayEnd, b.dies = true, true
+		return []fault{
+			{"boot gets killed", at, func(p *played) error { return p.signalChild("boot", syscall.SIGKILL) }},
+			{"rescue gets killed", moment{"the boot ended", d.upTo(time.Second)}, func(p *played) error { return p.signalChild("rescue", syscall.SIGKILL) }},
+		}
+	case n < 5:
+		signal := of(d, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE,
+			syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPWR, syscall.SIGTSTP)
+		return one("PID 1 gets a signal", func(p *played) error {
+			if p.handedOver() {
+				return nil // it is stage 2 by now
+			}
+			return syscall.Kill(p.machine.Pid(), signal)
+		})
+	case n < 7 && b.lan != nil:
+		out := d.upTo(3 * time.Second)
+		return one("cable out for a while", func(p *played) error {
+			if err := p.lan.TryCable(false); err != nil {
+				return err
+			}
+			time.Sleep(out)
+			return p.lan.TryCable(true)
+		})
+	case n < 8 && b.lan != nil && !b.lan.noDHCP:
+		b.mayEnd = true
+		return one("DHCP dies", func(p *played) error { p.lan.KillDHCP(); return nil })
+	case n < 9:
+		keys := of(d, "\x03", "\x1a\x1c\x04", "if\r", "iiii", "r", " ", "c", "dq", "lq", "nq", strings.Repeat("x", 5000), "\xff\x00\x80", "\x1b[A\x1b[B\x1b[99~", "f\rexit\r")
+		return one("keys", func(p *played) error { return p.machine.TryType(keys) })
+	case n < 10:
+		b.mute = true
+		for_ := d.upTo(3 * time.Second)
+		return one("console stopped for a while", func(p *played) error {
+			p.stopConsole(d.stop(), true)
+			defer p.stopConsole("", false)
+			p.unless(for_, ready)
+			return nil
+		})
+	}
+	b.mayEnd = true
+	return one("tmpfs full", fill)
+}
+
+// stop draws how a console stops: by XOFF, or as a line that nobody reads.
+func (d *draw) stop() string { return "\x13" }
+
+// stopConsole has the console take no more, or all again.
+func (p *played) stopConsole(xoff string, stop bool) {
+	if stop {
+		p.machine.TryType(xoff)
+	} else {
+		p.machine.TryType("\x11")
+	}
+	p.machine.ReadConsole(!stop)
+}
+
+// unless waits for d, for a text in the kernel log or for the machine's end.
+func (p *played) unless(d time.Duration, text string) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !strings.Contains(p.machine.Kmsg.String(), text); {
+		if p.ended(5 * time.Millisecond) {
+			return
+		}
+	}
+}
+
+// handedOver tells whether PID 1 may be stage 2.
+func (p *played) handedOver() bool { return strings.Contains(p.machine.Kmsg.String(), ready) }
+
+// signalChild sends a signal to a child of PID 1, where there is one.
+func (p *played) signalChild(name string, signal syscall.Signal) error {
+	found, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.machine.Pid()))
+	if err != nil {
+		return err
+	}
+	for _, file := range found {
+		children, _ := os.ReadFile(file)
+		for child := range strings.FieldsSeq(string(children)) {
+			argv, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			var pid int
+			if _, err := fmt.Sscan(child, &pid); err != nil {
+				return err
+			}
+			if strings.HasPrefix(string(argv), name+"\x00") {
+				syscall.Kill(pid, signal) // or it has ended meanwhile
+			}
+		}
+	}
+	return nil
+}
+
+// fill fills the initramfs, whose size is bounded.
+func fill(p *played) error {
+	root := fmt.Sprintf("/proc/%d/root", p.machine.Pid())
+	var at syscall.Statfs_t
+	if err := syscall.Statfs(root, &at); err != nil || p.handedOver() || at.Blocks*uint64(at.Bsize) > 1<<30 {
+		return nil // another root by now, or the host's
+	}
+	file, err := os.OpenFile(root+"/filler", os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	io.CopyN(file, zeros{}, 1<<30) // until it is full
+	return nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// screen is what a failure looks like on the console.
+var screen = regexp.MustCompile(`=== boot failed: ([a-z0-9-]+)`)
+
+// judge compares a machine's end with what has to hold of every one, and
+// returns the class of its failure.
+func (b soakBoot) judge(t *testing.T, p *played, end nsmachine.End) (class string) {
+	console, kmsg := p.console(), p.machine.Kmsg.String()
+	if found := screen.FindAllStringSubmatch(console, -1); found != nil {
+		class = found[len(found)-1][1]
+	}
+	for _, never := range []string{"leaves it", "unverified: ", "Kernel panic"} {
+		if strings.Contains(console, never) {
+			t.Errorf("%q is on the console", never)
+		}
+	}
+	switch end {
+	case nsmachine.PoweredOff:
+		if !strings.Contains(console, "digest: "+b.sha256+"  -\n") && !strings.Contains(console, "digest: "+b.sha256+"  -\r\n") || !strings.Contains(console, "stage 2 done") {
+			t.Errorf("stage 2 was not reached with the digest %s", b.sha256)
+		}
+		return ""
+	case nsmachine.Rebooted:
+		rescued := b.dies && strings.Contains(kmsg, "the rescue ended too")
+		if !b.mute && !rescued && (class == "" || !strings.Contains(console, "What to do:")) {
+			t.Error("rebooted without a screen")
+		}
+		if !b.mayEnd {
+			t.Errorf("rebooted (%s), though all its faults were passing ones", class)
+		}
+		return class
+	}
+	t.Errorf("the machine %s", end)
+	return class
+}
+
+// leftovers are what boots might leave on this host, besides what is there
+// already: network namespaces, loop devices, mounts, children.
+func leftovers(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	own := fmt.Sprintf("/run/netns/ns%d-", os.Getpid())
+	netns, _ := filepath.Glob(own + "*")
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, name := range append(netns, loops...) {
+		found[name] = true
+	}
+	for line := range strings.Lines(string(read(t, "/proc/self/mountinfo"))) {
+		if !strings.Contains(line, " /run/netns/") || strings.Contains(line, own) {
+			found["mount "+line] = true
+		}
+	}
+	children, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, file := range children {
+		text, _ := os.ReadFile(file)
+		for pid := range strings.FieldsSeq(string(text)) {
+			found["process "+pid] = true
+		}
+	}
+	return found
+}
+
+// expectNoLeftovers waits until no more is there than before. Another test of
+// this host may have loop devices for a while.
+func expectNoLeftovers(t *testing.T, before map[string]bool) {
+	t.Helper()
+	var more []string
+	for range 60 {
+		more = nil
+		for name := range leftovers(t) {
+			if !before[name] {
+				more = append(more, name)
+			}
+		}
+		if more == nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	t.Errorf("left on this host: %q", more)
+}
