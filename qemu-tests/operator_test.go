@@ -31,36 +31,29 @@ func TestBreakpoints(t *testing.T) {
 		"boot.debug1mounts":   {"handover", "ls -d /mnt-root/nix/store", "/mnt-root/nix/store"},
 		"boot.break=handover": {"handover", "mount | grep ro-store", "squashfs"},
 	} {
-		t.Run(cmdline, func(t *testing.T) {
-			t.Parallel()
-			m := allInOne(t, cmdline)
-			m.Expect(fmt.Sprintf("breakpoint before step %q", test.step))
-			m.Expect("leaves it")
-			m.Type(test.command + "\r")
-			m.Expect(test.command) // the echo
-			m.Expect(test.answer)
-			m.Type("exit\r")
-			expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-		})
+		t.Run(cmdline, scenario{
+			copies: inInitrd, cmdline: "init={init} " + cmdline,
+			story: []step{
+				shows(fmt.Sprintf("breakpoint before step %q", test.step)), prompt,
+				types(test.command + "\r"), shows(test.command, test.answer), // the echo comes first
+				types("exit\r"),
+			},
+		}.run)
 	}
 }
 
 // Leaving the shell of a breakpoint with another status opens the menu; from
 // there the machine can be rebooted.
 func TestBreakpointMenu(t *testing.T) {
-	t.Parallel()
-	m := allInOne(t, "boot.debug1")
-	m.Expect("leaves it")
-	m.Type("exit 1\r")
-	m.Expect("boot failed: breakpoint")
-	m.Expect("i shell, f shell as PID 1, c continue with modules, r reboot")
-	m.Expect("any other: the shell again")
-	m.Type("i")
-	m.Expect("leaves it")
-	m.Type("exit 3\r")
-	m.Expect("r reboot")
-	m.Type("c")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", `breakpoint before step "modules" (index the drivers of this kernel): the command line is read, no driver is loaded; "exit 0" runs it and goes on, "exit 1" opens the menu`)
+	scenario{
+		copies: inInitrd, cmdline: "init={init} boot.debug1",
+		story: []step{
+			prompt, types("exit 1\r"),
+			shows("boot failed: breakpoint", "i shell, f shell as PID 1, c continue with modules, r reboot", "any other: the shell again"),
+			types("i"), prompt, types("exit 3\r"), shows("r reboot"), types("c"),
+		},
+		shown: []string{`breakpoint before step "modules" (index the drivers of this kernel): the command line is read, no driver is loaded; "exit 0" runs it and goes on, "exit 1" opens the menu`},
+	}.run(t)
 }
 
 // broken is a boot that fails for want of an init until the operator, or a
@@ -69,163 +62,115 @@ const broken = "init=/nix/store/missing/init "
 
 func TestFailureMenu(t *testing.T) {
 	t.Parallel()
-	a := store(t, classic())
-	files := map[string]string{"/nix-store.squashfs": a.path}
-	start := func(t *testing.T, cmdline string) *nsmachine.Machine {
-		t.Parallel()
-		m := boot(t, nsmachine.Config{Files: files, Cmdline: broken + cmdline})
-		m.Expect("boot failed: no-init")
-		m.Expect("Keys: ")
-		return m
+	fails := shows("boot failed: no-init", "Keys: ")
+	retried := shows("image (6/8)")
+	var keys []step
+	for _, key := range []string{"i", "f", "\x03", "\x1a", "\x1c", "\x04"} {
+		keys = append(keys, types(key), retried, menu)
 	}
-	t.Run("i opens a shell, exit 0 retries", func(t *testing.T) {
-		m := start(t, "boot.shell_on_fail")
-		m.Type("i")
-		m.Expect("leaves it")
-		m.Type("echo tty=$(ls -l /proc/self/fd/0 | grep -c /dev/ttyS0)\r")
-		m.Expect("tty=1")
-		m.Type("exit\r")
-		m.Expect("image (6/8)")
-		m.Expect("boot failed: no-init")
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted)
-	})
-	t.Run("f makes PID 1 the shell", func(t *testing.T) {
-		m := start(t, "boot.shell_on_fail")
-		m.Type("f")
-		m.Expect("leaves it")
-		m.Type("echo pid=$(ls -l /proc/1/exe | grep -c init) name=$(cat /proc/1/cmdline)\r")
-		m.Expect("pid=1 name=sh")
-		// It inherits what is orphaned, and collects it.
-		m.Type("sh -c 'sleep 301' & sleep 0.5\r")
-		kill := "for p in $(ps | grep '%s' | while read pid rest; do echo $pid; done); do kill -9 $p; done\r"
-		m.Type(fmt.Sprintf(kill, "sh -c slee[p]"))
-		m.Type("until grep -q ') S 1 ' $(ls -d /proc/[0-9]*/stat | grep -v /1/); do sleep 0.1; done; echo orph''aned\r")
-		m.Expect("orphaned")
-		m.Type(fmt.Sprintf(kill, "slee[p] 301"))
-		m.Type("while grep -q ') Z ' /proc/[0-9]*/stat || ps | grep -q 'slee[p] 301'; do sleep 0.1; done; echo rea''ped\r")
-		m.Expect("reaped")
-		m.Type("exit\r")
-		expectEnd(t, m, nsmachine.Rebooted)
-	})
-	t.Run("no key leads to a shell that is not allowed", func(t *testing.T) {
-		m := start(t, "boot.fail_timeout=60")
-		for _, key := range []string{"i", "f", "\x03", "\x1a", "\x1c", "\x04"} {
-			m.Type(key)
-			m.Expect("image (6/8)") // retried instead
-			m.Expect("Keys: ")
-		}
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted, "!leaves it", "!i shell")
-	})
-	t.Run("what can be looked at", func(t *testing.T) {
-		m := start(t, "")
-		m.Type("l")
-		m.Expect("root (7/8): mount the new root")
-		m.Expect("q: menu")
-		m.Type("q")
-		m.Expect("Keys: r reboot, d kernel log, l agent log, n network, any other: retry")
-		m.Type("n")
-		m.Expect("no network card")
-		m.Type("q")
-		m.Expect("Keys: ")
-		m.Type("c") // not offered: there would be no root
-		m.Expect("root (7/8): no-init")
-		m.Expect("attempt 2")
-		m.Expect("Keys: ")
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted, "!leaves it", "!c continue")
-	})
-	t.Run("nobody is there", func(t *testing.T) {
-		expectEnd(t, start(t, "boot.fail_timeout=1"), nsmachine.Rebooted, "!leaves it")
-	})
-	t.Run("panic on request", func(t *testing.T) {
-		t.Parallel()
-		m := boot(t, nsmachine.Config{Files: files, Cmdline: broken + "boot.panic_on_fail"})
-		expectEnd(t, m, nsmachine.Panicked, "!boot failed", "no-init")
-		m.ExpectKmsg("<1>stage-1-init: boot.panic_on_fail: no-init: ")
-	})
+	kill := func(pattern string) step {
+		return types("for p in $(ps | grep '" + pattern + "' | while read pid rest; do echo $pid; done); do kill -9 $p; done\r")
+	}
+	for name, s := range map[string]scenario{
+		"i opens a shell, exit 0 retries": {
+			cmdline: "boot.shell_on_fail",
+			story: []step{
+				fails, types("i"), prompt, types("echo tty=$(ls -l /proc/self/fd/0 | grep -c /dev/ttyS0)\r"), shows("tty=1"),
+				types("exit\r"), retried, shows("boot failed: no-init"), types("r"),
+			},
+			ends: rebooted,
+		},
+		"f makes PID 1 the shell": {
+			cmdline: "boot.shell_on_fail",
+			story: []step{
+				fails, types("f"), prompt,
+				types("echo pid=$(ls -l /proc/1/exe | grep -c init) name=$(cat /proc/1/cmdline)\r"), shows("pid=1 name=sh"),
+				// It inherits what is orphaned, and collects it.
+				types("sh -c 'sleep 301' & sleep 0.5\r"), kill("sh -c slee[p]"),
+				types("until grep -q ') S 1 ' $(ls -d /proc/[0-9]*/stat | grep -v /1/); do sleep 0.1; done; echo orph''aned\r"), shows("orphaned"),
+				kill("slee[p] 301"),
+				types("while grep -q ') Z ' /proc/[0-9]*/stat || ps | grep -q 'slee[p] 301'; do sleep 0.1; done; echo rea''ped\r"), shows("reaped"),
+				types("exit\r"),
+			},
+			ends: rebooted,
+		},
+		"no key leads to a shell that is not allowed": {
+			cmdline: "boot.fail_timeout=60",
+			story:   append(append([]step{fails}, keys...), types("r")),
+			ends:    rebooted, shown: []string{"!leaves it", "!i shell"},
+		},
+		"what can be looked at": {
+			story: []step{
+				fails, types("l"), shows("root (7/8): mount the new root", "q: menu"), types("q"),
+				shows("Keys: r reboot, d kernel log, l agent log, n network, any other: retry"), types("n"), shows("no network card"), types("q"),
+				menu, types("c"), // not offered: there would be no root
+				shows("root (7/8): no-init", "attempt 2"), menu, types("r"),
+			},
+			ends: rebooted, shown: []string{"!leaves it", "!c continue"},
+		},
+		"nobody is there": {cmdline: "boot.fail_timeout=1", story: []step{fails}, ends: rebooted, shown: []string{"!leaves it"}},
+		"panic on request": {
+			cmdline: "boot.panic_on_fail",
+			ends:    panicked, shown: []string{"!boot failed", "no-init"},
+			kmsg: []string{"<1>stage-1-init: boot.panic_on_fail: no-init: "},
+		},
+	} {
+		s.copies, s.cmdline = inInitrd, broken+s.cmdline
+		t.Run(name, s.run)
+	}
 }
 
 // A network that an operator sets up by hand is as good as any other: the boot
 // goes on after the step that failed.
 func TestContinueByHand(t *testing.T) {
-	t.Parallel()
-	lan := nsmachine.NewLAN(t)
-	a := store(t, classic())
-	_, url := serve(t, lan, a)
-	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.shell_on_fail boot.network_timeout=1 init=" + system.Init + " rootfs.sha256=" + a.sha256 + " rootfs=" + url})
-	m.Expect("boot failed: no-lease")
-	m.Expect("c continue with image")
-	m.Type("i")
-	m.Expect("leaves it")
-	m.Type("ip link set eth0 up; ip addr add 10.77.0.99/24 dev eth0; exit 1\r")
-	m.Expect("Keys: ")
-	m.Type("n")
-	m.Expect("10.77.0.99/24")
-	m.Type("q")
-	m.Expect("Keys: ")
-	m.Type("c")
-	m.Expect("network (5/8): left out")
-	expectEnd(t, m, nsmachine.PoweredOff, "verified", "stage 2 done")
+	scenario{
+		lan:     &network{noDHCP: true},
+		cmdline: "boot.shell_on_fail boot.network_timeout=1 init={init} rootfs.sha256={sha256} rootfs={url}",
+		story: []step{
+			shows("boot failed: no-lease", "c continue with image"), types("i"), prompt,
+			types("ip link set eth0 up; ip addr add 10.77.0.99/24 dev eth0; exit 1\r"),
+			menu, types("n"), shows("10.77.0.99/24"), types("q"),
+			menu, types("c"), shows("network (5/8): left out"),
+		},
+		shown: []string{"verified"},
+	}.run(t)
 }
 
 // While the boot waits no key does anything: no shell, no stop, no end.
 func TestKeysWhileTheBootWaits(t *testing.T) {
-	t.Parallel()
-	lan := nsmachine.NewLAN(t)
-	_, url := serve(t, lan, store(t, classic()))
-	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.shell_on_fail init=" + system.Init + " rootfs=" + url})
-	m.Expect("still waiting")
-	m.Type("\x03\x1a\x1c\x04if\r\n\x03")
-	lan.DHCP(t)
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "!leaves it", "!boot failed")
+	scenario{
+		lan:     &network{noDHCP: true},
+		cmdline: "boot.shell_on_fail init={init} rootfs={url}",
+		story:   []step{shows("still waiting"), types("\x03\x1a\x1c\x04if\r\n\x03"), dhcp()},
+		shown:   []string{"!leaves it", "!boot failed"},
+	}.run(t)
 }
 
 // Whatever kills the child that does the work, PID 1 tells how it died, and a
 // key starts the boot again, which then succeeds.
 func TestChildIsKilled(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		signal syscall.Signal
-		class  string
-	}{
-		"SIGKILL": {syscall.SIGKILL, "killed"}, "SIGSEGV": {syscall.SIGSEGV, "panic"}, "SIGABRT": {syscall.SIGABRT, "panic"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			a := store(t, classic())
-			_, url := serve(t, lan, a)
-			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "init=" + system.Init + " rootfs=" + url})
-			m.Expect("still waiting")
-			if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), test.signal); err != nil {
-				t.Fatal(err)
-			}
-			m.Expect("boot failed: " + test.class)
-			m.Expect("Keys: ")
-			lan.DHCP(t)
-			m.Type(" ")
-			m.Expect("pseudo (1/8)")
-			expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-		})
+	for signal, class := range map[syscall.Signal]string{syscall.SIGKILL: "killed", syscall.SIGSEGV: "panic", syscall.SIGABRT: "panic"} {
+		t.Run(signal.String(), scenario{
+			lan:     &network{noDHCP: true},
+			cmdline: "init={init} rootfs={url}",
+			story: []step{
+				shows("still waiting"), signals(signal), shows("boot failed: " + class), menu,
+				dhcp(), types(" "), shows("pseudo (1/8)"),
+			},
+		}.run)
 	}
 }
 
 // With the child dies the shell that it had opened: the keys are the menu's.
 func TestShellDiesWithTheChild(t *testing.T) {
-	t.Parallel()
-	m := allInOne(t, "boot.debug1")
-	m.Expect("leaves it")
-	m.Type("echo re''ady\r")
-	m.Expect("ready")
-	if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	m.Expect("boot failed: killed")
-	m.Expect("Keys: ")
-	m.Type("r")
-	expectEnd(t, m, nsmachine.Rebooted)
+	scenario{
+		copies: inInitrd, cmdline: "init={init} boot.debug1",
+		story: []step{
+			prompt, types("echo re''ady\r"), shows("ready"), signals(syscall.SIGKILL), shows("boot failed: killed"), menu, types("r"),
+		},
+		ends: rebooted,
+	}.run(t)
 }
 
 // childNamed finds a child of process parent by its argv[0].
@@ -256,14 +201,11 @@ func childNamed(t *testing.T, parent int, name string) int {
 
 // Ctrl-C ends the command and not the shell.
 func TestShellSurvivesCtrlC(t *testing.T) {
-	t.Parallel()
-	m := allInOne(t, "boot.debug1")
-	m.Expect("leaves it")
-	m.Type("echo be''gun; sleep 1000\r")
-	m.Expect("begun") // not the echo of what was typed
-	m.Type("\x03")
-	m.Type("echo a''live\r")
-	m.Expect("alive")
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+	scenario{
+		copies: inInitrd, cmdline: "init={init} boot.debug1",
+		story: []step{
+			prompt, types("echo be''gun; sleep 1000\r"), shows("begun"), // not the echo of what was typed
+			types("\x03"), types("echo a''live\r"), shows("alive"), types("exit\r"),
+		},
+	}.run(t)
 }

@@ -1,40 +1,30 @@
 package qemutests
 
 import (
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 	"netstage/stage1/password"
 )
 
-// What the initrd pins, no command line changes: neither the init nor the image, and nothing is fetched for one that
-// tries.
+// What the initrd pins, no command line changes: neither the init nor the image,
+// and nothing is fetched for one that tries.
 func TestPinsOfTheInitrd(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
-	pins := filepath.Join(v.dir, "cmdline")
-	writeFile(t, pins, "init="+system.Init+"\nrootfs.roothash="+v.root+"\nboot.fail_timeout=1\n")
-	for name, test := range map[string]struct {
-		cmdline, fails string
-		want           []string
-	}{
-		"nothing said":  {"", "", []string{`"roothash": "` + v.root}},
-		"the same said": {"init=" + system.Init + " rootfs.sha256=" + v.sha256, "", []string{`"sha256": "` + v.sha256}},
-		"another init":  {"init=/bin/sh", "bad-parameter", []string{"init=/bin/sh: this initrd starts init=" + system.Init, "!verity tree"}},
-		"another image": {"roothash=" + strings.Repeat("0", 64), "bad-parameter", []string{"given twice with different values", "!verity tree"}},
+	for name, s := range map[string]scenario{
+		"nothing said":  {shown: []string{`"roothash": "{roothash}`}},
+		"the same said": {cmdline: "init={init} rootfs.sha256={sha256}", shown: []string{`"sha256": "{sha256}`}},
+		"another init": {cmdline: "init=/bin/sh", ends: refused("bad-parameter"),
+			shown: []string{"init=/bin/sh: this initrd starts init={init}", "!verity tree"}},
+		"another image": {cmdline: "roothash=" + strings.Repeat("0", 64), ends: refused("bad-parameter"),
+			shown: []string{"given twice with different values", "!verity tree"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t)
-			s := v.serve(t, lan, nil)
-			m := boot(t, nsmachine.Config{LAN: lan, Files: map[string]string{"/etc/netstage/cmdline": pins}, Cmdline: "rootfs=" + s.URL("image.squashfs") + " " + test.cmdline})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		s.lan = &network{}
+		s.files = map[string]string{"/etc/netstage/cmdline": "init={init}\nrootfs.roothash={roothash}\nboot.fail_timeout=1\n"}
+		s.cmdline = "rootfs={url} " + s.cmdline
+		t.Run(name, s.run)
 	}
 }
 
@@ -42,35 +32,25 @@ func TestPinsOfTheInitrd(t *testing.T) {
 // shell nor an image that nothing vouches for.
 func TestPolicyOfTheInitrd(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
 	for name, test := range map[string]struct {
-		policy, cmdline, fails string
-		want                   []string
+		policy string
+		scenario
 	}{
-		"no shell": {
-			`{"version":1,"shell":"never"}`, "boot.debug1 boot.debug1mounts boot.shell_on_fail rootfs.sha256=" + v.sha256, "",
-			[]string{"the initrd's policy allows no shell: passing over boot.shell_on_fail and breakpoints", "!breakpoint before step"},
-		},
-		"no shell on failure": {
-			`{"version":1,"shell":"never"}`, "boot.shell_on_fail rootfs.sha256=" + strings.Repeat("0", 64), "mismatch", []string{"!i shell", "!f shell"},
-		},
-		"nothing vouches": {`{"version":1,"verify":"required"}`, "", "policy", []string{"nothing vouches for the image"}},
-		"vouched":         {`{"version":1,"verify":"required"}`, "rootfs.sha256=" + v.sha256, "", []string{`"sha256": "` + v.sha256}},
-		"not understood":  {`{"version":1,"passwordHash":"$6$x$y"}`, "boot.debug1 boot.shell_on_fail rootfs.sha256=" + v.sha256, "bad-parameter", []string{"passwordHash", "!i shell", "!breakpoint before step"}},
+		"no shell": {`{"version":1,"shell":"never"}`, scenario{
+			cmdline: "boot.debug1 boot.debug1mounts boot.shell_on_fail rootfs.sha256={sha256}",
+			shown:   []string{"the initrd's policy allows no shell: passing over boot.shell_on_fail and breakpoints", "!breakpoint before step"}}},
+		"no shell on failure": {`{"version":1,"shell":"never"}`, scenario{
+			cmdline: "boot.shell_on_fail rootfs.sha256=" + strings.Repeat("0", 64), ends: refused("mismatch"), shown: []string{"!i shell", "!f shell"}}},
+		"nothing vouches": {`{"version":1,"verify":"required"}`, scenario{ends: refused("policy"), shown: []string{"nothing vouches for the image"}}},
+		"vouched":         {`{"version":1,"verify":"required"}`, scenario{cmdline: "rootfs.sha256={sha256}", shown: []string{`"sha256": "{sha256}`}}},
+		"not understood": {`{"version":1,"passwordHash":"$6$x$y"}`, scenario{
+			cmdline: "boot.debug1 boot.shell_on_fail rootfs.sha256={sha256}", ends: refused("bad-parameter"),
+			shown: []string{"passwordHash", "!i shell", "!breakpoint before step"}}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t)
-			s := v.serve(t, lan, nil)
-			file := filepath.Join(t.TempDir(), "policy.json")
-			writeFile(t, file, test.policy)
-			m := boot(t, nsmachine.Config{
-				LAN: lan, Files: map[string]string{"/etc/netstage/policy.json": file},
-				Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs=" + s.URL("image.squashfs") + " " + test.cmdline,
-			})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		test.lan = &network{}
+		test.files = map[string]string{"/etc/netstage/policy.json": test.policy}
+		test.cmdline = "boot.fail_timeout=1 init={init} rootfs={url} " + test.cmdline
+		t.Run(name, test.run)
 	}
 }
 
@@ -78,134 +58,76 @@ func TestPolicyOfTheInitrd(t *testing.T) {
 // or by a reboot when something is wrong.
 func TestBootCheck(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
-	for init, want := range map[string]nsmachine.End{system.Init: nsmachine.PoweredOff, "/nix/store/none/init": nsmachine.Rebooted} {
-		t.Run(string(want), func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t)
-			s := v.serve(t, lan, nil)
-			m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.check boot.fail_timeout=1 rootfs.sha256=" + v.sha256 + " rootfs=" + s.URL("image.squashfs") + " init=" + init})
-			text := map[nsmachine.End]string{
-				nsmachine.PoweredOff: "boot.check: stage 2 would be started, init " + system.Init,
-				nsmachine.Rebooted:   "boot failed: no-init",
-			}[want]
-			expectEnd(t, m, want, text, "!stage 2: pid 1", "!stage 2 done")
-		})
+	for name, s := range map[string]scenario{
+		"good": {cmdline: "init={init}", ends: poweredOff, shown: []string{"boot.check: stage 2 would be started, init {init}", "!stage 2: pid 1", "!stage 2 done"}},
+		"bad":  {cmdline: "init=/nix/store/none/init", ends: refused("no-init")},
+	} {
+		s.lan = &network{}
+		s.cmdline = "boot.check boot.fail_timeout=1 rootfs.sha256={sha256} rootfs={url} " + s.cmdline
+		t.Run(name, s.run)
 	}
 }
 
 // The hash of the password "s", by "openssl passwd -6 -salt s s".
 const hashOfS = "$6$s$mBpQSh5Xa/usXqc7jwVUfAj8i4y4ttoy7dsa99UmkPTdvlWKqC5hRCsvYqlqmq8Ztg9XA7uuBCulnBeR3WK23/\n"
 
-// withPassword is a machine whose shells ask for a password.
-func withPassword(t *testing.T, hash, cmdline string) *nsmachine.Machine {
-	t.Helper()
-	a := store(t, classic())
-	file := filepath.Join(t.TempDir(), "shell-password")
-	writeFile(t, file, hash)
-	return boot(t, nsmachine.Config{
-		Files: map[string]string{"/nix-store.squashfs": a.path, "/etc/netstage/shell-password": file}, Cmdline: cmdline,
-	})
-}
-
 func TestShellPassword(t *testing.T) {
 	t.Parallel()
+	const file = "/etc/netstage/shell-password"
 	hash, err := password.New([]byte("geheim"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Run("breakpoint", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, hash, "boot.debug1 init="+system.Init)
-		m.Expect("Password for a shell")
-		m.Type("wrong\r")
-		m.Expect("That is not the password.")
-		m.Expect("Password for a shell")
-		m.Type("geheim\r")
-		m.Expect("leaves it")
-		m.Type("exit\r")
-		expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "wrong password, number 1", "!geheim")
-	})
-	t.Run("menu", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, hashOfS, broken+"boot.shell_on_fail")
-		for _, keys := range []string{"i", "f"} {
-			m.Expect("Keys: i shell")
-			m.Type(keys)
-			m.Expect("Password for a shell")
-			m.Type("\x03") // back to the menu
-		}
-		m.Expect("Keys: i shell")
-		m.Type("f")
-		m.Expect("Password for a shell")
-		m.Type("s\r")
-		m.Expect("leaves it")
-		m.Type("echo name=$(cat /proc/1/cmdline)\r")
-		m.Expect("name=sh")
-		m.Type("exit\r")
-		expectEnd(t, m, nsmachine.Rebooted)
-	})
-	// The initrd's policy offers a shell to who knows the password, whatever the command line says.
-	t.Run("policy", func(t *testing.T) {
-		t.Parallel()
-		a, dir := store(t, classic()), t.TempDir()
-		writeFile(t, dir+"/hash", hashOfS)
-		writeFile(t, dir+"/policy", `{"version":1,"shell":"password"}`)
-		m := boot(t, nsmachine.Config{Cmdline: broken, Files: map[string]string{
-			"/nix-store.squashfs": a.path, "/etc/netstage/shell-password": dir + "/hash", "/etc/netstage/policy.json": dir + "/policy",
-		}})
-		m.Expect("Keys: i shell")
-		m.Type("i")
-		m.Expect("Password for a shell")
-		m.Type("s\r")
-		m.Expect("leaves it")
-		m.Type("exit 1\r")
-		m.Expect("Keys: i shell")
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted)
-	})
-	// Noise on the line may open the prompt; the machine comes back all the same.
-	t.Run("nobody is there", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, hashOfS, "boot.debug1 boot.fail_timeout=1 init="+system.Init)
-		m.Expect("Password for a shell")
-		expectEnd(t, m, nsmachine.Rebooted, "time for the password is over", "boot failed: breakpoint", "!leaves it", "!stage 2: pid 1")
-	})
-	t.Run("no key goes around it", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, hashOfS, broken+"boot.shell_on_fail")
-		for _, keys := range []string{"\x03", "\x1a", "\x1c", "\x04", "\r", "S\x04"} {
-			m.Expect("Keys: i shell")
-			m.Type("i")
-			m.Expect("Password for a shell")
-			m.Type(keys)
-		}
-		m.Expect("Keys: i shell")
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted, "!leaves it")
-	})
-	// The child that asks may die; the next one asks too.
-	t.Run("the child is killed", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, hashOfS, "boot.debug1 boot.shell_on_fail init="+system.Init)
-		m.Expect("Password for a shell")
-		if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		m.Expect("boot failed: killed")
-		m.Expect("Keys: i shell")
-		m.Type("i")
-		m.Expect("Password for a shell")
-		m.Type("\r")
-		m.Expect("Keys: i shell")
-		m.Type("r")
-		expectEnd(t, m, nsmachine.Rebooted, "!leaves it")
-	})
-	t.Run("a hash that is none", func(t *testing.T) {
-		t.Parallel()
-		m := withPassword(t, "geheim\n", broken+"boot.debug1 boot.shell_on_fail boot.fail_timeout=1")
-		expectEnd(t, m, nsmachine.Rebooted, "no shell will be offered: the password's hash /etc/netstage/shell-password: no hash of a known kind",
-			"boot failed: no-init", "!breakpoint before", "!i shell", "!leaves it", "!geheim")
-	})
+	asks, offers := shows("Password for a shell"), shows("Keys: i shell")
+	var around []step // the prompt, by every key that might
+	for _, keys := range []string{"\x03", "\x1a", "\x1c", "\x04", "\r", "S\x04"} {
+		around = append(around, offers, types("i"), asks, types(keys))
+	}
+	for name, s := range map[string]scenario{
+		"breakpoint": {
+			files: map[string]string{file: hash}, cmdline: "boot.debug1 init={init}",
+			story: []step{asks, types("wrong\r"), shows("That is not the password."), asks, types("geheim\r"), prompt, types("exit\r")},
+			shown: []string{"wrong password, number 1", "!geheim"},
+		},
+		"menu": {
+			files: map[string]string{file: hashOfS}, cmdline: broken + "boot.shell_on_fail",
+			story: []step{
+				offers, types("i"), asks, types("\x03"), // back to the menu
+				offers, types("f"), asks, types("\x03"),
+				offers, types("f"), asks, types("s\r"), prompt,
+				types("echo name=$(cat /proc/1/cmdline)\r"), shows("name=sh"), types("exit\r"),
+			},
+			ends: rebooted,
+		},
+		// The initrd's policy offers a shell to who knows the password, whatever the command line says.
+		"policy": {
+			files: map[string]string{file: hashOfS, "/etc/netstage/policy.json": `{"version":1,"shell":"password"}`}, cmdline: broken,
+			story: []step{offers, types("i"), asks, types("s\r"), prompt, types("exit 1\r"), offers, types("r")},
+			ends:  rebooted,
+		},
+		// Noise on the line may open the prompt; the machine comes back all the same.
+		"nobody is there": {
+			files: map[string]string{file: hashOfS}, cmdline: "boot.debug1 boot.fail_timeout=1 init={init}",
+			story: []step{asks}, ends: refused("breakpoint"), shown: []string{"time for the password is over", "!leaves it"},
+		},
+		"no key goes around it": {
+			files: map[string]string{file: hashOfS}, cmdline: broken + "boot.shell_on_fail",
+			story: append(around, offers, types("r")), ends: rebooted, shown: []string{"!leaves it"},
+		},
+		// The child that asks may die; the next one asks too.
+		"the child is killed": {
+			files: map[string]string{file: hashOfS}, cmdline: "boot.debug1 boot.shell_on_fail init={init}",
+			story: []step{asks, signals(syscall.SIGKILL), shows("boot failed: killed"), offers, types("i"), asks, types("\r"), offers, types("r")},
+			ends:  rebooted, shown: []string{"!leaves it"},
+		},
+		"a hash that is none": {
+			files: map[string]string{file: "geheim\n"}, cmdline: broken + "boot.debug1 boot.shell_on_fail boot.fail_timeout=1",
+			ends: ending{end: nsmachine.Rebooted},
+			shown: []string{"no shell will be offered: the password's hash /etc/netstage/shell-password: no hash of a known kind",
+				"boot failed: no-init", "!breakpoint before", "!i shell", "!leaves it", "!geheim"},
+		},
+	} {
+		s.copies = inInitrd
+		t.Run(name, s.run)
+	}
 }
