@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/cmd/netstage/initrd"
-	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
 
@@ -110,14 +109,6 @@ func withE2fsck(t testing.TB, more map[string]string) map[string]string {
 	return all
 }
 
-// table is a file with the file systems that are needed for boot.
-func table(t testing.TB, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "fstab")
-	writeFile(t, file, text)
-	return file
-}
-
 // persistent is a stage 2 that tells what an earlier one left on a disk.
 func persistent() system.Files {
 	return system.Files{"init": system.Script(`
@@ -126,6 +117,9 @@ echo "of an earlier boot" >> /persist/boots
 ls -ln /persist/bound | sed 's/^/bound: /'
 ` + system.Tell + system.PowerOff), "nixos-version": "25.05"}
 }
+
+// fstab is where the initrd has the file systems that are needed for boot.
+const fstab = "/etc/netstage/fstab"
 
 // A disk that is needed for boot appears late. It is waited for, checked and
 // mounted, and what the one boot writes the next one finds.
@@ -139,32 +133,30 @@ func TestNeededDisk(t *testing.T) {
 	// As after a power cut, with something to mend.
 	run(t, "debugfs", "-w", "-R", "set_super_value state 0", disk)
 	run(t, "debugfs", "-w", "-R", "set_super_value free_inodes_count 7", disk)
-	files := withE2fsck(t, map[string]string{
-		"/nix-store.squashfs": store(t, persistent()).path,
-		"/etc/netstage/fstab": table(t, "LABEL="+needed+` /persist ext4 x-initrd.mount,noatime,x-systemd.device-timeout=50s 0 2
+	s := scenario{
+		image: persistent(), copies: withE2fsck(t, inInitrd), cmdline: "init={init}",
+		files: map[string]string{fstab: "LABEL=" + needed + ` /persist ext4 x-initrd.mount,noatime,x-systemd.device-timeout=50s 0 2
 /persist /persist/bound none bind,ro 0 0
 LABEL=none-of-these /spare ext4 nofail,x-systemd.device-timeout=1s 0 2
 tmpfs /scratch tmpfs mode=0700,x-initrd.mount 0 0
 /dev/sdz9 /never ext4 noauto 0 0
-`),
-	})
-	m := boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
-	m.Expect("waiting for the disk LABEL=" + needed + " for /persist, at most 50s")
-	plug(t, disk)
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "fsck: "+needed+" was not cleanly unmounted, check forced", "for /persist were corrected",
+`},
+	}
+	first := s
+	first.story = []step{shows("waiting for the disk LABEL=" + needed + " for /persist, at most 50s"), plugs(disk)}
+	first.shown = []string{"fsck: " + needed + " was not cleanly unmounted, check forced", "for /persist were corrected",
 		"left: the disk's maker\n", "!left: of an earlier boot", "bound: ", "mount: /persist ext4 /dev/loop", "rw,noatime",
 		"mount: /persist/bound ext4 /dev/loop", "ro,noatime", "mount: /scratch tmpfs tmpfs rw,relatime,mode=700", "!/never",
-		"disks: /spare is not mounted: no-device: /spare: no device LABEL=none-of-these", "mount: /nix/store overlay")
-
-	m = boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "left: of an earlier boot\n", "fsck: "+needed+": clean", "!were corrected", "!waiting for the disk LABEL="+needed)
+		"disks: /spare is not mounted: no-device: /spare: no device LABEL=none-of-these", "mount: /nix/store overlay"}
+	first.play(t)
+	s.shown = []string{"left: of an earlier boot\n", "fsck: " + needed + ": clean", "!were corrected", "!waiting for the disk LABEL=" + needed}
+	s.play(t)
 }
 
 // What is wrong with a disk is named, with its class.
 func TestDiskFailures(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	image := store(t, classic()).path
 	broken := ext4(t, label("broken"), t.TempDir())
 	run(t, "debugfs", "-w", "-R", "clri <2>", broken)
 	run(t, "debugfs", "-w", "-R", "set_super_value state 0", broken)
@@ -172,10 +164,11 @@ func TestDiskFailures(t *testing.T) {
 	locked := filepath.Join(t.TempDir(), "disk")
 	writeFile(t, locked, "LUKS\xba\xbe\x00\x02"+strings.Repeat("\x00", 160)+"4242aaaa-0000-4000-8000-000000004242"+strings.Repeat("\x00", 1<<20-204))
 	plug(t, locked)
+	copies := withE2fsck(t, inInitrd)
 	for name, test := range map[string]struct {
 		table string
 		fails string
-		want  []string
+		shown []string
 	}{
 		"corrupt": {"LABEL=" + label("broken") + " /persist ext4 defaults 0 2", "fsck", []string{
 			"/persist: /dev/loop", "e2fsck left errors uncorrected: a person has to decide", "UNEXPECTED INCONSISTENCY"}},
@@ -186,12 +179,10 @@ func TestDiskFailures(t *testing.T) {
 		"bind":    {"/nowhere /persist none bind", "mount", []string{"/mnt-root/nowhere"}},
 		"table":   {"/dev/disk/by-path/pci-1 /persist ext4", "bad-parameter", []string{"no udev"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := boot(t, nsmachine.Config{Cmdline: "boot.fail_timeout=1 init=" + system.Init,
-				Files: withE2fsck(t, map[string]string{"/nix-store.squashfs": image, "/etc/netstage/fstab": table(t, test.table)})})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		t.Run(name, scenario{
+			copies: copies, files: map[string]string{fstab: test.table}, cmdline: "boot.fail_timeout=1 init={init}",
+			ends: refused(test.fails), shown: test.shown,
+		}.run)
 	}
 }
 
@@ -201,11 +192,12 @@ func TestCheckWantsAReboot(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	plug(t, ext4(t, label("mended"), t.TempDir()))
-	checker := filepath.Join(t.TempDir(), "fsck.ext4")
-	writeFile(t, checker, "#!/bin/sh\necho checked $*\nexit 3\n")
-	m := boot(t, nsmachine.Config{Cmdline: "init=" + system.Init, Files: map[string]string{"/sbin/fsck.ext4": checker,
-		"/nix-store.squashfs": store(t, classic()).path, "/etc/netstage/fstab": table(t, "LABEL="+label("mended")+" /persist ext4 nofail 0 2")}})
-	expectEnd(t, m, nsmachine.Rebooted, "fsck: checked -a /dev/loop", "corrected errors and wants a reboot", "rebooting, as the check of the disk wants it", "!boot failed", "!stage 2: pid 1")
+	scenario{
+		copies: inInitrd, cmdline: "init={init}",
+		files: map[string]string{"/sbin/fsck.ext4": "#!/bin/sh\necho checked $*\nexit 3\n", fstab: "LABEL=" + label("mended") + " /persist ext4 nofail 0 2"},
+		ends:  rebooted,
+		shown: []string{"fsck: checked -a /dev/loop", "corrected errors and wants a reboot", "rebooting, as the check of the disk wants it", "!boot failed"},
+	}.play(t)
 }
 
 // A disk that was plugged in too late is seen in the shell, and the boot goes on
@@ -213,17 +205,16 @@ func TestCheckWantsAReboot(t *testing.T) {
 func TestRetryWithADisk(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	disk := ext4(t, label("retry"), t.TempDir())
-	m := boot(t, nsmachine.Config{Cmdline: "boot.shell_on_fail init=" + system.Init, Files: map[string]string{
-		"/nix-store.squashfs": store(t, classic()).path, "/etc/netstage/fstab": table(t, "LABEL="+label("retry")+" /persist ext4 x-systemd.device-timeout=1s 0 2")}})
-	m.Expect("Keys: ")
-	m.Type("i")
-	m.Expect("leaves it")
-	plug(t, disk)
-	m.Type("blkid | grep 'LABEL=" + label("retry") + "'\r")
-	m.Expect("ext4 LABEL=" + label("retry") + " UUID=")
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "image: it is there already", "/persist is not checked: the initrd has no fsck.ext4", "mount: /persist ext4")
+	scenario{
+		copies: inInitrd, cmdline: "boot.shell_on_fail init={init}",
+		files: map[string]string{fstab: "LABEL=" + label("retry") + " /persist ext4 x-systemd.device-timeout=1s 0 2"},
+		story: []step{
+			menu, types("i"), prompt, plugs(ext4(t, label("retry"), t.TempDir())),
+			types("blkid | grep 'LABEL=" + label("retry") + "'\r"), shows("ext4 LABEL=" + label("retry") + " UUID="),
+			types("exit\r"),
+		},
+		shown: []string{"image: it is there already", "/persist is not checked: the initrd has no fsck.ext4", "mount: /persist ext4"},
+	}.play(t)
 }
 
 // boot.persistence= keeps the root.
@@ -231,34 +222,37 @@ func TestPersistence(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	plug(t, ext4(t, label("root"), t.TempDir()))
-	files := system.Files{"init": system.Script("sed 's/^/left: /' /kept\necho written > /kept\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"}
-	config := nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": store(t, files).path},
-		Cmdline: "init=" + system.Init + " boot.persistence=LABEL=" + label("root") + " boot.persistence.opt=nosuid,data=ordered"}
-	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "mount: / ext4 /dev/loop", "rw,nosuid,relatime", "mount: /nix/store overlay", "!left: written")
-	expectEnd(t, boot(t, config), nsmachine.PoweredOff, "stage 2 done", "left: written")
+	s := scenario{
+		image:  system.Files{"init": system.Script("sed 's/^/left: /' /kept\necho written > /kept\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"},
+		copies: inInitrd, cmdline: "init={init} boot.persistence=LABEL=" + label("root") + " boot.persistence.opt=nosuid,data=ordered",
+	}
+	s.shown = []string{"mount: / ext4 /dev/loop", "rw,nosuid,relatime", "mount: /nix/store overlay", "!left: written"}
+	s.play(t)
+	s.shown = []string{"left: written"}
+	s.play(t)
 
 	// Nothing vouches for the disk: where the initrd wants that, it says so itself.
-	v := vouch(t)
-	policy, own := filepath.Join(t.TempDir(), "policy.json"), filepath.Join(t.TempDir(), "cmdline")
-	writeFile(t, policy, `{"version": 1, "verify": "required"}`)
-	writeFile(t, own, "boot.persistence=LABEL="+label("root"))
-	config = nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": v.path, "/etc/netstage/policy.json": policy},
-		Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs.sha256=" + v.sha256 + " boot.persistence=LABEL=" + label("root")}
-	expectVerdict(t, boot(t, config), "policy", []string{"boot.persistence=: the initrd wants that something vouches", "!mount: / ext4"})
-	config.Files["/etc/netstage/cmdline"] = own
-	config.Cmdline = "init=" + system.Init + " rootfs.sha256=" + v.sha256
-	expectVerdict(t, boot(t, config), "", []string{"mount: / ext4"})
+	const policy = `{"version": 1, "verify": "required"}`
+	scenario{
+		copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": policy},
+		cmdline: "boot.fail_timeout=1 init={init} rootfs.sha256={sha256} boot.persistence=LABEL=" + label("root"),
+		ends:    refused("policy"), shown: []string{"boot.persistence=: the initrd wants that something vouches", "!mount: / ext4"},
+	}.play(t)
+	scenario{
+		copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": policy, "/etc/netstage/cmdline": "boot.persistence=LABEL=" + label("root")},
+		cmdline: "init={init} rootfs.sha256={sha256}", shown: []string{"mount: / ext4"},
+	}.play(t)
 }
 
 // An image that is a file on a disk, or a disk.
 func TestImageOnADisk(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	v := vouch(t)
+	v := vouchOnce(t, classic())
 	folder := t.TempDir()
-	for name, from := range map[string]string{"boot/image.squashfs": v.path, "nix-store.squashfs": v.path} {
+	for _, name := range []string{"boot/image.squashfs", "nix-store.squashfs"} {
 		writeFile(t, filepath.Join(folder, name), "")
-		run(t, "cp", from, filepath.Join(folder, name))
+		run(t, "cp", v.path, filepath.Join(folder, name))
 	}
 	writeFile(t, folder+"/boot/image.squashfs.verity", string(v.tree))
 	writeFile(t, folder+"/m", string(v.body))
@@ -267,67 +261,60 @@ func TestImageOnADisk(t *testing.T) {
 	run(t, "cp", v.path, whole)
 	run(t, "truncate", "-s", "+3M", whole)
 	device := plug(t, whole)
-	for name, test := range map[string]struct {
-		cmdline, fails string
-		want           []string
-	}{
-		"unverified":           {"rootfs=LABEL=IMAGES:/boot/image.squashfs", "", []string{"nothing vouches for it", "/boot/image.squashfs in place", "mount: /run/netstage/media/loop", "network: not needed"}},
-		"digest":               {"rootfs=LABEL=IMAGES:/boot/image.squashfs rootfs.sha256=" + v.sha256, "", []string{"copied into memory", "!mount: /run/netstage/media"}},
-		"tree":                 {"rootfs=LABEL=IMAGES:/boot/image.squashfs roothash=" + v.root, "", []string{"copied into memory", `"roothash": "` + v.root}},
-		"copytoram":            {"rootfs=LABEL=IMAGES:/boot/image.squashfs copytoram", "", []string{"copied into memory", "!mount: /run/netstage/media"}},
-		"wrong digest":         {"rootfs=LABEL=IMAGES:/boot/image.squashfs rootfs.sha256=" + strings.Repeat("0", 64), "mismatch", nil},
-		"wrong root hash":      {"rootfs=LABEL=IMAGES:/boot/image.squashfs roothash=" + strings.Repeat("0", 64), "mismatch", nil},
-		"no file":              {"rootfs=LABEL=IMAGES:/image.squashfs", "no-image", []string{"/image.squashfs: no such file"}},
-		"root=":                {"root=LABEL=IMAGES copytoram rootfs.sha256=" + v.sha256, "", []string{"root=LABEL=" + label("images") + " is on /dev/loop"}},
-		"rootfs= before root=": {"root=LABEL=disk-nowhere rootfs=LABEL=IMAGES:/nix-store.squashfs", "", nil},
-		"whole disk":           {"rootfs=" + device, "", []string{device + " in place", "mount: /nix/.ro-store squashfs " + device}},
-		"whole disk, digest":   {"rootfs=" + device + " rootfs.sha256=" + v.sha256, "", []string{"copied into memory", "!mount: /nix/.ro-store squashfs " + device}},
+	disk := "LABEL=" + label("images")
+	for name, s := range map[string]scenario{
+		"unverified": {cmdline: "rootfs=" + disk + ":/boot/image.squashfs",
+			shown: []string{"nothing vouches for it", "/boot/image.squashfs in place", "mount: /run/netstage/media/loop", "network: not needed"}},
+		"digest": {cmdline: "rootfs=" + disk + ":/boot/image.squashfs rootfs.sha256={sha256}", shown: []string{"copied into memory", "!mount: /run/netstage/media"}},
+		"tree":   {cmdline: "rootfs=" + disk + ":/boot/image.squashfs roothash={roothash}", shown: []string{"copied into memory", `"roothash": "{roothash}`}},
+		"copytoram": {cmdline: "rootfs=" + disk + ":/boot/image.squashfs copytoram",
+			shown: []string{"copied into memory", "!mount: /run/netstage/media"}},
+		"wrong digest":    {cmdline: "rootfs=" + disk + ":/boot/image.squashfs rootfs.sha256=" + strings.Repeat("0", 64), ends: refused("mismatch")},
+		"wrong root hash": {cmdline: "rootfs=" + disk + ":/boot/image.squashfs roothash=" + strings.Repeat("0", 64), ends: refused("mismatch")},
+		"no file":         {cmdline: "rootfs=" + disk + ":/image.squashfs", ends: refused("no-image"), shown: []string{"/image.squashfs: no such file"}},
+		"root=": {cmdline: "root=" + disk + " copytoram rootfs.sha256={sha256}",
+			shown: []string{"root=" + disk + " is on /dev/loop"}},
+		"rootfs= before root=": {cmdline: "root=LABEL=disk-nowhere rootfs=" + disk + ":/nix-store.squashfs"},
+		"whole disk":           {cmdline: "rootfs=" + device, shown: []string{device + " in place", "mount: /nix/.ro-store squashfs " + device}},
+		"whole disk, digest": {cmdline: "rootfs=" + device + " rootfs.sha256={sha256}",
+			shown: []string{"copied into memory", "!mount: /nix/.ro-store squashfs " + device}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := boot(t, nsmachine.Config{Cmdline: "boot.fail_timeout=1 init=" + system.Init + " " + strings.ReplaceAll(test.cmdline, "IMAGES", label("images"))})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		s.cmdline = "boot.fail_timeout=1 init={init} " + s.cmdline
+		t.Run(name, s.run)
 	}
 }
 
 // The files that nixos-images' kexec hands over, and a boot loader's secrets.
 func TestHandedIn(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	files := map[string]string{"/nix-store.squashfs": store(t, system.Files{"nixos-version": "25.05", "init": system.Script(`
+	scenario{
+		image: system.Files{"nixos-version": "25.05", "init": system.Script(`
 for file in /root/.ssh/authorized_keys /etc/ssh/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key.pub /root/network/addrs.json \
 	/root/network/routes-v4.json /root/network/routes-v6.json /etc/machine-id /root /root/.ssh /etc/ssh; do
 	set -- $(ls -ldn $file)
 	echo "handed: $1 $3 $4 $file $(cat $file 2>/dev/null)"
 done
-` + system.Tell + system.PowerOff)}).path}
-	for name, text := range map[string]string{
-		"/ssh/authorized_keys": "key", "/ssh/ssh_host_ed25519_key": "host", "/ssh/ssh_host_ed25519_key.pub": "pub",
-		"/addrs.json": "[]", "/routes-v4.json": "[4]", "/routes-v6.json": "[6]", "/machine-id": "0123456789abcdef0123456789abcdef", "/ssh/other": "no",
-	} {
-		writeFile(t, filepath.Join(dir, name), text)
-		files[name] = filepath.Join(dir, name)
-	}
-	m := boot(t, nsmachine.Config{Files: files, Cmdline: "init=" + system.Init})
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done", "handed in: 7 files",
-		"handed: -r-------- 0 0 /root/.ssh/authorized_keys key", "handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key host",
-		"handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key.pub pub", "handed: -rw-r--r-- 0 0 /root/network/addrs.json []",
-		"handed: -rw-r--r-- 0 0 /root/network/routes-v4.json [4]", "handed: -rw-r--r-- 0 0 /root/network/routes-v6.json [6]",
-		"handed: -r--r--r-- 0 0 /etc/machine-id 0123456789abcdef", "handed: drwx------ 0 0 /root ", "handed: drwx------ 0 0 /root/.ssh ", "handed: drwxr-xr-x 0 0 /etc/ssh ")
+` + system.Tell + system.PowerOff)},
+		copies: inInitrd, cmdline: "init={init}",
+		files: map[string]string{
+			"/ssh/authorized_keys": "key", "/ssh/ssh_host_ed25519_key": "host", "/ssh/ssh_host_ed25519_key.pub": "pub",
+			"/addrs.json": "[]", "/routes-v4.json": "[4]", "/routes-v6.json": "[6]", "/machine-id": "0123456789abcdef0123456789abcdef", "/ssh/other": "no",
+		},
+		shown: []string{"handed in: 7 files",
+			"handed: -r-------- 0 0 /root/.ssh/authorized_keys key", "handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key host",
+			"handed: -r-------- 0 0 /etc/ssh/ssh_host_ed25519_key.pub pub", "handed: -rw-r--r-- 0 0 /root/network/addrs.json []",
+			"handed: -rw-r--r-- 0 0 /root/network/routes-v4.json [4]", "handed: -rw-r--r-- 0 0 /root/network/routes-v6.json [6]",
+			"handed: -r--r--r-- 0 0 /etc/machine-id 0123456789abcdef", "handed: drwx------ 0 0 /root ", "handed: drwx------ 0 0 /root/.ssh ", "handed: drwxr-xr-x 0 0 /etc/ssh "},
+	}.run(t)
 }
 
 // The addresses that the machine had before kexec are used where no DHCP server
 // answers.
 func TestHandedAddresses(t *testing.T) {
-	t.Parallel()
-	lan := nsmachine.NewLAN(t)
-	a := store(t, classic())
-	_, url := serve(t, lan, a)
 	const mac = "52:54:00:77:00:42"
-	addresses := filepath.Join(t.TempDir(), "addrs.json")
-	writeFile(t, addresses, `[{"ifname":"ens3","link_type":"ether","address":"`+mac+`","addr_info":[{"family":"inet","local":"10.77.0.66","prefixlen":24,"scope":"global"}]}]`)
-	m := boot(t, nsmachine.Config{LAN: lan, MAC: mac, Files: map[string]string{"/addrs.json": addresses},
-		Cmdline: "rootfs=" + url + " rootfs.sha256=" + a.sha256 + " init=" + system.Init})
-	expectEnd(t, m, nsmachine.PoweredOff, "network: DHCP led to nothing within 20s; now 10.77.0.66/24 of /addrs.json", "eth0: 10.77.0.66/24", "stage 2 done")
+	scenario{
+		lan:     &network{noDHCP: true, mac: mac},
+		files:   map[string]string{"/addrs.json": `[{"ifname":"ens3","link_type":"ether","address":"` + mac + `","addr_info":[{"family":"inet","local":"10.77.0.66","prefixlen":24,"scope":"global"}]}]`},
+		cmdline: "rootfs={url} rootfs.sha256={sha256} init={init}",
+		shown:   []string{"network: DHCP led to nothing within 20s; now 10.77.0.66/24 of /addrs.json", "eth0: 10.77.0.66/24"},
+	}.run(t)
 }

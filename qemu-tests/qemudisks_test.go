@@ -139,3 +139,11 @@ sed 's/^/handed: /' /root/.ssh/authorized_keys /root/network/addrs.json /etc/ssh
 	c.Append += " boot.fail_timeout=1"
 	start(t, c).end(vm.Reset, "boot failed: fsck", "/persist: /dev/vda: e2fsck left errors uncorrected", "!stage 2: pid 1")
 }
+
+// table is a file with the file systems that are needed for boot.
+func table(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "fstab")
+	writeFile(t, file, text)
+	return file
+}

@@ -7,14 +7,13 @@ import (
 
 	"netstage/fetch/faulty"
 	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 )
 
 // The smallest set-up: dnsmasq alone, which gives the address and, by TFTP,
 // the image with all that vouches for it.
 func TestTFTP(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
+	v := vouchOnce(t, classic())
 	root := t.TempDir()
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
@@ -25,49 +24,36 @@ func TestTFTP(t *testing.T) {
 		writeFile(t, filepath.Join(root, "dir", name), string(text))
 	}
 	const dir = "tftp://" + nsmachine.Gateway + "/dir/"
-	key := map[string]string{"/etc/netstage/trusted.d/ops.pub": filepath.Join(v.dir, "ops.pub")}
-	for name, test := range map[string]struct {
-		files   map[string]string
-		cmdline string
-		fails   string
-		want    []string
-	}{
-		"tree":      {nil, "rootfs=" + dir + "image.squashfs roothash=" + v.root, "", []string{"image: 2 MiB from 10.77.0.1 in", `"answer":"TFTP OK"`}},
-		"by name":   {nil, "rootfs=tftp://server.test/dir/image.squashfs rootfs.sha256=" + v.sha256, "", []string{"image: 2 MiB from server.test in"}},
-		"signed":    {key, "rootfs.manifest=test.manifest rootfs.base=tftp://" + nsmachine.Gateway + "/dir", "", []string{"signed by ops.pub", "image: 2 MiB from 10.77.0.1 in"}},
-		"not found": {nil, "rootfs=" + dir + "nothing rootfs.sha256=" + v.sha256, "tftp", []string{"TFTP error 1: ", "tftp://10.77.0.1/dir/nothing"}},
-		"wrong":     {nil, "rootfs=" + dir + "test.manifest rootfs.sha256=" + v.sha256, "mismatch", []string{"!root (7/8)"}},
+	tftp := []string{"--enable-tftp", "--tftp-root=" + root}
+	serving := func() *network { return &network{options: tftp} }
+	for name, s := range map[string]scenario{
+		"tree": {lan: serving(), cmdline: "init={init} rootfs=" + dir + "image.squashfs roothash={roothash}",
+			shown: []string{"image: 2 MiB from 10.77.0.1 in", `"answer":"TFTP OK"`}},
+		"by name": {lan: serving(), cmdline: "init={init} rootfs=tftp://server.test/dir/image.squashfs rootfs.sha256={sha256}", shown: []string{"image: 2 MiB from server.test in"}},
+		"signed": {lan: serving(), copies: map[string]string{"/etc/netstage/trusted.d/ops.pub": "{ops.pub}"},
+			cmdline: "init={init} rootfs.manifest=test.manifest rootfs.base=tftp://" + nsmachine.Gateway + "/dir",
+			shown:   []string{"signed by ops.pub", "image: 2 MiB from 10.77.0.1 in"}},
+		"not found": {lan: serving(), cmdline: "init={init} rootfs=" + dir + "nothing rootfs.sha256={sha256}", ends: refused("tftp"),
+			shown: []string{"TFTP error 1: ", "tftp://10.77.0.1/dir/nothing"}},
+		"wrong": {lan: serving(), cmdline: "init={init} rootfs=" + dir + "test.manifest rootfs.sha256={sha256}", ends: refused("mismatch"), shown: []string{"!root (7/8)"}},
+		"takes over from a web server": {
+			lan: &network{options: tftp, mirrors: []mirror{{script: []faulty.Behaviour{
+				{End: faulty.EndClose, Cut: half}, {Status: 404, Times: -1}}}}},
+			cmdline: "init={init} rootfs.sha256={sha256} rootfs={url} rootfs=" + dir + "image.squashfs",
+			shown:   []string{"10.77.0.1: starting over at 0/2 MiB: it sends no ranges"},
+		},
+		"IPv6": {
+			lan:     &network{dhcp6: true, options: tftp},
+			cmdline: "init={init} roothash={roothash} rootfs=tftp://[" + nsmachine.Gateway6 + "]/dir/image.squashfs",
+			shown:   []string{"image: 2 MiB from [" + nsmachine.Gateway6 + "] in"},
+		},
+		"no TFTP server yet": {
+			lan:     &network{noDHCP: true},
+			cmdline: "ip=10.77.0.50::10.77.0.1:255.255.255.0::eth0:off init={init} rootfs.sha256={sha256} rootfs=" + dir + "image.squashfs",
+			story:   []step{shows("10.77.0.1: connection refused"), dhcp(tftp...)},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t, "--enable-tftp", "--tftp-root="+root)
-			m := boot(t, nsmachine.Config{LAN: lan, Files: test.files, Cmdline: "boot.fail_timeout=1 init=" + system.Init + " " + test.cmdline})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		s.cmdline = "boot.fail_timeout=1 " + s.cmdline
+		t.Run(name, s.run)
 	}
-	t.Run("takes over from a web server", func(t *testing.T) {
-		t.Parallel()
-		lan := nsmachine.NewLAN(t)
-		lan.DHCP(t, "--enable-tftp", "--tftp-root="+root)
-		s := v.serve(t, lan, nil, faulty.Behaviour{End: faulty.EndClose, Cut: half}, faulty.Behaviour{Status: 404, Times: -1})
-		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "init=" + system.Init + " rootfs.sha256=" + v.sha256 + " rootfs=" + s.URL("image.squashfs") + " rootfs=" + dir + "image.squashfs"})
-		expectEnd(t, m, nsmachine.PoweredOff, "10.77.0.1: starting over at 0/2 MiB: it sends no ranges", "stage 2 done")
-	})
-	t.Run("IPv6", func(t *testing.T) {
-		t.Parallel()
-		lan := nsmachine.NewLAN(t)
-		lan.DHCP6(t, "--enable-tftp", "--tftp-root="+root)
-		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.fail_timeout=1 init=" + system.Init +
-			" roothash=" + v.root + " rootfs=tftp://[" + nsmachine.Gateway6 + "]/dir/image.squashfs"})
-		expectEnd(t, m, nsmachine.PoweredOff, "image: 2 MiB from ["+nsmachine.Gateway6+"] in", "stage 2 done")
-	})
-	t.Run("no TFTP server yet", func(t *testing.T) {
-		t.Parallel()
-		lan := nsmachine.NewLAN(t)
-		m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "ip=10.77.0.50::10.77.0.1:255.255.255.0::eth0:off init=" + system.Init + " rootfs.sha256=" + v.sha256 + " rootfs=" + dir + "image.squashfs"})
-		m.Expect("10.77.0.1: connection refused")
-		lan.DHCP(t, "--enable-tftp", "--tftp-root="+root)
-		expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-	})
 }
