@@ -1,0 +1,86 @@
+package fetch
+
+import (
+	"context"
+	"io"
+	"net/http"
+)
+
+// Ranges asks mirrors for parts of an image whose size is known and whose
+// blocks the caller verifies: it compares no versions, and follows no order.
+// Its methods may be called by several goroutines at once.
+type Ranges struct {
+	e    *engine
+	size int64
+}
+
+// NewRanges makes one of a request's URLs, names and ways to connect. Verify
+// or Checked, and Size, must be set; Store is not used.
+func NewRanges(req Request) (*Ranges, error) {
+	req = req.withDefaults()
+	e := &engine{req: req, sources: newSources(req.URLs, req.Proxy)}
+	if len(e.sources) == 0 {
+		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
+	}
+	e.dialer = newDialer(req)
+	e.client = newClient(req, e.dialer)
+	return &Ranges{e: e, size: req.Size}, nil
+}
+
+// Mirrors is how many there are.
+func (r *Ranges) Mirrors() int { return len(r.e.sources) }
+
+// Name is what messages call a mirror.
+func (r *Ranges) Name(mirror int) string { return r.e.sources[mirror].name }
+
+// Get asks a mirror for the bytes first to last. The body may end early. A
+// mirror that has no ranges fails with the class "no-ranges"; errors are *Error.
+func (r *Ranges) Get(ctx context.Context, mirror int, first, last int64) (io.ReadCloser, error) {
+	s := r.e.sources[mirror]
+	if s.dead != nil {
+		return nil, s.dead
+	}
+	// What is learnt of a mirror while it is asked belongs to this call alone.
+	own := &source{url: s.url, name: s.name}
+	var resp *http.Response
+	for {
+		var err error
+		if resp, err = r.e.do(ctx, own, first, last, validator{}); err == nil {
+			break
+		}
+		if !r.e.forgiveDates(own, err) {
+			return nil, classify(own.name, err)
+		}
+	}
+	if err := r.judge(own, resp, first, last); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// judge is strict about what a body begins with, and that it is of an image of
+// the right size.
+func (r *Ranges) judge(s *source, resp *http.Response, first, last int64) *Error {
+	h := resp.Header
+	span, ok := parseContentRange(h.Get("Content-Range"))
+	switch enc := h.Get("Content-Encoding"); {
+	case resp.StatusCode == http.StatusOK:
+		return newError(transient, "no-ranges", nil, "%s: sends all where a part was asked for", s.name)
+	case resp.StatusCode != http.StatusPartialContent:
+		return statusError(s, resp, r.e.req.RetryAfterCap, r.e.req.Now())
+	case enc != "" && enc != "identity":
+		return newError(transient, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
+	case !ok || span.first != first || span.last > last:
+		return newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, first, h.Get("Content-Range"))
+	case span.total >= 0 && span.total != r.size:
+		return newError(transient, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, span.total, r.size)
+	}
+	return nil
+}
+
+// Close ends what is under way and waits for it.
+func (r *Ranges) Close() {
+	r.e.dialer.close()
+	r.e.client.CloseIdleConnections()
+}

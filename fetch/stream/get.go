@@ -1,0 +1,114 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"netstage/fetch/verity"
+)
+
+// A body is read in pieces, each verified and kept at once, so that whoever
+// waits for its first block does not wait for the last.
+const piece = 64 << 10
+
+// getter is one stream of bytes at a time.
+type getter struct {
+	store   *Store
+	mirrors *mirrors
+	check   *verity.Blocks
+	buf     []byte
+	changed func()                    // blocks have come
+	yield   func(ctx context.Context) // lets others go first; may be nil
+	stall   func(mirror int) time.Duration
+	total   *atomic.Int64 // bytes received by all
+}
+
+// once asks one mirror for a span of whole blocks. What it brought is kept
+// whatever the error; one that names a wrong block comes after all the others
+// were kept.
+func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := g.stall(mirror)
+	stalled := time.AfterFunc(limit, func() {
+		cancel(fmt.Errorf("%s: stalled: nothing came for %v", g.mirrors.Name(mirror), limit))
+	})
+	defer stalled.Stop()
+	begun, got := time.Now(), int64(0)
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause
+		}
+		g.mirrors.delivered(mirror, got, time.Since(begun))
+	}()
+	body, err := g.mirrors.Get(ctx, mirror, span.Off, span.end()-1)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var wrong error
+	have := 0
+	for at := span.Off; at < span.end(); {
+		if g.yield != nil {
+			stalled.Stop()
+			g.yield(ctx)
+			stalled.Reset(limit)
+		}
+		n, err := body.Read(g.buf[have:min(int64(len(g.buf)), span.end()-at)])
+		have += n
+		got += int64(n)
+		g.total.Add(int64(n))
+		if n > 0 {
+			stalled.Reset(limit)
+		}
+		if whole := int64(have) / g.store.blockSize() * g.store.blockSize(); whole > 0 {
+			if perr := g.store.put(g.check, at, g.buf[:whole]); perr != nil {
+				if _, ok := perr.(*WrongBlockError); !ok {
+					return perr
+				}
+				if wrong == nil {
+					wrong = fmt.Errorf("%s serves a wrong image: %w", g.mirrors.Name(mirror), perr)
+				}
+			}
+			g.changed()
+			have = copy(g.buf, g.buf[whole:have])
+			at += whole
+		}
+		if err == io.EOF && at < span.end() {
+			err = fmt.Errorf("%s: the body ended early: %w", g.mirrors.Name(mirror), io.ErrUnexpectedEOF)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+	}
+	return wrong
+}
+
+// until asks one mirror after the other until all of a span is there, or ctx
+// ends.
+func (g *getter) until(ctx context.Context, span Span) {
+	avoid := -1
+	for ctx.Err() == nil && !g.store.has(span) {
+		now := time.Now()
+		mirror, wait := g.mirrors.pick(now, avoid)
+		if wait > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(min(wait, time.Second)):
+			}
+			avoid = -1
+			continue
+		}
+		first, last := g.store.Map.Missing(g.store.blocks(span))
+		size := g.store.blockSize()
+		avoid = -1
+		if err := g.once(ctx, mirror, Span{first * size, (last - first) * size}); err != nil && ctx.Err() == nil {
+			g.mirrors.failed(time.Now(), mirror, err)
+			avoid = mirror
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says what to bring from where.
+type Config struct {
+	Store   *Store
+	Mirrors Mirrors
+	Hot     []Span // what comes first of what nobody waits for yet
+	// OnDemand brings what readers wait for and nothing else.
+	OnDemand bool
+	// Streams is how many connections bring the rest; 0: 2, so that one is under
+	// way while the other asks.
+	Streams int
+	Log     *slog.Logger
+	// Changed is told whenever blocks have come. It must not block.
+	Changed func()
+}
+
+// Readers is how many spans are asked for at once for readers.
+const readers = 4
+
+// A mirror that sends nothing is cut: soon where a reader waits and another
+// mirror can be asked, later where not.
+const (
+	stallReader = 2 * time.Second
+	stallAlone  = 5 * time.Second
+	stallRest   = 10 * time.Second
+)
+
+// Stream is an image on its way.
+type Stream struct {
+	c        Config
+	mirrors  *mirrors
+	demands  *demands
+	rest     rest
+	received atomic.Int64
+}
+
+// New makes a stream. Nothing comes before Run.
+func New(c Config) *Stream {
+	if c.Streams <= 0 {
+		c.Streams = 2
+	}
+	s := &Stream{c: c, demands: newDemands()}
+	s.mirrors = newMirrors(c.Mirrors, func(text string) { c.Log.Warn("stream: " + text) })
+	s.rest = rest{store: c.Store, hot: c.Hot, chunk: firstChunk}
+	return s
+}
+
+// Need says that a reader waits for a span.
+func (s *Stream) Need(span Span) { s.demands.add(s.c.Store, span) }
+
+// Received is how many bytes of the image have come, also those that came twice.
+func (s *Stream) Received() int64 { return s.received.Load() }
+
+// Complete tells whether every block is there.
+func (s *Stream) Complete() bool { return s.c.Store.Map.Has(0, s.c.Store.Map.Blocks()) }
+
+// Why says what keeps readers waiting, as far as mirrors say.
+func (s *Stream) Why() string {
+	if faults := s.mirrors.faults(); len(faults) > 0 {
+		return strings.Join(faults, "; ")
+	}
+	return fmt.Sprintf("%s answers slowly", s.mirrors.Name(0))
+}
+
+// Run brings blocks until all are there, or ctx ends.
+func (s *Stream) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() { s.serveReaders(ctx) })
+	}
+	if !s.c.OnDemand {
+		for range s.c.Streams {
+			all.Go(func() { s.bringRest(ctx) })
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !s.Complete() && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	err := ctx.Err()
+	cancel()
+	s.demands.close()
+	all.Wait()
+	return err
+}
+
+func (s *Stream) getter() *getter {
+	return &getter{
+		store: s.c.Store, mirrors: s.mirrors, check: s.c.Store.Tree.Blocks(),
+		buf: make([]byte, max(piece, s.c.Store.blockSize())), changed: s.c.Changed, total: &s.received,
+	}
+}
+
+func (s *Stream) serveReaders(ctx context.Context) {
+	g := s.getter()
+	g.stall = func(int) time.Duration {
+		if s.c.Mirrors.Mirrors() > 1 {
+			return stallReader
+		}
+		return stallAlone
+	}
+	for {
+		span, ok := s.demands.take()
+		if !ok {
+			return
+		}
+		g.until(ctx, span)
+		s.demands.done(span)
+	}
+}
+
+func (s *Stream) bringRest(ctx context.Context) {
+	g := s.getter()
+	g.yield, g.stall = s.demands.yield, func(int) time.Duration { return stallRest }
+	for ctx.Err() == nil {
+		span, ok := s.rest.take()
+		if !ok {
+			if s.Complete() {
+				return
+			}
+			// Others bring what is left, or fail at it.
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		begun := time.Now()
+		s.tryRest(ctx, g, span)
+		s.rest.done(span, time.Since(begun))
+	}
+}
+
+// tryRest asks for a span once: what fails is handed out again.
+func (s *Stream) tryRest(ctx context.Context, g *getter, span Span) {
+	mirror, wait := s.mirrors.pick(time.Now(), -1)
+	if wait > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(wait, time.Second)):
+		}
+		return
+	}
+	if err := g.once(ctx, mirror, span); err != nil && ctx.Err() == nil {
+		s.mirrors.failed(time.Now(), mirror, err)
+	}
+}

@@ -1,0 +1,372 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"netstage/fetch"
+	"netstage/fetch/faulty"
+	"netstage/fetch/verity"
+)
+
+const block = 4096
+
+// world is an image, mirrors of it and the store that it comes to.
+type world struct {
+	t      *testing.T
+	image  []byte
+	store  *Store
+	file   *os.File
+	mu     sync.Mutex
+	asked  []Span
+	log    bytes.Buffer
+	serve  []func(off int64, p []byte) error // of each mirror: may change bytes
+	opened []int                             // requests of each mirror
+}
+
+func newWorld(t *testing.T, blocks, mirrors int) *world {
+	w := &world{t: t, image: make([]byte, blocks*block), opened: make([]int, mirrors)}
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(w.image)
+	var tree bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(w.image), int64(len(w.image)), &tree, verity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, err := verity.Open(tree.Bytes(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.file, err = os.Create(filepath.Join(t.TempDir(), "image")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.file.Close() })
+	if err := w.file.Truncate(int64(len(w.image))); err != nil {
+		t.Fatal(err)
+	}
+	w.store = &Store{File: w.file, Tree: checked, Map: NewBitmap(make([]uint64, Words(int64(blocks))), int64(blocks))}
+	for range mirrors {
+		w.serve = append(w.serve, func(int64, []byte) error { return nil })
+	}
+	return w
+}
+
+func (w *world) Mirrors() int      { return len(w.serve) }
+func (w *world) Name(i int) string { return fmt.Sprintf("mirror-%d", i) }
+func (w *world) Get(ctx context.Context, i int, first, last int64) (io.ReadCloser, error) {
+	w.mu.Lock()
+	w.asked = append(w.asked, Span{first, last - first + 1})
+	w.opened[i]++
+	serve := w.serve[i]
+	w.mu.Unlock()
+	return &body{ctx, w, serve, first, last + 1}, nil
+}
+
+type body struct {
+	ctx     context.Context
+	w       *world
+	serve   func(int64, []byte) error
+	at, end int64
+}
+
+func (b *body) Close() error { return nil }
+func (b *body) Read(p []byte) (int, error) {
+	if b.at == b.end {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), 10_000)], b.w.image[b.at:b.end])
+	if err := b.serve(b.at, p[:n]); err != nil {
+		return 0, err
+	}
+	b.at += int64(n)
+	return n, b.ctx.Err()
+}
+
+func (w *world) config() Config {
+	return Config{Store: w.store, Mirrors: w, Log: slog.New(slog.NewTextHandler(lockedWriter{w}, nil)), Changed: func() {}}
+}
+
+type lockedWriter struct{ w *world }
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.w.log.Write(p)
+}
+
+func (w *world) logged() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+// start runs a stream until the test ends; the result comes when it is whole.
+func (w *world) start(s *Stream) chan error {
+	ctx, cancel := context.WithCancel(context.Background())
+	done, ended := make(chan error, 1), make(chan struct{})
+	go func() { done <- s.Run(ctx); close(ended) }()
+	w.t.Cleanup(func() { cancel(); <-ended })
+	return done
+}
+
+func (w *world) whole(done chan error) {
+	w.t.Helper()
+	select {
+	case err := <-done:
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("not whole after 30 s; %d of %d blocks; log:\n%s", w.store.Map.Count(), w.store.Map.Blocks(), w.logged())
+	}
+	got, err := os.ReadFile(w.file.Name())
+	if err != nil || !bytes.Equal(got, w.image) {
+		w.t.Errorf("the image differs, %v", err)
+	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func TestTheWholeImageComes(t *testing.T) {
+	for _, blocks := range []int{1, 63, 64, 65, 1000, 5000} {
+		w := newWorld(t, blocks, 1)
+		s := New(w.config())
+		w.whole(w.start(s))
+		if got := s.Received(); got != int64(len(w.image)) {
+			t.Errorf("%d blocks: %d bytes came for an image of %d", blocks, got, len(w.image))
+		}
+	}
+}
+
+func TestAReaderGoesFirstAndGetsMoreThanItAskedFor(t *testing.T) {
+	w := newWorld(t, 4000, 1)
+	gate := make(chan struct{})
+	w.serve[0] = func(off int64, _ []byte) error {
+		if off < 2000*block {
+			<-gate // whoever reads in order
+		}
+		return nil
+	}
+	s := New(w.config())
+	done := w.start(s)
+	need := Span{3003 * block, block}
+	s.Need(need)
+	eventually(t, "the reader's block comes while the rest is stuck", func() bool { return w.store.has(need) })
+	around := Span{3003 * block / leastAhead * leastAhead, leastAhead}
+	eventually(t, "what is around it comes too", func() bool { return w.store.has(around) })
+	close(gate)
+	w.whole(done)
+}
+
+func TestReadersInARowAreReadAhead(t *testing.T) {
+	w := newWorld(t, 4000, 1)
+	c := w.config()
+	c.OnDemand = true
+	s := New(c)
+	w.start(s)
+	for at := int64(0); at < 3<<20; at += 128 << 10 {
+		need := Span{at, 128 << 10}
+		s.Need(need)
+		eventually(t, "a span of the row", func() bool { return w.store.has(need) })
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.asked) > 14 {
+		t.Errorf("24 readers in a row cost %d requests: %v", len(w.asked), w.asked)
+	}
+}
+
+func TestOnDemandBringsNothingElse(t *testing.T) {
+	w := newWorld(t, 4000, 1)
+	c := w.config()
+	c.OnDemand = true
+	s := New(c)
+	w.start(s)
+	s.Need(Span{1000 * block, block})
+	eventually(t, "the block comes", func() bool { return w.store.has(Span{1000 * block, block}) })
+	eventually(t, "all of the request", func() bool { return w.store.Map.Count() == leastAhead/block })
+}
+
+func TestHotSpansComeInTheirOrderBeforeTheRest(t *testing.T) {
+	w := newWorld(t, 4000, 1)
+	c := w.config()
+	c.Streams = 1
+	c.Hot = []Span{{3000 * block, 10 * block}, {500 * block, block}, {2000 * block, 100 * block}}
+	w.whole(w.start(New(c)))
+	for i, want := range c.Hot {
+		if w.asked[i] != want {
+			t.Errorf("request %d was for %+v, want %+v", i, w.asked[i], want)
+		}
+	}
+}
+
+// A wrong block never becomes readable; the other mirror is asked, the one
+// that is wrong is named.
+func TestAWrongBlockIsAskedForFromAnotherMirror(t *testing.T) {
+	for _, fromReader := range []bool{false, true} {
+		w := newWorld(t, 500, 2)
+		const wrong = 77
+		w.serve[0] = func(off int64, p []byte) error {
+			if at := wrong*block + 5 - off; at >= 0 && at < int64(len(p)) {
+				p[at] ^= 1
+			}
+			return nil
+		}
+		c := w.config()
+		c.OnDemand = fromReader
+		s := New(c)
+		done := w.start(s)
+		if fromReader {
+			for b := int64(0); b < 500; b += 16 {
+				s.Need(Span{b * block, min(16, 500-b) * block})
+			}
+		}
+		w.whole(done)
+		if text := w.logged(); !strings.Contains(text, "mirror-0 serves a wrong image: block 77 (byte 315392) is wrong") {
+			t.Errorf("the mirror is not named:\n%s", text)
+		}
+	}
+}
+
+// With nobody who has the right bytes, readers wait, and go on when it is
+// there again.
+func TestWithoutARightMirrorItWaits(t *testing.T) {
+	w := newWorld(t, 50, 1)
+	var mu sync.Mutex
+	bad := true
+	w.serve[0] = func(off int64, p []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if bad {
+			return errors.New("mirror-0: connection refused")
+		}
+		return nil
+	}
+	s := New(w.config())
+	done := w.start(s)
+	s.Need(Span{0, block})
+	eventually(t, "the fault is known", func() bool { return strings.Contains(s.Why(), "connection refused") })
+	if n := w.store.Map.Count(); n != 0 {
+		t.Errorf("%d blocks of nothing", n)
+	}
+	mu.Lock()
+	bad = false
+	mu.Unlock()
+	w.whole(done)
+}
+
+// Real HTTP, with the faults of a server in a bad mood.
+func TestOverHTTP(t *testing.T) {
+	for name, b := range map[string]faulty.Behaviour{
+		"plain":          {},
+		"broken bodies":  {End: faulty.EndReset, Cut: 200_000, Times: 20},
+		"another image":  {Flip: []int64{3_000_000}, ETag: `"other"`, Times: -1},
+		"no ranges":      {NoRanges: true, Times: -1},
+		"away for a bit": {Status: 503, Times: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1000, 1)
+			var urls []string
+			for _, script := range [][]faulty.Behaviour{{b}, nil} {
+				server, err := faulty.Listen("127.0.0.1:0", w.image, script...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { server.Close() })
+				urls = append(urls, server.URL("image"))
+			}
+			ranges, err := fetch.NewRanges(fetch.Request{URLs: urls, Size: int64(len(w.image)), Checked: true, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ranges.Close()
+			c := w.config()
+			c.Mirrors = ranges
+			s := New(c)
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			done := make(chan error, 1)
+			done <- s.Run(ctx)
+			w.whole(done)
+		})
+	}
+}
+
+func FuzzBitmap(f *testing.F) {
+	f.Add([]byte{1, 0, 63, 64, 65}, uint16(70), uint16(0), uint16(70))
+	f.Fuzz(func(t *testing.T, set []byte, blocks, first, last uint16) {
+		n := int64(blocks%300) + 1
+		b, model := NewBitmap(make([]uint64, Words(n)), n), map[int64]bool{}
+		for i, v := range set {
+			at := (int64(v) + int64(i)*7) % n
+			if i%5 == 4 {
+				b.Clear(at)
+				delete(model, at)
+				continue
+			}
+			b.Set(at)
+			model[at] = true
+		}
+		from, to := int64(first)%(n+1), int64(last)%(n+1)
+		if from > to {
+			from, to = to, from
+		}
+		a := from
+		for a < to && model[a] {
+			a++
+		}
+		z := a
+		for z < to && !model[z] {
+			z++
+		}
+		if gotA, gotZ := b.Missing(from, to); gotA != a || gotZ != z || b.Has(from, to) != (a == to) || b.Count() != int64(len(model)) {
+			t.Errorf("of %d to %d: %d to %d missing, want %d to %d", from, to, gotA, gotZ, a, z)
+		}
+	})
+}
+
+func FuzzHot(f *testing.F) {
+	f.Add([]byte(hotHead+"\n0 4096\n# why\n81920 65536\n"), int64(100_000))
+	f.Add([]byte(hotHead+"\n-1 9223372036854775807\n9223372036854775807 1"), int64(5))
+	f.Fuzz(func(t *testing.T, text []byte, size int64) {
+		spans, err := ParseHot(text, size)
+		if err != nil {
+			return
+		}
+		for _, s := range spans {
+			if s.Off < 0 || s.Len <= 0 || s.Len > size-s.Off {
+				t.Errorf("%+v of an image of %d bytes", s, size)
+			}
+		}
+		again, err := ParseHot(FormatHot(spans), size)
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(spans) {
+			t.Errorf("written and read again: %v, %v", again, err)
+		}
+	})
+}
+
+func TestMergeHot(t *testing.T) {
+	const k = 64 << 10
+	got := MergeHot([]Span{{0, 4096}, {5 * k, 3 * k}}, []Span{{6 * k, 4096}, {9 * k, k}, {k, 10}})
+	want := []Span{{0, k}, {5 * k, 3 * k}, {9 * k, k}, {k, k}}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
