@@ -24,7 +24,10 @@
         }
       );
 
+      overlays.default = final: _: { netstage = final.callPackage ./nix/package.nix stamp; };
+
       nixosModules.default = import ./nix/stamped.nix stamp;
+      nixosModules.netstage = self.nixosModules.default;
 
       checks = each (
         system: pkgs:

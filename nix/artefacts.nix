@@ -3,7 +3,9 @@
 { config, lib, pkgs, needed }:
 
 let
+  inherit (config.boot) initrd;
   inherit (config.boot.netstage) ssh;
+  inherit (config.environment) etc;
   inherit (lib) concatMap escapeShellArg optional optionals optionalString;
   cfg = config.boot.netstage;
   kernel = config.boot.kernelPackages.kernel;
@@ -19,7 +21,13 @@ let
       [ "nix-store.squashfs.manifest" ];
   run =
     name: script:
-    pkgs.runCommand name { nativeBuildInputs = [ cfg.toolPackage ]; } script;
+    pkgs.runCommand name {
+      nativeBuildInputs = [ cfg.toolPackage ];
+      # The names of store paths in manifests and scripts are for the machine
+      # that boots: who serves a tree is to have it, and not the system besides.
+      __structuredAttrs = true;
+      unsafeDiscardReferences.out = true;
+    } script;
 
   # Kernel parameters of the initrd's own: defaults that the command line
   # replaces one by one, and pins, which it can't.
@@ -32,6 +40,7 @@ let
     in
     optional (i.mac != null) "ifname=${name}:${lib.toLower i.mac}"
     ++ [ "ip=${bracket (lib.head parts)}::${gateway}:${lib.last parts}::${name}:none" ];
+  hostName = if cfg.network.sendHostName then config.networking.hostName or "" else "";
   parameters =
     map (ref: "rootfs=${ref}") cfg.rootfs
     ++ map (ref: "rootfs.manifest=${ref}") manifests
@@ -48,6 +57,7 @@ let
     ++ optional cfg.authorizedFallbackShell "boot.shell_on_fail"
     ++ optional cfg.debug.trace "boot.trace"
     ++ map (step: "boot.break=${step}") cfg.debug.breakAt
+    ++ optional (hostName != "") "boot.dhcp.hostname=${hostName}"
     ++ optional (cfg.failTimeout != null) "boot.fail_timeout=${toString cfg.failTimeout}";
 
   text = name: content: pkgs.writeText "netstage-${name}" content;
@@ -81,97 +91,154 @@ let
     "/etc/netstage/ssh_host_ed25519_key" = ssh.hostKey;
   }
   // lib.optionalAttrs (needed.table != "") { "/etc/netstage/fstab" = text "fstab" needed.table; }
+  // modprobeFiles
+  // lib.optionalAttrs (initrd.kernelModules != [ ]) {
+    "/etc/modules-load.d/nixos.conf" = text "modules-load" (lib.concatMapStrings (m: "${m}\n") initrd.kernelModules);
+  }
+  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) file.source) (initrd.extraFiles or { })
+  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) (if file == null then place else file)) initrd.secrets
   // cfg.extraFiles;
+
+  # What NixOS's own stage 1 takes along of it.
+  modprobeFiles = lib.listToAttrs (
+    concatMap (
+      name:
+      optional (etc ? ${name} && (etc.${name}.enable or true)) {
+        name = "/etc/${name}";
+        value = etc.${name}.source;
+      }
+    ) [ "modprobe.d/nixos.conf" "modprobe.d/ubuntu.conf" "modprobe.d/debian.conf" "modprobe.d/systemd.conf" ]
+  );
+  absolute = place: if lib.hasPrefix "/" place then place else "/${place}";
+  secretsOutside = lib.attrNames (
+    lib.filterAttrs (
+      place: file:
+      let
+        source = if file == null then place else file;
+      in
+      !(builtins.isPath source || lib.hasPrefix builtins.storeDir (toString source))
+    ) initrd.secrets
+  );
+
+  # The keys of a console where a password or commands are typed.
+  keymap = config.console.keyMap or "us";
+  keymapWanted = (config.console.enable or true) && cfg.policy.shell != "never" && keymap != "us" && keymap != "";
+  keymapScript = "LOADKEYS_KEYMAP_PATH=${pkgs.kbd}/share/keymaps/** ${pkgs.buildPackages.kbd}/bin/loadkeys -b -u ${escapeShellArg (toString keymap)} >keymap";
+  hostId = config.networking.hostId or null;
+  # Four bytes in the machine's order, as hostid(1) reads them.
+  hostIdBytes = lib.concatMapStrings (at: "\\x${builtins.substring at 2 hostId}") (
+    if pkgs.stdenv.hostPlatform.isBigEndian or false then [ 0 2 4 6 ] else [ 6 4 2 0 ]
+  );
 
   # A name alone narrows what is packed to what is named; "+" adds to it.
   signedName = m: lib.hasPrefix "+" m || lib.hasPrefix "-" m;
   modules =
-    map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules;
+    map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules
+    # Of NixOS's own options: nothing there narrows what is packed.
+    ++ map (m: "${if initrd.allowMissingModules or true then "?" else "+"}${m}") initrd.kernelModules
+    ++ map (m: "?${m}") initrd.availableKernelModules;
 
   initrdFlags =
     [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
     ++ concatMap (m: [ "--module" m ]) modules
     ++ optionals (cfg.verityMount && !cfg.allNetworkDrivers) [ "--module" "+dm_verity" ]
+    ++ optionals (config.system.etc.overlay.enable or false) [ "--module" "?erofs" ]
+    ++ concatMap (archive: [ "--prepend" archive ]) (initrd.prepend or [ ])
     ++ needed.flags
     ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
 
-  imageFlags = "--closure-info ${
+  imageFlags = "--processors \"\${NIX_BUILD_CORES:-0}\" --closure-info ${
     pkgs.closureInfo { rootPaths = [ toplevel ] ++ cfg.storeContents; }
   } --init ${init} --compression ${escapeShellArg cfg.squashfs.compression}";
 
   kernelParams = toString config.boot.kernelParams;
   kernelName = if pkgs.stdenv.hostPlatform.isx86 then "bzImage" else "vmlinuz";
 in
-rec {
-  # nix-store.squashfs, what vouches for it (.sha256, .verity and .roothash), a
-  # .manifest to be signed, and init, the path of its stage 2.
-  netstageImage = run "netstage-image" ''
-    mkdir -p $out
-    netstage image ${imageFlags} --manifest -o $out/nix-store.squashfs
-    echo ${init} >$out/init
-  '';
+{
+  inherit secretsOutside;
+  build = rec {
+    # nix-store.squashfs, what vouches for it (.sha256, .verity and .roothash), a
+    # .manifest to be signed, and init, the path of its stage 2.
+    netstageImage = run "netstage-image" ''
+      mkdir -p $out
+      netstage image ${imageFlags} --manifest -o $out/nix-store.squashfs
+      echo ${init} >$out/init
+    '';
 
-  netstageRamdisk = run "netstage-initrd" ''
-    mkdir -p $out
-    cp ${text "cmdline" (lib.concatMapStrings (p: "${p}\n") parameters)} cmdline
-    chmod +w cmdline
-    ${optionalString cfg.pin ''
-      echo init=${init} >>cmdline
-      echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash) >>cmdline
-    ''}
-    set -- ${lib.escapeShellArgs initrdFlags} --file "$PWD/cmdline:/etc/netstage/cmdline"
-    ${optionalString (cfg.firmware != null) ''
-      if [ -d ${cfg.firmware}/lib/firmware ]; then set -- "$@" --firmware ${cfg.firmware}/lib/firmware; fi
-    ''}
-    ${optionalString (cfg.caCertificates != [ ]) ''
-      cat ${lib.escapeShellArgs cfg.caCertificates} >ca.pem
-      set -- "$@" --file "$PWD/ca.pem:/etc/netstage/ca.pem"
-    ''}
-    netstage initrd "$@" -o $out/initrd
-  '';
+    netstageRamdisk = run "netstage-initrd" ''
+      mkdir -p $out
+      cp ${text "cmdline" (lib.concatMapStrings (p: "${p}\n") parameters)} cmdline
+      chmod +w cmdline
+      ${optionalString cfg.pin ''
+        echo init=${init} >>cmdline
+        echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash) >>cmdline
+      ''}
+      set -- ${lib.escapeShellArgs initrdFlags} --file "$PWD/cmdline:/etc/netstage/cmdline"
+      ${optionalString (cfg.firmware != null) ''
+        if [ -d ${cfg.firmware}/lib/firmware ]; then
+          set -- "$@" --firmware ${cfg.firmware}/lib/firmware ${
+            lib.escapeShellArgs (concatMap (f: [ "--firmware-file" f ]) (initrd.extraFirmwarePaths or [ ]))
+          }
+        fi
+      ''}
+      ${optionalString keymapWanted ''
+        ${keymapScript}
+        set -- "$@" --file "$PWD/keymap:/etc/netstage/keymap"
+      ''}
+      ${optionalString (hostId != null) ''
+        printf '${hostIdBytes}' >hostid
+        set -- "$@" --file "$PWD/hostid:/etc/hostid"
+      ''}
+      ${optionalString (cfg.caCertificates != [ ]) ''
+        cat ${lib.escapeShellArgs cfg.caCertificates} >ca.pem
+        set -- "$@" --file "$PWD/ca.pem:/etc/netstage/ca.pem"
+      ''}
+      netstage initrd "$@" -o $out/initrd
+    '';
 
-  # The image at the end of the initrd, for rEFInd and kexec without a server.
-  netstageAllInOneRamdisk = run "netstage-initrd-all-in-one" ''
-    mkdir -p $out
-    netstage image ${imageFlags} --all-in-one --initrd ${netstageRamdisk}/initrd -o $out/initrd
-  '';
+    # The image at the end of the initrd, for rEFInd and kexec without a server.
+    netstageAllInOneRamdisk = run "netstage-initrd-all-in-one" ''
+      mkdir -p $out
+      netstage image ${imageFlags} --all-in-one --initrd ${netstageRamdisk}/initrd -o $out/initrd
+    '';
 
-  # A folder to be served. Copies, not links: web servers and rsync take it as
-  # it is, and netstage serve follows no link out of its folder.
-  netstageTree = run "netstage-tree" ''
-    mkdir -p $out
-    cp ${config.system.build.kernel}/${config.system.boot.loader.kernelFile} $out/${kernelName}
-    cp ${netstageRamdisk}/initrd $out/initrd
-    cp ${netstageImage}/* $out/
-    {
-      ${
-        if signed then
-          # It says init= and which image; the initrd says that it must be signed.
-          "echo ${lib.escapeShellArgs (map (ref: "rootfs.manifest=${ref}") manifests)}"
-        else
-          ''
-            echo init=${init}
-            ${optionalString (cfg.rootfs != [ ]) ''
-              echo ${lib.escapeShellArgs (map (ref: "rootfs=${ref}") cfg.rootfs)}
-              echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash)
-            ''}
-          ''
-      }
-      echo ${escapeShellArg kernelParams}
-    } >$out/cmdline
-    chmod -R u+w $out
-    netstage scripts $out
-  '';
+    # A folder to be served. Copies, not links: web servers and rsync take it as
+    # it is, and netstage serve follows no link out of its folder.
+    netstageTree = run "netstage-tree" ''
+      mkdir -p $out
+      cp ${config.system.build.kernel}/${config.system.boot.loader.kernelFile} $out/${kernelName}
+      cp ${netstageRamdisk}/initrd $out/initrd
+      cp ${netstageImage}/* $out/
+      {
+        ${
+          if signed then
+            # It says init= and which image; the initrd says that it must be signed.
+            "echo ${lib.escapeShellArgs (map (ref: "rootfs.manifest=${ref}") manifests)}"
+          else
+            ''
+              echo init=${init}
+              ${optionalString (cfg.rootfs != [ ]) ''
+                echo ${lib.escapeShellArgs (map (ref: "rootfs=${ref}") cfg.rootfs)}
+                echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash)
+              ''}
+            ''
+        }
+        echo ${escapeShellArg kernelParams}
+      } >$out/cmdline
+      chmod -R u+w $out
+      netstage scripts $out
+    '';
 
-  netstageIpxeScript = run "netstage-ipxe-script" ''
-    mkdir -p $out
-    cp ${netstageTree}/boot.ipxe $out/boot.ipxe
-  '';
+    netstageIpxeScript = run "netstage-ipxe-script" ''
+      mkdir -p $out
+      cp ${netstageTree}/boot.ipxe $out/boot.ipxe
+    '';
 
-  # run-netstage-vm [FLAGS OF netstage boot], such as --append boot.debug1
-  netstageVm = pkgs.writeShellScriptBin "run-netstage-vm" ''
-    PATH=${lib.makeBinPath [ pkgs.qemu ]}''${PATH:+:$PATH}
-    export PATH
-    exec ${cfg.toolPackage}/bin/netstage boot --dir ${netstageTree} "$@"
-  '';
+    # run-netstage-vm [FLAGS OF netstage boot], such as --append boot.debug1
+    netstageVm = pkgs.writeShellScriptBin "run-netstage-vm" ''
+      PATH=${lib.makeBinPath [ pkgs.qemu ]}''${PATH:+:$PATH}
+      export PATH
+      exec ${cfg.toolPackage}/bin/netstage boot --dir ${netstageTree} "$@"
+    '';
+  };
 }

@@ -28,6 +28,8 @@ in
 {
   netstage = pkgs.callPackage ./package.nix stamp;
   module = import ./stamped.nix stamp;
+  # nixpkgs.overlays = [ (import ./netstage/nix { }).overlay ];
+  overlay = final: _: { netstage = final.callPackage ./package.nix stamp; };
   # VM tests: nix-build nix -A tests.bios
   tests = import ./test.nix { inherit pkgs; };
 }

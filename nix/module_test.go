@@ -2,9 +2,11 @@ package nix
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,6 +40,12 @@ func TestNixFilesParse(t *testing.T) {
 // evaluated is what testdata/eval.nix tells.
 type evaluated struct {
 	Failed      []string
+	Warnings    []string
+	Active      bool
+	Initrd      bool     // of NixOS itself
+	Images      []string // variants of build-image
+	Builder     string   // what the toplevel's builder does besides
+	Bootspec    map[string]map[string]any
 	Services    []string
 	Systemd     string // what stage 2 starts
 	FileSystems map[string]struct {
@@ -51,6 +59,16 @@ type evaluated struct {
 // evaluate evaluates the module with a configuration: by nixpkgs' lib when lib is its folder, else by the stand-in.
 func evaluate(t *testing.T, lib, settings string) evaluated {
 	t.Helper()
+	e, err := tryEvaluate(t, lib, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// tryEvaluate tells what is wrong with a configuration, too.
+func tryEvaluate(t *testing.T, lib, settings string) (evaluated, error) {
+	t.Helper()
 	if lib == "" {
 		lib = "null"
 	}
@@ -63,7 +81,7 @@ func evaluate(t *testing.T, lib, settings string) evaluated {
 	cmd.Stderr = &says
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, says.String())
+		return evaluated{}, fmt.Errorf("%w\n%s", err, says.String())
 	}
 	var e evaluated
 	if err := json.Unmarshal(out, &e); err != nil {
@@ -81,7 +99,7 @@ func evaluate(t *testing.T, lib, settings string) evaluated {
 		_, name, _ := strings.Cut(filepath.Base(file), "-netstage-")
 		e.texts += name + ": " + string(text) + "\n"
 	}
-	return e
+	return e, nil
 }
 
 // The agent that nix/default.nix builds, and the one of its module, know how old the sources are.
@@ -95,7 +113,7 @@ func TestBuildsKnowTheirAge(t *testing.T) {
 	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", store).Run() })
 	const pkgs = "{ callPackage = _: arguments: arguments; }"
 	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "-E",
-		"let p = "+pkgs+"; d = import ./. { pkgs = p; }; in [ d.netstage.lastModified (d.module { lib.mkDefault = x: x; pkgs = p; }).boot.netstage.package.lastModified ]")
+		"let p = "+pkgs+"; d = import ./. { pkgs = p; }; in [ d.netstage.lastModified (d.module { lib.mkDefault = x: x; pkgs = p; }).config.boot.netstage.package.lastModified ]")
 	cmd.Env = append(os.Environ(), "HOME="+store)
 	var says strings.Builder
 	cmd.Stderr = &says
@@ -143,23 +161,23 @@ func TestModuleDefaults(t *testing.T) {
 			"/nix/store":     "overlay overlay lowerdir=/nix/.ro-store upperdir=/nix/.rw-store/store workdir=/nix/.rw-store/work",
 		} {
 			fs := e.FileSystems[place]
-			if got := fs.Device + " " + fs.FsType + " " + strings.Join(fs.Options, " "); got != want {
+			options := slices.DeleteFunc(fs.Options, func(o string) bool { return strings.HasPrefix(o, "x-") })
+			if got := fs.Device + " " + fs.FsType + " " + strings.Join(options, " "); got != want {
 				t.Errorf("%s: %q, want %q", place, got, want)
 			}
 		}
-		if got := strings.Join(e.Services, " "); got != "netstage-register-paths netstage-report" {
+		if got := strings.Join(e.Services, " "); got != "netstage-live-password netstage-register-paths netstage-report" {
 			t.Error(got)
 		}
 		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
 		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /outputs/netstage-image/nix-store.squashfs.roothash)",
-			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module")
-		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail")
-		expectAll(t, "systemd", e.texts, "start-systemd: ", "exec 9</run/netstage/systemd-state", "--switched-root --system --deserialize=9", `exec /run/current-system/systemd/lib/systemd/systemd "$@"`)
-		if !strings.HasSuffix(e.Systemd, "-netstage-start-systemd") {
-			t.Errorf("stage 2 starts %s", e.Systemd)
-		}
+			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module", "!--prepend", "!keymap", "!hostid")
+		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail", "cmdline: boot.dhcp.hostname=nixos\n")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
-		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest")
+		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest", "--processors ${NIX_BUILD_CORES:-0}")
+		if e.Initrd || !e.Active || !slices.Contains(e.Images, "netstage") {
+			t.Errorf("initrd %v, active %v, images %q", e.Initrd, e.Active, e.Images)
+		}
 		// All of them are shell scripts.
 		for name, output := range e.Outputs {
 			check := exec.Command("bash", "-n")
@@ -202,7 +220,7 @@ func TestModuleOptions(t *testing.T) {
 		}
 		expectAll(t, "files", e.texts,
 			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.newer=2026-11-23\n",
-			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.network_timeout=900\nboot.watchdog=60,keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.fail_timeout=0\n",
+			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.network_timeout=900\nboot.watchdog=60,keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.dhcp.hostname=nixos\nboot.fail_timeout=0\n",
 			`"shell":"never"`, `"verify":"required"`,
 			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
@@ -234,14 +252,18 @@ func TestModuleFileSystems(t *testing.T) {
 			fileSystems."/etc" = { label = "config"; device = null; fsType = "vfat"; noCheck = true; };
 			fileSystems."/var" = { device = "/dev/disk/by-id/nvme-x-part1"; fsType = "xfs"; };
 			fileSystems."/usr" = { device = "tmpfs"; fsType = "tmpfs"; };
+			fileSystems."/host" = { device = "host"; fsType = "9p"; neededForBoot = true; options = [ "trans=virtio" ]; };
+			fileSystems."/share" = { device = "share"; fsType = "virtiofs"; options = [ "x-initrd.mount" ]; };
+			fileSystems."/merged" = { device = "overlay"; fsType = "overlay"; neededForBoot = true; options = [ "lowerdir=/sysroot/a:/sysroot/b" "upperdir=/sysroot/persist/u" "workdir=/sysroot/persist/w" ]; };
 			fileSystems."/later" = { device = "/dev/mapper/vg-x"; fsType = "xfs"; };
 		}`)
 		if len(e.Failed) > 0 {
 			t.Errorf("assertions: %q", e.Failed)
 		}
-		expectAll(t, "fstab", e.texts, "/dev/disk/by-label/persist /persist ext4 noatime,x-systemd.device-timeout=90s 0 2\n",
-			`/persist/var\040lib /var/lib none bind 0 0`, "/dev/disk/by-label/config /etc vfat defaults 0 0\n", "tmpfs /usr tmpfs defaults 0 0\n", "!/later", "!/nix/")
-		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), ":/etc/netstage/fstab", "--disks", "--filesystem ext4", "--filesystem vfat",
+		expectAll(t, "fstab", e.texts, "/dev/disk/by-label/persist /persist ext4 x-initrd.mount,noatime,x-systemd.device-timeout=90s 0 2\n",
+			`/persist/var\040lib /var/lib none x-initrd.mount,bind 0 0`, "/dev/disk/by-label/config /etc vfat ", " /usr tmpfs ", "host /host 9p ", "share /share virtiofs ",
+			"lowerdir=/a:/b,upperdir=/persist/u,workdir=/persist/w 0 0\n", "!/later", "!/nix/", "!sysroot")
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), ":/etc/netstage/fstab", "--disks", "--filesystem ext4", "--filesystem vfat", "--filesystem 9p --", "--filesystem virtiofs", "--module ?9pnet_virtio",
 			"--program /e2fsprogs/bin/e2fsck:/sbin/e2fsck", "!dosfstools", "!--filesystem none", "!--filesystem tmpfs")
 		e = evaluate(t, lib, "{ boot.netstage.enable = true; }")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "!fstab", "!--disks", "!--filesystem")
@@ -277,18 +299,26 @@ func TestModuleOperators(t *testing.T) {
 func TestModuleAssertions(t *testing.T) {
 	eachLib(t, func(t *testing.T, lib string) {
 		for settings, want := range map[string]string{
-			"boot.initrd.enable = true;":                                                                               "leave boot.initrd.enable at false",
-			"boot.initrd.systemd.enable = true;":                                                                       "set boot.initrd.systemd.enable = false",
-			"system.nixos-init.enable = true;":                                                                         "set system.nixos-init.enable = false",
-			`fileSystems."/var" = { device = "/dev/disk/by-id/ata-x"; fsType = "xfs"; };`:                              "or by-id where that is wwn-, nvme- or virtio-; mount in stage 2",
-			`boot.initrd.luks.devices.root = { };`:                                                                     "no LUKS devices: root",
-			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                             `remove the zfs "/"`,
-			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                   "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
-			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:        "assembles no LVM",
-			`boot.netstage.policy.shell = "password";`:                                                                 "needs boot.netstage.shellPasswordHash",
-			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                   "forbids boot.netstage.ssh",
-			"boot.netstage.allNetworkDrivers = false;":                                                                 "network driver in boot.netstage.modules",
-			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`: "a newly signed image would not boot",
+			"boot.initrd.enable = true;": "leave boot.initrd.enable at false",
+			`fileSystems."/var" = { device = "/dev/disk/by-id/ata-x"; fsType = "xfs"; };`:                                  "or by-id where that is wwn-, nvme- or virtio-; mount in stage 2",
+			`fileSystems."/nix" = { device = "/dev/sda1"; fsType = "ext4"; };`:                                             "has its image at /nix/store, which a file system above or below it would hide: /nix (/dev/sda1)",
+			`fileSystems."/nix/store/x" = { device = "/dev/sda1"; fsType = "ext4"; neededForBoot = true; };`:               "would hide: /nix/store/x",
+			`fileSystems."/var" = { device = "/dev/sda1"; fsType = "ext4"; autoFormat = true; };`:                          "makes no file systems in stage 1 (autoFormat): /var",
+			`fileSystems."/var" = { device = "/dev/vg0/var"; fsType = "ext4"; };`:                                          "assembles no LVM",
+			`fileSystems."/var" = { device = "/dev/dm-3"; fsType = "ext4"; };`:                                             "/var (/dev/dm-3)",
+			`fileSystems."/var" = { device = "/dev/bcache0"; fsType = "ext4"; };`:                                          "/var (/dev/bcache0)",
+			`fileSystems."/var" = { device = "/dev/zd16"; fsType = "ext4"; };`:                                             "/var (/dev/zd16)",
+			`fileSystems."/var" = { device = "a:b"; fsType = "fuse.mergerfs"; };`:                                          "no program that mounts (FUSE, NFS)",
+			`imports = [ ({ lib, ... }: { fileSystems."/" = lib.mkForce { device = "/dev/sda1"; fsType = "ext4"; }; }) ];`: "lays out / itself, and something overrides it (mkForce?): / is ext4",
+			`boot.initrd.secrets."/etc/x" = "/etc/secret";`:                                                                "/etc/x can only go into a second archive",
+			`boot.initrd.luks.devices.root = { };`:                                                                         "no LUKS devices: root",
+			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                                 `remove the zfs "/"`,
+			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                       "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
+			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:            "assembles no LVM",
+			`boot.netstage.policy.shell = "password";`:                                                                     "needs boot.netstage.shellPasswordHash",
+			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                       "forbids boot.netstage.ssh",
+			"boot.netstage.allNetworkDrivers = false;":                                                                     "network driver in boot.netstage.modules",
+			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`:     "a newly signed image would not boot",
 		} {
 			e := evaluate(t, lib, "{ boot.netstage.enable = true; "+settings+" }")
 			if len(e.Failed) != 1 || !strings.Contains(e.Failed[0], want) {

@@ -4,6 +4,7 @@
 let
   inherit (lib) mkOption mkEnableOption types;
   # A kernel parameter's value ends at white space; quotes are not for here.
+  initrdNetwork = config.boot.initrd.network or { };
   word = types.strMatching "[^[:space:]\"]+";
 in
 {
@@ -195,9 +196,15 @@ in
         default = [ ];
         description = "Name servers for the initrd, besides those of DHCP.";
       };
+      sendHostName = mkOption {
+        type = types.bool;
+        default = true;
+        description = "Tell DHCP servers `networking.hostName`, unless `ip=` has another (boot.dhcp.hostname=).";
+      };
       keep = mkOption {
         type = types.bool;
-        default = false;
+        default = (initrdNetwork.enable or false) && !(initrdNetwork.flushBeforeStage2 or true);
+        defaultText = lib.literalMD "true where `boot.initrd.network.flushBeforeStage2` is false";
         description = "Leave the card configured for stage 2; otherwise it is flushed and down, as NixOS does.";
       };
       timeout = mkOption {

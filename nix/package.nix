@@ -21,22 +21,22 @@ buildGo126Module {
   # every package, tests included.
   src = lib.fileset.toSource {
     root = ../.;
-    fileset = lib.fileset.unions [
-      ../go.mod
-      ../go.sum
-      (lib.fileset.fileFilter (file: !file.hasExt "nix") (
-        lib.fileset.unions [
-          ../cmd
-          ../debug
-          ../fetch
-          ../mount
-          ../netup
-          ../nix
-          ../qemu-tests
-          ../stage1
-        ]
-      ))
-    ];
+    fileset = lib.fileset.unions (
+      [
+        ../go.mod
+        ../go.sum
+      ]
+      ++ map (lib.fileset.fileFilter (file: !file.hasExt "nix")) [
+        ../cmd
+        ../debug
+        ../fetch
+        ../mount
+        ../netup
+        ../nix
+        ../qemu-tests
+        ../stage1
+      ]
+    );
   };
 
   # nix/vendor-hash.sh computes it, and a test compares.
@@ -44,10 +44,9 @@ buildGo126Module {
 
   nativeBuildInputs = [ makeBinaryWrapper ];
 
+  # Without cgo Go links statically, and at a fixed address: a program that can
+  # be moved asks for a dynamic loader, and an initrd has none.
   env.CGO_ENABLED = "0";
-  # A position-independent program of Go asks for a dynamic loader even where it
-  # is linked statically, and an initrd has none.
-  hardeningDisable = [ "pie" ];
   # Go strips; patchelf and strip of the fixup phase have nothing to add.
   dontStrip = true;
   dontPatchELF = true;

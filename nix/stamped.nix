@@ -3,9 +3,12 @@
 { version, lastModified }:
 { lib, pkgs, ... }:
 {
+  # Two imports, by two modules of one configuration say, are one.
+  key = "netstage#nixosModules.default";
+  _file = ./stamped.nix;
   imports = [ ./module.nix ];
   # Of the nixpkgs of the system that imports it.
-  boot.netstage.package = lib.mkDefault (
+  config.boot.netstage.package = lib.mkDefault (
     pkgs.callPackage ./package.nix { inherit version lastModified; }
   );
 }

@@ -54,6 +54,7 @@ func newImage(std streams) *cobra.Command {
 	fs.BoolVar(&f.AllRoot, "all-root", false, "with --root: everything belongs to root, whoever owns it here")
 	fs.StringVar(&f.compression, "compression", "zstd:19", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz")
 	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
+	fs.IntVar(&f.Processors, "processors", 0, "compress on `N` processors (default all)")
 	f.system.flags(fs)
 	return newCommand("netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]", "pack a system, a store or a whole root into a squashfs", imageHelp, fs,
 		func(ctx context.Context, dirs []string) error {

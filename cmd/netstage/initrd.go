@@ -59,6 +59,8 @@ func newInitrd(std streams) *cobra.Command {
 	fs.StringVar(&o.KernelModules, "kernel-modules", "", "the kernel's lib/modules/VERSION folder `DIR`")
 	fs.Var(&modules, "module", "pack the module `[+|?|-]NAME`; may be repeated")
 	fs.StringVar(&o.FirmwareDir, "firmware", "", "a lib/firmware folder `DIR`; what the modules name is packed")
+	fs.Var((*list)(&o.FirmwareFiles), "firmware-file", "pack `NAME` of --firmware, although no module asks for it; may be repeated")
+	fs.Var((*list)(&o.Prepend), "prepend", "begin with the archive `FILE` of microcode or ACPI tables, uncompressed; may be repeated")
 	fs.Var(&files, "file", "put a file or folder of this host into the initrd: `SRC:DST`; may be repeated")
 	fs.Var(&programs, "program", "put a program with its libraries into the initrd: `SRC:DST`; may be repeated")
 	fs.BoolVar(&o.Disks, "disks", false, "pack the drivers of disks")

@@ -12,4 +12,4 @@ done
 out=$1 version=$2
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 shift 2
-CGO_ENABLED=0 exec go build -trimpath -tags nethttpomithttp2 "$@" -ldflags="-s -w -funcalign=16 -X main.stamp=stage1-version[$version] -X main.epoch=$epoch" -o "$out" ./cmd/stage1
+CGO_ENABLED=0 exec go build -buildmode=exe -trimpath -tags nethttpomithttp2 "$@" -ldflags="-s -w -funcalign=16 -X main.stamp=stage1-version[$version] -X main.epoch=$epoch" -o "$out" ./cmd/stage1

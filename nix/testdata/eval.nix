@@ -1,9 +1,10 @@
-# Evaluates module.nix without nixpkgs: with nixpkgs' lib where nixpkgsLib names
-# it, else with the small stand-in of stub-lib.nix. The result is plain data:
-# failed assertions, what is set, and the scripts of the derivations.
+# Evaluates module.nix without nixpkgs: by nixpkgs' lib where nixpkgsLib names it,
+# else by the small stand-in of stub-lib.nix. The result is plain data: failed
+# assertions, warnings, what is set, and the scripts of the derivations.
 {
   nixpkgsLib ? null,
   settings ? { }, # a configuration
+  modules ? [ ], # and more of them, as files
   # Real files, for running the scripts:
   package ? "/package", # with bin/stage1 and bin/netstage
   closure ? "/closure", # as closureInfo writes it
@@ -15,48 +16,20 @@
   work ? "/outputs", # where the derivations' outputs are
   e2fsprogs ? "/e2fsprogs", # with bin/e2fsck
   store ? "", # the folder whose nix/store is written to
+  system ? "x86_64-linux",
 }:
 
 let
   lib = if nixpkgsLib == null then import ./stub-lib.nix else import nixpkgsLib;
-
-  derivation' = name: script: {
-    type = "derivation";
-    inherit name script;
-    outPath = "${work}/${name}";
-  };
-  platform = {
-    isx86 = true;
-    system = "x86_64-linux";
-  };
-  pkgs = {
-    callPackage = _: _: {
-      type = "derivation";
-      name = "netstage";
-      outPath = package;
-    };
-    runCommand = name: _: script: derivation' name script;
-    writeText = name: text: store + builtins.unsafeDiscardStringContext (builtins.toFile name text);
-    writeShellScript = name: script: store + builtins.unsafeDiscardStringContext (builtins.toFile name script);
-    writeShellScriptBin = name: script: derivation' name script;
-    closureInfo = { rootPaths }: assert builtins.elem toplevel rootPaths; closure;
-    cacert = "/cacert";
-    coreutils = "/coreutils";
-    inherit e2fsprogs;
-    dosfstools = "/dosfstools";
-    f2fs-tools = "/f2fs-tools";
-    qemu = "/qemu";
-    stdenv = {
-      hostPlatform = platform;
-      buildPlatform = platform;
-    };
+  pkgs = import ./stub-pkgs.nix {
+    inherit lib package closure toplevel work e2fsprogs store system;
   };
 
   # As nixos/lib/utils.nix has it.
   utils.fsNeededForBoot =
     fs:
     fs.neededForBoot or false
-    || builtins.elem fs.mountPoint [ "/" "/nix" "/nix/store" "/var" "/var/log" "/var/lib" "/etc" "/usr" ];
+    || builtins.elem fs.mountPoint [ "/" "/nix" "/nix/store" "/var" "/var/log" "/var/lib" "/var/lib/nixos" "/etc" "/usr" ];
 
   nixos = {
     boot.kernelPackages.kernel = {
@@ -64,29 +37,24 @@ let
       inherit modDirVersion;
     };
     boot.kernelParams = [ "loglevel=4" ];
-    boot.initrd.luks.devices = { };
-    boot.initrd.availableKernelModules = [ "ahci" ];
-    boot.initrd.kernelModules = [ ];
-    hardware.firmware = null;
-    nix.enable = true;
+    environment.etc."modprobe.d/nixos.conf".source = "/modprobe-nixos";
     nix.package = "/nix-package";
     system.boot.loader.kernelFile = kernelFile;
     system.modulesTree = modulesTree;
-    system.build = { inherit kernel toplevel; };
+    system.build = {
+      inherit kernel toplevel;
+      bootStage2 = "/stage-2-init";
+    };
   };
 
-  evaluated =
-    if nixpkgsLib == null then
-      lib.evaluate {
-        inherit nixos settings;
-        args = { inherit lib pkgs utils; };
-        modules = [ ../options.nix ../module.nix ];
-      }
-    else
-      (lib.evalModules {
-        specialArgs = { inherit pkgs utils; };
-        modules = [ ../module.nix ./stub-options.nix nixos settings ];
-      }).config;
+  evaluated = lib.evalModules {
+    specialArgs = {
+      inherit pkgs utils;
+      modulesPath = "/nixpkgs/nixos/modules";
+    };
+    modules = [ ../module.nix ./stub-options.nix nixos settings ] ++ modules;
+  };
+  inherit (evaluated) config;
 
   outputs = [
     "netstageImage"
@@ -96,15 +64,21 @@ let
     "netstageIpxeScript"
     "netstageVm"
   ];
-  build = evaluated.system.build;
+  build = config.system.build;
 in
 {
-  failed = map (a: a.message) (builtins.filter (a: !a.assertion) evaluated.assertions);
-  systemd = evaluated.boot.systemdExecutable;
-  services = builtins.attrNames evaluated.systemd.services;
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  inherit (config) warnings;
+  inherit (config.boot.netstage) active;
+  bootspec = config.boot.bootspec.extensions;
+  initrd = config.boot.initrd.enable;
+  builder = config.system.systemBuilderCommands;
+  systemd = config.boot.systemdExecutable;
+  services = builtins.attrNames config.systemd.services;
+  images = builtins.attrNames config.image.modules;
   fileSystems = builtins.mapAttrs (_: fs: {
     inherit (fs) device fsType options;
-  }) evaluated.fileSystems;
+  }) config.fileSystems;
   outputs = builtins.listToAttrs (
     map (name: {
       inherit name;
@@ -112,6 +86,6 @@ in
         path = build.${name}.outPath;
         script = builtins.unsafeDiscardStringContext build.${name}.script;
       };
-    }) outputs
+    }) (builtins.filter (_: config.boot.netstage.active) outputs)
   );
 }

@@ -35,6 +35,8 @@ type Options struct {
 	AllRoot bool
 	// Compression of the image; the zero value is zstd at level 19.
 	Compression Compression
+	// Processors is how many are used; 0: all.
+	Processors int
 	// Output is the file to write, replaced at once when the image is
 	// complete. Its digest is written to Output + ".sha256", its dm-verity
 	// tree to Output + ".verity" and that one's root to Output + ".roothash".

@@ -52,6 +52,9 @@ func mksquashfs(ctx context.Context, o Options, sources []string, output string)
 func arguments(o Options, sources []string, output string, stamp int64) []string {
 	args := append(slices.Clone(sources), output, "-noappend", "-no-recovery", "-exit-on-error",
 		"-b", "1048576", "-root-mode", "0755", "-mkfs-time", strconv.FormatInt(stamp, 10))
+	if o.Processors > 0 {
+		args = append(args, "-processors", strconv.Itoa(o.Processors))
+	}
 	args = append(args, o.Compression.arguments()...)
 	if !o.WholeRoot {
 		args = append(args, "-no-hardlinks", "-all-root", "-no-xattrs", "-all-time", "1")

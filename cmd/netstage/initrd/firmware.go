@@ -11,24 +11,28 @@ import (
 	"strings"
 )
 
-// addFirmware packs the firmware that modules name. It is stored decompressed:
-// the archive is compressed as a whole, and not every kernel reads .xz or .zst.
-func addFirmware(a *archive, dir string, modules []*module, r *Report) error {
+// addFirmware packs the firmware that modules name, and what is asked for
+// besides. It is stored decompressed: the archive is compressed as a whole, and
+// not every kernel reads .xz or .zst.
+func addFirmware(a *archive, dir string, modules []*module, asked []string, r *Report) error {
 	if dir == "" {
+		if len(asked) > 0 {
+			return fmt.Errorf("firmware %s: from which folder?", asked[0])
+		}
 		return nil
 	}
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("firmware: %w", err)
 	}
 	packed := map[string]bool{}
-	for _, m := range modules {
-		for _, pattern := range m.Firmware {
+	add := func(who string, patterns []string) error {
+		for _, pattern := range patterns {
 			names, err := firmwareNames(dir, pattern)
 			if err != nil {
-				return fmt.Errorf("firmware of %s: %w", m.Name, err)
+				return fmt.Errorf("firmware of %s: %w", who, err)
 			}
 			if len(names) == 0 {
-				r.MissingFirmware = append(r.MissingFirmware, m.Name+": "+pattern)
+				r.MissingFirmware = append(r.MissingFirmware, who+": "+pattern)
 			}
 			for _, name := range names {
 				if packed[name] {
@@ -37,12 +41,21 @@ func addFirmware(a *archive, dir string, modules []*module, r *Report) error {
 				packed[name] = true
 				data, err := readFirmware(dir, name)
 				if err != nil {
-					return fmt.Errorf("firmware of %s: %w", m.Name, err)
+					return fmt.Errorf("firmware of %s: %w", who, err)
 				}
 				a.file(path.Join("lib/firmware", name), 0o644, data)
 				r.Firmware = append(r.Firmware, name)
 			}
 		}
+		return nil
+	}
+	for _, m := range modules {
+		if err := add(m.Name, m.Firmware); err != nil {
+			return err
+		}
+	}
+	if err := add("--firmware-file", asked); err != nil {
+		return err
 	}
 	slices.Sort(r.Firmware)
 	slices.Sort(r.MissingFirmware)

@@ -47,6 +47,11 @@ type Options struct {
 
 	// Compression is Zstd (the default, ""), ZstdSmall or None.
 	Compression string
+	// Prepend are archives that come first, as they are: the kernel looks for
+	// microcode and ACPI tables only where nothing is compressed.
+	Prepend []string
+	// FirmwareFiles are packed from FirmwareDir although no module names them.
+	FirmwareFiles []string
 }
 
 // The values of Options.Compression.
@@ -102,6 +107,9 @@ func Build(ctx context.Context, o Options, w io.Writer) (Report, error) {
 		}
 	}
 	out := &counter{w: w}
+	if err := prepend(out, o.Prepend); err != nil {
+		return fail(err)
+	}
 	z, err := newCompressor(ctx, out, o.Compression)
 	if err != nil {
 		return fail(err)

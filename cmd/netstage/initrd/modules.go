@@ -48,7 +48,7 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 	if err := addUnpacked(ctx, a, dir, t, r.Modules); err != nil {
 		return err
 	}
-	return addFirmware(a, o.FirmwareDir, modules, r)
+	return addFirmware(a, o.FirmwareDir, modules, o.FirmwareFiles, r)
 }
 
 // addIndex writes depmod's files for the chosen modules.
