@@ -60,7 +60,7 @@ func TestPanicInEachStep(t *testing.T) {
 	t.Parallel()
 	program := panicking(t)
 	a := store(t, classic())
-	for _, step := range stage1.StepNames {
+	for _, step := range stage1.StepNames() {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			marker := filepath.Join(t.TempDir(), "panics")

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"netstage/fetch/vouch"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
 
@@ -17,7 +18,7 @@ func (b *Boot) warnOfNoAuthorities(o vouch.Order) {
 		return
 	}
 	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
-		b.Log.Warn("image: no server will be trusted for https: the initrd has neither " + ownCA + " nor /etc/ssl/certs/ca-certificates.crt")
+		b.Log.Warn("image: no server will be trusted for https: the initrd has neither " + config.OwnCA + " nor /etc/ssl/certs/ca-certificates.crt")
 	}
 }
 

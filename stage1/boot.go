@@ -8,76 +8,119 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"netstage/fetch/vouch"
 	"netstage/mount"
 	"netstage/netup"
 	"netstage/nix"
+	"netstage/stage1/bootcount"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
+	"netstage/stage1/heartbeat"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
 
-// steps is the boot's story.
-func (b *Boot) steps() []Step {
+// A line of the story is a step and what it does; prepare may be nil.
+type line struct {
+	step.Step
+	run, prepare func(*Boot, context.Context) error
+}
+
+// story is the boot's story.
+func story() []line {
 	const limit = 2 * time.Minute
-	return []Step{
-		{Name: "pseudo", Title: "mount the special file systems", Run: b.pseudo, Limit: limit},
-		{Name: "config", Title: "read the kernel command line", Run: b.readConfig, Limit: limit},
-		{Name: "modules", Title: "index the drivers of this kernel", Run: b.openModules, Limit: limit, Optional: true,
-			Stands: "the command line is read, no driver is loaded"},
-		{Name: "devices", Title: "load the drivers the hardware asks for", Run: b.loadDrivers, Limit: limit, Optional: true,
-			Stands: "the initrd's drivers are known, none is loaded"},
-		{Name: "network", Title: "bring up the network", Run: b.bringUpNetwork, Optional: true,
-			Stands: "drivers are loaded, every NIC is as the kernel found it"},
-		{Name: "image", Title: "get the image", Run: b.getImage,
-			Stands: "the network is up, nothing is fetched"},
-		{Name: "root", Title: "mount the new root", Run: b.mountRoot, Limit: limit, From: "image", Ahead: b.prepareFileSystems, After: "modules",
-			Stands: "the image is there, and verified where anything vouches for it; it is not mounted"},
-		{Name: "handover", Title: "prepare the hand-over to stage 2", Run: b.prepareHandOver, Limit: limit, Optional: true, Ahead: b.recallStreak, After: "devices",
-			Stands: "the new root is mounted at " + newRoot + ", its init is proven"},
+	return []line{
+		{run: (*Boot).pseudo, Step: step.Step{Name: "pseudo", Title: "mount the special file systems", Limit: limit,
+			Early: true, Brief: true, Refetches: true}},
+		{run: (*Boot).readConfig, Step: step.Step{Name: "config", Title: "read the kernel command line", Limit: limit,
+			Early: true, Brief: true, Refetches: true}},
+		{run: (*Boot).openModules, Step: step.Step{Name: "modules", Title: "index the drivers of this kernel", Limit: limit,
+			Optional: true, Brief: true, Refetches: true,
+			StateBefore: "the command line is read, no driver is loaded"}},
+		{run: (*Boot).loadDrivers, Step: step.Step{Name: "devices", Title: "load the drivers the hardware asks for", Limit: limit,
+			Optional: true, Refetches: true,
+			StateBefore: "the initrd's drivers are known, none is loaded"}},
+		{run: (*Boot).bringUpNetwork, Step: step.Step{Name: "network", Title: "bring up the network", Quiet: quietNetwork,
+			Optional: true, Refetches: true,
+			StateBefore: "drivers are loaded, every NIC is as the kernel found it"}},
+		{run: (*Boot).getImage, Step: step.Step{Name: "image", Title: "get the image", Refetches: true,
+			StateBefore: "the network is up, nothing is fetched"}},
+		{run: (*Boot).mountRoot, prepare: (*Boot).prepareFileSystems, Step: step.Step{Name: "root", Title: "mount the new root", Limit: limit,
+			From: "image", DependsOn: "modules", Quiet: checkLimit + step.DefaultQuiet, // disks may be checked, for hours
+			StateBefore: "the image is there, and verified where anything vouches for it; it is not mounted"}},
+		{run: (*Boot).prepareHandOver, prepare: (*Boot).recallFailedBoots, Step: step.Step{Name: "handover", Title: "prepare the hand-over to stage 2", Limit: limit,
+			Optional: true, DependsOn: "devices",
+			StateBefore: "the new root is mounted at " + newRoot + ", its init is proven"}},
 	}
 }
 
-// StepNames are the names of the steps, in order.
-var StepNames = []string{"pseudo", "config", "modules", "devices", "network", "image", "root", "handover"}
+// quietNetwork: the network tells each minute that it waits.
+const quietNetwork = 150 * time.Second
 
-// firstBreak is the first step that a breakpoint can stop before: earlier
-// ones run before the command line is known.
-const firstBreak = 2
+// StepNames are the names of the steps, in order.
+func StepNames() []string { return namesOf(func(step.Step) bool { return true }) }
+
+// LoadConfig is what this boot is asked for: see package config.
+func LoadConfig() (config.Config, []error) {
+	return config.Load("/", namesOf(func(s step.Step) bool { return !s.Early }))
+}
+
+func namesOf(which func(step.Step) bool) []string {
+	var names []string
+	for _, l := range story() {
+		if which(l.Step) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// steps are the story's, to be run by b.
+func (b *Boot) steps() []step.Step {
+	var steps []step.Step
+	for _, l := range story() {
+		l.Run = func(ctx context.Context) error { return l.run(b, ctx) }
+		if l.prepare != nil {
+			l.Prepare = func(ctx context.Context) error { return l.prepare(b, ctx) }
+		}
+		steps = append(steps, l.Step)
+	}
+	return steps
+}
 
 // Boot is one attempt to boot. The first group is set by the caller.
 type Boot struct {
 	Log       *slog.Logger
-	Status    func(string)                                              // shows progress on the console; "" when it ends
-	Configure func(Config)                                              // told as soon as the command line is known; may be nil
-	Break     func(context.Context, Config, Step) fault.Choice          // an operator looks around before a step; "" goes on
-	Rescue    func(context.Context, Config, fault.Failure) fault.Choice // the failure ladder
-	KernelLog func(lines int) []string                                  // the end of it, for the report; may be nil
-	Forward   Forwarder                                                 // for boot.log=; may be nil
-	Beat      func(Watchdog)                                            // tells PID 1 that the boot goes on; may be nil
-	SSH       func() (stop func(), err error)                           // starts the server of boot.ssh; stop waits for its end
+	Status    func(string)                                                     // shows progress on the console; "" when it ends
+	Configure func(config.Config)                                              // told as soon as the command line is known; may be nil
+	Break     func(context.Context, config.Config, step.Step) fault.Choice     // an operator looks around before a step; "" goes on
+	Rescue    func(context.Context, config.Config, fault.Failure) fault.Choice // the failure ladder
+	KernelLog func(lines int) []string                                         // the end of it, for the report; may be nil
+	Forward   Forwarder                                                        // for boot.log=; may be nil
+	Beat      func(heartbeat.Watchdog)                                         // tells PID 1 that the boot goes on; may be nil
+	SSH       func() (stop func(), err error)                                  // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
 
 	// What the steps leave for each other.
-	config   Config
-	index    *kmod.Index  // of modules; nil where the initrd has none for this kernel
-	drivers  *kmod.Loader // nil likewise
-	hotplug  *background
-	stopSSH  func()         // nil: it does not run
-	stopLog  func()         // likewise
-	logSent  time.Duration  // what was logged until then, since boot
-	beating  *background    // nil: without a watchdog
-	network  *netup.Network // nil where the image needs none
-	image    *os.File
-	tree     *vouch.Tree // of the image, where it is mounted through dm-verity
-	source   report.Image
-	download Download
-	lease    *report.Lease
-	system   nix.System
+	config        config.Config
+	index         *kmod.Index  // of modules; nil where the initrd has none for this kernel
+	drivers       *kmod.Loader // nil likewise
+	hotplug       *step.Background
+	stopSSH       func()         // nil: it does not run
+	stopLog       func()         // likewise
+	logSent       time.Duration  // what was logged until then, since boot
+	stopHeartbeat func()         // nil: it has not begun
+	network       *netup.Network // nil where the image needs none
+	image         *os.File
+	tree          *vouch.Tree // of the image, where it is mounted through dm-verity
+	source        report.Image
+	download      Download
+	lease         *report.Lease
+	system        nix.System
 
 	// For the report.
 	failure   *fault.Failure // the last one
@@ -95,9 +138,9 @@ type Boot struct {
 	clockWasWrong bool // before this program was built
 	clockIsSet    bool // by a time server
 
-	streak   Streak // of failed boots, once the step "handover" runs
-	timeline Timeline
-	pulse    pulse
+	failedBoots bootcount.Count // in a row, once the step "handover" runs
+	timeline    step.Timeline
+	heart       heartbeat.Heartbeat
 }
 
 // HandOver is a new root, ready for PID 1 to switch to.
@@ -111,11 +154,11 @@ type HandOver struct {
 // Run boots. It returns the hand-over when the new root is ready, or else the
 // choice that ended the boot; a Boot is not to be used again then.
 func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
-	b.timeline.Started = SinceBoot()
-	b.config = defaultConfig() // until the command line has been read
-	b.Log = slog.New(audible{b.Log.Handler(), &b.pulse})
-	asked, listening := requests()
-	runner := Runner{
+	b.timeline.Started = step.SinceBoot()
+	b.config = config.Default() // until the command line has been read
+	b.Log = slog.New(b.heart.Handler(b.Log.Handler()))
+	asked, listening := step.Requests(StepNames())
+	runner := step.Runner{
 		Log: b.Log, Timeline: &b.timeline,
 		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
@@ -126,11 +169,13 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 		Requests: asked, Asked: b.asked,
 	}
 	choice := runner.Run(ctx, b.steps())
-	_ = listening.stop() // it has no error
+	_ = listening.Stop() // it has no error
 	b.stopShells()
 	b.stopHotplug()
 	b.endLog()
-	b.stopPulse()
+	if b.stopHeartbeat != nil {
+		b.stopHeartbeat()
+	}
 	switch {
 	case choice != "":
 		return nil, choice
@@ -142,22 +187,20 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 }
 
 // began notes that a step has begun.
-func (b *Boot) began(step Step) {
-	b.pulse.expect(quietOf(step))
-	switch step.Name {
-	case "pseudo", "config", "modules": // the first mounts /run, and all are over in no time
-	default:
+func (b *Boot) began(s step.Step) {
+	b.heart.Expect(s.QuietTime())
+	if !s.Brief {
 		b.record(b.Report(report.Running))
 	}
 }
 
 // breakpoint lets an operator look around.
-func (b *Boot) breakpoint(ctx context.Context, step Step) fault.Choice {
+func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
 	r := b.Report(report.Running)
-	r.Breakpoint = step.Name
+	r.Breakpoint = s.Name
 	b.record(r)
-	b.pulse.expect(0)
-	return b.Break(ctx, b.config, step)
+	b.heart.Expect(0)
+	return b.Break(ctx, b.config, s)
 }
 
 // decide asks what follows a failed step. The command line may have asked for
@@ -165,10 +208,10 @@ func (b *Boot) breakpoint(ctx context.Context, step Step) fault.Choice {
 func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 	b.addFacts(&f)
 	b.failure = &f
-	b.pulse.expect(0)
+	b.heart.Expect(0)
 	r := b.withLog(report.Failed)
 	b.record(r)
-	end := b.config.poster(b.Log, b.Version, b.network).postFailure(r)
+	end := posterFor(b.config, b.Log, b.Version, b.network).postFailure(r)
 	choice := fault.Panic
 	switch {
 	case f.Class == fault.FsckReboot: // not to be mounted before the machine has started again
@@ -183,8 +226,4 @@ func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 
 // asked makes an image that somebody goes back to, or before, be fetched anew:
 // what is there is verified, and may be yesterday's.
-func (b *Boot) asked(step string) {
-	if slices.Index(StepNames, step) <= slices.Index(StepNames, "image") {
-		b.imageIsBad = true
-	}
-}
+func (b *Boot) asked(s step.Step) { b.imageIsBad = b.imageIsBad || s.Refetches }

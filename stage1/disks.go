@@ -7,6 +7,7 @@ import (
 
 	"netstage/mount/block"
 	"netstage/stage1/kmod"
+	"netstage/stage1/step"
 )
 
 // patience is how long a disk may take to appear: a controller with many disks
@@ -50,8 +51,8 @@ func (b *Boot) diskEvents() (changed <-chan struct{}, stop func()) {
 			}
 		}
 	}
-	listening := inBackground(func(ctx context.Context) error { return listenOrPoll(ctx, b, tell) })
-	return events, func() { listening.stop() }
+	listening := step.InBackground(func(ctx context.Context) error { return listenOrPoll(ctx, b, tell) })
+	return events, func() { listening.Stop() }
 }
 
 // listenOrPoll looks every second where the kernel does not tell.
@@ -81,7 +82,7 @@ const (
 
 // sayWhile tells what is going on until the returned function is called.
 func (b *Boot) sayWhile(text string) (stop func()) {
-	saying := inBackground(func(ctx context.Context) error {
+	saying := step.InBackground(func(ctx context.Context) error {
 		started := time.Now()
 		for wait := firstNotice; ; wait = nextNotice {
 			select {
@@ -96,5 +97,5 @@ func (b *Boot) sayWhile(text string) (stop func()) {
 			b.Log.Info(line)
 		}
 	})
-	return func() { saying.stop() }
+	return func() { saying.Stop() }
 }

@@ -72,7 +72,7 @@ func (b *Boot) follow() func(fetch.Progress) {
 	var every pace
 	told := false
 	return func(p fetch.Progress) {
-		b.pulse.sign()
+		b.heart.Sign()
 		b.Status(p.String())
 		b.download = downloadOf(p)
 		now := time.Now()

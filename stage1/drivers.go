@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"netstage/stage1/kmod"
+	"netstage/stage1/step"
 )
 
 // openModules indexes the modules that the initrd holds for this kernel.
@@ -80,7 +81,7 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 	if err := b.drivers.Listen(); err != nil {
 		b.Log.Warn(fmt.Sprintf("drivers of devices that appear later will not be loaded: %v", err))
 	} else if b.hotplug == nil {
-		defer func() { b.hotplug = inBackground(b.drivers.Hotplug) }()
+		defer func() { b.hotplug = step.InBackground(b.drivers.Hotplug) }()
 	}
 	report, err := b.drivers.Coldplug(ctx, "/sys")
 	if len(report.Loaded) > 0 {
@@ -96,7 +97,7 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 // loadFirmwareTable shows the firmware's iBFT in /sys where it may have a say.
 // No device asks for that driver.
 func (b *Boot) loadFirmwareTable(ctx context.Context) {
-	if !b.config.needsNetwork() || !b.config.Network.WantsIBFT() {
+	if !b.config.NeedsNetwork() || !b.config.Network.WantsIBFT() {
 		return
 	}
 	if err := mayBeBuiltIn(b.drivers.Load(ctx, "iscsi_ibft")); err != nil {
@@ -120,7 +121,7 @@ func (b *Boot) stopHotplug() {
 	if b.hotplug == nil {
 		return
 	}
-	if err := b.hotplug.stop(); err != nil {
+	if err := b.hotplug.Stop(); err != nil {
 		b.Log.Warn(fmt.Sprintf("drivers of late devices: %v", err))
 	}
 	b.hotplug = nil

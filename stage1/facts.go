@@ -10,6 +10,7 @@ import (
 
 	"netstage/netup"
 	"netstage/stage1/fault"
+	"netstage/stage1/step"
 )
 
 // factsWidth is for tables that are looked at once: what a terminal of 80
@@ -58,7 +59,7 @@ func LeftLinks(width int) []string {
 	if err != nil {
 		t = LinkTable{}
 	}
-	if links, err := netup.Refresh(t.Links, SinceBoot()-time.Duration(t.AtMS)*time.Millisecond); err == nil {
+	if links, err := netup.Refresh(t.Links, step.SinceBoot()-time.Duration(t.AtMS)*time.Millisecond); err == nil {
 		t.Links = links
 	}
 	return t.Table(width)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -15,44 +13,12 @@ import (
 	"netstage/stage1/fault"
 )
 
-// tableFile is a file of the initrd: the file systems that are needed for boot
-// besides those of the netboot layout, in fstab(5)'s form and in the order in
-// which they are mounted below the new root.
-const tableFile = "/etc/netstage/fstab"
-
 // checkLimit is how long the check of one file system may take. One of many
 // terabytes, after a power cut and without a journal, takes hours.
 const checkLimit = 6 * time.Hour
 
 // checkers are the folders where the programs for that are looked for.
 var checkers = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
-
-// readTable adds the initrd's table of file systems. What lies on a server
-// needs the network, in stage 2 as well.
-func (c *Config) readTable(file string) error {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the initrd's file systems: %w", err)
-	}
-	if c.FileSystems, err = mount.ParseTable(string(text)); err != nil {
-		return fmt.Errorf("the initrd's file systems, %s: %w", file, err)
-	}
-	var wrong []error
-	for _, e := range c.FileSystems {
-		if e.Network() && !e.Has("noauto") {
-			c.WantNetwork, c.KeepNetwork = true, true
-		}
-		if kind, name := e.Source(newRoot); kind == mount.OnDevice {
-			if _, err := block.ParseName(name); err != nil {
-				wrong = append(wrong, fmt.Errorf("the initrd's file system %s: %w", e.Target, err))
-			}
-		}
-	}
-	return errors.Join(wrong...)
-}
 
 // prepared is a file system that is ready to be mounted.
 type prepared struct {
@@ -71,7 +37,7 @@ func (b *Boot) prepareFileSystems(ctx context.Context) error {
 	b.written, b.fileSystems = mount.Volatile, nil
 	disks, started := b.lookForDisks(), time.Now()
 	if b.config.Persistence != "" {
-		if err := b.config.mayPersist(); err != nil {
+		if err := b.config.MayPersist("/"); err != nil {
 			return err
 		}
 		e := mount.Entry{Device: b.config.Persistence, Target: "/", Type: "auto", Options: strings.Split(b.config.PersistenceOpt, ","), Check: true}
@@ -100,17 +66,6 @@ func (b *Boot) prepareFileSystems(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// mayPersist refuses a root that only the command line asks for, where the
-// initrd wants that something vouches for what is booted: units and settings on
-// that disk would be, too.
-func (c Config) mayPersist() error {
-	_, err := os.Stat(trustedKeys)
-	if c.OwnPersistence || !c.Policy.RequireVouched && err != nil {
-		return nil
-	}
-	return fault.Errorf(fault.Policy, "boot.persistence=: the initrd wants that something vouches for what is booted, and nothing does for that disk; allow it in %s", ownParameters)
 }
 
 // excuse passes over the failure of what may fail.

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"netstage/netup"
+	"netstage/stage1/config"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
 
 // A LogTarget is where boot.log= wants the kernel log.
@@ -27,7 +29,7 @@ type Forwarder func(context.Context, LogTarget) error
 
 // target is what boot.log= asks for, on the network of the boot; nil stands
 // for what the kernel and /etc/resolv.conf know.
-func (c Config) target(log *slog.Logger, m report.Machine, network *netup.Network) LogTarget {
+func logTarget(c config.Config, log *slog.Logger, m report.Machine, network *netup.Network) LogTarget {
 	dial := new(net.Dialer).DialContext
 	if network != nil {
 		dial = network.DialContext
@@ -46,17 +48,17 @@ func (c Config) target(log *slog.Logger, m report.Machine, network *netup.Networ
 
 // send starts to send the log, if it is wanted. What it returns stops it, and
 // waits for what is left to be sent.
-func (f Forwarder) send(c Config, t LogTarget) (stop func()) {
+func (f Forwarder) send(c config.Config, t LogTarget) (stop func()) {
 	if c.LogTo == "" || f == nil {
 		return func() {}
 	}
-	sending := inBackground(func(ctx context.Context) error {
+	sending := step.InBackground(func(ctx context.Context) error {
 		if err := f(ctx, t); err != nil {
 			t.Warn(err)
 		}
 		return nil
 	})
-	return func() { sending.stop() }
+	return func() { sending.Stop() }
 }
 
 // startLog sends the log by the network that is up.
@@ -65,7 +67,7 @@ func (b *Boot) startLog() {
 	if m.Hostname == "" {
 		m.MACs = []string{b.lease.MAC}
 	}
-	target := b.config.target(b.Log, m, b.network)
+	target := logTarget(b.config, b.Log, m, b.network)
 	target.Since = b.logSent
 	b.stopLog = b.Forward.send(b.config, target)
 }
@@ -74,6 +76,6 @@ func (b *Boot) startLog() {
 func (b *Boot) endLog() {
 	if b.stopLog != nil {
 		b.stopLog()
-		b.stopLog, b.logSent = nil, SinceBoot()
+		b.stopLog, b.logSent = nil, step.SinceBoot()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/mount"
+	"netstage/stage1/step"
 )
 
 // What stage 2 finds with boot.network=keep: the format of netup.Kept, files
@@ -26,7 +27,7 @@ const (
 // kernel's modprobe its own, the boot's record in /run.
 func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.stopShells()
-	b.endStreak(ctx)
+	b.forgetFailedBoots(ctx)
 	b.stopHotplug()
 	// The loop device keeps a fetched image's memory alive.
 	if err := errors.Join(mount.Discard(imageDir), setModprobe("/sbin/modprobe")); err != nil {
@@ -42,7 +43,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	if err := b.writeSystemdState(); err != nil {
 		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
 	}
-	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (SinceBoot() - b.timeline.Started).Seconds(), b.timeline.summary()))
+	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (step.SinceBoot() - b.timeline.Started).Seconds(), b.timeline.Summary()))
 	return nil
 }
 

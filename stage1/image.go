@@ -15,14 +15,9 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/vouch"
 	"netstage/mount"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 	"netstage/stage1/report"
-)
-
-// The initrd's policy: whoever makes the initrd decides what may be booted.
-const (
-	trustedKeys = "/etc/netstage/trusted.d" // *.pub: who may sign manifests
-	ownCA       = "/etc/netstage/ca.pem"    // the only authorities for https, where it exists
 )
 
 // getImage finds the image in the initrd or fetches it, with all that vouches
@@ -80,7 +75,7 @@ func (b *Boot) dropImage() error {
 // order says what image is wanted and what must vouch for it.
 func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	c := b.config
-	keys, err := manifest.LoadKeys(os.DirFS("/"), trustedKeys[1:])
+	keys, err := manifest.LoadKeys(os.DirFS("/"), config.TrustedKeys[1:])
 	if err != nil {
 		return vouch.Order{}, &fault.Error{Class: fault.Policy, Cause: err}
 	}
@@ -88,7 +83,7 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	if c.WantInit {
 		o.Init = c.Init
 	}
-	if o.Images, err = b.locations(ctx, imagesOf(c)); err != nil {
+	if o.Images, err = b.locations(ctx, c.Images("/")); err != nil {
 		return o, err
 	}
 	if o.Trees, err = b.locations(ctx, c.Verity); err != nil {
@@ -101,7 +96,7 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	switch {
 	case signed:
 	case len(o.Images) == 0:
-		return o, fault.Errorf(fault.NoImage, "no rootfs= was given, and the initrd has no %s", localImage)
+		return o, fault.Errorf(fault.NoImage, "no rootfs= was given, and the initrd has no %s", config.LocalImage)
 	case c.SHA256 == nil && c.RootHash == nil && c.Policy.RequireVouched:
 		return o, fault.Errorf(fault.Policy, "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=")
 	case c.SHA256 == nil && c.RootHash == nil:
@@ -116,18 +111,6 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 	b.warnOfNoAuthorities(o)
 	o.Fetch.Bearer, err = b.token(slices.Concat(o.Images, o.Trees, o.Manifests))
 	return o, err
-}
-
-// imagesOf are the references to the image: a manifest names it where nothing
-// else does, and else the initrd may hold it.
-func imagesOf(c Config) []fetch.Ref {
-	if len(c.Rootfs) == 0 && len(c.Manifest) == 0 {
-		if _, err := os.Stat(localImage); err == nil {
-			return []fetch.Ref{{Kind: fetch.KindFile, Raw: localImage, Path: localImage}}
-		}
-		return c.mediumRefs()
-	}
-	return c.Rootfs
 }
 
 // locations are what references mean on this network: mirrors, or a file of
@@ -163,13 +146,13 @@ func (b *Boot) request() (fetch.Request, error) {
 	}
 	var err error
 	if b.config.Proxy != "" {
-		proxy, err := parseProxy(b.config.Proxy)
+		proxy, err := config.ParseProxy(b.config.Proxy)
 		if err != nil {
 			return r, err
 		}
 		r.Proxy = http.ProxyURL(proxy)
 	}
-	if r.Roots, err = authorities(b.config.CA, ownCA); err != nil || b.network == nil {
+	if r.Roots, err = authorities(b.config.CA, config.OwnCA); err != nil || b.network == nil {
 		return r, err
 	}
 	seed := fnv.New64a()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/netup"
+	"netstage/stage1/step"
 )
 
 // linksFile has the table of links for the shell and for whoever looks at the
@@ -41,7 +42,7 @@ func (t LinkTable) Table(width int) []string {
 // wanted. It is for whoever runs while no step does.
 func (b *Boot) Links() LinkTable {
 	if b.network == nil && b.lastLinks.Version != 0 {
-		age := SinceBoot() - time.Duration(b.lastLinks.AtMS)*time.Millisecond
+		age := step.SinceBoot() - time.Duration(b.lastLinks.AtMS)*time.Millisecond
 		links, err := netup.Refresh(b.lastLinks.Links, age)
 		if err != nil {
 			b.Log.Warn(fmt.Sprintf("network: %v", err))
@@ -74,12 +75,12 @@ func (b *Boot) keepLinks(err error) {
 }
 
 func (b *Boot) linkTable(links []netup.LinkState) LinkTable {
-	return LinkTable{Version: 1, AtMS: SinceBoot().Milliseconds(), Links: links, Undriven: b.undriven()}
+	return LinkTable{Version: 1, AtMS: step.SinceBoot().Milliseconds(), Links: links, Undriven: b.undriven()}
 }
 
 // watchLinks shows on the console, and in linksFile, what Up tells of the links.
 func (b *Boot) watchLinks(links []netup.LinkState) {
-	b.pulse.sign()
+	b.heart.Sign()
 	t := b.linkTable(links)
 	if !slices.ContainsFunc(links, func(l netup.LinkState) bool { return l.Winner }) {
 		b.Status("network: " + t.summary())

@@ -13,6 +13,7 @@ import (
 	"netstage/fetch"
 	"netstage/mount"
 	"netstage/mount/block"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
 
@@ -32,31 +33,6 @@ func (b *Boot) copiesImage(signed bool, images []string) bool {
 	return len(b.media) > 0 && (c.CopyToRAM || vouched && (whole || !c.MountVerity))
 }
 
-// mediumRefs are where the image is when rootfs= does not say: on an ISO image
-// or the disk of root=, under the name it has on NixOS's.
-func (c Config) mediumRefs() []fetch.Ref {
-	switch {
-	case c.FindISO != "":
-		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "findiso=" + c.FindISO, Tag: isoTag, Value: c.FindISO, Path: localImage}}
-	case c.Root != "":
-		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "root=" + c.Root, Tag: "DEV", Value: c.Root, Path: localImage}}
-	}
-	return nil
-}
-
-// isoTag marks a reference to a file in an ISO image, which is a file on any
-// disk.
-const isoTag = "ISO"
-
-// diskOf is the disk that a reference is about.
-func diskOf(ref fetch.Ref) (block.Name, error) {
-	text := ref.Tag + "=" + ref.Value
-	if ref.Tag == "DEV" {
-		text = ref.Value
-	}
-	return block.ParseName(text)
-}
-
 // onMedium waits for a reference's disk, mounts it and returns the file's path;
 // without a file in the reference, the disk's node.
 func (b *Boot) onMedium(ctx context.Context, ref fetch.Ref) (string, error) {
@@ -69,7 +45,7 @@ func (b *Boot) onMedium(ctx context.Context, ref fetch.Ref) (string, error) {
 	}
 	var dir string
 	var err error
-	if ref.Tag == isoTag {
+	if ref.Tag == config.ISOTag {
 		dir, err = b.findISO(ctx, ref.Value)
 	} else {
 		dir, err = b.openMedium(ctx, ref)
@@ -82,7 +58,7 @@ func (b *Boot) onMedium(ctx context.Context, ref fetch.Ref) (string, error) {
 }
 
 func (b *Boot) openMedium(ctx context.Context, ref fetch.Ref) (string, error) {
-	name, err := diskOf(ref)
+	name, err := config.DiskOf(ref)
 	if err != nil {
 		return "", err
 	}
@@ -137,7 +113,7 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 	var tried []string
 	for {
 		for _, device := range disks.List() {
-			if looked[device.Path] || device.Type == "" || device.Usable() != nil || b.config.wants(device) {
+			if looked[device.Path] || device.Type == "" || device.Usable() != nil || wants(b.config, device) {
 				continue
 			}
 			looked[device.Path] = true
@@ -156,7 +132,7 @@ func (b *Boot) findISO(ctx context.Context, file string) (string, error) {
 }
 
 // wants tells whether a device is mounted elsewhere, and may be checked now.
-func (c Config) wants(device block.Device) bool {
+func wants(c config.Config, device block.Device) bool {
 	names := []string{c.Persistence}
 	for _, e := range c.FileSystems {
 		names = append(names, e.Device)

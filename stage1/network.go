@@ -11,21 +11,14 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
-
-// needsNetwork tells whether anything has to come over the network.
-func (c Config) needsNetwork() bool {
-	if c.WantNetwork && c.KeepNetwork {
-		return true
-	}
-	return len(c.remote()) > 0
-}
 
 // bringUpNetwork brings up the NIC that leads to the image.
 func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	b.checkWatchdog(ctx)
-	if !b.config.needsNetwork() {
+	if !b.config.NeedsNetwork() {
 		b.Log.Info("network: not needed, nothing is fetched")
 		if b.config.LogTo != "" {
 			b.Log.Warn("boot.log: not sent: this boot needs no network")
@@ -79,8 +72,8 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	var addresses []string
 	var last error
 	unproven := false
-	for _, ref := range b.config.remote() {
-		address, err := b.config.serverOf(ref, b.base(lease))
+	for _, ref := range b.config.Remote() {
+		address, err := serverOf(b.config, ref, b.base(lease))
 		if err != nil {
 			last = err
 		} else if address == "" {
@@ -104,7 +97,7 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 
 // serverOf is the host:port to connect to for what ref means with base: a
 // proxy's, where there is one. "" means that there is nothing to connect to.
-func (c Config) serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
+func serverOf(c config.Config, ref fetch.Ref, base fetch.Base) (string, error) {
 	text, err := fetch.ResolveRef(ref.Raw, base)
 	if err != nil {
 		return "", err
@@ -117,7 +110,7 @@ func (c Config) serverOf(ref fetch.Ref, base fetch.Base) (string, error) {
 		return "", nil
 	}
 	if c.Proxy != "" {
-		if u, err = parseProxy(c.Proxy); err != nil {
+		if u, err = config.ParseProxy(c.Proxy); err != nil {
 			return "", err
 		}
 	}

@@ -18,8 +18,10 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
 
 // How long a report may keep the boot from going on.
@@ -136,11 +138,11 @@ func (p *poster) once(ctx context.Context, text []byte) error {
 // poster is the one for boot.report=, nil without it. dial is the network's of
 // the boot; nil stands for what the kernel's routes and /etc/resolv.conf lead
 // to.
-func (c Config) poster(log *slog.Logger, version string, network *netup.Network) *poster {
+func posterFor(c config.Config, log *slog.Logger, version string, network *netup.Network) *poster {
 	if c.ReportTo == "" {
 		return nil
 	}
-	roots, err := authorities(c.CA, ownCA)
+	roots, err := authorities(c.CA, config.OwnCA)
 	if err != nil {
 		log.Warn(fmt.Sprintf("report: not sent: %v", err))
 		return nil
@@ -154,7 +156,7 @@ func (c Config) poster(log *slog.Logger, version string, network *netup.Network)
 
 // postResult sends the report of a boot that is through.
 func (b *Boot) postResult(ctx context.Context) {
-	p := b.config.poster(b.Log, b.Version, b.network)
+	p := posterFor(b.config, b.Log, b.Version, b.network)
 	switch {
 	case p == nil:
 		return
@@ -179,7 +181,7 @@ func (p *poster) postFailure(r report.Report) (end func(fault.Choice)) {
 	if p == nil {
 		return func(fault.Choice) {}
 	}
-	sending := inBackground(func(ctx context.Context) error {
+	sending := step.InBackground(func(ctx context.Context) error {
 		err := p.post(ctx, r)
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn(err.Error())
@@ -191,7 +193,7 @@ func (p *poster) postFailure(r report.Report) (end func(fault.Choice)) {
 		if choice == fault.Retry || choice == fault.Continue {
 			grace = 0
 		}
-		sending.stopAfter(grace)
+		sending.StopAfter(grace)
 	}
 }
 
@@ -203,7 +205,7 @@ func (b *Boot) tellOfWaiting(now time.Time) {
 	}
 	b.endWaiting()
 	b.tellAt = now.Add(waitingEvery)
-	b.waiting = b.config.poster(b.Log, b.Version, b.network).postFailure(b.withLog(report.Running))
+	b.waiting = posterFor(b.config, b.Log, b.Version, b.network).postFailure(b.withLog(report.Running))
 }
 
 func (b *Boot) endWaiting() {

@@ -9,11 +9,12 @@ import (
 	"strings"
 
 	"netstage/mount"
+	"netstage/stage1/config"
 )
 
 // The places a NixOS stage 1 uses (nixpkgs: stage-1-init.sh).
 const (
-	newRoot  = "/mnt-root"
+	newRoot  = config.NewRoot
 	secrets  = "/.initrd-secrets"
 	imageDir = "/image" // the file system that a fetched image lies in
 	modprobe = "/sbin/modprobe"
@@ -73,17 +74,22 @@ func setModprobe(path string) error {
 // readConfig reads the kernel command line and the initrd's own parameters.
 func (b *Boot) readConfig(context.Context) error {
 	b.raiseClock()
-	config, err := LoadConfig()
-	b.config = config
-	b.startPulse()
-	if why := config.Policy.WhyNoShell; why != "" {
+	var wrong []error
+	b.config, wrong = LoadConfig()
+	if b.stopHeartbeat == nil {
+		b.stopHeartbeat = startHeartbeat(&b.heart, b.config.Watchdog, b.Beat)
+	}
+	if why := b.config.Policy.WhyNoShell; why != "" {
 		b.Log.Error("no shell will be offered: " + why)
 	}
-	if len(config.Refused) > 0 {
-		b.Log.Warn("the initrd's policy allows no shell: passing over " + strings.Join(config.Refused, " and "))
+	if len(b.config.Refused) > 0 {
+		b.Log.Warn("the initrd's policy allows no shell: passing over " + strings.Join(b.config.Refused, " and "))
 	}
 	if b.Configure != nil {
-		b.Configure(config)
+		b.Configure(b.config)
 	}
-	return complain(err, b.serveShells())
+	if err := b.serveShells(); err != nil {
+		wrong = append(wrong, err)
+	}
+	return config.Complaint(wrong)
 }

@@ -12,6 +12,7 @@ import (
 	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
 
 // reportFile is the record of the boot as it stands, for the shell, and for
@@ -28,17 +29,17 @@ func (b *Boot) Report(state report.State) report.Report {
 	r := report.Report{
 		Version: report.Version, State: state, Agent: b.Version, Kernel: release,
 		Written: time.Now().UTC().Format(time.RFC3339),
-		StartMS: b.timeline.Started.Milliseconds(), DurationMS: (SinceBoot() - b.timeline.Started).Milliseconds(),
+		StartMS: b.timeline.Started.Milliseconds(), DurationMS: (step.SinceBoot() - b.timeline.Started).Milliseconds(),
 		Machine: b.machine(), Network: b.lease, Memory: memory(),
 	}
 	var blank func(string) string
 	r.Parameters, blank = report.Parameters(b.config.Modules)
 	for _, s := range b.timeline.Spans {
 		took := s.Duration
-		if !s.ended {
-			took = SinceBoot() - s.Start
+		if !s.Ended {
+			took = step.SinceBoot() - s.Start
 		}
-		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Running: !s.ended, Failure: s.Failure})
+		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Running: !s.Ended, Failure: s.Failure})
 	}
 	if f := b.failure; f != nil && state == report.Failed {
 		r.Failure = &fault.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"netstage/nix"
+	"netstage/stage1/step"
 )
 
 // stateFile is what systemd leaves to itself when it switches roots, as far as there is anything to leave here: when the
@@ -26,7 +27,7 @@ func (b *Boot) writeSystemdState() error {
 	if err := os.MkdirAll(filepath.Dir(stateFile), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(stateFile, []byte(systemdState(b.timeline.Started, SinceBoot(), time.Now())), 0o644)
+	return os.WriteFile(stateFile, []byte(systemdState(b.timeline.Started, step.SinceBoot(), time.Now())), 0o644)
 }
 
 // stateFor is the file for an init that takes it, or empty. NixOS's own systemd is called init, beside a prepare-root.

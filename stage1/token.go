@@ -9,10 +9,6 @@ import (
 	"netstage/stage1/fault"
 )
 
-// tokenDir holds the files that rootfs.token= may name: a command line that
-// comes from the network must not send any other file away.
-const tokenDir = "/etc/netstage/"
-
 // token reads the bearer token for the servers; no file means none.
 func (b *Boot) token(o []string) (string, error) {
 	file := b.config.Token

@@ -10,6 +10,7 @@ import (
 
 	"netstage/mount"
 	"netstage/stage1"
+	"netstage/stage1/config"
 	"netstage/stage1/pid1"
 	"netstage/stage1/report"
 )
@@ -36,7 +37,7 @@ func runBoot() int {
 		Log: log.Logger, Version: version, Built: built(),
 		KernelLog: kernelLog, Forward: forward, Beat: beat,
 		Status: func(text string) { log.screen.SetStatus(text) },
-		Configure: func(c stage1.Config) {
+		Configure: func(c config.Config) {
 			if c.Trace {
 				log.level.Set(slog.LevelDebug)
 			}

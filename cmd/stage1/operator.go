@@ -14,8 +14,11 @@ import (
 	"netstage/debug/kmsg"
 	"netstage/debug/shell"
 	"netstage/stage1"
+	"netstage/stage1/bootcount"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 	"netstage/stage1/pid1"
+	"netstage/stage1/step"
 )
 
 // operator is whoever sits at the console, or nobody.
@@ -31,19 +34,19 @@ func newOperator(log *journal) operator {
 
 // lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
 // on; any other status leads to the menu, and from there back.
-func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.Step) fault.Choice {
+func (o operator) lookAround(ctx context.Context, c config.Config, s step.Step) fault.Choice {
 	for {
-		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit 0" runs it and goes on, "exit 1" opens the menu`, step.Name, step.Title, step.Stands))
-		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", step.Name)
+		o.log.Info(fmt.Sprintf(`breakpoint before step "%s" (%s): %s; "exit 0" runs it and goes on, "exit 1" opens the menu`, s.Name, s.Title, s.StateBefore))
+		cause := fmt.Sprintf("nobody gave the password for the shell before step %s", s.Name)
 		if o.admit(ctx, c) {
 			status := o.shell(ctx, c)
 			if status == 0 || ctx.Err() != nil {
 				return ""
 			}
-			cause = fmt.Sprintf("the shell before step %s was left with status %d", step.Name, status)
+			cause = fmt.Sprintf("the shell before step %s was left with status %d", s.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		switch choice := o.rescue(ctx, c, fault.Failure{Class: fault.Breakpoint, Step: step.Name, Cause: cause, Next: step.Name, Network: stage1.LeftLinks}); choice {
+		switch choice := o.rescue(ctx, c, fault.Failure{Class: fault.Breakpoint, Step: s.Name, Cause: cause, Next: s.Name, Network: stage1.LeftLinks}); choice {
 		case fault.Retry:
 		case fault.Continue:
 			return ""
@@ -54,14 +57,14 @@ func (o operator) lookAround(ctx context.Context, c stage1.Config, step stage1.S
 }
 
 // rescue shows the failure on every console and asks what to do.
-func (o operator) rescue(ctx context.Context, c stage1.Config, f fault.Failure) fault.Choice {
+func (o operator) rescue(ctx context.Context, c config.Config, f fault.Failure) fault.Choice {
 	o.log.screen.SetStatus("")
 	screen := o.screenOf(ctx, f)
-	var streak stage1.Streak
+	var count bootcount.Count
 	timeout := c.FailTimeout
 	if f.Class != fault.Breakpoint {
-		streak = o.recall(ctx)
-		screen.Earlier, timeout = streak.Words(), stage1.RebootDelay(timeout, streak.Before)
+		count = o.recall(ctx)
+		screen.Earlier, timeout = count.Words(), bootcount.RebootDelay(timeout, count.Before)
 		o.log.forTheKernelLog(debug.Compact(screen))
 	}
 	for {
@@ -79,7 +82,7 @@ func (o operator) rescue(ctx context.Context, c stage1.Config, f fault.Failure) 
 				return fault.Retry
 			}
 		case fault.GiveUp:
-			if err := streak.Grow(ctx); err != nil {
+			if err := count.Grow(ctx); err != nil {
 				o.log.Warn(fmt.Sprintf("the next boot will not know of this one: %v", err))
 			}
 			return fault.Reboot
@@ -104,12 +107,12 @@ func kernelNews() func(kmsg.Record) bool {
 
 // recall asks the firmware for what it remembers of earlier boots. One that
 // can't say is as good as none.
-func (o operator) recall(ctx context.Context) stage1.Streak {
-	streak, err := stage1.RecallStreak(ctx)
+func (o operator) recall(ctx context.Context) bootcount.Count {
+	count, err := bootcount.Recall(ctx)
 	if err != nil {
 		o.log.Warn(fmt.Sprintf("failed boots in a row are not counted: %v", err))
 	}
-	return streak
+	return count
 }
 
 // screenOf is f with the logs, as the screen shows it.
@@ -127,7 +130,7 @@ func (o operator) screenOf(ctx context.Context, f fault.Failure) fault.Failure {
 }
 
 // menu asks what to do about f, and waits for a key as long as timeout.
-func (o operator) menu(ctx context.Context, c stage1.Config, f fault.Failure, timeout time.Duration) fault.Choice {
+func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, timeout time.Duration) fault.Choice {
 	options := debug.Options{
 		Failure: f, AllowShell: c.ShellOnFail, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
@@ -160,7 +163,7 @@ func (o operator) menu(ctx context.Context, c stage1.Config, f fault.Failure, ti
 
 // shell runs the shell in a session of its own on the interactive console and
 // returns its exit status.
-func (o operator) shell(ctx context.Context, c stage1.Config) int {
+func (o operator) shell(ctx context.Context, c config.Config) int {
 	path := consolePath(c.Console)
 	if tty, err := console.Open(path); err == nil { // else the session tells
 		tty.Meet(ctx)
@@ -176,9 +179,9 @@ func (o operator) shell(ctx context.Context, c stage1.Config) int {
 
 // commandLine is the configuration for those who come before or after the
 // step "config". What is wrong with it, that step tells.
-func commandLine() stage1.Config {
-	config, _ := stage1.LoadConfig()
-	return config
+func commandLine() config.Config {
+	c, _ := stage1.LoadConfig()
+	return c
 }
 
 // consolePath is the device of the interactive console.

@@ -10,6 +10,7 @@ import (
 
 	"netstage/stage1"
 	"netstage/stage1/fault"
+	"netstage/stage1/step"
 )
 
 // runRescue is the child of PID 1 that shows the failure ladder for a boot
@@ -17,7 +18,7 @@ import (
 func runRescue(args []string) int {
 	unix.CloseOnExec(verdictFD)
 	unix.CloseOnExec(beatFD)
-	since := stage1.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
+	since := step.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
 	protect()
 	failure := fault.Failure{Class: fault.Killed, Step: "boot", Cause: "no cause was given"}
 	if len(args) == 2 {
@@ -52,7 +53,7 @@ func runRescue(args []string) int {
 			defer stop() // before the boot is started again
 		}
 	}
-	end := stage1.Death{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
+	end := stage1.CrashReport{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
 	choice := fault.Panic
 	if !config.PanicOnFail {
 		choice = orAsked(func(ctx context.Context) fault.Choice { return people.rescue(ctx, config, failure) })
@@ -67,15 +68,15 @@ func runRescue(args []string) int {
 // starting the boot again.
 func orAsked(rescue func(context.Context) fault.Choice) fault.Choice {
 	ctx, cancel := context.WithCancel(context.Background())
-	asked := make(chan bool)
+	went := make(chan bool)
 	go func() {
-		step := stage1.AwaitGoBack(ctx)
+		asked := step.AwaitGoBack(ctx, stage1.StepNames())
 		cancel()
-		asked <- step != ""
+		went <- asked != ""
 	}()
 	choice := rescue(ctx)
 	cancel()
-	if <-asked {
+	if <-went {
 		return fault.Retry
 	}
 	return choice

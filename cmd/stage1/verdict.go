@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netstage/stage1"
 	"netstage/stage1/fault"
+	"netstage/stage1/heartbeat"
 	"netstage/stage1/pid1"
 )
 
@@ -19,7 +19,7 @@ const (
 
 // beat tells PID 1 that the boot goes on. A pipe that is full holds a beat
 // already.
-func beat(w stage1.Watchdog) {
+func beat(w heartbeat.Watchdog) {
 	unix.Write(beatFD, []byte(pid1.Beat(w.After, w.Keep)))
 }
 

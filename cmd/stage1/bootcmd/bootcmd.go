@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/stage1"
 )
 
 // Options says where things are. The zero value is the machine.
@@ -39,7 +41,7 @@ func Complete(words []string) []string {
 	case len(words) == 0:
 		return []string{"fetch", "log", "net", "report", "retry", "status"}
 	case words[0] == "retry" && len(words) == 1:
-		return stepNames()
+		return stage1.StepNames()
 	}
 	return nil
 }

@@ -175,7 +175,7 @@ func TestUsage(t *testing.T) {
 	if status, out, _ := o.call("help"); status != 0 || !strings.Contains(out, "retry [STEP]") {
 		t.Errorf("help: %d, %q", status, out)
 	}
-	if got := Complete([]string{"retry"}); len(got) != len(stage1.StepNames) {
+	if got := Complete([]string{"retry"}); len(got) != len(stage1.StepNames()) {
 		t.Errorf("steps: %v", got)
 	}
 }

@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"netstage/debug/kmsg"
 	"netstage/stage1"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
-
-func stepNames() []string { return slices.Clone(stage1.StepNames) }
 
 // current is the report of the boot as it stands.
 func (o Options) current() (report.Report, error) {
@@ -42,14 +40,14 @@ func (o Options) status() (string, error) {
 	for _, line := range headline(r, o.inCharge()) {
 		b.WriteString(kmsg.Clean(line) + "\n")
 	}
-	now := stage1.SinceBoot().Milliseconds()
+	now := step.SinceBoot().Milliseconds()
 	last := map[string]int{} // a step that was tried again is shown once
 	tries := map[string]int{}
 	for i, s := range r.Steps {
 		last[s.Name] = i
 		tries[s.Name]++
 	}
-	for _, name := range stepNames() {
+	for _, name := range stage1.StepNames() {
 		i, ran := last[name]
 		if !ran {
 			fmt.Fprintf(&b, "  %-9s to come\n", name)

@@ -1,9 +1,10 @@
-package stage1
+package step
 
 import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,10 @@ const lookEvery = 200 * time.Millisecond
 
 // GoBack asks for it, and waits until somebody has taken the request.
 func GoBack(ctx context.Context, step string) error {
-	if err := replaceFile(goBackFile, []byte(step+"\n")); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(goBackFile), 0o755), os.WriteFile(goBackFile+".new", []byte(step+"\n"), 0o644)); err != nil {
+		return err
+	}
+	if err := os.Rename(goBackFile+".new", goBackFile); err != nil {
 		return err
 	}
 	for {
@@ -33,8 +37,8 @@ func GoBack(ctx context.Context, step string) error {
 	}
 }
 
-// AwaitGoBack waits for a request, takes it, and returns the step. It returns "" when the context ends.
-func AwaitGoBack(ctx context.Context) string {
+// AwaitGoBack waits for a request for one of the steps, takes it, and returns the step. It returns "" when the context ends.
+func AwaitGoBack(ctx context.Context, steps []string) string {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -50,18 +54,18 @@ func AwaitGoBack(ctx context.Context) string {
 		if err := os.Remove(goBackFile); err != nil {
 			continue // it would be found again and again
 		}
-		if step := strings.TrimSpace(string(text)); slices.Contains(StepNames, step) {
+		if step := strings.TrimSpace(string(text)); slices.Contains(steps, step) {
 			return step
 		}
 	}
 }
 
-// requests passes requests on until its background is stopped.
-func requests() (<-chan string, *background) {
+// Requests passes requests on until its background is stopped.
+func Requests(names []string) (<-chan string, *Background) {
 	steps := make(chan string)
-	return steps, inBackground(func(ctx context.Context) error {
+	return steps, InBackground(func(ctx context.Context) error {
 		for {
-			step := AwaitGoBack(ctx)
+			step := AwaitGoBack(ctx, names)
 			select {
 			case steps <- step:
 			case <-ctx.Done():

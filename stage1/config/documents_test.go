@@ -1,4 +1,4 @@
-package stage1
+package config
 
 import (
 	"go/ast"
@@ -14,7 +14,7 @@ import (
 )
 
 // README's table has every parameter that the readers of the command line know, and no other ones: they are found in
-// the sources, as what a switch over a parameter's key names, and what ParseConfig hands to ipparam.
+// the sources, as what a switch over a parameter's key names, and what Parse hands to ipparam.
 func TestParametersStandInREADME(t *testing.T) {
 	read := parametersRead(t)
 	for _, known := range []string{"rootfs", "roothash", "boot.debug1", "debug1", "boot.report", "findiso", "ip", "BOOTIF", "bond"} {
@@ -39,7 +39,7 @@ func TestParametersStandInREADME(t *testing.T) {
 }
 
 func parametersRead(t *testing.T) []string {
-	files, err := filepath.Glob("*config.go")
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +51,9 @@ func parametersRead(t *testing.T) []string {
 		}
 	}
 	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +81,7 @@ func parametersRead(t *testing.T) []string {
 
 // parametersTold are the names in the first column of the table.
 func parametersTold(t *testing.T) []string {
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

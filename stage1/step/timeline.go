@@ -1,4 +1,4 @@
-package stage1
+package step
 
 import (
 	"fmt"
@@ -22,8 +22,8 @@ type Span struct {
 	Step     string
 	Start    time.Duration
 	Duration time.Duration
-	Failure  fault.Class // class, or empty
-	ended    bool
+	Failure  fault.Class // empty where it did not fail
+	Ended    bool
 }
 
 // SinceBoot is the time since the kernel started.
@@ -46,7 +46,7 @@ func (t *Timeline) Start(step string) time.Duration {
 func (t *Timeline) Done(step string, err error) time.Duration {
 	for i := len(t.Spans) - 1; i >= 0; i-- {
 		if s := &t.Spans[i]; s.Step == step {
-			s.Duration, s.ended = SinceBoot()-s.Start, true
+			s.Duration, s.Ended = SinceBoot()-s.Start, true
 			if err != nil {
 				s.Failure = fault.ClassOf(err)
 			}
@@ -67,8 +67,8 @@ func (t *Timeline) attempts(step string) int {
 	return n
 }
 
-// summary is the timeline in one line.
-func (t *Timeline) summary() string {
+// Summary is the timeline in one line.
+func (t *Timeline) Summary() string {
 	var text strings.Builder
 	for _, s := range t.Spans {
 		fmt.Fprintf(&text, "%s %.3f ", s.Step, s.Duration.Seconds())

@@ -1,4 +1,5 @@
-package stage1
+// Package bootcount counts failed boots in a row, in the machine's firmware.
+package bootcount
 
 import (
 	"context"
@@ -20,9 +21,9 @@ import (
 // failed and gave up, not more often than mostDoublings times in a row, and
 // deleted by one that succeeds.
 const (
-	streakVariable = "NetstageFailedBoots"
-	streakVersion  = 1
-	mostDoublings  = 4
+	variable      = "NetstageFailedBoots"
+	version       = 1
+	mostDoublings = 4
 )
 
 // RebootDelay is how long a failed boot waits for a key before it reboots:
@@ -37,65 +38,65 @@ func RebootDelay(base time.Duration, before int) time.Duration {
 	return delay
 }
 
-// A Streak is the number of failed boots in a row before this one. The zero
-// Streak is that of a machine which can't remember.
-type Streak struct {
+// A Count is the number of failed boots in a row before this one. The zero
+// Count is that of a machine which can't remember.
+type Count struct {
 	Before int
 	known  bool
 }
 
 // Words says which failed boot in a row this one is; "" for the first, and
 // where it is not known.
-func (s Streak) Words() string {
+func (c Count) Words() string {
 	switch {
-	case s.Before == 0:
+	case c.Before == 0:
 		return ""
-	case s.Before >= mostDoublings:
-		return fmt.Sprintf("failed boot %d in a row, or more", s.Before+1)
+	case c.Before >= mostDoublings:
+		return fmt.Sprintf("failed boot %d in a row, or more", c.Before+1)
 	}
-	return fmt.Sprintf("failed boot %d in a row", s.Before+1)
+	return fmt.Sprintf("failed boot %d in a row", c.Before+1)
 }
 
-// RecallStreak asks the firmware.
-func RecallStreak(ctx context.Context) (Streak, error) {
-	var s Streak
+// Recall asks the firmware.
+func Recall(ctx context.Context) (Count, error) {
+	var c Count
 	err := withFirmware(ctx, func(store efivar.Store) error {
-		content, err := store.Read(streakVariable)
+		content, err := store.Read(variable)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			s.known = true
+			c.known = true
 			return nil
 		case err != nil:
 			return err
-		case len(content) != 2 || content[0] != streakVersion:
-			return fmt.Errorf("EFI variable %s is not understood: %x", streakVariable, content)
+		case len(content) != 2 || content[0] != version:
+			return fmt.Errorf("EFI variable %s is not understood: %x", variable, content)
 		}
-		s = Streak{Before: min(int(content[1]), mostDoublings), known: true}
+		c = Count{Before: min(int(content[1]), mostDoublings), known: true}
 		return nil
 	})
 	if err != nil {
-		return Streak{}, err
+		return Count{}, err
 	}
-	return s, nil
+	return c, nil
 }
 
 // Grow remembers one failed boot more. Where that changes nothing any more,
 // and where nothing is remembered, nothing is written.
-func (s Streak) Grow(ctx context.Context) error {
-	if !s.known || s.Before >= mostDoublings {
+func (c Count) Grow(ctx context.Context) error {
+	if !c.known || c.Before >= mostDoublings {
 		return nil
 	}
 	return withFirmware(ctx, func(store efivar.Store) error {
-		return store.Write(streakVariable, []byte{streakVersion, byte(s.Before + 1)})
+		return store.Write(variable, []byte{version, byte(c.Before + 1)})
 	})
 }
 
-// forget is for a boot that succeeds.
-func (s Streak) forget(ctx context.Context) error {
-	if s.Before == 0 {
+// Forget is for a boot that succeeds.
+func (c Count) Forget(ctx context.Context) error {
+	if c.Before == 0 {
 		return nil
 	}
-	return withFirmware(ctx, func(store efivar.Store) error { return store.Delete(streakVariable) })
+	return withFirmware(ctx, func(store efivar.Store) error { return store.Delete(variable) })
 }
 
 // firmwareTime is how long a firmware may take: it lists all its variables.
@@ -124,27 +125,5 @@ func withFirmware(ctx context.Context, do func(efivar.Store) error) error {
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	}
-}
-
-// recallStreak runs beside the steps: a firmware takes its time. A boot does
-// not fail for want of it.
-func (b *Boot) recallStreak(ctx context.Context) error {
-	streak, err := RecallStreak(ctx)
-	if err != nil {
-		b.Log.Debug(fmt.Sprintf("failed boots in a row: %v", err))
-	}
-	b.streak = streak
-	return nil
-}
-
-// endStreak is part of a boot that succeeds.
-func (b *Boot) endStreak(ctx context.Context) {
-	if b.streak.Before == 0 {
-		return
-	}
-	b.Log.Info(fmt.Sprintf("this boot succeeds, after %d that failed", b.streak.Before))
-	if err := b.streak.forget(ctx); err != nil {
-		b.Log.Warn(fmt.Sprintf("failed boots in a row: %v", err))
 	}
 }

@@ -1,4 +1,6 @@
-package stage1
+// Package config is what a boot is asked for: by the initrd, its policy and its
+// own parameters, and by the kernel command line.
+package config
 
 import (
 	"errors"
@@ -10,6 +12,8 @@ import (
 	"netstage/mount"
 	"netstage/netup/ipparam"
 	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
+	"netstage/stage1/heartbeat"
 )
 
 // Config is what the kernel command line asks for. The zero value of a field
@@ -51,7 +55,7 @@ type Config struct {
 	Check       bool          // everything but the switch to stage 2
 	FailTimeout time.Duration // 0: for ever
 	ReportTo    string        // boot.report=, a URL
-	Watchdog    Watchdog
+	Watchdog    heartbeat.Watchdog
 	LogTo       string // boot.log=, host:port of a syslog collector
 	KeepNetwork bool
 	WantNetwork bool // ip= was given
@@ -61,36 +65,42 @@ type Config struct {
 	NetworkTimeout time.Duration
 
 	Modules cmdline.Params // parameters that drivers may look for: module.name=value
+
+	breakable []string // the steps that boot.break= may name
 }
 
-// localImage is the image of the all-in-one format, part of the initrd.
-const localImage = "/nix-store.squashfs"
+// LocalImage is the image of the all-in-one format, part of the initrd.
+const LocalImage = "/nix-store.squashfs"
 
-// A ParameterError lists everything that is wrong with the command line. Its
-// class is "bad-parameter".
-type ParameterError struct{ Complaints []error }
+// NewRoot is where the new root is mounted.
+const NewRoot = "/mnt-root"
 
-func (e *ParameterError) Error() string {
-	return "kernel command line: " + strings.ReplaceAll(errors.Join(e.Complaints...).Error(), "\n", "; ")
+// Complaint is everything that is wrong with the command line and the initrd's
+// configuration in one error, nil where nothing is.
+func Complaint(wrong []error) error {
+	if len(wrong) == 0 {
+		return nil
+	}
+	err := errors.Join(wrong...)
+	return &fault.Error{Class: fault.BadParameter, Text: "kernel command line: " + strings.ReplaceAll(err.Error(), "\n", "; "), Cause: err}
 }
-
-// Class names the failure for operators.
-func (*ParameterError) Class() string { return "bad-parameter" }
 
 // readers each know the parameters of one matter, and leave others alone.
 var readers = []func(c *Config, p cmdline.Param, complain func(string, ...any)){
 	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork, (*Config).readStorage,
 }
 
-func defaultConfig() Config {
+// Default is the Config of a machine without a command line.
+func Default() Config {
 	return Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}}
 }
 
-// ParseConfig reads the parameters of DESIGN's table; it leaves unknown ones
-// alone. The error is a *ParameterError with all complaints, and the Config
-// is then what could be understood: enough to show a failure screen.
-func ParseConfig(params cmdline.Params) (Config, error) {
-	c := defaultConfig()
+// Parse reads the parameters that are known; it leaves others alone. It returns
+// all complaints, and the Config is then what could be understood: enough to show
+// a failure screen. A breakpoint may be before the steps named breakable.
+func Parse(params cmdline.Params, breakable []string) (Config, []error) {
+	c := Default()
+	c.breakable = breakable
 	c.Modules = params
 	var wrong []error
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
@@ -109,10 +119,7 @@ func ParseConfig(params cmdline.Params) (Config, error) {
 		wrong = append(wrong, err)
 	}
 	c.checkImage(complain)
-	if len(wrong) > 0 {
-		return c, &ParameterError{wrong}
-	}
-	return c, nil
+	return c, wrong
 }
 
 // readStage2 reads a parameter that is about what is started in the new root.

@@ -1,4 +1,4 @@
-package stage1
+package config
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"netstage/stage1/cmdline"
+	"netstage/stage1/heartbeat"
 )
 
 // readOperator reads a parameter that is about who looks on, and what they may do.
@@ -23,8 +24,8 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 	case "boot.debug1mounts":
 		c.Breaks["handover"] = true
 	case "boot.break":
-		if !slices.Contains(StepNames[firstBreak:], p.Value) {
-			complain("boot.break=%s: want one of %s", p.Value, strings.Join(StepNames[firstBreak:], ", "))
+		if !slices.Contains(c.breakable, p.Value) {
+			complain("boot.break=%s: want one of %s", p.Value, strings.Join(c.breakable, ", "))
 		}
 		c.Breaks[p.Value] = true
 	case "boot.shell_on_fail":
@@ -36,7 +37,7 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 	case "stage1panic":
 		c.PanicOnFail = c.PanicOnFail || p.Value == "1"
 	case "boot.watchdog":
-		w, ok := parseWatchdog(p.Value)
+		w, ok := heartbeat.Parse(p.Value)
 		if !ok {
 			complain("boot.watchdog=%s: want 5 to 3600 seconds, or 0 for none; then, if you like, ,keep and ,softdog", p.Value)
 		}

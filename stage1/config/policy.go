@@ -1,4 +1,4 @@
-package stage1
+package config
 
 import (
 	"bytes"
@@ -22,6 +22,17 @@ const policyFile = "/etc/netstage/policy.json"
 
 // passwordFile holds the hash of a password that every shell on a console asks for, where the file exists.
 const passwordFile = "/etc/netstage/shell-password"
+
+// Files of the initrd that say who is trusted: whoever makes the initrd decides
+// what may be booted.
+const (
+	TrustedKeys = "/etc/netstage/trusted.d" // *.pub: who may sign manifests
+	OwnCA       = "/etc/netstage/ca.pem"    // the only authorities for https, where it exists
+)
+
+// tokenDir holds the files that rootfs.token= may name: a command line that
+// comes from the network must not send any other file away.
+const tokenDir = "/etc/netstage/"
 
 // Policy is what the makers of the initrd decided. No parameter loosens it.
 type Policy struct {

@@ -1,4 +1,4 @@
-package stage1
+package config
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		}
 		c.Base = p.Value
 	case "rootfs.proxy":
-		if _, err := parseProxy(p.Value); err != nil {
+		if _, err := ParseProxy(p.Value); err != nil {
 			complain("rootfs.proxy=%s: want the URL of a proxy, such as http://10.0.0.1:3128", fetch.Redacted(p.Value))
 		}
 		c.Proxy = p.Value
@@ -96,7 +96,7 @@ func appendRef(refs []fetch.Ref, p cmdline.Param, complain func(string, ...any))
 	case err != nil:
 		complain("%s=: %w", p.Key, err)
 	case ref.Kind == fetch.KindDevice:
-		if _, err := diskOf(ref); err != nil {
+		if _, err := DiskOf(ref); err != nil {
 			complain("%s=: %w", p.Key, err)
 		}
 	}
@@ -114,8 +114,8 @@ func pin(before []byte, p cmdline.Param, complain func(string, ...any)) []byte {
 	return digest
 }
 
-// parseProxy reads the URL of an HTTP proxy. Its error does not quote it: it may hold a password.
-func parseProxy(s string) (*url.URL, error) {
+// ParseProxy reads the URL of an HTTP proxy. Its error does not quote it: it may hold a password.
+func ParseProxy(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
 		return nil, errors.New("not the URL of a proxy")

@@ -1,4 +1,4 @@
-package stage1
+package step
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -124,7 +125,7 @@ func TestRunnerWorksAhead(t *testing.T) {
 		return nil
 	}}
 	ahead := s.step("root")
-	ahead.After, ahead.Ahead = "first", func(context.Context) error {
+	ahead.DependsOn, ahead.Prepare = "first", func(context.Context) error {
 		if tries++; tries == 1 {
 			close(begun)
 			<-free
@@ -146,7 +147,7 @@ func TestRunnerEndsWhatWentAhead(t *testing.T) {
 	s := story{choose: func(fault.Failure) fault.Choice { return fault.Reboot }}
 	ended := false
 	ahead := s.step("late")
-	ahead.After, ahead.Ahead = "first", func(ctx context.Context) error {
+	ahead.DependsOn, ahead.Prepare = "first", func(ctx context.Context) error {
 		<-ctx.Done()
 		ended = true
 		return ctx.Err()
@@ -202,20 +203,26 @@ func TestRunnerLimitsNotWhatGoesAhead(t *testing.T) {
 		}
 		slow := func(context.Context) error { time.Sleep(time.Hour); return nil }
 		run := func(context.Context) error { return nil }
-		if choice := r.Run(t.Context(), []Step{{Name: "first", Run: run}, {Name: "root", Run: run, Limit: time.Minute, Ahead: slow, After: "first"}}); choice != "" {
+		if choice := r.Run(t.Context(), []Step{{Name: "first", Run: run}, {Name: "root", Run: run, Limit: time.Minute, Prepare: slow, DependsOn: "first"}}); choice != "" {
 			t.Errorf("choice %q", choice)
 		}
 	})
 }
 
-func TestStepNames(t *testing.T) {
-	var b Boot
-	for i, step := range b.steps() {
-		if StepNames[i] != step.Name || step.Title == "" || step.Run == nil {
-			t.Errorf("step %d is %+v, want %s", i, step, StepNames[i])
-		}
+// Only what an operator may leave out is ever left out: a step that the boot
+// needs is run again instead.
+func TestOnlyOptionalStepsAreLeftOut(t *testing.T) {
+	var next []string
+	s := story{choose: func(f fault.Failure) fault.Choice { next = append(next, f.Next); return fault.Continue }}
+	optional := s.step("a", errors.New("no"))
+	optional.Optional = true
+	last := s.step("c", errors.New("no"))
+	last.Optional = true
+	if choice, _ := s.run(optional, s.step("b", errors.New("no"), nil), last); choice != "" {
+		t.Errorf("choice %q", choice)
 	}
-	if len(b.steps()) != len(StepNames) || StepNames[firstBreak-1] != "config" {
-		t.Errorf("StepNames is %v", StepNames)
+	s.expect(t, "a", "a: failed", "b", "b: failed", "b", "c", "c: failed")
+	if want := []string{"b", "", "stage 2"}; !slices.Equal(next, want) {
+		t.Errorf("next %q, want %q", next, want)
 	}
 }

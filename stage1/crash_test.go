@@ -13,9 +13,9 @@ import (
 )
 
 // The rescue goes on from what the dead boot left, or from nothing.
-func TestReportOfADeath(t *testing.T) {
+func TestReportOfACrashReport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "boot.json")
-	d := Death{
+	d := CrashReport{
 		KernelLog: func(int) []string { return []string{"Command line: a.password=hunter2"} }, Version: "1.0",
 		Failure: fault.Failure{Class: "panic", Cause: "boot panicked: a.password=hunter2", Step: "boot", Tried: []string{"hunter2"}},
 	}

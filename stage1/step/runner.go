@@ -1,4 +1,6 @@
-package stage1
+// Package step runs the steps of a boot: in order, with breakpoints and limits,
+// what may overlap beside them, and back to an earlier one when somebody asks.
+package step
 
 import (
 	"context"
@@ -25,15 +27,30 @@ type Step struct {
 	// none that verifies anything, and none that the hand-over needs.
 	Optional bool
 
-	// Stands says where the boot stands before the step, for whoever stops
-	// there.
-	Stands string
+	// StateBefore says where the boot stands before the step, for whoever
+	// stops there.
+	StateBefore string
 
-	// Ahead is a part of the step that needs only what the step After has
+	// Early is a step that no breakpoint can stop before: the command line is
+	// not known yet.
+	Early bool
+
+	// Brief is a step whose begin is not worth a record.
+	Brief bool
+
+	// Refetches is a step that fetches the image, or one before it: whoever goes
+	// back to it wants the image anew.
+	Refetches bool
+
+	// Quiet is how long the step may show no sign of life; 0: as long as its
+	// Limit allows, or DefaultQuiet.
+	Quiet time.Duration
+
+	// Prepare is a part of the step that needs only what the step DependsOn has
 	// done. It runs beside the steps between; Run begins when it has ended. It
 	// sets its own deadlines.
-	Ahead func(context.Context) error
-	After string
+	Prepare   func(context.Context) error
+	DependsOn string
 }
 
 // A Runner runs steps in order. It owns their numbering, timing, log lines
@@ -47,7 +64,7 @@ type Runner struct {
 	OnFailure func(context.Context, fault.Failure) fault.Choice // decides what follows
 	Hung      func(string)                                      // called when a step does not even heed its limit
 	Requests  <-chan string                                     // names of steps to go back to at once; may be nil
-	Asked     func(step string)                                 // called when one is heeded
+	Asked     func(Step)                                        // called when one is heeded
 }
 
 // grace is how long a step may take to notice that its Limit is over.
@@ -67,26 +84,26 @@ func (timeout) Is(target error) bool { return target == context.DeadlineExceeded
 // ended the boot.
 func (r Runner) Run(ctx context.Context, steps []Step) fault.Choice {
 	ctx, cancel := context.WithCancel(ctx)
-	ahead := map[string]chan error{} // by the step they belong to
+	preparing := map[string]chan error{} // by the step they belong to
 	defer func() {
 		cancel()
-		for _, result := range ahead {
+		for _, result := range preparing {
 			<-result
 		}
 	}()
 	for i := 0; i < len(steps); {
 		turn, end := r.attend(ctx)
-		next, choice := r.turn(turn, steps, i, ahead)
+		next, choice := r.turn(turn, steps, i, preparing)
 		if asked := end(); asked != "" {
 			next, choice = back(steps, i, asked), ""
 			r.Log.Warn(fmt.Sprintf("going back to step %s, as somebody asked", steps[next].Name))
-			r.Asked(steps[next].Name)
+			r.Asked(steps[next])
 		}
 		if choice != "" {
 			return choice
 		}
 		if next == i+1 {
-			r.startAhead(ctx, steps[i].Name, steps, ahead)
+			r.startPreparing(ctx, steps[i].Name, steps, preparing)
 		}
 		i = next
 	}
@@ -95,7 +112,7 @@ func (r Runner) Run(ctx context.Context, steps []Step) fault.Choice {
 
 // turn runs the step at i once, and says which one comes next, or what ends the
 // boot.
-func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]chan error) (next int, end fault.Choice) {
+func (r Runner) turn(ctx context.Context, steps []Step, i int, preparing map[string]chan error) (next int, end fault.Choice) {
 	step := steps[i]
 	if r.Breaks(step.Name) {
 		if choice := r.Break(ctx, step); choice != "" || context.Cause(ctx) == errAsked {
@@ -108,7 +125,7 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 	if r.Began != nil {
 		r.Began(step)
 	}
-	err := r.run(ctx, step, ahead)
+	err := r.run(ctx, step, preparing)
 	took := r.Timeline.Done(step.Name, err)
 	if err == nil {
 		r.Log.Info(fmt.Sprintf("%s: done, %.3f s", label, took.Seconds()))
@@ -143,20 +160,20 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, ahead map[string]
 	}
 }
 
-// run runs one step once, with its part that went ahead.
-func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error) error {
-	if result, ok := ahead[step.Name]; ok {
+// run runs one step once, with what was prepared for it.
+func (r Runner) run(ctx context.Context, step Step, preparing map[string]chan error) error {
+	if result, ok := preparing[step.Name]; ok {
 		select {
 		case err := <-result:
-			delete(ahead, step.Name)
+			delete(preparing, step.Name)
 			if err != nil {
 				return err
 			}
 		case <-ctx.Done(): // it goes on, for when the step's turn comes again
 			return context.Cause(ctx)
 		}
-	} else if step.Ahead != nil {
-		if err := step.Ahead(ctx); err != nil { // a retry
+	} else if step.Prepare != nil {
+		if err := step.Prepare(ctx); err != nil { // a retry
 			return err
 		}
 	}
@@ -176,6 +193,22 @@ func (r Runner) run(ctx context.Context, step Step, ahead map[string]chan error)
 	return err
 }
 
+// DefaultQuiet is how long a step without a Limit may show no sign of life: a
+// server may ask for five minutes of patience, and is given up to twice as much.
+const DefaultQuiet = 11 * time.Minute
+
+// QuietTime is how long the step may show no sign of life. One with a Limit ends
+// by it, and the agent by what comes after it.
+func (s Step) QuietTime() time.Duration {
+	switch {
+	case s.Quiet > 0:
+		return s.Quiet
+	case s.Limit > 0:
+		return s.Limit + grace + 10*time.Second
+	}
+	return DefaultQuiet
+}
+
 // indexOf finds the step called name, or returns i.
 func indexOf(steps []Step, name string, i int) int {
 	for n, step := range steps {
@@ -186,14 +219,14 @@ func indexOf(steps []Step, name string, i int) int {
 	return i
 }
 
-// startAhead starts what waited for the step called done.
-func (r Runner) startAhead(ctx context.Context, done string, steps []Step, ahead map[string]chan error) {
+// startPreparing starts what waited for the step called done.
+func (r Runner) startPreparing(ctx context.Context, done string, steps []Step, preparing map[string]chan error) {
 	for _, step := range steps {
-		if step.Ahead == nil || step.After != done || ahead[step.Name] != nil {
+		if step.Prepare == nil || step.DependsOn != done || preparing[step.Name] != nil {
 			continue
 		}
 		result := make(chan error, 1)
-		ahead[step.Name] = result
-		go func() { result <- step.Ahead(ctx) }()
+		preparing[step.Name] = result
+		go func() { result <- step.Prepare(ctx) }()
 	}
 }

@@ -1,4 +1,4 @@
-package stage1
+package config
 
 import (
 	"strings"
@@ -9,7 +9,8 @@ import (
 )
 
 func load(own, line string) (Config, error) {
-	return loadConfig(cmdline.Parse(own), cmdline.Parse(line))
+	c, wrong := combine(cmdline.Parse(own), cmdline.Parse(line), breakable)
+	return c, Complaint(wrong)
 }
 
 func TestOwnParametersAreDefaults(t *testing.T) {
@@ -74,7 +75,7 @@ func FuzzOwnParameters(f *testing.F) {
 	f.Add(`"init=/b" roothash`)
 	f.Fuzz(func(t *testing.T, line string) {
 		c, err := load("init=/a rootfs.sha256="+emptySHA+" rootfs.roothash="+emptySHA, line)
-		want := defaultConfig()
+		want := Default()
 		want.SHA256 = pin(nil, cmdline.Param{Value: emptySHA}, func(string, ...any) {})
 		if err == nil && (c.Init != "/a" || string(c.SHA256) != string(want.SHA256) || string(c.RootHash) != string(want.SHA256)) {
 			t.Errorf("%q gives %+v", line, c)

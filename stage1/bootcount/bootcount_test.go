@@ -1,4 +1,4 @@
-package stage1
+package bootcount
 
 import (
 	"testing"
@@ -26,20 +26,20 @@ func TestRebootDelay(t *testing.T) {
 	}
 }
 
-func TestStreakWords(t *testing.T) {
+func TestCountWords(t *testing.T) {
 	for before, want := range map[int]string{0: "", 1: "failed boot 2 in a row", 3: "failed boot 4 in a row", mostDoublings: "failed boot 5 in a row, or more"} {
-		if got := (Streak{Before: before}).Words(); got != want {
+		if got := (Count{Before: before}).Words(); got != want {
 			t.Errorf("after %d: %q", before, got)
 		}
 	}
 }
 
 // A machine that can't remember is asked for nothing.
-func TestStreakOfAMachineWithoutMemory(t *testing.T) {
-	if err := (Streak{}).Grow(t.Context()); err != nil {
+func TestCountOfAMachineWithoutMemory(t *testing.T) {
+	if err := (Count{}).Grow(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := (Streak{}).forget(t.Context()); err != nil {
+	if err := (Count{}).Forget(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

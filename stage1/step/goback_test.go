@@ -1,4 +1,4 @@
-package stage1
+package step
 
 import (
 	"context"
@@ -45,10 +45,10 @@ func TestRunnerGoesBack(t *testing.T) {
 			}
 			ahead := 0
 			last := step("d")
-			last.After, last.Ahead = "a", func(context.Context) error { ahead++; return nil }
+			last.DependsOn, last.Prepare = "a", func(context.Context) error { ahead++; return nil }
 			held := false
 			choice := Runner{
-				Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
+				Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(Step) {},
 				Breaks: func(step string) bool { return test.hold == "break" && step == "d" && !held },
 				Break: func(ctx context.Context, step Step) fault.Choice {
 					held = true
@@ -102,14 +102,14 @@ func TestRunnerGoesBackFromWaitingForWhatWentAhead(t *testing.T) {
 		return nil
 	}
 	last := s.step("root")
-	last.After, last.Ahead = "a", func(context.Context) error {
+	last.DependsOn, last.Prepare = "a", func(context.Context) error {
 		ahead++
 		asks <- "b" // heard at the latest when root waits
 		<-free
 		return nil
 	}
 	choice := Runner{
-		Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(string) {},
+		Log: slog.New(slog.DiscardHandler), Timeline: new(Timeline), Requests: asks, Asked: func(Step) {},
 		Breaks:    func(string) bool { return false },
 		OnFailure: func(_ context.Context, f fault.Failure) fault.Choice { t.Errorf("%+v", f); return fault.Reboot },
 	}.Run(t.Context(), []Step{s.step("a"), b, last})

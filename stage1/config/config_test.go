@@ -1,7 +1,6 @@
-package stage1
+package config
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -14,11 +13,22 @@ import (
 	"netstage/netup/ipparam"
 	"netstage/nix"
 	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
 )
 
 const emptySHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-func TestParseConfig(t *testing.T) {
+// breakable are the steps of a boot that a breakpoint can be before.
+var breakable = []string{"modules", "devices", "network", "image", "root", "handover"}
+
+func parse(line string) (Config, error) { return parseParams(cmdline.Parse(line)) }
+
+func parseParams(params cmdline.Params) (Config, error) {
+	c, wrong := Parse(params, breakable)
+	return c, Complaint(wrong)
+}
+
+func TestParse(t *testing.T) {
 	defaults := func(change func(*Config)) Config {
 		c := Config{Init: "/init", Console: "tty1", FailTimeout: time.Minute, Breaks: map[string]bool{}}
 		if change != nil {
@@ -69,9 +79,9 @@ func TestParseConfig(t *testing.T) {
 		"rootfs.proxy=http://joe:pw@10.0.0.1:3128": defaults(func(c *Config) { c.Proxy = "http://joe:pw@10.0.0.1:3128" }),
 		"rootfs.base=http://srv/images":            defaults(func(c *Config) { c.Base = "http://srv/images" }),
 	} {
-		got, err := ParseConfig(cmdline.Parse(line))
+		got, err := parse(line)
 		got.Modules = nil
-		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" || err != nil {
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.IgnoreUnexported(Config{})); diff != "" || err != nil {
 			t.Errorf("%q: %v (-want +got):\n%s", line, err, diff)
 		}
 	}
@@ -79,7 +89,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestVerityMountNeedsATree(t *testing.T) {
 	for line, wrong := range map[string]bool{"": true, "rootfs.sha256=" + emptySHA: true, "roothash=" + emptySHA: false, "rootfs.manifest=x": false} {
-		_, err := ParseConfig(cmdline.Parse("rootfs.verity.mount " + line))
+		_, err := parse("rootfs.verity.mount " + line)
 		if wrong != (err != nil && strings.Contains(err.Error(), "rootfs.verity.mount needs a verity tree and its root hash: give roothash=")) {
 			t.Errorf("%q: %v", line, err)
 		}
@@ -87,12 +97,11 @@ func TestVerityMountNeedsATree(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	c, err := ParseConfig(cmdline.Parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.dhcp.user-class= boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.proxy=socks5://joe:geheim@h rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso"))
+	c, err := parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.dhcp.user-class= boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.proxy=socks5://joe:geheim@h rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso")
 	if c.FailTimeout != time.Minute {
 		t.Errorf("a failure screen of %s", c.FailTimeout)
 	}
-	var wrong *ParameterError
-	if !errors.As(err, &wrong) || wrong.Class() != "bad-parameter" {
+	if fault.ClassOf(err) != fault.BadParameter {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.dhcp.user-class=: ", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.proxy=socks5://h: want the URL of a proxy", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=: device /dev/disk/by-path/x", "boot.persistence=: device \"sda1\"", "findiso=x.iso"} {
@@ -103,21 +112,21 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if len(wrong.Complaints) != 21 {
-		t.Errorf("%d complaints: %v", len(wrong.Complaints), wrong.Complaints)
+	if _, wrong := Parse(c.Modules, breakable); len(wrong) != 21 {
+		t.Errorf("%d complaints: %v", len(wrong), wrong)
 	}
 }
 
 // A digest that is given twice must not be loosened by the second.
 func TestTwoDigests(t *testing.T) {
 	other := strings.Repeat("0", 64)
-	if _, err := ParseConfig(cmdline.Parse("rootfs.roothash=" + emptySHA + " roothash=" + other)); err == nil {
+	if _, err := parse("rootfs.roothash=" + emptySHA + " roothash=" + other); err == nil {
 		t.Error("two different root hashes pass")
 	}
-	if _, err := ParseConfig(cmdline.Parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=" + other)); err == nil {
+	if _, err := parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=" + other); err == nil {
 		t.Error("two different digests pass")
 	}
-	if _, err := ParseConfig(cmdline.Parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=sha256:" + emptySHA)); err != nil {
+	if _, err := parse("rootfs.sha256=" + emptySHA + " rootfs.sha256=sha256:" + emptySHA); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,7 +134,7 @@ func TestTwoDigests(t *testing.T) {
 func FuzzParseConfig(f *testing.F) {
 	f.Add("init=/x rootfs=http://a/b rootfs.sha256=" + emptySHA + " boot.break=root console=ttyS0,1")
 	f.Fuzz(func(t *testing.T, line string) {
-		c, err := ParseConfig(cmdline.Parse(line))
+		c, err := parse(line)
 		if err == nil && !strings.HasPrefix(c.Init, "/") {
 			t.Errorf("init %q accepted", c.Init)
 		}

@@ -1,12 +1,10 @@
-package stage1
+package config
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"netstage/stage1/cmdline"
 )
 
 func TestPolicy(t *testing.T) {
@@ -84,12 +82,12 @@ func TestPasswordOfTheInitrd(t *testing.T) {
 		if (p.WhyNoShell == "") != (test.complaint == "") || !strings.Contains(p.WhyNoShell, test.complaint) {
 			t.Errorf("%+v: complaint %q", test, p.WhyNoShell)
 		}
-		asked, err := ParseConfig(cmdline.Parse("boot.shell_on_fail boot.debug1"))
+		asked, err := parse("boot.shell_on_fail boot.debug1")
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.limit(&asked)
-		plain := defaultConfig()
+		plain := Default()
 		p.limit(&plain)
 		if asked.ShellOnFail != test.shell || plain.ShellOnFail != test.unasked || (asked.Policy.Password != nil) != test.ask || asked.Breaks["modules"] != test.breaks {
 			t.Errorf("%+v: shell %v, without being asked for %v, password %v, breaks %v", test, asked.ShellOnFail, plain.ShellOnFail, (asked.Policy.Password != nil), asked.Breaks)
@@ -102,7 +100,7 @@ func TestPasswordOfTheInitrd(t *testing.T) {
 
 // Whatever the command line asks for, a policy without shells leaves none.
 func TestPolicyLimitsTheCommandLine(t *testing.T) {
-	c, err := ParseConfig(cmdline.Parse("boot.shell_on_fail boot.ssh boot.debug1 boot.debug1devices boot.debug1mounts boot.break=image"))
+	c, err := parse("boot.shell_on_fail boot.ssh boot.debug1 boot.debug1devices boot.debug1mounts boot.break=image")
 	if err != nil || !c.ShellOnFail || !c.SSH || len(c.Breaks) != 4 {
 		t.Fatalf("%+v, %v", c, err)
 	}

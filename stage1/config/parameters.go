@@ -1,0 +1,79 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"netstage/stage1/cmdline"
+)
+
+// OwnParameters is a file of the initrd with kernel parameters of its own, separated by white space, in the kernel's
+// quoting. They are defaults: the command line replaces them parameter by parameter. What they pin (init= and the
+// image's digests) the command line can repeat and not change, rootfs.manifest.newer= it can only make later, and
+// rootfs.verity.mount it can't take away.
+const OwnParameters = "/etc/netstage/cmdline"
+
+// pins are the parameters of the initrd that the command line can't replace.
+var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer", "rootfs.verity.mount"}
+
+// Load reads the initrd's policy, its own parameters and the kernel command line,
+// from the files below root. What it returns is that of Parse.
+func Load(root string, breakable []string) (Config, []error) {
+	policy, err := loadPolicy(filepath.Join(root, policyFile), filepath.Join(root, passwordFile))
+	wrong := []error{err}
+	c, more := loadParameters(root, breakable)
+	policy.limit(&c)
+	wrong = append(wrong, c.readTable(filepath.Join(root, tableFile)))
+	return c, slices.DeleteFunc(append(wrong, more...), func(err error) bool { return err == nil })
+}
+
+func loadParameters(root string, breakable []string) (Config, []error) {
+	line, err := os.ReadFile(filepath.Join(root, "proc/cmdline"))
+	if err != nil {
+		return Default(), []error{err}
+	}
+	own, err := os.ReadFile(filepath.Join(root, OwnParameters))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Parse(cmdline.Parse(string(line)), breakable)
+	}
+	if err != nil {
+		// A pin that can't be read must not become no pin.
+		c, _ := Parse(cmdline.Parse(string(line)), breakable)
+		return c, []error{fmt.Errorf("the initrd's own parameters: %w", err)}
+	}
+	return combine(cmdline.Parse(string(own)), cmdline.Parse(string(line)), breakable)
+}
+
+func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
+	params, wrong := merge(own, line)
+	c, more := Parse(params, breakable)
+	c.OwnPersistence = len(line.All("boot.persistence")) == 0
+	return c, append(wrong, more...)
+}
+
+// merge puts the initrd's parameters before those of the command line, and leaves out what the command line replaces.
+// Two digests that differ are found where the parameters are read; an init= that differs is left out, and complained
+// of.
+func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
+	pinned, init := false, ""
+	for _, p := range own {
+		if slices.Contains(pins, p.Key) || !slices.ContainsFunc(line, func(other cmdline.Param) bool { return other.Key == p.Key }) {
+			params = append(params, p)
+		}
+		if p.Key == "init" {
+			pinned, init = true, p.Value
+		}
+	}
+	for _, p := range line {
+		if p.Key == "init" && pinned && p.Value != init {
+			wrong = append(wrong, fmt.Errorf("init=%s: this initrd starts init=%s and nothing else (%s)", p.Value, init, OwnParameters))
+			continue
+		}
+		params = append(params, p)
+	}
+	return params, wrong
+}
