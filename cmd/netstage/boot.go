@@ -42,6 +42,7 @@ examples:
   netstage boot --kernel bzImage --initrd initrd.zst --root debian/ --init /sbin/init
   netstage boot --kernel bzImage --initrd initrd.zst --initrd store.cpio --uefi
   netstage boot --dir /srv/boot --nic e1000 --nic virtio-net-pci --append boot.debug1
+  netstage boot --efi boot.efi --secure-boot --dir /srv/boot
   netstage boot --kernel bzImage --initrd initrd.zst --direct -- -device virtio-rng-pci`
 
 func newBoot(std streams) *cobra.Command {
@@ -64,6 +65,8 @@ func newBoot(std streams) *cobra.Command {
 	fs.Var(&drives, "drive", "a disk: the `VALUE` of QEMU's -drive; may be repeated")
 	fs.BoolVar(&c.Direct, "direct", false, "let QEMU load kernel and initrd, without iPXE")
 	fs.BoolVar(&c.UEFI, "uefi", false, "boot with UEFI instead of BIOS")
+	fs.StringVar(&c.EFI, "efi", "", "start the UEFI program `FILE`, such as one of netstage uki, from an EFI system partition")
+	fs.BoolVar(&c.SecureBoot, "secure-boot", false, "boot with UEFI that starts only what the snakeoil key of the package ovmf signed")
 	fs.Func("forward", "the TCP port HERE of 127.0.0.1 leads to the machine's port THERE: `HERE:THERE`; may be repeated", func(word string) error {
 		f, err := parseForward(word)
 		c.Forwards = append(c.Forwards, f)
@@ -84,8 +87,10 @@ func newBoot(std streams) *cobra.Command {
 			switch {
 			case len(stray) > 0:
 				return noOperands(stray)
-			case c.Kernel == "" && c.Dir == "" && c.BootURL == "":
-				return usageError("what to boot? Give --kernel FILE, --dir DIR or --url URL")
+			case c.Kernel == "" && c.Dir == "" && c.BootURL == "" && c.EFI == "":
+				return usageError("what to boot? Give --kernel FILE, --dir DIR, --efi FILE or --url URL")
+			case c.EFI != "" && (c.Kernel != "" || c.Append != "" || c.Init != "" || c.Plain || c.Unverified):
+				return usageError("the program of --efi has its own kernel and parameters: --kernel, --append, --init, --plain and --unverified don't go with it")
 			case c.Kernel == "" && c.Direct:
 				return usageError("--direct needs --kernel FILE")
 			case c.Kernel == "" && (len(initrds) > 0 || c.Image != "" || *root != ""):

@@ -88,6 +88,7 @@ func newRoot(std streams) *cobra.Command {
 		newImage(std),
 		newDrivers(std),
 		newInspect(std),
+		newUKI(std),
 		newScripts(std),
 		newServe(std),
 		newReport(std),

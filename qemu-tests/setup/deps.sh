@@ -8,6 +8,9 @@ packages='
 qemu-system-x86 the machines that are booted
 ipxe-qemu the network boot ROMs of those machines
 ovmf UEFI firmware for those machines
+systemd-boot-efi systemd's stub, for netstage uki
+sbsigntool its signatures
+openssl the private key of that firmware, unlocked
 squashfs-tools mksquashfs, for netstage image
 erofs-utils mkfs.erofs, the other image format
 busybox-static the demo system and the baseline initrd

@@ -10,6 +10,7 @@ import (
 type paths struct {
 	qmp    string // the control socket
 	initrd string // the initrds, joined; "" for none
+	esp    string // the folder that is the EFI system partition; "" for none
 }
 
 // qemu is the program that runs machines.
@@ -18,8 +19,12 @@ const qemu = "qemu-system-x86_64"
 // arguments returns QEMU's command line.
 func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 	machine, cpu := "pc", "qemu64,+rdrand" // without rdrand, getrandom blocks a second
-	if c.UEFI {
+	code, variables := c.firmware()
+	if code != "" {
 		machine = "q35"
+	}
+	if c.SecureBoot {
+		machine += ",smm=on" // which keeps the system from the variables
 	}
 	if kvm {
 		machine, cpu = machine+",accel=kvm", "host"
@@ -33,19 +38,25 @@ func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 	}
 	args := []string{qemu, "-machine", machine, "-cpu", cpu, "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
 		"-nographic", "-serial", "mon:stdio", "-no-reboot", "-qmp", "unix:" + at.qmp + ",server=on,wait=off"}
-	if c.UEFI {
+	if code != "" {
 		args = append(args,
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(firmwareCode),
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(code),
 			// What the firmware stores is gone afterwards.
-			"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file="+escape(firmwareVariables))
+			"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file="+escape(variables))
 	}
-	if c.Direct {
+	if c.SecureBoot {
+		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
+	}
+	switch {
+	case at.esp != "":
+		args = append(args, "-drive", "if=none,id=esp,format=raw,readonly=on,file=fat:"+escape(at.esp), "-device", "virtio-blk-pci,drive=esp,bootindex=0")
+	case c.Direct:
 		args = append(args, "-kernel", c.Kernel)
 		if at.initrd != "" {
 			args = append(args, "-initrd", at.initrd)
 		}
 		args = append(args, "-append", directCmdline(c, p, bootURL))
-	} else {
+	default:
 		args = append(args, "-boot", "n")
 	}
 	for i, nic := range c.nics() {

@@ -43,6 +43,12 @@ type Config struct {
 	NoNIC bool
 	// UEFI boots OVMF on q35 instead of SeaBIOS on an i440FX.
 	UEFI bool
+	// EFI is the path of a UEFI program, such as a unified kernel image, that
+	// the firmware starts from an EFI system partition. It implies UEFI.
+	EFI string
+	// SecureBoot has the firmware start only what the owner of ovmf's snakeoil
+	// key signed. It implies UEFI.
+	SecureBoot bool
 	// Direct has QEMU load kernel and initrds, without iPXE.
 	Direct bool
 	// AnyNIC leaves BOOTIF= out of a Direct boot, which else names the first
@@ -102,8 +108,13 @@ type plan struct {
 // newPlan chooses the names under which the files are served, and decides on
 // the command line.
 func newPlan(c Config) (plan, error) {
+	if c.EFI != "" {
+		if err := readable(c.EFI); err != nil {
+			return plan{}, err
+		}
+	}
 	if c.Kernel == "" {
-		if c.Direct || c.Dir == "" && c.BootURL == "" {
+		if c.Direct || c.Dir == "" && c.BootURL == "" && c.EFI == "" {
 			return plan{}, errors.New("no kernel is given")
 		}
 		return plan{}, nil

@@ -108,6 +108,7 @@ func reproduction(c Config) []string {
 	add("--image", c.Image)
 	add("--dir", c.Dir)
 	add("--url", c.BootURL)
+	add("--efi", c.EFI)
 	add("--init", c.Init)
 	add("--append", c.Append)
 	for _, nic := range c.NICs {
@@ -128,7 +129,7 @@ func reproduction(c Config) []string {
 	for _, flag := range []struct {
 		name string
 		set  bool
-	}{{"--unverified", c.Unverified}, {"--plain", c.Plain}, {"--direct", c.Direct}, {"--uefi", c.UEFI}} {
+	}{{"--unverified", c.Unverified}, {"--plain", c.Plain}, {"--direct", c.Direct}, {"--uefi", c.UEFI}, {"--secure-boot", c.SecureBoot}} {
 		if flag.set {
 			args = append(args, flag.name)
 		}

@@ -82,7 +82,7 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 	m.cleanup = append(m.cleanup, func() { os.RemoveAll(m.dir) })
 
 	bootURL := c.BootURL
-	if bootURL == "" {
+	if bootURL == "" && (c.Kernel != "" || c.Dir != "") {
 		port, err := m.serve(p)
 		if err != nil {
 			return nil, err
@@ -90,6 +90,12 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 		bootURL = fmt.Sprintf("http://%s:%d/boot.ipxe", host, port)
 	}
 	at := paths{qmp: filepath.Join(m.dir, "qmp")}
+	if c.EFI != "" {
+		at.esp = filepath.Join(m.dir, "esp")
+		if err := systemPartition(c.EFI, at.esp); err != nil {
+			return nil, err
+		}
+	}
 	if c.Direct {
 		if at.initrd, err = joinInitrds(c.Initrds, filepath.Join(m.dir, "initrd")); err != nil {
 			return nil, err
@@ -111,7 +117,7 @@ func (m *Machine) serve(p plan) (int, error) {
 		return 0, err
 	}
 	m.cleanup = append(m.cleanup, func() { server.Close() })
-	if p.boot == nil && !hasOwn(m.config.Dir) {
+	if p.boot == nil && m.config.EFI == "" && !hasOwn(m.config.Dir) {
 		// The machine could only say so and reboot.
 		if _, err := server.Plan(); err != nil {
 			return 0, fmt.Errorf("%s: %w", m.config.Dir, err)

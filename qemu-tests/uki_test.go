@@ -1,0 +1,115 @@
+package qemutests
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+	"netstage/qemu-tests/trunk"
+)
+
+// The key that the firmware of vm.Config.SecureBoot trusts, of Debian's
+// package ovmf.
+const (
+	snakeoilKey  = "/usr/share/ovmf/PkKek-1-snakeoil.key"
+	snakeoilCert = "/usr/share/ovmf/PkKek-1-snakeoil.pem"
+)
+
+// unlock writes a private key without its password.
+func unlock(t *testing.T, key, file string) {
+	t.Helper()
+	if out, err := exec.Command("openssl", "rsa", "-in", key, "-passin", "pass:snakeoil", "-out", file).CombinedOutput(); err != nil {
+		t.Fatalf("openssl: %v\n%s", err, out)
+	}
+}
+
+// ownKey makes a key that no firmware knows.
+func ownKey(t *testing.T, key, cert string) {
+	t.Helper()
+	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=somebody else",
+		"-keyout", key, "-out", cert).CombinedOutput(); err != nil {
+		t.Fatalf("openssl: %v\n%s", err, out)
+	}
+}
+
+// makeUKI joins kernel and initrd by the tool, as a user does.
+func makeUKI(t *testing.T, c vm.Config, cmdline, output string, flags ...string) {
+	t.Helper()
+	args := append([]string{"uki", "--kernel", c.Kernel, "--initrd", c.Initrds[0], "--cmdline", cmdline, "-o", output}, flags...)
+	if out, err := exec.Command(build(t, "netstage/cmd/netstage"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("netstage uki: %v\n%s", err, out)
+	}
+}
+
+// A unified kernel image under Secure Boot: the one that the firmware's key
+// signed boots to stage 2, from its own command line; one without a signature,
+// with another's, or with a changed byte in its command line does not start.
+func TestQEMUSecureBoot(t *testing.T) {
+	t.Parallel()
+	dir, a := t.TempDir(), store(t, classic())
+	at := func(name string) string { return filepath.Join(dir, name) }
+	install(t, a.path, at("web/nix-store.squashfs"))
+	unlock(t, snakeoilKey, at("db.key"))
+	ownKey(t, at("other.key"), at("other.pem"))
+	c := guest(t, xzModules)
+	cmdline := "console=ttyS0 panic=-1 loglevel=6 rootfs=nix-store.squashfs rootfs.sha256=" + a.sha256 + " init=" + system.Init
+	makeUKI(t, c, cmdline, at("signed.efi"), "--sign-key", at("db.key"), "--sign-cert", snakeoilCert)
+	makeUKI(t, c, cmdline, at("unsigned.efi"))
+	makeUKI(t, c, cmdline, at("other.efi"), "--sign-key", at("other.key"), "--sign-cert", at("other.pem"))
+	signed, err := os.ReadFile(at("signed.efi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(signed, []byte("loglevel=6"), []byte("loglevel=7"), 1)
+	if bytes.Equal(changed, signed) {
+		t.Fatal("the command line is not in the image as it was given")
+	}
+	writeFile(t, at("changed.efi"), string(changed))
+
+	machine := vm.Config{SecureBoot: true, Memory: 1024, Dir: at("web")}
+	for _, name := range []string{"unsigned", "other", "changed"} {
+		t.Run(name, func(t *testing.T) {
+			machine.EFI = at(name + ".efi")
+			m := start(t, machine)
+			m.expect("failed to load")
+			m.expect("Access Denied")
+			if bytes.Contains([]byte(m.Console()), []byte("Linux version")) {
+				t.Error("its kernel was started")
+			}
+		})
+	}
+	t.Run("signed", func(t *testing.T) {
+		machine.EFI = at("signed.efi")
+		start(t, machine).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1")
+	})
+}
+
+// The same by UEFI HTTP Boot: the firmware itself asks DHCP and the web server,
+// and the image is found beside the program.
+func TestQEMUHTTPBoot(t *testing.T) {
+	t.Parallel()
+	dir, a := t.TempDir(), store(t, classic())
+	install(t, a.path, dir+"/nix-store.squashfs")
+	key := filepath.Join(t.TempDir(), "db.key")
+	unlock(t, snakeoilKey, key)
+	makeUKI(t, guest(t, xzModules), "console=ttyS0 panic=-1 rootfs=nix-store.squashfs rootfs.sha256="+a.sha256+" init="+system.Init, dir+"/boot.efi",
+		"--sign-key", key, "--sign-cert", snakeoilCert)
+
+	lan := nsmachine.NewLAN(t)
+	url := lan.Serve(t, http.FileServer(http.Dir(dir)))
+	lan.DHCP(t, "--dhcp-match=set:http,option:client-arch,16", "--dhcp-option-force=tag:http,60,HTTPClient",
+		"--dhcp-boot="+url+"boot.efi")
+	var s trunk.Trunk
+	s.Start(t, lan.Tap(t), 1)
+	start(t, vm.Config{
+		SecureBoot: true, Memory: 1024, BootURL: url, NICs: []vm.NIC{{MAC: "52:54:00:00:00:01", Backend: s.Backend(0)}},
+		// The firmware's own drivers and HTTP client, not those of iPXE.
+		ExtraArgs: []string{"-global", "virtio-net-pci.romfile="},
+	}).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1")
+}
