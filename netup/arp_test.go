@@ -1,7 +1,6 @@
 package netup
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"testing"
@@ -64,30 +63,11 @@ func TestEveryAddressIsTaken(t *testing.T) {
 	s.until(t, "10.1.0.9 is taken without asking")
 	eventually(t, "the address", func() bool { return n.Lease().Addr.IsValid() })
 	declined := f.got(dhcpv4.MessageTypeDecline)
-	if len(declined) != declines {
+	if len(declined) != 2 {
 		t.Fatalf("%d declined", len(declined))
 	}
 	m := declined[0]
-	if id, _ := addr4(m.ServerIdentifier()); id != f.server || m.RequestedIPAddress().String() != "10.1.0.9" || !m.ClientIPAddr.IsUnspecified() || len(m.Options) != 4 {
+	if id, _ := netip.AddrFromSlice(m.ServerIdentifier()); id != f.server || m.RequestedIPAddress().String() != "10.1.0.9" || !m.ClientIPAddr.IsUnspecified() || len(m.Options) != 4 {
 		t.Errorf("%s", m.Summary())
 	}
-}
-
-func FuzzNeighbour(f *testing.F) {
-	addr := netip.MustParseAddr("2001:db8::50")
-	f.Add(append(append([]byte{136, 0, 0, 0, 0x60, 0, 0, 0}, addr.AsSlice()...), 2, 1, 2, 0, 0, 0, 0, 1))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if mac := neighbour(b, addr); mac != nil && (len(mac) != 6 || !bytes.Contains(b, mac) || !bytes.Contains(b, addr.AsSlice())) {
-			t.Errorf("%s", mac)
-		}
-	})
-}
-
-func FuzzHolder(f *testing.F) {
-	f.Add([]byte{0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 1, 10, 1, 0, 9, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if mac := holder(b, netip.MustParseAddr("10.1.0.9")); mac != nil && (len(mac) != 6 || !bytes.Contains(b, mac)) {
-			t.Errorf("%s", mac)
-		}
-	})
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"netstage/netup/internal/rtnl"
 )
 
 // udhcpcScript is what busybox udhcpc needs to configure a link.
@@ -96,9 +98,9 @@ func BenchmarkLease(b *testing.B) {
 	reset := func() {
 		must(withLink("eth0", func(l netlink.Link) error {
 			log := slog.New(slog.DiscardHandler)
-			k, index := newKernel(log), l.Attrs().Index
+			k, index := rtnl.Open(log), l.Attrs().Index
 			defer k.Close()
-			return errors.Join(k.flush(index, "eth0"), k.setDown(index, "eth0"))
+			return errors.Join(k.Flush(index, "eth0"), k.SetDown(index, "eth0"))
 		}))
 	}
 	routes, done := make(chan netlink.RouteUpdate, 64), make(chan struct{})
@@ -110,7 +112,7 @@ func BenchmarkLease(b *testing.B) {
 	}()
 	arrived := func() {
 		for u := range routes {
-			if dst, ok := prefixOf(u.Dst); u.Type == unix.RTM_NEWROUTE && u.Gw.To4() != nil && (!ok || dst.Bits() == 0) {
+			if dst, ok := rtnl.PrefixOf(u.Dst); u.Type == unix.RTM_NEWROUTE && u.Gw.To4() != nil && (!ok || dst.Bits() == 0) {
 				return
 			}
 		}
@@ -168,7 +170,7 @@ func BenchmarkSixteenLinks(b *testing.B) {
 		}
 		return took
 	}
-	k := newKernel(slog.New(slog.DiscardHandler))
+	k := rtnl.Open(slog.New(slog.DiscardHandler))
 	defer k.Close()
 	bare := func() time.Duration {
 		var links []netlink.Link

@@ -12,6 +12,8 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/rtnl"
+	"netstage/netup/internal/slaac"
 	"netstage/netup/ipparam"
 )
 
@@ -39,8 +41,8 @@ func routes6Of(t testing.TB, name string) []string {
 	must(withLink(name, func(l netlink.Link) error {
 		list, err := netlink.RouteList(l, netlink.FAMILY_V6)
 		for i := range list {
-			if list[i].Protocol == protoDHCP {
-				out = append(out, strings.Replace(routeText(&list[i]), "::/0", "default", 1))
+			if list[i].Protocol == rtnl.ProtoDHCP {
+				out = append(out, strings.Replace(rtnl.RouteText(&list[i]), "::/0", "default", 1))
 			}
 		}
 		return err
@@ -116,7 +118,7 @@ func TestDHCPv6Stateless(t *testing.T) {
 		"--dhcp-option=option6:sntp-server,[2001:db8::3]")
 	n := up(t, auto(t, "auto6"))
 	l := n.Lease()
-	want := netip.PrefixFrom(eui64(netip.MustParseAddr("2001:db8::"), macOf(t, "eth0")), 64)
+	want := netip.PrefixFrom(slaac.EUI64(netip.MustParseAddr("2001:db8::"), macOf(t, "eth0")), 64)
 	if l.Source != "ra" || l.Addr != want || l.BootFile != "http://[2001:db8::4]/boot.ipxe" || len(l.NTP) != 1 || len(l.DNS) != 1 {
 		t.Errorf("lease %+v", l)
 	}

@@ -7,9 +7,9 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"netstage/netup/internal/sock"
+	"netstage/netup/lease"
 )
 
 var errNoDNS = errors.New("the lease names no DNS server")
@@ -26,27 +26,29 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 	return dial(ctx, n.Dialer(), n.Lease(), network, addr)
 }
 
-// Dialer dials through the lease's link only, look-ups included, whatever
-// routes other links have. It needs the right to bind to a device.
-func (l Lease) Dialer() *net.Dialer {
-	servers := l.DNS
+// A Path dials through a lease's link only, look-ups included, whatever routes
+// other links have. It needs the right to bind to a device.
+type Path struct{ Lease lease.Lease }
+
+func (p Path) dialer() *net.Dialer {
 	return &net.Dialer{
-		Control:  bindTo(l.Link),
-		Resolver: resolver(func() []netip.Addr { return servers }, l.Link),
+		Control:  sock.BindTo(p.Lease.Link),
+		Resolver: resolver(func() []netip.Addr { return p.Lease.DNS }, p.Lease.Link),
 	}
 }
 
 // DialContext is Network.DialContext through the lease's link and by its address
 // family only, so that a connection proves the lease.
-func (l Lease) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+func (p Path) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	l := p.Lease
 	host, _, _ := net.SplitHostPort(addr)
-	if a, err := netip.ParseAddr(host); err == nil && familyOf(a.Unmap()) != familyOf(l.Addr.Addr()) {
+	if a, err := netip.ParseAddr(host); err == nil && lease.FamilyOf(a.Unmap()) != lease.FamilyOf(l.Addr.Addr()) {
 		return nil, &familyError{lease: l.Addr, server: a}
 	}
 	if network == "tcp" || network == "udp" {
-		network += map[family]string{ipv4: "4", ipv6: "6"}[familyOf(l.Addr.Addr())]
+		network += map[lease.Family]string{lease.V4: "4", lease.V6: "6"}[lease.FamilyOf(l.Addr.Addr())]
 	}
-	return dial(ctx, l.Dialer(), l, network, addr)
+	return dial(ctx, p.dialer(), l, network, addr)
 }
 
 // familyError says that a server can't be reached from an address. Its class
@@ -63,16 +65,7 @@ func (e *familyError) Error() string {
 // Class names the failure for operators.
 func (*familyError) Class() string { return "no-route" }
 
-func bindTo(link string) func(network, address string, c syscall.RawConn) error {
-	if link == "" {
-		return nil
-	}
-	return func(network, address string, c syscall.RawConn) error {
-		return onSocket(c, func(fd int) error { return unix.BindToDevice(fd, link) })
-	}
-}
-
-func dial(ctx context.Context, d *net.Dialer, l Lease, network, addr string) (net.Conn, error) {
+func dial(ctx context.Context, d *net.Dialer, l lease.Lease, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
@@ -103,7 +96,7 @@ func dial(ctx context.Context, d *net.Dialer, l Lease, network, addr string) (ne
 
 // lookupError puts the servers really asked in the place of the one that Go's
 // resolver read from a resolv.conf which has no say here.
-func lookupError(host string, l Lease, cause *net.DNSError) error {
+func lookupError(host string, l lease.Lease, cause *net.DNSError) error {
 	var tried []string
 	for _, a := range l.DNS {
 		tried = append(tried, a.String())

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"netstage/netup/lease"
+	"netstage/netup/linktable"
 )
 
 // dualStack is a peer with both families, of which each names its own DNS
@@ -23,9 +26,9 @@ func dualStack(t testing.TB) *peer {
 }
 
 // dialing proves a lease by connecting to an address.
-func dialing(address string) func(context.Context, Lease) error {
-	return func(ctx context.Context, l Lease) error {
-		c, err := l.DialContext(ctx, "tcp", address)
+func dialing(address string) func(context.Context, lease.Lease) error {
+	return func(ctx context.Context, l lease.Lease) error {
+		c, err := Path{l}.DialContext(ctx, "tcp", address)
 		if err != nil {
 			return err
 		}
@@ -44,7 +47,7 @@ func TestDualStack(t *testing.T) {
 			p.greeter(t, ":8080")
 			s := start(t, Options{Prove: dialing(address)})
 			n := s.wait(t)
-			eventually(t, "both leases", func() bool { return len(n.leases()) == 2 })
+			eventually(t, "both leases", func() bool { return len(n.board.leases()) == 2 })
 			l := n.Lease()
 			if l.Source != source || l.Next != netip.MustParseAddr("10.1.0.4") {
 				t.Errorf("lease %+v", l)
@@ -60,7 +63,10 @@ func TestDualStack(t *testing.T) {
 			if d := cmp.Diff([]string{"10.1.0.1", "2001:db8::1"}, servers); d != "" {
 				t.Error(d)
 			}
-			eventually(t, "both bound", func() bool { row := n.Links()[0]; return row.V4.State == bound && row.V6.State == bound })
+			eventually(t, "both bound", func() bool {
+				row := n.Links()[0]
+				return row.V4.State == linktable.Bound && row.V6.State == linktable.Bound
+			})
 			row := n.Links()[0]
 			if !row.Winner || row.V4.Address != "10.1.0.50/24" || row.V6.Address != "2001:db8::50/64" || row.Fault != "" {
 				t.Errorf("row %+v", row)
@@ -126,12 +132,12 @@ func TestKeptDualStack(t *testing.T) {
 	p := dualStack(t)
 	p.greeter(t, ":8080")
 	n := up(t, Options{Prove: dialing("[2001:db8::1]:8080")})
-	eventually(t, "both leases", func() bool { return len(n.leases()) == 2 })
-	k := n.Kept()
+	eventually(t, "both leases", func() bool { return len(n.board.leases()) == 2 })
+	k := n.Networkd()
 	if k.Source != "dhcp6" || k.Other != "dhcp" || len(k.Addresses) != 2 || len(k.Routes) != 2 {
 		t.Errorf("%+v", k)
 	}
-	text := string(k.Networkd())
+	text := string(k.Network())
 	for _, want := range []string{"MTUBytes=1400\n", "DHCP=ipv4\nIPv6AcceptRA=yes\n", "ClientIdentifier=mac\n", "DUIDType=link-layer\nDUIDRawData=00:01:" + k.MAC + "\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"netstage/netup/linktable"
 )
 
 // Error says why there is no network. Its Class is one of no-nic, no-carrier,
@@ -12,7 +14,7 @@ type Error struct {
 	class string
 	msg   string
 	tried []string
-	links []LinkState
+	links []linktable.Row
 	cause error
 }
 
@@ -26,7 +28,7 @@ func (e *Error) Class() string { return e.class }
 func (e *Error) Tried() []string { return e.tried }
 
 // Links is the table of links when Up gave up.
-func (e *Error) Links() []LinkState { return e.links }
+func (e *Error) Links() []linktable.Row { return e.links }
 
 // Unwrap gives the end of the context or the last failed proof.
 func (e *Error) Unwrap() error { return e.cause }
@@ -35,12 +37,12 @@ func (e *Error) Unwrap() error { return e.cause }
 func (n *Network) failure(cause error) *Error {
 	links := n.Links()
 	e := &Error{links: links, cause: cause}
-	n.mu.Lock()
-	proofErr := n.proofErr
-	for _, p := range n.proofs {
+	n.board.mu.Lock()
+	proofErr := n.board.proofErr
+	for _, p := range n.board.proofs {
 		e.tried = append(e.tried, p.String())
 	}
-	n.mu.Unlock()
+	n.board.mu.Unlock()
 	var carrier, lease bool
 	for _, l := range links {
 		carrier = carrier || l.Carrier
@@ -54,30 +56,30 @@ func (n *Network) failure(cause error) *Error {
 		if w := n.plan.wanted(); w != "" {
 			e.msg = "network: no network card as " + w + " wants it in " + secs
 		}
-		e.tried = n.ignoredLinks()
+		e.tried = n.board.ignoredLinks()
 	case !carrier:
 		e.class = "no-carrier"
-		e.msg = "network: no carrier on " + names(links, func(LinkState) bool { return true }) + " after " + secs + " (cable, switch port)"
+		e.msg = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		e.class = "no-lease"
-		e.msg = "network: " + n.plan.nobody() + " on " + names(links, func(l LinkState) bool { return l.Carrier }) + " after " + secs
+		e.msg = "network: " + n.plan.nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
 	default:
 		e.class = "no-route"
-		e.msg = "network: a lease but no path on " + names(links, LinkState.Leased) + " after " + secs
+		e.msg = "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs
 		if proofErr != nil {
 			e.cause = proofErr
 			e.msg += ": " + proofErr.Error()
 			if c := classOf(proofErr); c != "" {
 				e.class = c
 			}
-		} else if i := slices.IndexFunc(links, func(l LinkState) bool { return l.Leased() && l.Fault != "" }); i >= 0 {
+		} else if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Leased() && l.Fault != "" }); i >= 0 {
 			e.msg += ": " + links[i].Fault
 		}
 	}
 	return e
 }
 
-func names(links []LinkState, pick func(LinkState) bool) string {
+func names(links []linktable.Row, pick func(linktable.Row) bool) string {
 	var out []string
 	for _, l := range links {
 		if pick(l) {

@@ -14,7 +14,8 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 	"golang.org/x/sys/unix"
 
-	"netstage/netup/dhcp6"
+	"netstage/netup/internal/dhcp6"
+	"netstage/netup/internal/sock"
 )
 
 // fakeDHCP6 is a DHCPv6 server whose manners a test decides; nil is no answer.
@@ -36,7 +37,7 @@ func (p *peer) fakeDHCP6(t testing.TB, link string, answer func(f *fakeDHCP6, m 
 			return err
 		}
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return onSocket(c, func(fd int) error {
+			return sock.Control(c, func(fd int) error {
 				group := &unix.IPv6Mreq{Interface: uint32(nic.Index), Multiaddr: dhcp6.Servers.As16()}
 				if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, group); err != nil {
 					return err
@@ -129,7 +130,7 @@ func (p *peer) fakeRouter(t testing.TB, link string, message []byte) *fakeRouter
 			return err
 		}
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return onSocket(c, func(fd int) error {
+			return sock.Control(c, func(fd int) error {
 				group := &unix.IPv6Mreq{Interface: uint32(nic.Index), Multiaddr: netip.MustParseAddr("ff02::2").As16()}
 				return errors.Join(
 					unix.BindToDevice(fd, link),

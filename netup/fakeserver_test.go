@@ -11,6 +11,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
+
+	"netstage/netup/internal/sock"
 )
 
 // fakeDHCP is a DHCP server whose manners a test decides; nil is no answer.
@@ -35,7 +37,7 @@ func (p *peer) fakeDHCPAt(t testing.TB, link, server, at string, answer func(f *
 	f := &fakeDHCP{t: t, server: netip.MustParseAddr(server)}
 	p.do(t, func() error {
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return onSocket(c, func(fd int) error {
+			return sock.Control(c, func(fd int) error {
 				if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 					return err
 				}

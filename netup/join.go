@@ -8,16 +8,17 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 )
 
 // ignore notes a link that the operator's words leave out.
 func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
-	n.mu.Lock()
-	_, known := n.ignored[a.Index]
-	n.ignored[a.Index] = a.Name + " " + a.HardwareAddr.String()
-	n.mu.Unlock()
+	n.board.mu.Lock()
+	_, known := n.board.ignored[a.Index]
+	n.board.ignored[a.Index] = a.Name + " " + a.HardwareAddr.String()
+	n.board.mu.Unlock()
 	if !known {
 		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.wanted()))
 	}
@@ -34,16 +35,16 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error
-	if l.found, err = n.kernel.inspect(nl, joined.addrsOf(n.kernel, l.index), n.opts.PNP); err != nil {
+	if l.existing, err = n.kernel.Inspect(nl, joined.addrsOf(n.kernel, l.index), n.opts.PNP); err != nil {
 		n.log.Warn(fmt.Sprintf("%v", err))
 	}
-	l.had = l.found.had
-	n.mu.Lock()
-	n.links[l.index] = l
-	n.mu.Unlock()
+	l.had = l.existing.Had
+	n.board.mu.Lock()
+	n.board.links[l.index] = l
+	n.board.mu.Unlock()
 	l.up = a.Flags&net.FlagUp != 0
-	if len(n.links) > 1 && n.quieted == nil {
-		n.quieted = quiet(n.log)
+	if len(n.board.links) > 1 && n.quieted == nil {
+		n.quieted = rtnl.SeparateARP(n.log)
 	}
 	joined.open(l)
 	return l
@@ -55,20 +56,47 @@ func (n *Network) about(l *link) string {
 		return ""
 	}
 	l.introduced = true
-	n.mu.Lock()
+	n.board.mu.Lock()
 	l.look(n.opts.Sysfs)
-	n.mu.Unlock()
+	n.board.mu.Unlock()
 	if l.driver == "" {
 		return l.mac.String() + ", "
 	}
 	return l.driver + " " + l.mac.String() + ", "
 }
 
-// look finds out what a link is, under Network.mu. Files of sysfs take their
+// look finds out what a link is, under board.mu. Files of sysfs take their
 // time, and links are opened first.
 func (l *link) look(sysfs string) {
 	if !l.looked {
 		l.looked = true
-		l.driver, l.bus = driverOf(l.name, l.kind, sysfs), busOf(l.name, sysfs)
+		l.driver, l.bus = rtnl.Driver(l.name, l.kind, sysfs), rtnl.Bus(l.name, sysfs)
 	}
+}
+
+// joining are links that join the race together, and what all share.
+type joining struct {
+	open   func(*link) // opens links in this order; nil: that was the last
+	addrs  []netlink.Addr
+	listed bool
+	jobs   []func() // what makes bonds and VLANs
+}
+
+// addrsOf returns a link's IPv4 addresses, out of one listing for all links.
+func (j *joining) addrsOf(k rtnl.Conn, index int) []netlink.Addr {
+	if !j.listed {
+		j.listed = true
+		var err error
+		j.addrs, err = rtnl.Dump(func() ([]netlink.Addr, error) { return k.AddrList(nil, netlink.FAMILY_V4) })
+		if err != nil {
+			k.Log.Warn(fmt.Sprintf("network: list addresses: %v", err))
+		}
+	}
+	var out []netlink.Addr
+	for _, a := range j.addrs {
+		if a.LinkIndex == index {
+			out = append(out, a)
+		}
+	}
+	return out
 }

@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
 )
 
 // What a lease taught reaches stage 2.
@@ -21,7 +20,7 @@ func TestKeptLease(t *testing.T) {
 	p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.50,1h", "--dhcp-option=option:dns-server,10.1.0.1",
 		"--dhcp-option=option:domain-search,a.example", "--dhcp-option=option:mtu,1400", "--dhcp-boot=x.ipxe,,10.1.0.4")
 	n := up(t, Options{})
-	text, err := n.Kept().JSON()
+	text, err := n.Networkd().JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func TestKeptLease(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	networkd := string(n.Kept().Networkd())
+	networkd := string(n.Networkd().Network())
 	for _, want := range []string{"MACAddress=" + mac, "KeepConfiguration=yes", "DHCP=ipv4", "ClientIdentifier=mac", "MTUBytes=1400", "DNS=10.1.0.1", "Domains=a.example"} {
 		if !strings.Contains(networkd, want+"\n") {
 			t.Errorf("no %s in\n%s", want, networkd)
@@ -62,7 +61,7 @@ func TestKeptStaticAddresses(t *testing.T) {
 	n := up(t, Options{Config: config(t, ipparam.Params{
 		IP:         []string{"10.1.0.9::10.1.0.1:24::eth0:none", "[2001:db8::9]::[2001:db8::1]:64::eth0:none"},
 		NameServer: []string{"10.1.0.2"}, Route: []string{"192.168.8.0/24::eth0"},
-	}), Prove: func(_ context.Context, l Lease) error {
+	}), Prove: func(_ context.Context, l lease.Lease) error {
 		if l.Addr.Addr().Is6() {
 			return errors.New("no path")
 		}
@@ -93,16 +92,7 @@ Destination=::/0
 Gateway=2001:db8::1
 GatewayOnLink=yes
 `
-	if d := cmp.Diff(want, string(n.Kept().Networkd())); d != "" {
+	if d := cmp.Diff(want, string(n.Networkd().Network())); d != "" {
 		t.Error(d)
-	}
-}
-
-// An address by router advertisement keeps its interface identifier.
-func TestKeptAdvertisement(t *testing.T) {
-	k := Kept{Source: "ra", Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8::5054:ff:fe12:3456/64")}, Lease: int(time.Hour / time.Second)}
-	text := string(k.Networkd())
-	if !strings.Contains(text, "IPv6AcceptRA=yes\n") || !strings.Contains(text, "Token=eui64\n") || strings.Contains(text, "\nAddress=") {
-		t.Error(text)
 	}
 }

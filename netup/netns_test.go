@@ -17,6 +17,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"netstage/netup/internal/rtnl"
 )
 
 const inNamespace = "NETUP_TEST_NAMESPACE"
@@ -140,7 +142,7 @@ func (p *peer) cable(t testing.TB, name, addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := withLink(name, netlink.LinkDel); err != nil && !gone(err) {
+		if err := withLink(name, netlink.LinkDel); err != nil && !rtnl.Gone(err) {
 			t.Error(err)
 		}
 	})

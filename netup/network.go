@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"netstage/netup/internal/dhcp4"
+	"netstage/netup/internal/rtnl"
+	"netstage/netup/lease"
 )
 
 // Network is the network once it is up: one link with a proven lease, which is
@@ -18,30 +20,21 @@ import (
 type Network struct {
 	opts     Options
 	plan     plan
-	kernel   kernel
-	dhcp     dhcpPort
-	quieted  sysctls // while several links race
+	kernel   rtnl.Conn
+	dhcp     dhcp4.Port
+	quieted  rtnl.Sysctls // while several links race
 	resolver *net.Resolver
 	log      *slog.Logger
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup // the race and all it started
 
-	started   time.Time
-	stackedOn map[int]bool // links that carry VLANs or bonds and do not race; the race's
-	stacking  sync.Mutex
+	board   *board
+	stack   *stack
+	opener  *opener
+	started time.Time
 
-	won     chan struct{}     // closed when winner is set
-	settled chan struct{}     // closed when the losers' addresses are gone
-	noNIC   chan struct{}     // closed when no link showed up in time
-	ready   chan netlink.Link // links just set up
-
-	mu       sync.Mutex
-	links    map[int]*link
-	ignored  map[int]string // links left out by the operator's words
-	winner   *link
-	family   family  // of the lease by which it won
-	proofs   []proof // failed ones, newest last, bounded
-	proofErr error
+	settled chan struct{} // closed when the losers' addresses are gone
+	noNIC   chan struct{} // closed when no link showed up in time
 }
 
 // Up brings the network up and returns when a lease has won. All links race
@@ -57,11 +50,11 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Network{
-		opts: opts, plan: plan, kernel: newKernel(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
-		won: make(chan struct{}), settled: make(chan struct{}), noNIC: make(chan struct{}),
-		ready:     make(chan netlink.Link),
-		stackedOn: map[int]bool{}, links: map[int]*link{}, ignored: map[int]string{},
+		opts: opts, plan: plan, kernel: rtnl.Open(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
+		board: newBoard(opts.Log, opts.Sysfs), settled: make(chan struct{}), noNIC: make(chan struct{}),
 	}
+	n.stack = &stack{plan: plan, kernel: n.kernel, log: n.log, on: map[int]bool{}}
+	n.opener = newOpener(n)
 	n.resolver = resolver(func() []netip.Addr { return n.Lease().DNS }, "")
 	n.wg.Go(func() { n.race(run) })
 	var cause error
@@ -80,40 +73,23 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 
 // Lease returns the winning lease as it now stands, with what the other address
 // family's lease of the link knows of names and files; renewals change it.
-func (n *Network) Lease() Lease {
-	leases := n.leases()
+func (n *Network) Lease() lease.Lease {
+	leases := n.board.leases()
 	switch len(leases) {
 	case 0:
-		return Lease{}
+		return lease.Lease{}
 	case 1:
 		return leases[0]
 	}
-	return leases[0].joinedBy(&leases[1])
-}
-
-// leases are those of the winning link: the one that won, where it still
-// stands, then the one of the other family.
-func (n *Network) leases() []Lease {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.winner == nil {
-		return nil
-	}
-	var out []Lease
-	for _, f := range []family{n.family, n.family.other()} {
-		if l := n.winner.ways[f].lease; l != nil {
-			out = append(out, *l)
-		}
-	}
-	return out
+	return leases[0].JoinedBy(&leases[1])
 }
 
 // Close stops renewing and watching and leaves the link configured, with the
 // kernel's own settings for IPv6.
 func (n *Network) Close() error {
 	n.stop()
-	if n.winner != nil {
-		n.winner.kept6.restore(n.log)
+	if n.board.winner != nil {
+		n.board.winner.kept6.Restore(n.log)
 	}
 	n.kernel.Close()
 	return nil
@@ -125,35 +101,23 @@ func (n *Network) Down(ctx context.Context) error {
 	n.stop()
 	defer n.kernel.Close()
 	var errs []error
-	for _, l := range n.links { // nothing else runs any more
+	for _, l := range n.board.links { // nothing else runs any more
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("network down: %w", err))...)
 		}
-		n.mu.Lock()
+		n.board.mu.Lock()
 		done := l.down
-		n.mu.Unlock()
+		n.board.mu.Unlock()
 		if !done {
 			errs = append(errs, n.release(l))
 		}
 	}
-	errs = append(errs, n.unstack())
+	errs = append(errs, n.stack.remove())
 	return errors.Join(errs...)
 }
 
 func (n *Network) stop() {
 	n.cancel()
 	n.wg.Wait()
-	n.dhcp.wait()
-}
-
-// win makes l the winner by a family's lease, unless another link was faster.
-func (n *Network) win(l *link, f family) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.winner != nil || l.ways[f].lease == nil {
-		return n.winner == l
-	}
-	n.winner, n.family, l.fault = l, f, ""
-	close(n.won)
-	return true
+	n.dhcp.Wait()
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
+	"netstage/netup/linktable"
 )
 
 // Options says how to bring the network up. Only Log must be set.
@@ -32,7 +34,7 @@ type Options struct {
 	// links at a time, and again after a pause when it fails. Use
 	// Lease.Dialer to stay on the lease's link. It must return soon after its
 	// context ends. When nil, the first lease with a route off-link wins.
-	Prove func(context.Context, Lease) error
+	Prove func(context.Context, lease.Lease) error
 	// ProveTimeout bounds one call of Prove; 30 s when zero.
 	ProveTimeout time.Duration
 	// VendorClass is DHCPv4's option 60; "netstage" when empty. DHCPv6's takes
@@ -51,7 +53,7 @@ type Options struct {
 	// has a winner, and when it has changed after that, until the Network is
 	// closed. Calls come one after another; nothing else is done with the
 	// links before one returns. May be nil.
-	Watch func([]LinkState)
+	Watch func([]linktable.Row)
 	// Every is 1 s when zero.
 	Every time.Duration
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
 )
 
 // plan is what an operator fixed about the links.
@@ -109,15 +110,15 @@ func (p plan) wanted() string {
 
 // dynamic returns the entry by which a link finds an address of a family by
 // itself, if any.
-func dynamic(entries []ipparam.Entry, f family) (ipparam.Entry, bool) {
-	own := map[family][]ipparam.Method{ipv4: {ipparam.DHCP}, ipv6: {ipparam.DHCP6, ipparam.Auto6}}
+func dynamic(entries []ipparam.Entry, f lease.Family) (ipparam.Entry, bool) {
+	own := map[lease.Family][]ipparam.Method{lease.V4: {ipparam.DHCP}, lease.V6: {ipparam.DHCP6, ipparam.Auto6}}
 	for _, e := range entries {
 		if slices.Contains(own[f], e.Method) {
 			return e, true
 		}
 	}
 	for _, e := range entries {
-		if e.Method == ipparam.Static && familyOf(e.Addr.Addr()) == f {
+		if e.Method == ipparam.Static && lease.FamilyOf(e.Addr.Addr()) == f {
 			return ipparam.Entry{}, false
 		}
 	}
@@ -133,8 +134,8 @@ func dynamic(entries []ipparam.Entry, f family) (ipparam.Entry, bool) {
 func (p plan) nobody() string {
 	four, six := len(p.Entries) == 0, len(p.Entries) == 0
 	for _, e := range p.Entries {
-		_, is4 := dynamic([]ipparam.Entry{e}, ipv4)
-		_, is6 := dynamic([]ipparam.Entry{e}, ipv6)
+		_, is4 := dynamic([]ipparam.Entry{e}, lease.V4)
+		_, is6 := dynamic([]ipparam.Entry{e}, lease.V6)
 		four, six = four || is4, six || is6
 	}
 	switch {
@@ -147,36 +148,27 @@ func (p plan) nobody() string {
 }
 
 // static turns the fixed addresses of a family on a link into leases, in order.
-func (p plan) static(l *link, name string, f family) []Lease {
-	var out []Lease
+func (p plan) static(l *link, name string, f lease.Family) []lease.Lease {
+	var out []lease.Lease
 	for _, e := range l.entries {
-		if e.Method != ipparam.Static || familyOf(e.Addr.Addr()) != f {
+		if e.Method != ipparam.Static || lease.FamilyOf(e.Addr.Addr()) != f {
 			continue
 		}
-		s := Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
+		s := lease.Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
 		if e.PeerNet.IsValid() {
-			s.Routes = []Route{{Dst: e.PeerNet}}
+			s.Routes = []lease.Route{{Dst: e.PeerNet}}
 		}
 		if e.Gateway.IsValid() {
-			s.Routes = append(s.Routes, defaultBy(e.Gateway))
+			s.Routes = append(s.Routes, lease.DefaultBy(e.Gateway))
 		}
 		out = append(out, p.amend(s, e))
 	}
 	return out
 }
 
-// defaultBy is the default route of a gateway's family.
-func defaultBy(gw netip.Addr) Route {
-	all := netip.IPv4Unspecified()
-	if gw.Is6() {
-		all = netip.IPv6Unspecified()
-	}
-	return Route{Dst: netip.PrefixFrom(all, 0), Gateway: gw}
-}
-
 // overrule puts an operator's netmask, gateway and server in the place of
 // those of a DHCP server, as the kernel's own autoconfiguration does.
-func overrule(l Lease, e ipparam.Entry) Lease {
+func overrule(l lease.Lease, e ipparam.Entry) lease.Lease {
 	if e.Method == ipparam.Static || !l.Addr.Addr().Is4() {
 		return l
 	}
@@ -184,8 +176,8 @@ func overrule(l Lease, e ipparam.Entry) Lease {
 		l.Addr = netip.PrefixFrom(l.Addr.Addr(), e.Bits)
 	}
 	if e.Gateway.Is4() {
-		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r Route) bool { return r.Dst.Bits() == 0 })
-		l.Routes = append(l.Routes, defaultBy(e.Gateway))
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r lease.Route) bool { return r.Dst.Bits() == 0 })
+		l.Routes = append(l.Routes, lease.DefaultBy(e.Gateway))
 	}
 	if e.Peer.Is4() {
 		l.Next = e.Peer
@@ -194,7 +186,7 @@ func overrule(l Lease, e ipparam.Entry) Lease {
 }
 
 // amend adds what the operator said to a lease; it comes first.
-func (p plan) amend(l Lease, e ipparam.Entry) Lease {
+func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 	l = overrule(l, e)
 	var dns []netip.Addr
 	for _, a := range slices.Concat(p.DNS, e.DNS, l.DNS) {
@@ -214,7 +206,7 @@ func (p plan) amend(l Lease, e ipparam.Entry) Lease {
 		here := r.Link != "" && p.means(r.Link, l.Link, l.MAC) ||
 			r.Link == "" && l.Addr.Masked().Contains(r.Gateway)
 		if here && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
-			l.Routes = append(slices.Clone(l.Routes), Route{Dst: r.Dst, Gateway: r.Gateway})
+			l.Routes = append(slices.Clone(l.Routes), lease.Route{Dst: r.Dst, Gateway: r.Gateway})
 		}
 	}
 	return l

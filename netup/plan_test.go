@@ -77,7 +77,7 @@ func TestStaticIPv6Address(t *testing.T) {
 	})
 	p.greeter(t, "[2001:db8::1]:8080")
 	n := up(t, Options{Config: config(t, ipparam.Params{IP: []string{"[2001:db8::9]::[2001:db8::1]:64::eth0:none:[2001:db8::3]"}})})
-	c, err := n.Lease().DialContext(t.Context(), "tcp", "[2001:db8::1]:8080")
+	c, err := Path{n.Lease()}.DialContext(t.Context(), "tcp", "[2001:db8::1]:8080")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,24 +10,26 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
 )
 
 // link is one physical link in the race. The race goroutine owns all fields
-// except those under Network.mu.
+// except those under board.mu.
 type link struct {
 	index      int
 	name       string
 	mac        net.HardwareAddr
 	kind       string // as the kernel has it: device, veth, …
 	metric     int
-	mtu        int     // before any lease changed it
-	up         bool    // before it was ours
-	introduced bool    // in the log
-	notified   bool    // by the kernel, since it joined
-	changes    int     // carrier_changes when last seen
-	kept6      sysctls // for as long as the link is ours; the opener's until it has ended
-	found      found
+	mtu        int          // before any lease changed it
+	up         bool         // before it was ours
+	introduced bool         // in the log
+	notified   bool         // by the kernel, since it joined
+	changes    int          // carrier_changes when last seen
+	kept6      rtnl.Sysctls // for as long as the link is ours; the opener's until it has ended
+	existing   rtnl.Existing
 	had        []netip.Prefix  // IPv4 addresses on it; the session's
 	entries    []ipparam.Entry // what to do with it
 
@@ -36,36 +38,36 @@ type link struct {
 	opened chan struct{} // closed when the opener has ended
 	sess   *session      // the latest session; its done channel may be closed
 
-	// Under Network.mu.
+	// Under board.mu.
 	looked       bool // for the next two
 	driver       string
-	bus          busPlace
+	bus          rtnl.Place
 	carrier      bool
 	carrierSince time.Time
 	operState    string
 	fault        string
-	ways         [2]wayState   // by family
-	news         chan struct{} // closed when a lease comes or goes
-	configured   bool          // a session began to change the link
-	setMTU       int           // to which a lease changed it; 0: none did
-	mtu6         int           // IPv6's own, of a router; 0: none
-	down         bool          // lost, and given back
+	families     [2]familyState // by family
+	news         chan struct{}  // closed when a lease comes or goes
+	configured   bool           // a session began to change the link
+	setMTU       int            // to which a lease changed it; 0: none did
+	mtu6         int            // IPv6's own, of a router; 0: none
+	down         bool           // lost, and given back
 }
 
-// wayState is what is to be seen of one of a link's two ways to an address.
-type wayState struct {
+// familyState is what is to be seen of one of a link's two ways to an address.
+type familyState struct {
 	state string
 	sent  int
 	since time.Time // in state
-	lease *Lease
+	lease *lease.Lease
 }
 
 // race watches links, gives each one with carrier a session, and ends the
 // losers when one has won. It returns when ctx ends and all it started is over.
 func (n *Network) race(ctx context.Context) {
-	batches := make(chan linkBatch)
+	batches := make(chan rtnl.Batch)
 	var watched sync.WaitGroup
-	watched.Go(func() { n.kernel.watchLinks(ctx, batches) })
+	watched.Go(func() { n.kernel.Watch(ctx, batches) })
 	defer watched.Wait()
 	defer n.endAll()
 
@@ -76,14 +78,14 @@ func (n *Network) race(ctx context.Context) {
 	defer report.Stop()
 	watch := n.newWatcher()
 	defer watch.Stop()
-	won := n.won
+	won := n.board.won
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case b := <-batches:
 			n.take(ctx, b)
-		case nl := <-n.ready:
+		case nl := <-n.opener.ready:
 			n.update(ctx, nl, true, nil)
 		case <-won:
 			won = nil
@@ -91,7 +93,7 @@ func (n *Network) race(ctx context.Context) {
 			n.retire()
 			watch.tell(false)
 		case <-noNIC.C:
-			if len(n.links) == 0 {
+			if len(n.board.links) == 0 {
 				close(n.noNIC)
 				return
 			}
@@ -107,13 +109,13 @@ func (n *Network) race(ctx context.Context) {
 
 // endAll stops every session and waits for it.
 func (n *Network) endAll() {
-	for _, l := range n.links {
+	for _, l := range n.board.links {
 		l.cancel()
 	}
-	for _, l := range n.links {
+	for _, l := range n.board.links {
 		l.wait()
 	}
-	n.quieted.restore(n.log)
+	n.quieted.Restore(n.log)
 }
 
 func (l *link) wait() {
@@ -124,35 +126,27 @@ func (l *link) wait() {
 }
 
 // take works through news of links.
-func (n *Network) take(ctx context.Context, b linkBatch) {
+func (n *Network) take(ctx context.Context, b rtnl.Batch) {
 	seen := map[int]bool{}
-	joined := &joining{open: n.opener(len(b.links))}
-	for _, nl := range b.links {
+	joined := &joining{open: n.opener.batch(len(b.Links))}
+	for _, nl := range b.Links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false, joined)
 		select {
-		case nl := <-n.ready: // the first ones are up while others are still looked at
+		case nl := <-n.opener.ready: // the first ones are up while others are still looked at
 			n.update(ctx, nl, true, nil)
 		default:
 		}
 	}
-	if len(joined.jobs) > 0 { // in order: a bond has its first slave's address
-		n.wg.Go(func() {
-			n.stacking.Lock() // a bond takes its mode before its first slave
-			defer n.stacking.Unlock()
-			for _, job := range joined.jobs {
-				job()
-			}
-		})
-	}
+	n.stack.do(&n.wg, joined.jobs)
 	joined.open(nil)
-	for index := range n.links {
-		if b.full && !seen[index] {
-			b.gone = append(b.gone, index)
+	for index := range n.board.links {
+		if b.Full && !seen[index] {
+			b.Gone = append(b.Gone, index)
 		}
 	}
-	for _, index := range b.gone {
-		if l := n.links[index]; l != nil {
+	for _, index := range b.Gone {
+		if l := n.board.links[index]; l != nil {
 			n.forget(l, "removed")
 		}
 	}
@@ -161,12 +155,12 @@ func (n *Network) take(ctx context.Context, b linkBatch) {
 func (n *Network) forget(l *link, why string) {
 	n.log.Info(l.name + ": " + why)
 	l.cancel()
-	n.mu.Lock()
-	delete(n.links, l.index)
-	if n.winner == l {
-		l.carrier, l.ways = false, [2]wayState{}
+	n.board.mu.Lock()
+	delete(n.board.links, l.index)
+	if n.board.winner == l {
+		l.carrier, l.families = false, [2]familyState{}
 	}
-	n.mu.Unlock()
+	n.board.mu.Unlock()
 	n.wg.Go(l.wait)
 }
 
@@ -174,19 +168,19 @@ func (n *Network) forget(l *link, why string) {
 // have gained or lost carrier, or have got a master.
 func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, joined *joining) {
 	a := nl.Attrs()
-	l := n.links[a.Index]
-	if !n.plan.candidate(nl) {
+	l := n.board.links[a.Index]
+	if !rtnl.Candidate(nl, n.plan.stacked(a.Name)) {
 		if l != nil && a.MasterIndex != 0 {
 			n.forget(l, "belongs to another link now")
 		}
 		return
 	}
 	if l == nil {
-		if joined == nil || wireless(nl, n.opts.Sysfs) || n.stack(nl, joined) { // removed, or of no use by itself
+		if joined == nil || rtnl.Wireless(nl, n.opts.Sysfs) || n.stack.add(nl, joined) { // removed, or of no use by itself
 			return
 		}
 		select {
-		case <-n.won: // too late
+		case <-n.board.won: // too late
 			return
 		default:
 		}
@@ -207,15 +201,15 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		}
 		nl, a = now, now.Attrs()
 	}
-	up := carrier(nl, l.carrier || opened)
+	up := rtnl.Carrier(nl, l.carrier || opened)
 	bounced := false
 	if up {
-		changes, counted := carrierChanges(a.Name, n.opts.Sysfs)
+		changes, counted := rtnl.CarrierChanges(a.Name, n.opts.Sysfs)
 		bounced = counted && l.carrier && changes > l.changes+1
 		l.changes = changes
 	}
 
-	n.mu.Lock()
+	n.board.mu.Lock()
 	was := l.carrier
 	l.operState, l.carrier = a.OperState.String(), up
 	if l.sess == nil && len(l.entries) > 0 && n.plan.stacked(l.name) == "bond" {
@@ -223,21 +217,21 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 	}
 	if was != up {
 		l.carrierSince = time.Now()
-		for f := range l.ways {
-			l.ways[f].sent = 0
+		for f := range l.families {
+			l.families[f].sent = 0
 			if !up {
-				l.ways[f].state = ""
+				l.families[f].state = ""
 			}
 		}
 		if !up && l.ctx.Err() == nil {
 			l.fault = "the carrier was lost"
 		}
 	}
-	n.mu.Unlock()
+	n.board.mu.Unlock()
 	before := l.sess
 	defer func() {
 		switch {
-		case l.sess == nil || !up || !carrier(nl, false):
+		case l.sess == nil || !up || !rtnl.Carrier(nl, false):
 		case l.sess != before:
 			l.sess.running()
 		default:

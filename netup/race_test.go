@@ -15,6 +15,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
+
+	"netstage/netup/lease"
 )
 
 func classify(err error) string {
@@ -77,7 +79,7 @@ func TestProofChoosesAmongTwinSubnets(t *testing.T) {
 	var mu sync.Mutex
 	refused := make(chan struct{})
 	tried := map[string]int{}
-	prove := func(ctx context.Context, l Lease) error {
+	prove := func(ctx context.Context, l lease.Lease) error {
 		mu.Lock()
 		tried[l.Link]++
 		mu.Unlock()
@@ -88,7 +90,7 @@ func TestProofChoosesAmongTwinSubnets(t *testing.T) {
 				return ctx.Err()
 			}
 		}
-		d := l.Dialer()
+		d := Path{l}.dialer()
 		c, err := d.DialContext(ctx, "tcp", "image.test:8080")
 		if l.Link == "eth0" {
 			mu.Lock()
@@ -255,7 +257,7 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p := newPeer(t)
 		p.cable(t, "eth0", "10.1.0.1/24")
 		p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
-		e := endAt(t, Options{Prove: func(context.Context, Lease) error { return refusedErr{} }}, "no path")
+		e := endAt(t, Options{Prove: func(context.Context, lease.Lease) error { return refusedErr{} }}, "no path")
 		if e.Class() != "refused" || !strings.Contains(e.Error(), "connection refused") || !errors.Is(e, refusedErr{}) {
 			t.Errorf("%s: %v, tried %q", e.Class(), e, e.Tried())
 		}

@@ -5,38 +5,43 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"netstage/netup/lease"
+	"netstage/netup/linktable"
 )
 
 // Links returns the table of links, in the order of their indices.
-func (n *Network) Links() []LinkState {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	indices := make([]int, 0, len(n.links))
-	for index := range n.links {
+func (n *Network) Links() []linktable.Row { return n.board.rows() }
+
+func (b *board) rows() []linktable.Row {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	indices := make([]int, 0, len(b.links))
+	for index := range b.links {
 		indices = append(indices, index)
 	}
 	slices.Sort(indices)
-	out := make([]LinkState, 0, len(n.links))
+	out := make([]linktable.Row, 0, len(b.links))
 	for _, index := range indices {
-		out = append(out, n.links[index].status(n.winner, n.opts.Sysfs))
+		out = append(out, b.links[index].status(b.winner, b.sysfs))
 	}
 	return out
 }
 
-// status is the link's row of the table, under Network.mu.
-func (l *link) status(winner *link, sysfs string) LinkState {
+// status is the link's row of the table, under board.mu.
+func (l *link) status(winner *link, sysfs string) linktable.Row {
 	l.look(sysfs)
-	s := LinkState{
+	s := linktable.Row{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
 		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner, Lost: l.down,
-		V4: l.ways[ipv4].status(), V6: l.ways[ipv6].status(),
+		V4: l.families[lease.V4].status(), V6: l.families[lease.V6].status(),
 	}
-	s.at(l.bus)
+	s.SetPlace(l.bus)
 	return s
 }
 
-func (w wayState) status() FamilyState {
-	f := FamilyState{State: w.state, Tries: w.sent}
+func (w familyState) status() linktable.FamilyState {
+	f := linktable.FamilyState{State: w.state, Tries: w.sent}
 	if w.state != "" {
 		f.Seconds = seconds(w.since)
 	}
@@ -50,10 +55,10 @@ func seconds(since time.Time) int { return int(time.Since(since) / time.Second) 
 
 // note records the state of one of a link's ways to an address, the number of
 // messages sent in it, and a fault, where given.
-func (n *Network) note(l *link, f family, state string, sent int, fault string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	w := &l.ways[f]
+func (b *board) note(l *link, f lease.Family, state string, sent int, fault string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := &l.families[f]
 	if state != "" && state != w.state {
 		w.state, w.since = state, time.Now()
 	}
@@ -64,22 +69,22 @@ func (n *Network) note(l *link, f family, state string, sent int, fault string) 
 }
 
 // faulty records a fault of a link, for people.
-func (n *Network) faulty(l *link, fault string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (b *board) faulty(l *link, fault string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	l.fault = fault
 }
 
-func (n *Network) leased(l *link, f family, lease *Lease, state string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l.ways[f] = wayState{state: state, since: time.Now(), lease: lease}
-	switch other := l.ways[f.other()].lease; {
+func (b *board) leased(l *link, f lease.Family, lease *lease.Lease, state string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.families[f] = familyState{state: state, since: time.Now(), lease: lease}
+	switch other := l.families[f.Other()].lease; {
 	case lease == nil:
 		l.fault = "the lease was lost"
-	case lease.demoted() && other == nil:
-		l.fault = "the lease has " + lease.lack()
-	case !lease.demoted():
+	case lease.Demoted() && other == nil:
+		l.fault = "the lease has " + lease.Lack()
+	case !lease.Demoted():
 		l.fault = ""
 	}
 	close(l.news)
@@ -87,9 +92,9 @@ func (n *Network) leased(l *link, f family, lease *Lease, state string) {
 }
 
 // mayConfigure asks before a link is changed: a loser must not be.
-func (n *Network) mayConfigure(l *link) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (b *board) mayConfigure(l *link) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if l.ctx.Err() != nil {
 		return false
 	}
@@ -98,37 +103,37 @@ func (n *Network) mayConfigure(l *link) bool {
 }
 
 // retired records that a loser is flushed and down.
-func (n *Network) retired(l *link) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (b *board) retired(l *link) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	l.down = true
-	l.ways, l.fault = [2]wayState{}, ""
+	l.families, l.fault = [2]familyState{}, ""
 }
 
-func (n *Network) leaseOf(l *link, f family) *Lease {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return l.ways[f].lease
+func (b *board) leaseOf(l *link, f lease.Family) *lease.Lease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return l.families[f].lease
 }
 
 // view is a link's lease of a family, nil when there is none, with what the
 // other family's knows; the channel is closed when one of them changes.
-func (n *Network) view(l *link, f family) (*Lease, <-chan struct{}) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	own := l.ways[f].lease
+func (b *board) view(l *link, f lease.Family) (*lease.Lease, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := l.families[f].lease
 	if own == nil {
 		return nil, l.news
 	}
-	joined := own.joinedBy(l.ways[f.other()].lease)
+	joined := own.JoinedBy(l.families[f.Other()].lease)
 	return &joined, l.news
 }
 
 // newMTU reports whether a lease's MTU is another than the link's, and notes it
 // then as the link's.
-func (n *Network) newMTU(l *link, mtu int) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (b *board) newMTU(l *link, mtu int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := l.mtu
 	if l.setMTU != 0 {
 		now = l.setMTU
@@ -141,37 +146,37 @@ func (n *Network) newMTU(l *link, mtu int) bool {
 }
 
 // alone reports whether there is just one link, so that no other can do better.
-func (n *Network) alone() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.links) == 1
+func (b *board) alone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.links) == 1
 }
 
 // unproven records a proof that failed. One that fails as it did before is
 // not told again.
-func (n *Network) unproven(l *link, err error) {
+func (b *board) unproven(l *link, err error) {
 	line := fmt.Sprintf("%s: no path: %v", l.name, err)
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	wrongFamily := errors.As(err, new(*familyError))
-	if !wrongFamily || n.proofErr == nil { // the other family's lease has more to tell
-		l.fault, n.proofErr = "no path: "+err.Error(), err
+	if !wrongFamily || b.proofErr == nil { // the other family's lease has more to tell
+		l.fault, b.proofErr = "no path: "+err.Error(), err
 	}
-	if i := slices.IndexFunc(n.proofs, func(p proof) bool { return p.line == line }); i >= 0 {
-		again := n.proofs[i]
+	if i := slices.IndexFunc(b.proofs, func(p proof) bool { return p.line == line }); i >= 0 {
+		again := b.proofs[i]
 		again.times++
-		n.proofs = append(slices.Delete(n.proofs, i, i+1), again)
-		n.log.Debug(line)
+		b.proofs = append(slices.Delete(b.proofs, i, i+1), again)
+		b.log.Debug(line)
 		return
 	}
 	if wrongFamily { // as in every good boot with both families
-		n.log.Debug(line)
+		b.log.Debug(line)
 	} else {
-		n.log.Warn(line)
+		b.log.Warn(line)
 	}
-	n.proofs = append(n.proofs, proof{line, 1})
-	if len(n.proofs) > maxListed {
-		n.proofs = n.proofs[1:]
+	b.proofs = append(b.proofs, proof{line, 1})
+	if len(b.proofs) > lease.MaxListed {
+		b.proofs = b.proofs[1:]
 	}
 }
 
@@ -193,7 +198,7 @@ func (n *Network) stillWaiting() {
 	waited := fmt.Sprintf("%d s", seconds(n.started))
 	links := n.Links()
 	if len(links) > 0 {
-		n.log.Info("network: still waiting: " + Summary(links) + ", " + waited)
+		n.log.Info("network: still waiting: " + linktable.Summary(links) + ", " + waited)
 		return
 	}
 	line := "network: still waiting for a network card"
@@ -204,11 +209,11 @@ func (n *Network) stillWaiting() {
 }
 
 // ignoredLinks lists the links that the operator's words leave out.
-func (n *Network) ignoredLinks() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (b *board) ignoredLinks() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var out []string
-	for _, s := range n.ignored {
+	for _, s := range b.ignored {
 		out = append(out, s+": not asked for")
 	}
 	slices.Sort(out)

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"netstage/netup/internal/sock"
 )
 
 // dnsTimeout bounds one question to one server, so that a dead first server
@@ -20,22 +22,6 @@ func (n *Network) Resolver() *net.Resolver { return n.resolver }
 // ResolvConf is the text of a resolv.conf for the winning lease.
 func (n *Network) ResolvConf() []byte { return n.Lease().ResolvConf() }
 
-// ResolvConf is the text of a resolv.conf for the lease.
-func (l Lease) ResolvConf() []byte {
-	var b []byte
-	if len(l.Search) > 0 {
-		b = append(b, "search"...)
-		for _, s := range l.Search {
-			b = append(append(b, ' '), s...)
-		}
-		b = append(b, '\n')
-	}
-	for _, a := range l.DNS {
-		b = append(append(append(b, "nameserver "...), a.String()...), '\n')
-	}
-	return b
-}
-
 func resolver(servers func() []netip.Addr, link string) *net.Resolver {
 	var turn atomic.Uint32 // grows when a server fails
 	return &net.Resolver{
@@ -48,7 +34,7 @@ func resolver(servers func() []netip.Addr, link string) *net.Resolver {
 			mine := turn.Load()
 			server := netip.AddrPortFrom(list[mine%uint32(len(list))], 53)
 			fail := func() { turn.CompareAndSwap(mine, mine+1) }
-			d := net.Dialer{Timeout: dnsTimeout, Control: bindTo(link)}
+			d := net.Dialer{Timeout: dnsTimeout, Control: sock.BindTo(link)}
 			conn, err := d.DialContext(ctx, network, server.String())
 			if err != nil {
 				fail()

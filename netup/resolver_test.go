@@ -28,7 +28,7 @@ func TestResolverRotates(t *testing.T) {
 }
 
 func TestResolverWithoutServers(t *testing.T) {
-	_, err := Lease{}.Dialer().Resolver.LookupHost(t.Context(), "image.test")
+	_, err := Path{}.dialer().Resolver.LookupHost(t.Context(), "image.test")
 	if err == nil {
 		t.Fatal("an answer from nowhere")
 	}

@@ -1,28 +1,33 @@
 package netup
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/vishvananda/netlink"
+
+	"netstage/netup/internal/rtnl"
 )
 
 // retire ends the losers. It tells that the race is settled when no address or
 // route of theirs is left to draw traffic; setting them down goes on behind.
 func (n *Network) retire() {
 	var flushed, released sync.WaitGroup
-	for _, l := range n.links {
-		if l == n.winner {
+	for _, l := range n.board.links {
+		if l == n.board.winner {
 			continue
 		}
 		l.cancel()
-		n.mu.Lock()
-		configured := l.configured || !l.found.empty()
-		n.mu.Unlock()
+		n.board.mu.Lock()
+		configured := l.configured || !l.existing.Empty()
+		n.board.mu.Unlock()
 		if configured {
 			flushed.Go(func() {
 				if l.sess != nil {
 					<-l.sess.over
 				}
-				if err := n.kernel.flush(l.index, l.name); err != nil {
+				if err := n.kernel.Flush(l.index, l.name); err != nil {
 					n.log.Warn(fmt.Sprintf("%v", err))
 				}
 			})
@@ -30,8 +35,8 @@ func (n *Network) retire() {
 	}
 	flushed.Wait()
 	close(n.settled)
-	for _, l := range n.links {
-		if l == n.winner {
+	for _, l := range n.board.links {
+		if l == n.board.winner {
 			continue
 		}
 		released.Go(func() {
@@ -39,13 +44,49 @@ func (n *Network) retire() {
 			if err := n.release(l); err != nil {
 				n.log.Warn(fmt.Sprintf("%v", err))
 			}
-			n.retired(l)
+			n.board.retired(l)
 		})
 	}
 	quieted := n.quieted
 	n.quieted = nil
 	n.wg.Go(func() {
 		released.Wait()
-		quieted.restore(n.log)
+		quieted.Restore(n.log)
 	})
+}
+
+// release gives a link back: no addresses, no routes, its own settings, down.
+func (n *Network) release(l *link) error {
+	// Down first: the kernel then drops routes and IPv6 addresses at once, and
+	// with its settings back it would give the link addresses again.
+	var err error
+	if n.board.winner == nil || !n.plan.carries(l, n.board.winner) {
+		err = n.kernel.SetDown(l.index, l.name)
+	}
+	l.kept6.Restore(n.log)
+	n.board.mu.Lock()
+	configured, mtu := l.configured || !l.existing.Empty() || l.kept6 != nil, l.setMTU != 0
+	n.board.mu.Unlock()
+	if configured {
+		err = errors.Join(err, n.kernel.FlushAddrs(l.index, l.name, netlink.FAMILY_ALL))
+	}
+	if mtu {
+		err = errors.Join(err, n.kernel.ResetMTU(l.index, l.name, l.mtu))
+	}
+	return err
+}
+
+// setMTU6 sets the MTU that IPv6 alone has on a link, to that which a router
+// said last, where mtu is 0.
+func (n *Network) setMTU6(l *link, mtu int) {
+	n.board.mu.Lock()
+	if mtu != 0 {
+		l.mtu6 = mtu
+	}
+	mtu = l.mtu6
+	n.board.mu.Unlock()
+	if mtu == 0 {
+		return
+	}
+	rtnl.SetMTU6(n.log, n.opts.Sysfs, l.name, mtu)
 }

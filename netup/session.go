@@ -7,7 +7,7 @@ import (
 )
 
 // session is one stretch of carrier on one link: addresses of both families,
-// each by its way. It ends with the carrier, the race, or the Network.
+// each by its client. It ends with the carrier, the race, or the Network.
 type session struct {
 	n      *Network
 	l      *link
@@ -49,10 +49,10 @@ func (n *Network) newSession(l *link, before *session) *session {
 }
 
 func (s *session) run() {
-	var ways sync.WaitGroup
-	for _, w := range s.ways() {
-		ways.Go(w.run)
+	var clients sync.WaitGroup
+	for _, c := range s.clients() {
+		clients.Go(c.run)
 	}
-	ways.Wait()
+	clients.Wait()
 	<-s.ctx.Done()
 }

@@ -1,8 +1,6 @@
 package netup
 
 import (
-	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
-	"netstage/netup/dhcp6"
+	"netstage/netup/internal/slaac"
 	"netstage/netup/ipparam"
 )
 
@@ -47,7 +45,7 @@ func TestRouterAdvertisement(t *testing.T) {
 	s := start(t, Options{Config: config(t, ipparam.Params{IP: []string{"auto6"}})})
 	n := s.wait(t)
 	l := n.Lease()
-	want := netip.PrefixFrom(eui64(netip.MustParseAddr("2001:db8::"), macOf(t, "eth0")), 64)
+	want := netip.PrefixFrom(slaac.EUI64(netip.MustParseAddr("2001:db8::"), macOf(t, "eth0")), 64)
 	if l.Source != "ra" || l.Addr != want || !l.Gateway().IsLinkLocalUnicast() || l.MTU != 1400 || l.Time < 30*time.Minute {
 		t.Errorf("lease %+v", l)
 	}
@@ -135,66 +133,3 @@ var advertisement = append([]byte{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0
 	5, 1, 0, 0, 0, 0, 5, 0x78,
 	31, 2, 0, 0, 0, 0, 14, 16, 1, 'a', 1, 'b', 0, 0, 0, 0,
 	25, 3, 0, 0, 0, 0, 14, 16}, netip.MustParseAddr("2001:db8::3").AsSlice()...)
-
-func TestAdvertOptions(t *testing.T) {
-	mac := net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56}
-	router := netip.MustParseAddr("fe80::1")
-	change := func(at int, v byte) []byte {
-		b := slices.Clone(advertisement)
-		b[at] = v
-		return b
-	}
-	for _, c := range []struct {
-		name string
-		msg  []byte
-		want string // the lease, or the complaint
-	}{
-		{"whole", advertisement, "2001:db8::5054:ff:fe12:3456/64 via fe80::1, dns 2001:db8::3, from fe80::1"},
-		{"not on the link", change(19, 0x40), "2001:db8::5054:ff:fe12:3456/128 via fe80::1"},
-		{"no autoconfiguration", change(19, 0x80), "<nil>, managed false"},
-		{"left to DHCPv6", append(change(19, 0x80)[:5:5], append([]byte{0x80}, advertisement[6:16]...)...), "<nil>, managed true"},
-		{"another type", change(0, 133), "no router advertisement"},
-		{"option of no length", change(17, 0), "cut short"},
-		{"cut short", advertisement[:20], "cut short"},
-	} {
-		a, err := parseAdvert(c.msg, router)
-		a = a.heard(time.Now())
-		got := fmt.Sprintf("%v, managed %v", err, a.managed)
-		if l, ok := (routers{a}).slaac("eth0", mac, a.at); err == nil && ok {
-			got = l.String()
-		}
-		if !strings.Contains(got, c.want) {
-			t.Errorf("%s: %s", c.name, got)
-		}
-	}
-	if _, err := parseAdvert(advertisement, netip.MustParseAddr("2001:db8::1")); err == nil {
-		t.Error("an advertisement from afar is accepted")
-	}
-}
-
-func FuzzAdvert(f *testing.F) {
-	f.Add(advertisement)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := parseAdvert(b, netip.MustParseAddr("fe80::1"))
-		if err != nil {
-			return
-		}
-		a = a.heard(time.Now())
-		mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
-		l, ok := (routers{a}).slaac("eth0", mac, a.at)
-		if !ok {
-			l = routers{a}.leased(dhcp6.Reply{Addr: netip.MustParseAddr("2001:db8::5")}, a.at, "eth0", a.at)
-		}
-		if !l.Addr.Addr().Is6() || l.Addr.Addr().IsLinkLocalUnicast() || l.Addr.Addr().IsMulticast() {
-			t.Errorf("address %s", l.Addr)
-		}
-		if strings.Count(string(l.ResolvConf()), "\n") > len(l.DNS)+1 {
-			t.Errorf("resolv.conf %q", l.ResolvConf())
-		}
-		for _, r := range kernelRoutes(l, 1) {
-			if _, ok := prefixOf(r.Dst); !ok {
-				t.Errorf("route %s", routeText(r))
-			}
-		}
-	})
-}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"netstage/netup/internal/rtnl"
 )
 
 type lockedLines struct {
@@ -147,7 +149,7 @@ func routesOf(t testing.TB, name string) []string {
 	must(withLink(name, func(l netlink.Link) error {
 		list, err := netlink.RouteList(l, netlink.FAMILY_V4)
 		for i := range list {
-			out = append(out, strings.Replace(routeText(&list[i]), "0.0.0.0/0", "default", 1))
+			out = append(out, strings.Replace(rtnl.RouteText(&list[i]), "0.0.0.0/0", "default", 1))
 		}
 		return err
 	}))

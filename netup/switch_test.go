@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"netstage/netup/lease"
 )
 
 // bridge makes a switch br0 of links in the peer's namespace, and gives it an
@@ -84,7 +86,7 @@ func TestTwoLinksOnOneSwitch(t *testing.T) {
 		close(ready)
 	}()
 	errs := make(chan error, 16)
-	n := up(t, Options{Prove: func(ctx context.Context, l Lease) error {
+	n := up(t, Options{Prove: func(ctx context.Context, l lease.Lease) error {
 		select {
 		case both <- struct{}{}:
 		default:
@@ -94,7 +96,7 @@ func TestTwoLinksOnOneSwitch(t *testing.T) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		c, err := l.DialContext(ctx, "tcp", "10.1.0.1:8080")
+		c, err := Path{l}.DialContext(ctx, "tcp", "10.1.0.1:8080")
 		if ctx.Err() == nil {
 			errs <- err
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"netstage/netup/lease"
 )
 
 func TestLeaseFromDnsmasq(t *testing.T) {
@@ -30,12 +32,12 @@ func TestLeaseFromDnsmasq(t *testing.T) {
 		t.Errorf("address %s", l.Addr)
 	}
 	ap := netip.MustParseAddr
-	want := Lease{
+	want := lease.Lease{
 		Link: "eth0", DNS: []netip.Addr{ap("10.1.0.1"), ap("10.1.0.2")},
 		Search: []string{"a.example", "b.example", "c.example"}, NTP: []netip.Addr{ap("10.1.0.3")},
 		MTU: 1400, Server: ap("10.1.0.1"), Next: ap("10.1.0.4"), NextName: "tftp.example",
 		BootFile: "http://10.1.0.1/boot/boot.ipxe", Time: time.Hour, T1: 30 * time.Minute, T2: 3150 * time.Second,
-		Routes: []Route{{netip.MustParsePrefix("0.0.0.0/0"), ap("10.1.0.1")}}, Source: "dhcp",
+		Routes: []lease.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: ap("10.1.0.1")}}, Source: "dhcp",
 	}
 	got := l
 	got.Addr, got.Index, got.MAC, got.Acquired, got.Took, got.Host = netip.Prefix{}, 0, nil, time.Time{}, 0, ""

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+
+	"netstage/netup/internal/rtnl"
 )
 
 // More notifications than the socket holds are lost; the links are listed
@@ -14,10 +16,10 @@ func TestLostNotifications(t *testing.T) {
 	needNamespace(t)
 	log, lines := logTo(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	out, done := make(chan linkBatch), make(chan struct{})
-	go func() { defer close(done); newKernel(log).watchLinks(ctx, out) }()
+	out, done := make(chan rtnl.Batch), make(chan struct{})
+	go func() { defer close(done); rtnl.Open(log).Watch(ctx, out) }()
 	defer func() { cancel(); <-done }()
-	if b := <-out; !b.full || len(b.links) == 0 {
+	if b := <-out; !b.Full || len(b.Links) == 0 {
 		t.Fatalf("first batch %+v", b)
 	}
 	// Nothing is read from out now.
@@ -30,8 +32,8 @@ func TestLostNotifications(t *testing.T) {
 		t.Fatal(err)
 	}
 	for b := range out {
-		if b.full {
-			for _, l := range b.links {
+		if b.Full {
+			for _, l := range b.Links {
 				if l.Attrs().Name == "lo" && l.Attrs().MTU == 65536 {
 					if !strings.Contains(lines.String(), "listing links again") {
 						t.Error("the loss is not logged")
@@ -61,7 +63,7 @@ func TestOldNewsOfALink(t *testing.T) {
 	p.plug(t, "eth0")
 	eventually(t, "carrier", func() bool { return n.Links()[0].Carrier })
 	for range 2 { // the second one is taken when the first one is through
-		n.ready <- old
+		n.opener.ready <- old
 	}
 	if l := n.Links()[0]; !l.Carrier || strings.Count(s.log.String(), "carrier lost") != 1 {
 		t.Errorf("%+v", l)

@@ -3,13 +3,15 @@ package netup
 import (
 	"slices"
 	"time"
+
+	"netstage/netup/linktable"
 )
 
 // watcher tells Options.Watch the table of links.
 type watcher struct {
 	*time.Ticker
 	n    *Network
-	told []LinkState
+	told []linktable.Row
 }
 
 func (n *Network) newWatcher() *watcher {
@@ -34,8 +36,8 @@ func (w *watcher) tell(waiting bool) {
 	w.n.opts.Watch(links)
 }
 
-func sameButSeconds(a, b LinkState) bool {
-	for _, l := range []*LinkState{&a, &b} {
+func sameButSeconds(a, b linktable.Row) bool {
+	for _, l := range []*linktable.Row{&a, &b} {
 		l.Seconds, l.V4.Seconds, l.V6.Seconds = 0, 0, 0
 	}
 	return a == b

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"netstage/netup"
+	"netstage/netup/linktable"
 	"netstage/stage1/fault"
 	"netstage/stage1/step"
 )
@@ -59,7 +59,7 @@ func LeftLinks(width int) []string {
 	if err != nil {
 		t = LinkTable{}
 	}
-	if links, err := netup.Refresh(t.Links, step.SinceBoot()-time.Duration(t.AtMS)*time.Millisecond); err == nil {
+	if links, err := linktable.Refresh(t.Links, step.SinceBoot()-time.Duration(t.AtMS)*time.Millisecond); err == nil {
 		t.Links = links
 	}
 	return t.Table(width)

@@ -12,7 +12,7 @@ import (
 	"netstage/stage1/step"
 )
 
-// What stage 2 finds with boot.network=keep: the format of netup.Kept, files
+// What stage 2 finds with boot.network=keep: the format of networkd.State, files
 // for systemd-networkd that come before the defaults (99-…) and after what an
 // administrator named as usual (10-…, NixOS 40-…), and the name servers,
 // also at /etc/resolv.conf where the image has none.
@@ -63,7 +63,7 @@ func (b *Boot) leaveNetwork(ctx context.Context) error {
 
 // describeNetwork tells stage 2 of the network that stays up.
 func (b *Boot) describeNetwork() error {
-	kept := b.network.Kept()
+	kept := b.network.Networkd()
 	text, err := kept.JSON()
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (b *Boot) describeNetwork() error {
 		resolvFile:           b.network.ResolvConf(),
 		newRoot + resolvConf: b.network.ResolvConf(),
 	}
-	for name, text := range kept.NetworkdFiles() {
+	for name, text := range kept.Files() {
 		files[filepath.Join(networkdDir, name)] = text
 	}
 	var errs []error

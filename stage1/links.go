@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/netup"
+	"netstage/netup/linktable"
 	"netstage/stage1/step"
 )
 
@@ -20,17 +21,17 @@ const linksFile = "/run/netstage/links.json"
 
 // LinkTable is what the machine's network cards are seen to do.
 type LinkTable struct {
-	Version  int               `json:"version"` // of this format: 1
-	AtMS     int64             `json:"at_ms"`   // when it was written, since the kernel's start
-	Links    []netup.LinkState `json:"links"`
-	Undriven []string          `json:"undriven,omitempty"` // a line for each card without a driver
+	Version  int             `json:"version"` // of this format: 1
+	AtMS     int64           `json:"at_ms"`   // when it was written, since the kernel's start
+	Links    []linktable.Row `json:"links"`
+	Undriven []string        `json:"undriven,omitempty"` // a line for each card without a driver
 }
 
 // Table renders the links for people, in lines of at most width columns.
 func (t LinkTable) Table(width int) []string {
-	lines := netup.Table(t.Links, width)
+	lines := linktable.Table(t.Links, width)
 	for _, u := range t.Undriven {
-		lines = append(lines, netup.Fold(u, "", width)...)
+		lines = append(lines, linktable.Fold(u, "", width)...)
 	}
 	if len(lines) == 0 {
 		return []string{"no network card"}
@@ -43,7 +44,7 @@ func (t LinkTable) Table(width int) []string {
 func (b *Boot) Links() LinkTable {
 	if b.network == nil && b.lastLinks.Version != 0 {
 		age := step.SinceBoot() - time.Duration(b.lastLinks.AtMS)*time.Millisecond
-		links, err := netup.Refresh(b.lastLinks.Links, age)
+		links, err := linktable.Refresh(b.lastLinks.Links, age)
 		if err != nil {
 			b.Log.Warn(fmt.Sprintf("network: %v", err))
 			return b.lastLinks
@@ -74,15 +75,15 @@ func (b *Boot) keepLinks(err error) {
 	}
 }
 
-func (b *Boot) linkTable(links []netup.LinkState) LinkTable {
+func (b *Boot) linkTable(links []linktable.Row) LinkTable {
 	return LinkTable{Version: 1, AtMS: step.SinceBoot().Milliseconds(), Links: links, Undriven: b.undriven()}
 }
 
 // watchLinks shows on the console, and in linksFile, what Up tells of the links.
-func (b *Boot) watchLinks(links []netup.LinkState) {
+func (b *Boot) watchLinks(links []linktable.Row) {
 	b.heart.Sign()
 	t := b.linkTable(links)
-	if !slices.ContainsFunc(links, func(l netup.LinkState) bool { return l.Winner }) {
+	if !slices.ContainsFunc(links, func(l linktable.Row) bool { return l.Winner }) {
 		b.Status("network: " + t.summary())
 	}
 	// Up's end tells what is wrong with the file.
@@ -90,7 +91,7 @@ func (b *Boot) watchLinks(links []netup.LinkState) {
 }
 
 func (t LinkTable) summary() string {
-	return strings.Join(append([]string{netup.Summary(t.Links)}, t.Undriven...), " | ")
+	return strings.Join(append([]string{linktable.Summary(t.Links)}, t.Undriven...), " | ")
 }
 
 // replaceJSON replaces the file at path, whole or not at all.

@@ -11,6 +11,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/netup"
+	"netstage/netup/lease"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
@@ -68,7 +69,7 @@ func (b *Boot) explainNoNIC(err error) error {
 
 // provePath tells whether a lease leads to a server of the image. TFTP knows
 // no connect: where it may bring the image, the lease is proof enough.
-func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
+func (b *Boot) provePath(ctx context.Context, lease lease.Lease) error {
 	var addresses []string
 	var last error
 	unproven := false
@@ -88,7 +89,7 @@ func (b *Boot) provePath(ctx context.Context, lease netup.Lease) error {
 	case len(addresses) == 0:
 		return last
 	}
-	err := reach(ctx, lease.DialContext, addresses)
+	err := reach(ctx, netup.Path{Lease: lease}.DialContext, addresses)
 	if unproven {
 		return nil
 	}
@@ -130,7 +131,7 @@ func hostPort(u *url.URL) string {
 }
 
 // base is what relative references mean with this lease.
-func (b *Boot) base(lease netup.Lease) fetch.Base {
+func (b *Boot) base(lease lease.Lease) fetch.Base {
 	base := fetch.Base{Rootfs: b.config.Base, BootFile: lease.BootFile, NextServer: lease.NextName}
 	if strings.HasPrefix(strings.ToLower(base.BootFile), "tftp:") {
 		base.BootFile = "" // that a boot loader came by TFTP does not mean that an image should

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"netstage/netup"
+	"netstage/netup/lease"
+	"netstage/netup/linktable"
 	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
 	"netstage/stage1/report"
@@ -64,7 +65,7 @@ func (b *Boot) withLog(state report.State) report.Report {
 	return r
 }
 
-func linksOf(states []netup.LinkState) []report.Link {
+func linksOf(states []linktable.Row) []report.Link {
 	var links []report.Link
 	for _, s := range states {
 		link := report.Link{
@@ -81,7 +82,7 @@ func linksOf(states []netup.LinkState) []report.Link {
 	return links
 }
 
-func leaseOf(l netup.Lease) *report.Lease {
+func leaseOf(l lease.Lease) *report.Lease {
 	r := &report.Lease{Link: l.Link, MAC: l.MAC.String(), Address: l.Addr.String(), Source: l.Source, TookMS: l.Took.Milliseconds()}
 	if l.Server.IsValid() {
 		r.Server = l.Server.String()

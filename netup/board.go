@@ -1,0 +1,57 @@
+package netup
+
+import (
+	"log/slog"
+	"sync"
+
+	"netstage/netup/lease"
+)
+
+// board is what all goroutines of a Network know of its links, and of who has
+// won.
+type board struct {
+	log   *slog.Logger
+	sysfs string
+	won   chan struct{} // closed when winner is set
+
+	mu       sync.Mutex
+	links    map[int]*link
+	ignored  map[int]string // links left out by the operator's words
+	winner   *link
+	family   lease.Family // of the lease by which it won
+	proofs   []proof      // failed ones, newest last, bounded
+	proofErr error
+}
+
+func newBoard(log *slog.Logger, sysfs string) *board {
+	return &board{log: log, sysfs: sysfs, won: make(chan struct{}), links: map[int]*link{}, ignored: map[int]string{}}
+}
+
+// win makes l the winner by a family's lease, unless another link was faster.
+func (b *board) win(l *link, f lease.Family) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.winner != nil || l.families[f].lease == nil {
+		return b.winner == l
+	}
+	b.winner, b.family, l.fault = l, f, ""
+	close(b.won)
+	return true
+}
+
+// leases are those of the winning link: the one that won, where it still
+// stands, then the one of the other family.
+func (b *board) leases() []lease.Lease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.winner == nil {
+		return nil
+	}
+	var out []lease.Lease
+	for _, f := range []lease.Family{b.family, b.family.Other()} {
+		if l := b.winner.families[f].lease; l != nil {
+			out = append(out, *l)
+		}
+	}
+	return out
+}

@@ -1,0 +1,247 @@
+package netup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"netstage/netup/internal/acd"
+	"netstage/netup/internal/dhcp4"
+	"netstage/netup/internal/dhcp6"
+	"netstage/netup/internal/retry"
+	"netstage/netup/internal/rtnl"
+	"netstage/netup/internal/slaac"
+	"netstage/netup/ipparam"
+	"netstage/netup/lease"
+	"netstage/netup/linktable"
+)
+
+// familyClient is how a session comes by addresses of one family, IPv4 or IPv6:
+// those that are given, or those that a server or router gives.
+type familyClient struct {
+	*session
+	family  lease.Family
+	static  []lease.Lease
+	entry   ipparam.Entry // where the address is not given
+	dynamic bool
+
+	acd *acd.Detector
+}
+
+// clients are those of a session's link.
+func (s *session) clients() []*familyClient {
+	var out []*familyClient
+	for _, f := range []lease.Family{lease.V4, lease.V6} {
+		w := &familyClient{
+			session: s, family: f, static: s.n.plan.static(s.l, s.name, f),
+			acd: &acd.Detector{Index: s.l.index, Name: s.name, MAC: s.l.mac, Log: s.n.log},
+		}
+		w.entry, w.dynamic = dynamic(s.l.entries, f)
+		// A link that was found configured is used as it is.
+		if f == lease.V6 && s.l.existing.Lease != nil && w.entry.Method == ipparam.Any {
+			continue
+		}
+		if f == lease.V6 && w.dynamic && w.entry.Method == ipparam.Any && !rtnl.HasIPv6(s.n.log, s.name) {
+			continue
+		}
+		if w.dynamic || len(w.static) > 0 {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func (c *familyClient) run() {
+	if !c.fixed() {
+		return
+	}
+	if !c.dynamic {
+		c.n.board.leased(c.l, c.family, &c.static[0], "static")
+		c.n.log.Info(fmt.Sprintf("%s: %s as given", c.name, c.static[0]))
+		c.checkConnectivity(c.ctx)
+		<-c.ctx.Done()
+		return
+	}
+	if c.family == lease.V4 && c.l.existing.Lease != nil {
+		l := c.n.plan.amend(*c.l.existing.Lease, c.entry)
+		l.Acquired, l.Took = time.Now(), time.Since(c.start)
+		c.n.log.Info(fmt.Sprintf("%s: already configured: %s", c.name, l))
+		c.n.board.leased(c.l, c.family, &l, "configured")
+		c.checkConnectivity(c.ctx)
+		<-c.ctx.Done()
+		return
+	}
+	hint := netip.Addr{}
+	if c.family == lease.V4 {
+		hint = c.l.existing.Hint
+	}
+	if had := c.n.board.leaseOf(c.l, c.family); had != nil {
+		hint = had.Addr.Addr()
+	}
+	start := c.start
+	for c.ctx.Err() == nil {
+		c.hold(c.protocol(), hint, start)
+		hint, start = netip.Addr{}, time.Now()
+	}
+}
+
+// fixed configures the addresses the operator gave; false means that the
+// session is over.
+func (c *familyClient) fixed() bool {
+	tries := retry.New(time.Second, 8*time.Second, retry.Rand(c.l.mac))
+	for _, l := range c.static {
+		for {
+			if !c.n.board.mayConfigure(c.l) {
+				return false
+			}
+			err := c.configure(l)
+			if err == nil {
+				break
+			}
+			c.n.log.Warn(fmt.Sprintf("%v", err))
+			c.n.board.note(c.l, c.family, "", 0, err.Error())
+			if retry.Pause(c.ctx, tries.Next()) != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// protocol finds an address and keeps it.
+type protocol interface {
+	// Acquire returns a lease or the end of ctx; see dhcp4.Client.
+	Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, func(), error)
+	// Renew returns when the lease has changed or is lost.
+	Renew(ctx context.Context, l lease.Lease) (lease.Lease, error)
+}
+
+func (c *familyClient) protocol() protocol {
+	amend := func(l lease.Lease) lease.Lease { return c.n.plan.amend(l, c.entry) }
+	note := func(state string, sent int) { c.n.board.note(c.l, c.family, state, sent, "") }
+	rng := retry.Rand(c.l.mac)
+	if c.family == lease.V6 {
+		return &slaac.Client{
+			Index: c.l.index, Name: c.name, MAC: c.l.mac, Log: c.n.log, Rand: rng,
+			Kernel: c.n.kernel, Running: c.isRunning, Amend: amend, Note: note, Always: c.entry.Method == ipparam.DHCP6,
+			DHCP: &dhcp6.Client{
+				Name: c.name, MAC: c.l.mac, User: c.n.opts.UserClass, Host: c.entry.Hostname,
+				Log: c.n.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx,
+			},
+		}
+	}
+	return &dhcp4.Client{
+		Port: &c.n.dhcp, Host: c.entry.Hostname, ClientID: c.entry.ClientID, Amend: amend, Note: note,
+		Index: c.l.index, Name: c.name, MAC: c.l.mac,
+		Vendor: c.n.opts.VendorClass, User: c.n.opts.UserClass,
+		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd,
+	}
+}
+
+// hold gets a lease and keeps it as long as a server and the context allow.
+func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
+	l, closer, err := p.Acquire(c.ctx, hint)
+	c.tail.Go(closer)
+	if err != nil {
+		return
+	}
+	l.Took = time.Since(start)
+	if !c.n.board.mayConfigure(c.l) {
+		return
+	}
+	if err := c.configure(l); err != nil {
+		c.n.log.Warn(fmt.Sprintf("%v", err))
+		c.n.board.note(c.l, c.family, "", 0, err.Error())
+		_ = retry.Pause(c.ctx, time.Second)
+		return
+	}
+	c.n.board.leased(c.l, c.family, &l, linktable.Bound)
+	c.n.log.Info(fmt.Sprintf("%s: %s in %s", c.name, l, millis(l.Took)))
+
+	ctx, cancel := context.WithCancel(c.ctx)
+	var proof sync.WaitGroup
+	proof.Go(func() { c.checkConnectivity(ctx) })
+	err = c.keep(p, l)
+	cancel()
+	proof.Wait()
+	if c.ctx.Err() != nil {
+		return // the address stays; the next session asks for it again
+	}
+	c.n.log.Warn(fmt.Sprintf("%s: %v, starting over", c.name, err))
+	c.n.board.leased(c.l, c.family, nil, "")
+	af := c.family.AF()
+	if flushed := errors.Join(c.n.kernel.FlushRoutes(c.l.index, c.name, af), c.n.kernel.FlushAddrs(c.l.index, c.name, af)); flushed != nil {
+		c.n.log.Warn(fmt.Sprintf("%v", flushed))
+	}
+	if c.family == lease.V4 {
+		c.l.had = nil
+	}
+	if errors.As(err, new(*acd.ConflictError)) {
+		_ = retry.Pause(c.ctx, dhcp4.DeclinePause)
+	}
+}
+
+// configure puts a lease on the link, in the place of what the link had there.
+func (c *familyClient) configure(l lease.Lease) error {
+	put, before := l, c.n.board.leaseOf(c.l, c.family)
+	switch {
+	case c.family == lease.V6 && c.entry.MTU == 0 && c.dynamic:
+		put.MTU = 0 // a router's is IPv6's alone (RFC 4861 section 6.3.4)
+		c.n.setMTU6(c.l, l.MTU)
+	case !c.n.board.newMTU(c.l, l.MTU):
+		put.MTU = 0
+	}
+	var had []netip.Prefix
+	if c.family == lease.V4 {
+		had = c.l.had
+	}
+	if err := c.n.kernel.Configure(put, c.l.metric, c.static, had); err != nil {
+		return err
+	}
+	if put.MTU != 0 {
+		c.n.setMTU6(c.l, 0) // the kernel has forgotten it
+	}
+	if before != nil && len(c.static) == 0 {
+		if err := c.n.kernel.Withdraw(*before, l, c.l.metric, nil); err != nil {
+			c.n.log.Warn(fmt.Sprintf("%v", err))
+		}
+	}
+	if c.family == lease.V4 {
+		c.l.had = []netip.Prefix{l.Addr}
+		for _, l := range c.static {
+			c.l.had = append(c.l.had, l.Addr)
+		}
+	}
+	return nil
+}
+
+// keep renews the lease for ever; it returns why it is lost.
+func (c *familyClient) keep(p protocol, l lease.Lease) error {
+	for {
+		next, err := p.Renew(c.ctx, l)
+		if err != nil {
+			return err
+		}
+		next.Took = l.Took
+		if err := c.configure(next); err != nil {
+			return err
+		}
+		if next.Says(l) && (next.Source == "ra" || next.Acquired.Equal(l.Acquired)) { // routers repeat themselves
+			c.n.log.Debug(fmt.Sprintf("%s: %s advertised again, for %s", c.name, next.Addr, next.Time.Round(time.Second)))
+		} else {
+			c.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", c.name, next.Addr, next.Time.Round(time.Second)))
+		}
+		c.n.board.leased(c.l, c.family, &next, linktable.Bound)
+		l = next
+	}
+}
+
+func millis(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}

@@ -1,0 +1,290 @@
+// Package dhcp4 is a DHCPv4 client (RFC 2131) for links whose addresses are
+// somebody else's to set.
+package dhcp4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+
+	"netstage/netup/internal/acd"
+	"netstage/netup/internal/retry"
+	"netstage/netup/lease"
+)
+
+// requestTries is how often a REQUEST is sent before DISCOVER starts again.
+const requestTries = 4
+
+// DeclinePause is the time between a declined address and the next DISCOVER.
+// RFC 2131 section 3.1 asks for ten seconds, against loops; those declines
+// ends.
+const DeclinePause = time.Second
+
+// errNAK says that a server refused an address.
+var errNAK = errors.New("dhcp: the server refused the address (NAK)")
+
+// Client is one link's DHCPv4 client: the messages and the order of them.
+// Sockets, matching of transactions and reading are nclient4's.
+type Client struct {
+	Port     *Port
+	Index    int
+	Name     string
+	MAC      net.HardwareAddr
+	Vendor   string                        // option 60
+	User     string                        // option 77, when not empty
+	Host     string                        // option 12, when not empty
+	ClientID []byte                        // option 61; by the MAC when nil
+	Amend    func(lease.Lease) lease.Lease // adds what the operator said
+	Log      *slog.Logger
+	Rand     *rand.Rand
+	// Running ends when the link's queue has surely been started. A DISCOVER
+	// sent before may be lost, here or in a switch port just as young, and is
+	// sent again then.
+	Running context.Context
+	Note    func(state string, sent int) // for the table of links
+	ACD     *acd.Detector
+
+	probe *acd.Probe // for the address last asked for; nil: none
+}
+
+// Acquire returns a lease, trying for ever until ctx ends. A valid hint is an
+// address this machine had on this link before: it is asked for at once
+// (INIT-REBOOT). An error is the end of ctx. The second result closes the
+// client.
+func (c *Client) Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, func(), error) {
+	tries := retry.New(time.Second, 16*time.Second, c.Rand)
+	for {
+		cl, err := c.open()
+		if err == nil {
+			r, err := c.converse(ctx, cl, hint)
+			probe := c.probe
+			return r, func() {
+				cl.Close()
+				probe.Wait()
+			}, err
+		}
+		c.Log.Warn(fmt.Sprintf("%s: %v", c.Name, err))
+		if err := retry.Pause(ctx, tries.Next()); err != nil {
+			return lease.Lease{}, func() {}, err
+		}
+	}
+}
+
+func (c *Client) open() (*nclient4.Client, error) {
+	conn, err := c.Port.Open(c.Index, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := nclient4.NewWithConn(conn, c.MAC, nclient4.WithTimeout(time.Hour), nclient4.WithRetry(1))
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: dhcp: %w", c.Name, err)
+	}
+	return cl, nil
+}
+
+// converse runs the state machine over one socket until a lease or the end of
+// ctx, which is its only error.
+func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.Addr) (lease.Lease, error) {
+	start := time.Now()
+	refused := retry.New(250*time.Millisecond, 8*time.Second, c.Rand)
+	for round := 0; ; round++ {
+		var r lease.Lease
+		var err error
+		var conflict *acd.ConflictError
+		if round == 0 && hint.IsValid() {
+			r, err = c.reboot(ctx, cl, hint)
+		} else {
+			r, err = c.select4(ctx, cl, start)
+		}
+		switch {
+		case err == nil:
+			return r, nil
+		case ctx.Err() != nil:
+			return lease.Lease{}, ctx.Err()
+		case errors.As(err, &conflict):
+			c.Log.Warn(fmt.Sprintf("%s: %v, declined", c.Name, err))
+			if err := retry.Pause(ctx, DeclinePause); err != nil {
+				return lease.Lease{}, err
+			}
+		case errors.Is(err, errNAK):
+			c.Log.Warn(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+			// The first refusal is normal after a move to another network;
+			// a server that goes on refusing is not to be flooded.
+			if round > 0 {
+				if err := retry.Pause(ctx, refused.Next()); err != nil {
+					return lease.Lease{}, err
+				}
+			}
+		default:
+			c.Log.Debug(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+		}
+	}
+}
+
+// select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever.
+func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Time) (lease.Lease, error) {
+	m := c.message(dhcpv4.MessageTypeDiscover)
+	var offer lease.Lease
+	isOffer := func(p *dhcpv4.DHCPv4) bool {
+		if p.MessageType() != dhcpv4.MessageTypeOffer {
+			return false
+		}
+		var err error
+		if offer, err = Parse(p); err != nil {
+			c.Log.Warn(fmt.Sprintf("%s: offer ignored: %v", c.Name, err))
+			return false
+		}
+		return true
+	}
+	wait := retry.Retransmit(c.Rand)
+	for sent := 1; ; sent++ {
+		c.Note("discovering", sent)
+		m.NumSeconds = uint16(min(time.Since(start)/time.Second, 0xffff))
+		sub, cancel := context.WithCancel(ctx)
+		if c.Running.Err() == nil {
+			context.AfterFunc(c.Running, cancel)
+		}
+		got, err := c.exchange(sub, cl, m, wait.Next(), isOffer)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			err = nil
+			wait.Reset() // sent too early
+		}
+		if err != nil {
+			return lease.Lease{}, err
+		}
+		if got != nil {
+			break
+		}
+	}
+	c.Log.Debug(fmt.Sprintf("%s: dhcp: %s offers %s", c.Name, offer.Server, offer.Addr))
+
+	req := c.message(dhcpv4.MessageTypeRequest)
+	// RFC 2131 section 4.4.1: the REQUEST repeats the DISCOVER's xid and secs.
+	req.TransactionID, req.NumSeconds = m.TransactionID, m.NumSeconds
+	req.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.Addr.Addr().AsSlice()))
+	req.UpdateOption(dhcpv4.OptServerIdentifier(offer.Server.AsSlice()))
+	c.probe.End()
+	c.probe = c.ACD.Start(ctx, offer.Addr.Addr(), acd.ARP)
+	l, err := c.request(ctx, cl, req, "requesting", requestTries, offer.Server)
+	if err == nil {
+		if conflict := c.probe.Conflict(); conflict != nil {
+			c.decline(l)
+			return lease.Lease{}, conflict
+		}
+	}
+	return l, err
+}
+
+// decline gives an address back to its server as another host's (RFC 2131
+// section 4.4.4). Nothing answers.
+func (c *Client) decline(l lease.Lease) {
+	c.ACD.Declined()
+	conn, err := c.Port.Open(c.Index, c.Name)
+	if err != nil {
+		c.Log.Debug(fmt.Sprintf("%v", err))
+		return
+	}
+	defer conn.Close()
+	m := c.bare(dhcpv4.MessageTypeDecline)
+	m.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
+	m.UpdateOption(dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
+	c.Log.Debug(fmt.Sprintf("%s: dhcp: send %s", c.Name, m.MessageType()))
+	if _, err := conn.WriteTo(m.ToBytes(), nclient4.DefaultServers); err != nil {
+		c.Log.Debug(fmt.Sprintf("%s: dhcp: %v", c.Name, err))
+	}
+}
+
+// reboot asks any server whether a known address still holds (INIT-REBOOT).
+func (c *Client) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr) (lease.Lease, error) {
+	req := c.message(dhcpv4.MessageTypeRequest)
+	req.UpdateOption(dhcpv4.OptRequestedIPAddress(addr.AsSlice()))
+	return c.request(ctx, cl, req, "rebooting", 2, netip.Addr{})
+}
+
+// request sends a REQUEST up to tries times and waits for ACK or NAK, from
+// server only when that is valid.
+func (c *Client) request(ctx context.Context, cl *nclient4.Client, req *dhcpv4.DHCPv4, state string, tries int, server netip.Addr) (lease.Lease, error) {
+	wait := retry.Retransmit(c.Rand)
+	for sent := 1; sent <= tries; sent++ {
+		c.Note(state, sent)
+		at := time.Now()
+		got, err := c.exchange(ctx, cl, req, wait.Next(), c.isResult(server))
+		if err != nil {
+			return lease.Lease{}, err
+		}
+		if got != nil {
+			return c.result(got, at)
+		}
+	}
+	return lease.Lease{}, fmt.Errorf("dhcp: no answer to %d requests", tries)
+}
+
+// isResult matches an ACK that makes a lease and a NAK.
+func (c *Client) isResult(server netip.Addr) nclient4.Matcher {
+	return func(p *dhcpv4.DHCPv4) bool {
+		if id, ok := addr4(p.ServerIdentifier()); server.IsValid() && (!ok || id != server) {
+			return false
+		}
+		switch p.MessageType() {
+		case dhcpv4.MessageTypeNak:
+			return true
+		case dhcpv4.MessageTypeAck:
+			if _, err := Parse(p); err != nil {
+				c.Log.Warn(fmt.Sprintf("%s: ack ignored: %v", c.Name, err))
+				return false
+			}
+			return true
+		}
+		return false
+	}
+}
+
+func (c *Client) result(p *dhcpv4.DHCPv4, sent time.Time) (lease.Lease, error) {
+	if p.MessageType() == dhcpv4.MessageTypeNak {
+		if s := lease.Text(p.Message()); s != "" {
+			return lease.Lease{}, fmt.Errorf("%w: %s", errNAK, s)
+		}
+		return lease.Lease{}, errNAK
+	}
+	l, err := Parse(p)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	l.Link, l.Index, l.MAC, l.Acquired = c.Name, c.Index, c.MAC, sent
+	return c.Amend(l), nil
+}
+
+// exchange sends m and waits for a match; nil without an error means that
+// time ran out.
+func (c *Client) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DHCPv4, wait time.Duration, match nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
+	sub, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	c.Log.Debug(fmt.Sprintf("%s: dhcp: send %s, wait %s", c.Name, m.MessageType(), wait.Round(time.Millisecond)))
+	got, err := cl.SendAndRead(sub, cl.RemoteAddr(), m, match)
+	if err == nil {
+		return got, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	// A write can fail while the link is on its way up or down; the time of
+	// this transmission is waited for all the same.
+	if sub.Err() == nil {
+		c.Log.Debug(fmt.Sprintf("%s: dhcp: %v", c.Name, err))
+		<-sub.Done()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
+}

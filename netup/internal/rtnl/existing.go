@@ -1,0 +1,110 @@
+package rtnl
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"netstage/netup/lease"
+)
+
+// Existing is what a link was seen to have before anything was done to it.
+type Existing struct {
+	Lease *lease.Lease // configured by someone else: used as it is
+	Hint  netip.Addr   // our own address of an earlier run: asked for again
+	Had   []netip.Prefix
+}
+
+// Empty reports whether a link had no address.
+func (e Existing) Empty() bool { return len(e.Had) == 0 }
+
+// Inspect looks at a link's IPv4 configuration, of which addrs are the
+// addresses. An address with an end, or with routes that carry DHCP's mark, is
+// the work of a DHCP client, most likely ours: asking for it again costs one
+// round trip and brings back all options.
+func (k Conn) Inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (Existing, error) {
+	name := link.Attrs().Name
+	var had []netip.Prefix
+	for _, a := range addrs {
+		if p, ok := PrefixOf(a.IPNet); ok {
+			had = append(had, p)
+		}
+	}
+	var l *lease.Lease
+	for _, a := range addrs {
+		p, ok := PrefixOf(a.IPNet)
+		if !ok || p.Addr().IsLoopback() {
+			continue
+		}
+		if a.ValidLft > 0 && a.ValidLft < Forever {
+			return Existing{Hint: p.Addr(), Had: had}, nil
+		}
+		if l == nil {
+			l = &lease.Lease{Link: name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr, Addr: p, Source: "kernel"}
+		}
+	}
+	if l == nil {
+		return Existing{Had: had}, nil
+	}
+	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(link, netlink.FAMILY_V4) })
+	if err != nil {
+		return Existing{}, fmt.Errorf("%s: list routes: %w", name, err)
+	}
+	for _, r := range routes {
+		if r.Protocol == ProtoDHCP {
+			return Existing{Hint: l.Addr.Addr(), Had: had}, nil
+		}
+		dst, ok := PrefixOf(r.Dst)
+		if !ok {
+			dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		gw, _ := netip.AddrFromSlice(r.Gw.To4())
+		if dst != l.Addr.Masked() || gw.IsValid() {
+			l.Routes = append(l.Routes, lease.Route{Dst: dst, Gateway: gw})
+		}
+	}
+	if text, err := os.ReadFile(pnp); err == nil {
+		readPNP(text, l)
+	}
+	if text, err := os.ReadFile(filepath.Join(filepath.Dir(pnp), "ipconfig/ntp_servers")); err == nil {
+		for _, field := range strings.Fields(string(text)) {
+			if a, err := netip.ParseAddr(field); err == nil && len(l.NTP) < lease.MaxListed {
+				l.NTP = append(l.NTP, a)
+			}
+		}
+	}
+	return Existing{Lease: l, Had: had}, nil
+}
+
+// readPNP reads the kernel's /proc/net/pnp (net/ipv4/ipconfig.c): nameserver,
+// domain and bootserver lines.
+func readPNP(b []byte, l *lease.Lease) {
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		f := strings.Fields(s.Text())
+		if len(f) != 2 {
+			continue
+		}
+		a, err := netip.ParseAddr(f[1])
+		ok := err == nil && a.Is4() && !a.IsUnspecified()
+		switch f[0] {
+		case "nameserver":
+			if ok && len(l.DNS) < lease.MaxListed {
+				l.DNS = append(l.DNS, a)
+			}
+		case "bootserver":
+			if ok {
+				l.Next = a
+			}
+		case "domain":
+			if lease.ValidName(f[1]) {
+				l.Search = []string{f[1]}
+			}
+		}
+	}
+}

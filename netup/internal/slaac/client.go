@@ -1,0 +1,236 @@
+// Package slaac configures IPv6 by what routers advertise (RFC 4861, RFC 4862),
+// with DHCPv6 where they speak of it.
+package slaac
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"netstage/netup/internal/dhcp6"
+	"netstage/netup/internal/retry"
+	"netstage/netup/internal/rtnl"
+	"netstage/netup/lease"
+)
+
+const (
+	// serverPatience is how long an address by router advertisement waits for
+	// the DHCPv6 server that the router speaks of: two messages' time.
+	serverPatience = 1200 * time.Millisecond
+	// routerPatience is how long an address by DHCPv6 waits for a router: that
+	// of three solicitations. A router may take half a second (RFC 4861 section
+	// 6.2.6).
+	routerPatience = 2800 * time.Millisecond
+)
+
+// Client is one link's IPv6 configuration: what routers advertise (RFC 4862),
+// and what DHCPv6 servers give where routers say that there are some, or where
+// the operator does.
+type Client struct {
+	Index   int
+	Name    string
+	MAC     net.HardwareAddr
+	Log     *slog.Logger
+	Rand    *rand.Rand
+	Kernel  rtnl.Conn
+	Running context.Context // see dhcp4.Client
+	Note    func(state string, sent int)
+	Amend   func(lease.Lease) lease.Lease
+	DHCP    *dhcp6.Client
+	Always  bool // an address by DHCPv6, whatever the routers say (ip=dhcp6)
+
+	// What is known; one of Acquire and Renew runs at a time.
+	routers routers
+	given   *dhcp6.Answer // a DHCPv6 server's answer
+	warned  bool          // of an advertisement of no use
+}
+
+// Acquire solicits until a router or a server gives an address.
+func (c *Client) Acquire(ctx context.Context, _ netip.Addr) (lease.Lease, func(), error) {
+	none := func() {}
+	tries := retry.New(time.Second, 16*time.Second, c.Rand)
+	for {
+		l, err := c.find(ctx)
+		if err == nil || ctx.Err() != nil {
+			probe := c.DHCP.Probe()
+			return l, probe.Wait, err
+		}
+		c.Log.Warn(fmt.Sprintf("%s: %v", c.Name, err))
+		if err := retry.Pause(ctx, tries.Next()); err != nil {
+			return lease.Lease{}, none, err
+		}
+	}
+}
+
+// server runs one conversation with DHCPv6 servers beside the one with routers.
+type server struct {
+	answer chan dhcp6.Answer
+	failed chan error
+	asked  bool
+}
+
+func newServer() *server {
+	return &server{answer: make(chan dhcp6.Answer, 1), failed: make(chan error, 1)}
+}
+
+// ask starts the conversation, once.
+func (s *server) ask(ctx context.Context, wg *sync.WaitGroup, f func(context.Context) (dhcp6.Answer, error)) {
+	if s.asked {
+		return
+	}
+	s.asked = true
+	wg.Go(func() {
+		r, err := f(ctx)
+		if err != nil {
+			s.failed <- err
+			return
+		}
+		s.answer <- r
+	})
+}
+
+// hear opens the socket to routers. What they say arrives until the returned
+// function is called; an error on the second channel is the end of it.
+func (c *Client) hear(ctx context.Context) (*routerConn, chan advert, chan error, func(), error) {
+	conn, err := listenRouters(c.Index, c.Name, c.MAC, c.Log)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	adverts, failed := make(chan advert), make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { failed <- conn.deliver(ctx, adverts) })
+	return conn, adverts, failed, func() {
+		cancel()
+		conn.Close()
+		wg.Wait()
+	}, nil
+}
+
+// find gets an address: it asks routers until one has something to say, and
+// DHCPv6 servers once it is known that there are some.
+func (c *Client) find(ctx context.Context) (lease.Lease, error) {
+	c.routers, c.given = nil, nil
+	if err := c.Kernel.LinkLocal(c.Index, c.Name, netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
+		return lease.Lease{}, err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, adverts, failed, stop, err := c.hear(ctx)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	defer stop()
+
+	dhcp, info := newServer(), newServer()
+	if c.Always {
+		dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+	}
+	wait := retry.Retransmit(c.Rand)
+	running, sent := c.Running.Done(), 0
+	solicit := time.NewTimer(0)
+	defer solicit.Stop()
+	impatient := time.NewTimer(time.Hour)
+	impatient.Stop()
+	enough := false // impatient
+	for {
+		select {
+		case <-ctx.Done():
+			return lease.Lease{}, ctx.Err()
+		case err := <-failed:
+			return lease.Lease{}, err
+		case <-running:
+			running = nil
+			if c.Running.Err() != nil && len(c.routers) == 0 && sent > 0 { // sent too early
+				wait.Reset()
+				solicit.Reset(0)
+			}
+		case <-solicit.C:
+			sent++
+			if !c.Always {
+				c.Note("soliciting a router", sent)
+			}
+			conn.solicit()
+			solicit.Reset(wait.Next())
+		case a := <-adverts:
+			c.hearRouter(a)
+			first := !dhcp.asked && !info.asked
+			if c.routers.managed() {
+				dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+			} else if c.routers.other() && !c.Always {
+				info.ask(ctx, &wg, c.DHCP.Inform)
+			}
+			if first && (dhcp.asked || info.asked) {
+				impatient.Reset(serverPatience)
+			}
+		case r := <-dhcp.answer:
+			c.given = &r
+			if c.Always {
+				impatient.Reset(routerPatience)
+			}
+		case r := <-info.answer:
+			if c.given == nil {
+				c.given = &r
+			}
+		case <-impatient.C:
+			enough = true
+		}
+		if l, ok := c.compose(enough); ok {
+			if l.Source == "ra" && c.routers.managed() {
+				c.Log.Info(fmt.Sprintf("%s: no DHCPv6 server answers, the address comes from the router's prefix", c.Name))
+			}
+			return l, nil
+		}
+		if len(c.routers) > 0 && c.routers.gateway(time.Now()) != nil {
+			solicit.Stop() // they are there, and will tell of changes by themselves
+		}
+	}
+}
+
+// hearRouter takes an advertisement, and says so where it is of no use.
+func (c *Client) hearRouter(a advert) {
+	c.routers = c.routers.update(a)
+	if _, ok := c.routers.slaac(c.Name, c.MAC, a.at); ok || c.Always || c.routers.managed() || c.warned {
+		return
+	}
+	c.warned = true
+	c.Log.Info(fmt.Sprintf("%s: router %s advertises no prefix to take an address from, nor DHCPv6", c.Name, a.router))
+}
+
+// compose makes the lease of what is known. enough says that what may still
+// come has had its time.
+func (c *Client) compose(enough bool) (lease.Lease, bool) {
+	now := time.Now()
+	byServer := c.Always || c.routers.managed()
+	if byServer && c.given != nil && c.given.Addr.IsValid() {
+		if len(c.routers) == 0 && !enough {
+			return lease.Lease{}, false
+		}
+		l := c.routers.leased(c.given.Reply, c.given.At, c.Name, now)
+		l.Server = c.given.From
+		return c.finish(l), true
+	}
+	l, ok := c.routers.slaac(c.Name, c.MAC, now)
+	if !ok || c.Always {
+		return lease.Lease{}, false
+	}
+	if c.given != nil {
+		return c.finish(informed(l, c.given.Reply, c.Name)), true
+	}
+	if (byServer || c.routers.other()) && !enough {
+		return lease.Lease{}, false
+	}
+	return c.finish(l), true
+}
+
+func (c *Client) finish(l lease.Lease) lease.Lease {
+	l.Link, l.Index, l.MAC = c.Name, c.Index, c.MAC
+	return c.Amend(l)
+}

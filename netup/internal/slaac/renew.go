@@ -1,0 +1,97 @@
+package slaac
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"netstage/netup/internal/dhcp6"
+	"netstage/netup/internal/retry"
+	"netstage/netup/lease"
+)
+
+// Renew returns when a router or a server has news, or an address is lost. It
+// asks for news when a quarter, half and three quarters of a life are over.
+func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, adverts, failed, stop, err := c.hear(ctx)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	defer stop()
+
+	dhcp := newServer()
+	switch {
+	case l.Source == "dhcp6":
+		given := *c.given
+		dhcp.ask(ctx, &wg, func(ctx context.Context) (dhcp6.Answer, error) { return c.DHCP.Renew(ctx, given) })
+	case c.given == nil && c.routers.other() && !c.routers.managed(): // it was late
+		dhcp.ask(ctx, &wg, c.DHCP.Inform)
+	}
+	wait := retry.Retransmit(c.Rand)
+	solicit := time.NewTimer(c.nextSolicitation(l, wait))
+	defer solicit.Stop()
+	var end <-chan time.Time
+	if l.Source == "ra" && l.Time > 0 {
+		over := time.NewTimer(time.Until(l.Acquired.Add(l.Time)))
+		defer over.Stop()
+		end = over.C
+	}
+	probe := c.DHCP.Probe().Done()
+	for {
+		select {
+		case <-ctx.Done():
+			return lease.Lease{}, ctx.Err()
+		case err := <-failed:
+			return lease.Lease{}, err
+		case <-probe:
+			if conflict := c.DHCP.Probe().Conflict(); conflict != nil {
+				c.DHCP.Decline(ctx, *c.given)
+				return lease.Lease{}, conflict
+			}
+			probe = nil
+			c.DHCP.Kept()
+			continue
+		case <-end:
+			return lease.Lease{}, errors.New("the address's life is over and no router extended it")
+		case <-solicit.C:
+			conn.solicit()
+			solicit.Reset(c.nextSolicitation(l, wait))
+			continue
+		case a := <-adverts:
+			c.hearRouter(a)
+			// News end a conversation with a server, which is not to be had in vain.
+			if next, ok := c.compose(true); ok && l.Source == "dhcp6" && next.Says(l) {
+				continue
+			}
+		case r := <-dhcp.answer:
+			c.given = &r
+		case err := <-dhcp.failed:
+			if ctx.Err() == nil {
+				return lease.Lease{}, err
+			}
+			continue
+		}
+		next, ok := c.compose(true)
+		if !ok {
+			return lease.Lease{}, errors.New("the router takes the address's prefix back")
+		}
+		return next, nil
+	}
+}
+
+// nextSolicitation is when to ask routers again: soon while there is none, else
+// when a quarter of the life of an address of theirs is over.
+func (c *Client) nextSolicitation(l lease.Lease, wait *retry.Backoff) time.Duration {
+	if c.routers.gateway(time.Now()) == nil && l.Source == "dhcp6" {
+		return wait.Next()
+	}
+	if l.Time == 0 || l.Source == "dhcp6" {
+		return 24 * time.Hour
+	}
+	return max(l.Time/4, time.Second)
+}

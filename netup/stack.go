@@ -1,0 +1,226 @@
+package netup
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"netstage/netup/internal/rtnl"
+	"netstage/netup/ipparam"
+)
+
+// stack makes bonds and VLANs.
+type stack struct {
+	plan   plan
+	kernel rtnl.Conn
+	log    *slog.Logger
+	on     map[int]bool // links that carry VLANs or bonds and do not race; the race's
+
+	mu      sync.Mutex
+	pending chan struct{} // closed when the jobs given so far are done; nil: there were none
+}
+
+// do runs jobs behind those given before, in order: a bond has its first
+// slave's address.
+func (s *stack) do(wg *sync.WaitGroup, jobs []func()) {
+	if len(jobs) == 0 {
+		return
+	}
+	done := make(chan struct{})
+	s.mu.Lock()
+	before := s.pending
+	s.pending = done
+	s.mu.Unlock()
+	wg.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		for _, job := range jobs {
+			job()
+		}
+	})
+}
+
+// settled waits until what was to be done with a bond is done, whose mode is
+// written while it is down. False is the end of the link.
+func (s *stack) settled(l *link) bool {
+	s.mu.Lock()
+	pending := s.pending
+	s.mu.Unlock()
+	if pending == nil || s.plan.stacked(l.name) == "" {
+		return true
+	}
+	select {
+	case <-pending:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// add gives a link seen for the first time its part in bonds and VLANs. It
+// reports whether the link has none of its own in the race then. The devices
+// made join by the kernel's notification of them.
+func (s *stack) add(nl netlink.Link, joined *joining) bool {
+	a := nl.Attrs()
+	if s.on[a.Index] {
+		return true
+	}
+	bond, slave := s.plan.bondOf(a.Name, a.HardwareAddr)
+	vlans := s.plan.vlansOn(a.Name, a.HardwareAddr)
+	if !slave && len(vlans) == 0 {
+		return false
+	}
+	named := slices.ContainsFunc(s.plan.Entries, func(e ipparam.Entry) bool {
+		return e.Link != "" && e.Method != ipparam.Off && s.plan.means(e.Link, a.Name, a.HardwareAddr)
+	})
+	joined.jobs = append(joined.jobs, func() {
+		var err error
+		if slave {
+			err = s.enslave(a.Index, a.Name, bond)
+		} else {
+			err = s.carry(a.Index, a.Name, vlans)
+		}
+		if err != nil {
+			s.log.Warn(fmt.Sprintf("%v", err))
+		}
+	})
+	if !slave && named { // frames without a tag matter, too
+		return false
+	}
+	s.on[a.Index] = true
+	return true
+}
+
+// enslave makes a bond where it is not there yet, and a link its slave.
+func (s *stack) enslave(index int, name string, b ipparam.Bond) error {
+	fail := func(what string, err error) error {
+		return fmt.Errorf("%s: %s, for bond=%s: %w", name, what, b.Name, err)
+	}
+	// The module makes a bond0 by itself when it is loaded.
+	if err := s.kernel.Create("bond", b.Name, nil); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fail("create a bond (the module bonding)", err)
+	}
+	dir := "/sys/class/net/" + b.Name + "/bonding/"
+	if slaves, err := rtnl.ReadSetting(dir + "slaves"); err != nil {
+		return fail("find the bond", err)
+	} else if slaves == "" {
+		// A mode is taken while a bond is down.
+		bond, err := s.kernel.LinkByName(b.Name)
+		if err != nil {
+			return fail("find the bond", err)
+		}
+		if bond.Attrs().Flags&net.FlagUp != 0 {
+			if err := s.kernel.SetDown(bond.Attrs().Index, b.Name); err != nil {
+				return err
+			}
+			defer func() { _ = s.kernel.LinkSetUp(bond) }()
+		}
+		s.log.Info(b.Name + ": a bond of " + strings.Join(b.Slaves, ", ") + ", " + b.Options[0].Value)
+		for _, o := range bondSettings(b) {
+			s.log.Debug(b.Name + ": set " + o.Key + " " + o.Value)
+			if err := rtnl.WriteSetting(dir+o.Key, o.Value); err != nil {
+				s.log.Warn(fmt.Sprintf("%s: option %s=%s is refused: %v", b.Name, o.Key, o.Value, errors.Unwrap(err)))
+			}
+		}
+	}
+	bond, err := s.kernel.LinkByName(b.Name)
+	if err != nil {
+		return fail("find the bond", err)
+	}
+	if b.MTU != 0 && bond.Attrs().MTU != b.MTU {
+		if err := s.kernel.LinkSetMTU(bond, b.MTU); err != nil {
+			s.log.Warn(fmt.Sprintf("%s: mtu %d is refused: %v", b.Name, b.MTU, err))
+		}
+	}
+	if err := s.kernel.SetDown(index, name); err != nil { // a slave must be
+		return err
+	}
+	s.log.Info(name + ": a slave of " + b.Name)
+	if err := s.kernel.LinkSetMasterByIndex(rtnl.ByIndex(index), bond.Attrs().Index); err != nil {
+		return fail("become a slave", err)
+	}
+	// Its primary can only be named once it is there.
+	for _, o := range b.Options {
+		if o.Key == "primary" && o.Value == name {
+			if err := rtnl.WriteSetting(dir+"primary", name); err != nil {
+				s.log.Warn(fmt.Sprintf("%s: option primary=%s is refused: %v", b.Name, name, errors.Unwrap(err)))
+			}
+		}
+	}
+	return nil
+}
+
+// bondSettings are a bond's options before it has slaves. Without any link
+// monitoring a bond takes dead slaves for good.
+func bondSettings(b ipparam.Bond) []ipparam.BondOption {
+	var out []ipparam.BondOption
+	watched := false
+	for _, o := range b.Options {
+		watched = watched || o.Key == "miimon" || o.Key == "arp_interval"
+		if o.Key != "primary" {
+			out = append(out, o)
+		}
+	}
+	if !watched {
+		out = append(out, ipparam.BondOption{Key: "miimon", Value: "100"})
+	}
+	return out
+}
+
+// carry makes VLANs of a link and sets it up.
+func (s *stack) carry(index int, name string, vlans []ipparam.VLAN) error {
+	var errs []error
+	for _, v := range vlans {
+		parent, id := make([]byte, 4), make([]byte, 2)
+		binary.NativeEndian.PutUint32(parent, uint32(index))
+		binary.NativeEndian.PutUint16(id, v.ID)
+		err := s.kernel.Create("vlan", v.Name, id, nl.NewRtAttr(unix.IFLA_LINK, parent))
+		if err == nil {
+			s.log.Info(fmt.Sprintf("%s: made, tag %d on %s", v.Name, v.ID, name))
+		} else if !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, fmt.Errorf("%s: create vlan=%s (the module 8021q): %w", name, v.Name, err))
+		}
+	}
+	s.log.Debug(name + ": set up")
+	if err := s.kernel.LinkSetUp(rtnl.ByIndex(index)); err != nil {
+		errs = append(errs, fmt.Errorf("%s: set up: %w", name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// remove removes what was made, and sets down what carried it.
+func (s *stack) remove() error {
+	var errs []error
+	del := func(name string) {
+		l, err := s.kernel.LinkByName(name)
+		if err == nil {
+			s.log.Debug(name + ": remove")
+			err = s.kernel.LinkDel(l)
+		}
+		if err != nil && !rtnl.Gone(err) && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("%s: remove: %w", name, err))
+		}
+	}
+	for _, v := range s.plan.VLANs {
+		del(v.Name)
+	}
+	for _, b := range s.plan.Bonds {
+		del(b.Name)
+	}
+	for index := range s.on {
+		errs = append(errs, s.kernel.SetDown(index, fmt.Sprintf("link %d", index)))
+	}
+	return errors.Join(errs...)
+}
