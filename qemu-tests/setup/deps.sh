@@ -8,7 +8,7 @@ packages='
 qemu-system-x86 the machines that are booted
 ipxe-qemu the network boot ROMs of those machines
 ovmf UEFI firmware for those machines
-systemd-boot-efi systemd's stub, for netstage uki
+systemd-boot-efi the stub of systemd, for netstage uki
 sbsigntool its signatures
 openssl the private key of that firmware, unlocked
 squashfs-tools mksquashfs, for netstage image
