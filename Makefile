@@ -2,6 +2,11 @@
 # make test    every test; make bench: the figures
 # make soak    machines with faults drawn at random, 10 minutes of them
 # make build   bin/stage1, the agent, and bin/netstage, the tool
+# make install PREFIX=/usr/local DESTDIR=
+#              both, with manual pages and the completion of bash, zsh and fish
+# make vet     what can be told of the sources without running them
+# make race    the packages and whole boots, watched for data races
+# make fuzz    every parser for FUZZTIME each
 
 # The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
 KERNEL ?= 6.12
@@ -10,16 +15,31 @@ KERNEL ?= 6.12
 APPEND ?=
 TIMEOUT ?= $(if $(APPEND),0,5m)
 
-version := $(shell git describe --always --dirty 2>/dev/null)
+PREFIX ?= /usr/local
+FUZZTIME ?= 10s
+
+version := $(shell cat VERSION)$(shell git describe --always --dirty --exclude '*' 2>/dev/null | sed 's/^/+/')
+staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+deadcode := golang.org/x/tools/cmd/deadcode@v0.52.0
+sources := cmd debug fetch mount netup nix qemu-tests stage1
 setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: build deps boot test soak bench pictures fmt vet clean distclean
+.PHONY: build install deps boot test race fuzz soak bench pictures fmt vet clean distclean
 
 build:
 	cmd/stage1/build.sh bin/stage1 $(version)
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o bin/netstage ./cmd/netstage
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 bin/stage1 bin/netstage $(DESTDIR)$(PREFIX)/bin
+	bin/netstage man $(DESTDIR)$(PREFIX)/share/man/man1 >/dev/null
+	bin/netstage completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netstage
+	bin/netstage completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_netstage
+	bin/netstage completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netstage.fish
 
 # The Debian packages that boots and tests need; nothing when all are there.
 deps:
@@ -64,11 +84,27 @@ pictures: build deps
 		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) --out docs
 
 fmt:
-	gofmt -l -w .
+	gofmt -l -w $(sources)
 
 vet:
+	@unformatted=$$(gofmt -l $(sources)); test -z "$$unformatted" || { echo "not as gofmt has it: $$unformatted"; exit 1; }
 	go vet ./...
 	GOARCH=arm64 go vet ./cmd/...
+	go run $(staticcheck) ./...
+	@dead=$$(go run $(deadcode) -test ./...) || exit 1; test -z "$$dead" || { echo "$$dead"; exit 1; }
+	go test -count=1 ./cmd/stage1
+
+# qemu-tests boots an agent that is built for it, too.
+race: deps
+	go test -race -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v /qemu-tests)
+	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
+
+fuzz:
+	@set -e; go list -f '{{.Dir}}' ./... | while read -r dir; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go 2>/dev/null); do \
+			echo "$$dir $$name"; go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$dir"; \
+		done; \
+	done
 
 # The kernels stay: they take a download.
 clean:

@@ -7,7 +7,7 @@
   buildGo126Module ? buildGoModule,
   makeBinaryWrapper,
   squashfsTools,
-  version ? "unstable",
+  version ? lib.removePrefix "v" (lib.fileContents ../VERSION),
   # When the sources were last changed, in seconds: the agent's clock is never
   # before that. Unlike SOURCE_DATE_EPOCH, which Nix builds have in 1980.
   lastModified ? 0,
@@ -25,6 +25,7 @@ buildGo126Module {
       [
         ../go.mod
         ../go.sum
+        ../VERSION
       ]
       ++ map (lib.fileset.fileFilter (file: !file.hasExt "nix")) [
         ../cmd
@@ -65,6 +66,12 @@ buildGo126Module {
   # mksquashfs comes along; nix-store and QEMU, where they are wanted, are the
   # caller's. The tool finds the agent beside itself.
   postInstall = ''
+    share=$out/share
+    mkdir -p $share/man/man1 $share/bash-completion/completions $share/zsh/site-functions $share/fish/vendor_completions.d
+    $out/bin/netstage man $share/man/man1
+    $out/bin/netstage completion bash >$share/bash-completion/completions/netstage
+    $out/bin/netstage completion zsh >$share/zsh/site-functions/_netstage
+    $out/bin/netstage completion fish >$share/fish/vendor_completions.d/netstage.fish
     wrapProgram $out/bin/netstage --suffix PATH : ${lib.makeBinPath [ squashfsTools ]}
   '';
 

@@ -29,7 +29,15 @@ func boot(t *testing.T, c nsmachine.Config) *nsmachine.Machine {
 		c.Init = build(t, agent)
 	}
 	c.Cmdline = "console=tty0 console=ttyS0,115200 " + c.Cmdline
-	return nsmachine.Start(t, c)
+	m := nsmachine.Start(t, c)
+	if raced {
+		t.Cleanup(func() {
+			if _, race, found := strings.Cut(m.Console.String(), "WARNING: DATA RACE"); found {
+				t.Errorf("a data race in the agent:\n%.4000s", race)
+			}
+		})
+	}
+	return m
 }
 
 // expectEnd waits for the end and checks what the console showed.

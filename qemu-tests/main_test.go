@@ -49,6 +49,10 @@ func build(t testing.TB, pkg string) string {
 		cmd = exec.Command("../cmd/stage1/build.sh", path)
 	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if pkg == agent && raced {
+		cmd = exec.Command("go", "build", "-race", "-tags", "nethttpomithttp2,netgo,osusergo",
+			"-ldflags", "-linkmode external -extldflags -static", "-o", path, pkg)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}

@@ -20,6 +20,16 @@ func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Setup: func(env *testscript.Env) error {
 		dir := filepath.Join(env.WorkDir, ".modules/1.2.3")
 		env.Setenv("MODULES", dir)
+		repository, err := filepath.Abs("../..")
+		if err != nil {
+			return err
+		}
+		env.Setenv("REPOSITORY", repository)
+		for _, name := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GONOSUMDB", "GOSUMDB"} { // for make
+			if value := os.Getenv(name); value != "" {
+				env.Setenv(name, value)
+			}
+		}
 		return writeModules(dir)
 	}})
 }

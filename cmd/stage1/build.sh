@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds the agent: build.sh OUT [VERSION]. Static, without HTTP/2 (the agent
-# speaks HTTP/1.1 only), and with inlining only where a boot spends its time:
-# half a megabyte less, and no slower to start or to fetch. The agent's clock is
-# never before SOURCE_DATE_EPOCH, in seconds, by default the commit's time.
+# Builds the agent: build.sh OUT [VERSION], by default that of the file VERSION.
+# Static, without HTTP/2 (the agent speaks HTTP/1.1 only), and with inlining only
+# where a boot spends its time: half a megabyte less, and no slower to start or
+# to fetch. The agent's clock is never before SOURCE_DATE_EPOCH, in seconds, by
+# default the commit's time.
 set -eu
 cd "$(dirname "$0")/../.."
-set -- "$1" "${2:-devel}" -gcflags=all=-l
+set -- "$1" "${2:-$(cat VERSION)}" -gcflags=all=-l
 for hot in runtime internal/... syscall sync/... netstage/fetch/...; do
 	set -- "$@" "-gcflags=$hot="
 done

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -76,6 +77,9 @@ func run(name string, args []string) int {
 		}
 	case "rescue":
 		return runRescue(args)
+	case "--version", "version":
+		fmt.Printf("stage1 %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return 0
 	case "sshd":
 		return runSSHD()
 	}

@@ -40,7 +40,7 @@ func FuzzMatch(f *testing.F) {
 	f.Add("pci:v*d[0-9]sv*", "pci:v1d2sv3")
 	f.Add("a[!]-]\\*?[", "a-*b[")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		Match(pattern, s)
+		_ = Match(pattern, s) // ends, whatever they are
 		if !Match("*", s) {
 			t.Fatal("* does not match")
 		}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package qemutests
+
+const raced = false
