@@ -82,7 +82,7 @@ func wrongSize(s *source, got, want int64) *Error {
 // statusError sorts the statuses that carry no image into those that pass and those that stay.
 func statusError(s *source, resp *http.Response, retryAfterCap time.Duration, now time.Time) *Error {
 	code := resp.StatusCode
-	e := newError(mirror, fmt.Sprintf("http-%d", code), nil, "%s: %d %s for %s", s.name, code, http.StatusText(code), Redacted(s.url.String()))
+	e := newError(mirror, fmt.Sprintf("http-%d", code), nil, "%s: %d %s for %s", s.name, code, http.StatusText(code), s.location)
 	if passes(code) {
 		e.scope = transient
 		e.retryAfter = parseRetryAfter(resp.Header, now, retryAfterCap)

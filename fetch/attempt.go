@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"netstage/fetch/ref"
 )
 
 // deliveredAtLeast is how much a mirror must send for its earlier failures to be forgotten.
@@ -129,7 +131,7 @@ func (e *engine) do(ctx context.Context, s *source, first, last int64, version v
 			r.Header.Set("If-Range", v)
 		}
 	}
-	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, Redacted(s.url.String()), first))
+	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, s.location, first))
 	if s.client != nil {
 		return s.client.Do(r)
 	}
@@ -151,7 +153,7 @@ func (e *engine) begin(life context.Context, s *source, resp *http.Response, a a
 			return err
 		}
 		e.version = validatorOf(resp.Header)
-		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(max(a.size, e.size)), Redacted(resp.Request.URL.String())))
+		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(max(a.size, e.size)), ref.Redacted(resp.Request.URL.String())))
 	} else {
 		e.mixed = e.mixed || e.from != s || s.version.ifRange() == ""
 		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.position(), s.name))

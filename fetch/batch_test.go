@@ -39,7 +39,7 @@ func TestTailIsNotWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	got, err := Get(ctx, Request{
-		URLs: []string{server.URL}, SHA256: sum[:], Store: File(filepath.Join(t.TempDir(), "image")),
+		Mirrors: mirrors(server.URL), SHA256: sum[:], Store: File(filepath.Join(t.TempDir(), "image")),
 		Log: slog.New(slog.DiscardHandler), Floor: Floor{Bytes: 1, Window: 5 * time.Second},
 	})
 	if err != nil {

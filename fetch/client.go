@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"netstage/fetch/ref"
 )
 
 const mostRedirects = 10
@@ -105,13 +107,13 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	from := via[0].URL.Host
 	if len(via) > mostRedirects {
-		return newError(mirror, "redirect", nil, "%s: more than %d redirects, the last to %s", from, mostRedirects, Redacted(next.URL.String()))
+		return newError(mirror, "redirect", nil, "%s: more than %d redirects, the last to %s", from, mostRedirects, ref.Redacted(next.URL.String()))
 	}
 	if via[len(via)-1].URL.Scheme == "https" && next.URL.Scheme != "https" {
-		return newError(mirror, "redirect", nil, "%s: redirect from https to %s refused", from, Redacted(next.URL.String()))
+		return newError(mirror, "redirect", nil, "%s: redirect from https to %s refused", from, ref.Redacted(next.URL.String()))
 	}
-	if _, err := parseURL(next.URL.String()); err != nil || next.URL.Scheme == "tftp" {
-		return newError(mirror, "redirect", err, "%s: redirect to %s refused", from, Redacted(next.URL.String()))
+	if _, err := ref.ParseURL(next.URL.String()); err != nil || next.URL.Scheme == "tftp" {
+		return newError(mirror, "redirect", err, "%s: redirect to %s refused", from, ref.Redacted(next.URL.String()))
 	}
 	// It would tell the query of a URL, which may be a secret.
 	next.Header.Del("Referer")

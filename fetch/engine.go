@@ -44,10 +44,12 @@ type engine struct {
 
 func newEngine(req Request) (*engine, error) {
 	req = req.withDefaults()
-	e := &engine{req: req, sources: newSources(req.URLs, req.Proxy), rng: newRand(req.Seed), room: -1, start: time.Now()}
-	if len(e.sources) == 0 {
-		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
+	e := &engine{req: req, rng: newRand(req.Seed), room: -1, start: time.Now()}
+	sources, fault := newSources(req.Mirrors, req.Proxy)
+	if fault != nil {
+		return nil, fault
 	}
+	e.sources = sources
 	if req.SHA256 != nil && len(req.SHA256) != 32 {
 		return nil, newError(fatal, "mismatch", nil, "the expected SHA-256 has %d bytes, not 32", len(req.SHA256))
 	}
@@ -91,12 +93,6 @@ func (e *engine) close() error {
 
 // run asks one mirror after the other until the image is whole, none is left, or ctx ends.
 func (e *engine) run(ctx context.Context) (*Image, error) {
-	for _, s := range e.sources {
-		if s.dead != nil {
-			e.req.Log.Warn(e.req.What + ": " + s.dead.text)
-			e.tried.add(time.Since(e.start), s.dead.text)
-		}
-	}
 	for {
 		s, whole, err := e.further(ctx)
 		if whole {
@@ -236,7 +232,7 @@ func (e *engine) finish(s *source) (*Image, error) {
 		return nil, e.final(storeError(err))
 	}
 	e.stats.Duration = time.Since(e.start)
-	image := &Image{File: f, Path: path, Size: e.offset, Source: Redacted(s.url.String()), Stats: e.stats, store: e.req.Store}
+	image := &Image{File: f, Path: path, Size: e.offset, Source: s.location.String(), Stats: e.stats, store: e.req.Store}
 	by := "not verified: nothing vouches for it"
 	if e.sum != nil {
 		copy(image.SHA256[:], e.sum.hash.Sum(nil))

@@ -13,12 +13,14 @@ import (
 	"net/url"
 	"os"
 	"time"
+
+	"netstage/fetch/ref"
 )
 
-// Request says what to fetch, from where, what vouches for it and where it goes. URLs, Store and Log are required.
+// Request says what to fetch, from where, what vouches for it and where it goes. Mirrors, Store and Log are required.
 type Request struct {
-	// URLs are mirrors of the same image, http, https or tftp, the preferred one first.
-	URLs []string
+	// Mirrors have the same image, the preferred one comes first. They are URLs.
+	Mirrors []ref.Location
 	// SHA256 is the image's digest; nil: not pinned.
 	SHA256 []byte
 	// Verify checks the image in addition, block by block for instance; nil: nothing does.
@@ -130,7 +132,7 @@ func (r Request) withDefaults() Request {
 			*d = v
 		}
 	}
-	if len(r.URLs) > 1 {
+	if len(r.Mirrors) > 1 {
 		set(&r.Timeouts.Dial, 4*time.Second) // the kernel's SYNs of 0, 1 and 3 s
 	}
 	set(&r.Timeouts.Dial, 10*time.Second)

@@ -137,7 +137,7 @@ func BenchmarkFullLink(b *testing.B) {
 			for b.Loop() {
 				dir := tmpfs(b, "size=90%")
 				before := l.carried(b)
-				image, err := Get(b.Context(), Request{URLs: []string{fmt.Sprintf("http://%s/image", shapedServer)}, Verify: tree.Verifier(2),
+				image, err := Get(b.Context(), Request{Mirrors: mirrors(fmt.Sprintf("http://%s/image", shapedServer)), Verify: tree.Verifier(2),
 					Size: tree.Size(), Dial: dial, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					b.Fatal(err)

@@ -178,7 +178,7 @@ func BenchmarkLossy(b *testing.B) {
 		curl = append(curl, time.Since(start).Seconds())
 		start = time.Now()
 		image, err := Get(b.Context(), Request{
-			URLs: []string{url}, SHA256: sum(content), Dial: l.dial, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler),
+			Mirrors: mirrors(url), SHA256: sum(content), Dial: l.dial, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			b.Fatal(err)

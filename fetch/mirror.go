@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"netstage/fetch/ref"
 )
 
 // source is one mirror and what is known of it.
 type source struct {
-	url  *url.URL
-	name string // what the log calls it
+	location ref.Location
+	url      *url.URL // of the location
+	name     string   // what the log calls it
 
 	version   validator           // of the image it serves, from its last answer
 	noRanges  bool                // it answers ranges wrongly, so it is read from the start
@@ -33,46 +37,40 @@ type source struct {
 	mismatch  int64 // size of an image of unknown length that did not verify; a second time it is the mirror's fault
 }
 
-// newSources parses the URLs; one that is no URL is dead from the start. Repeated ones count once. Whoever reads of
-// one hears of its proxy.
-func newSources(urls []string, proxy func(*http.Request) (*url.URL, error)) []*source {
+// newSources has one for every URL; repeated ones count once. Whoever reads of one hears of its proxy.
+func newSources(mirrors []ref.Location, proxy func(*http.Request) (*url.URL, error)) ([]*source, *Error) {
 	var list []*source
-	seen := map[string]bool{}
 	hosts := map[string]int{}
-	for _, raw := range urls {
-		if seen[raw] {
+	for _, l := range mirrors {
+		if l.Kind != ref.URL {
+			return nil, newError(fatal, "bad-url", nil, "%s is no URL", l)
+		}
+		if slices.ContainsFunc(list, func(s *source) bool { return s.location.Equal(l) }) {
 			continue
 		}
-		seen[raw] = true
-		u, err := parseURL(raw)
-		if err != nil {
-			dead := classify("", err)
-			list = append(list, &source{name: Redacted(raw), dead: dead, answer: dead.text, class: dead.class})
-			continue
-		}
+		u := l.URL()
 		hosts[u.Host]++
-		list = append(list, &source{url: u, name: u.Host})
+		list = append(list, &source{location: l, url: u, name: u.Host})
+	}
+	if len(list) == 0 {
+		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
 	}
 	for _, s := range list {
-		if s.url != nil && hosts[s.url.Host] > 1 {
+		if hosts[s.url.Host] > 1 {
 			s.name += s.url.Path
 		}
-		if s.url != nil && s.url.Scheme != "tftp" && proxy != nil {
+		if s.url.Scheme != "tftp" && proxy != nil {
 			if p, err := proxy(&http.Request{URL: s.url}); err == nil && p != nil {
 				s.name += " through " + p.Host
 			}
 		}
 	}
-	return list
+	return list, nil
 }
 
 // state is what an operator may know of s.
 func (s *source) state() Mirror {
-	m := Mirror{URL: s.name, Bytes: s.bytes + s.ahead.Load(), Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
-	if s.url != nil {
-		m.URL = Redacted(s.url.String())
-	}
-	return m
+	return Mirror{URL: s.location.String(), Bytes: s.bytes + s.ahead.Load(), Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
 }
 
 // patience is how long a much faster mirror is waited for while a slow one is ready.

@@ -103,7 +103,7 @@ func (e *engine) mismatch(s *source, err error) *Error {
 	if errors.As(err, &own) {
 		class = own.Class()
 	}
-	return newError(mirror, class, err, "%s serves a wrong %s: %v (%s)", s.name, e.req.What, err, Redacted(s.url.String()))
+	return newError(mirror, class, err, "%s serves a wrong %s: %v (%s)", s.name, e.req.What, err, s.location)
 }
 
 // tick is how often a download is looked at.

@@ -16,7 +16,7 @@ type Progress struct {
 	Mirror  string        // host; empty: none was asked yet
 	Retries int           // faults survived
 	Elapsed time.Duration
-	Mirrors []Mirror // all of them, in the order of Request.URLs; never nil in what the engine tells
+	Mirrors []Mirror // all of them, in the order of Request.Mirrors; never nil in what the engine tells
 }
 
 // Mirror is what a download knows of one mirror.

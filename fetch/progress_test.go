@@ -51,14 +51,14 @@ func TestFinalErrorTellsTheMirrors(t *testing.T) {
 	content := imageBytes(1 << 20)
 	busy := serve(t, content, faulty.Behaviour{Status: 503, Times: -1})
 	gone := serve(t, content, faulty.Behaviour{Status: 410, Times: -1})
-	r, _ := quick(t, content, busy.URL("x"), gone.URL("x"), "ftp://h/x")
+	r, _ := quick(t, content, busy.URL("x"), gone.URL("x"))
 	ctx, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)
 	defer cancel()
 	p := mustFailIn(t, ctx, r, "http-503").Progress()
-	if len(p.Mirrors) != 3 || p.Retries < 3 || p.Bytes != 0 {
+	if len(p.Mirrors) != 2 || p.Retries < 3 || p.Bytes != 0 {
 		t.Fatalf("%+v", p)
 	}
-	for i, want := range []Mirror{{Class: "http-503", Bad: false}, {Class: "http-410", Bad: true}, {Class: "bad-url", Bad: true}} {
+	for i, want := range []Mirror{{Class: "http-503", Bad: false}, {Class: "http-410", Bad: true}} {
 		if m := p.Mirrors[i]; m.Class != want.Class || m.Bad != want.Bad || m.Answer == "" {
 			t.Errorf("mirror %d is %+v", i, m)
 		}

@@ -14,14 +14,15 @@ type Ranges struct {
 	size int64
 }
 
-// NewRanges makes one of a request's URLs, names and ways to connect. Verify
+// NewRanges makes one of a request's Mirrors, names and ways to connect. Verify
 // or Checked, and Size, must be set; Store is not used.
 func NewRanges(req Request) (*Ranges, error) {
 	req = req.withDefaults()
-	e := &engine{req: req, sources: newSources(req.URLs, req.Proxy)}
-	if len(e.sources) == 0 {
-		return nil, newError(fatal, "bad-url", nil, "no URL of an image is given")
+	sources, err := newSources(req.Mirrors, req.Proxy)
+	if err != nil {
+		return nil, err
 	}
+	e := &engine{req: req, sources: sources}
 	e.dialer = newDialer(req)
 	e.client = newClient(req, e.dialer)
 	return &Ranges{e: e, size: req.Size}, nil
@@ -34,14 +35,14 @@ func (r *Ranges) Mirrors() int { return len(r.e.sources) }
 func (r *Ranges) Name(mirror int) string { return r.e.sources[mirror].name }
 
 // Get asks a mirror for the bytes first to last. The body may end early. A
-// mirror that has no ranges fails with the class "no-ranges"; errors are *Error.
+// mirror that has no ranges fails with the class "bad-range"; errors are *Error.
 func (r *Ranges) Get(ctx context.Context, mirror int, first, last int64) (io.ReadCloser, error) {
 	s := r.e.sources[mirror]
 	if s.dead != nil {
 		return nil, s.dead
 	}
 	// What is learnt of a mirror while it is asked belongs to this call alone.
-	own := &source{url: s.url, name: s.name}
+	own := &source{location: s.location, url: s.url, name: s.name}
 	var resp *http.Response
 	for {
 		var err error
@@ -66,7 +67,7 @@ func (r *Ranges) judge(s *source, resp *http.Response, first, last int64) *Error
 	span, ok := parseContentRange(h.Get("Content-Range"))
 	switch enc := h.Get("Content-Encoding"); {
 	case resp.StatusCode == http.StatusOK:
-		return newError(transient, "no-ranges", nil, "%s: sends all where a part was asked for", s.name)
+		return newError(transient, "bad-range", nil, "%s: sends all where a part was asked for", s.name)
 	case resp.StatusCode != http.StatusPartialContent:
 		return statusError(s, resp, r.e.req.RetryAfterCap, r.e.req.Now())
 	case enc != "" && enc != "identity":

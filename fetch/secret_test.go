@@ -12,9 +12,11 @@ import (
 func TestSecretsStayWithTheirServer(t *testing.T) {
 	content := imageBytes(100_000)
 	for name, secret := range map[string]func(*Request){
-		"bearer":   func(r *Request) { r.Bearer = "geheim" },
-		"password": func(r *Request) { r.URLs[0] = strings.Replace(r.URLs[0], "http://", "http://joe:geheim@", 1) },
-		"query":    func(r *Request) { r.URLs[0] += "?key=geheim" },
+		"bearer": func(r *Request) { r.Bearer = "geheim" },
+		"password": func(r *Request) {
+			r.Mirrors = mirrors(strings.Replace(r.Mirrors[0].Raw, "http://", "http://joe:geheim@", 1))
+		},
+		"query": func(r *Request) { r.Mirrors = mirrors(r.Mirrors[0].Raw + "?key=geheim") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := serve(t, content, faulty.Behaviour{End: faulty.EndClose, Cut: 70_000}, faulty.Behaviour{Status: 503})

@@ -22,7 +22,7 @@ func TestStorm(t *testing.T) {
 	for i := range machines {
 		all.Go(func() {
 			blob, err := GetBlob(ctx, Request{
-				URLs: []string{s.URL("x")}, SHA256: sum(content), Seed: uint64(i), Log: slog.New(slog.DiscardHandler),
+				Mirrors: mirrors(s.URL("x")), SHA256: sum(content), Seed: uint64(i), Log: slog.New(slog.DiscardHandler),
 				Backoff: Backoff{Base: 20 * time.Millisecond, Cap: 300 * time.Millisecond},
 			}, 1<<20)
 			if err != nil {

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch/tftp"
+
+	"netstage/fetch/ref"
 )
 
 // tftpTransport makes a TFTP server a mirror like any other: one that sends neither ranges nor validators. It is the
@@ -34,7 +36,7 @@ func (t tftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if refused.Code == tftp.NotFound || refused.Code == tftp.AccessViolation {
 			scope = mirror
 		}
-		return nil, newError(scope, "tftp", err, "%s: %v for %s", r.URL.Host, refused, Redacted(r.URL.String()))
+		return nil, newError(scope, "tftp", err, "%s: %v for %s", r.URL.Host, refused, ref.Redacted(r.URL.String()))
 	}
 	if err != nil {
 		return nil, err

@@ -125,7 +125,7 @@ func TestTLS(t *testing.T) {
 		for name, ok := range map[string]bool{"127.0.0.1": true, "10.9.9.9": false, "boot.example.test": false} {
 			s := serveTLS(t, ca.serverConfig(t, from, to, name), content)
 			r, _ := request(t, s, content)
-			r.URLs, r.Now = []string{s.URL("x")}, func() time.Time { return time.Unix(0, 0) }
+			r.Mirrors, r.Now = mirrors(s.URL("x")), func() time.Time { return time.Unix(0, 0) }
 			if ok {
 				mustGet(t, r, content)
 			} else if err := mustFail(t, r, "tls"); !strings.Contains(err.Error(), "not for this host") {
@@ -137,7 +137,7 @@ func TestTLS(t *testing.T) {
 		target := serveTLS(t, ca.serverConfig(t, from.AddDate(0, 9, 0), to.AddDate(1, 0, 0), "127.0.0.1"), content)
 		s := serveTLS(t, ca.serverConfig(t, from, to, "127.0.0.1"), content, faulty.Behaviour{Location: target.URL("y"), Times: -1})
 		r, _ := request(t, s, content)
-		r.URLs, r.Now = []string{s.URL("x")}, func() time.Time { return time.Unix(0, 0) }
+		r.Mirrors, r.Now = mirrors(s.URL("x")), func() time.Time { return time.Unix(0, 0) }
 		r.Dial = nil
 		mustGet(t, r, content)
 	})

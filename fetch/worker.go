@@ -30,7 +30,7 @@ const workerBuffer = 4 * pieceAlign
 
 // hire starts a worker. The crew's lock is held.
 func (c *crew) hire(s *source) {
-	w := &worker{source: s, own: source{url: s.url, name: s.name, version: s.version, client: s.client}}
+	w := &worker{source: s, own: source{location: s.location, url: s.url, name: s.name, version: s.version, client: s.client}}
 	w.rng = newRand(c.e.req.Seed + uint64(c.requests.Load()))
 	w.ctx, w.cancel = context.WithCancelCause(c.ctx)
 	c.workers = append(c.workers, w)

@@ -3,8 +3,8 @@ package stage1
 import (
 	"context"
 	"slices"
-	"strings"
 
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/netup/clock"
 )
@@ -32,7 +32,7 @@ func (b *Boot) setClock(ctx context.Context, o vouch.Order) {
 
 // usesHTTPS reports whether anything is fetched from where certificates matter.
 func usesHTTPS(o vouch.Order) bool {
-	return slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(place string) bool {
-		return strings.HasPrefix(strings.ToLower(place), "https:")
+	return slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(l ref.Location) bool {
+		return l.Scheme() == "https"
 	})
 }

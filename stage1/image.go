@@ -13,6 +13,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/mount"
 	"netstage/stage1/config"
@@ -115,21 +116,21 @@ func (b *Boot) order(ctx context.Context) (vouch.Order, error) {
 
 // locations are what references mean on this network: mirrors, or a file of
 // the initrd or of a disk.
-func (b *Boot) locations(ctx context.Context, refs []fetch.Ref) ([]string, error) {
-	var places []string
-	for _, ref := range refs {
-		switch ref.Kind {
-		case fetch.KindFile:
-			return []string{ref.Path}, nil
-		case fetch.KindDevice:
-			path, err := b.onMedium(ctx, ref)
-			return []string{path}, err
+func (b *Boot) locations(ctx context.Context, refs []ref.Location) ([]ref.Location, error) {
+	var places []ref.Location
+	for _, l := range refs {
+		switch l.Kind {
+		case ref.File:
+			return []ref.Location{l}, nil
+		case ref.Device:
+			path, err := b.onMedium(ctx, l)
+			return []ref.Location{ref.FileAt(path)}, err
 		}
-		var base fetch.Base
+		var base ref.Base
 		if b.network != nil {
 			base = b.base(b.network.Lease())
 		}
-		place, err := fetch.ResolveRef(ref.Raw, base)
+		place, err := l.Resolve(base)
 		if err != nil {
 			return nil, err
 		}

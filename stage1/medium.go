@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/mount/block"
 	"netstage/stage1/config"
@@ -26,50 +26,50 @@ const mediaDir = "/run/netstage/media"
 // other bytes the second time. Where nothing does it is used in place, and also
 // where dm-verity verifies what is read, but for an image that is the disk
 // itself, which ends after it.
-func (b *Boot) copiesImage(signed bool, images []string) bool {
+func (b *Boot) copiesImage(signed bool, images []ref.Location) bool {
 	c := b.config
 	vouched := signed || c.SHA256 != nil || c.RootHash != nil
-	whole := len(images) > 0 && strings.HasPrefix(images[0], "/dev/")
+	whole := len(images) > 0 && strings.HasPrefix(images[0].Path, "/dev/")
 	return len(b.media) > 0 && (c.CopyToRAM || vouched && (whole || !c.MountVerity))
 }
 
 // onMedium waits for a reference's disk, mounts it and returns the file's path;
 // without a file in the reference, the disk's node.
-func (b *Boot) onMedium(ctx context.Context, ref fetch.Ref) (string, error) {
+func (b *Boot) onMedium(ctx context.Context, l ref.Location) (string, error) {
 	if b.media == nil {
 		b.media = map[string]string{}
 	}
-	disk := ref.Tag + "=" + ref.Value
+	disk := l.Tag + "=" + l.Value
 	if dir, ok := b.media[disk]; ok {
-		return dir + ref.Path, nil
+		return dir + l.Path, nil
 	}
 	var dir string
 	var err error
-	if ref.Tag == config.ISOTag {
-		dir, err = b.findISO(ctx, ref.Value)
+	if l.Tag == config.ISOTag {
+		dir, err = b.findISO(ctx, l.Value)
 	} else {
-		dir, err = b.openMedium(ctx, ref)
+		dir, err = b.openMedium(ctx, l)
 	}
 	if err != nil {
 		return "", err
 	}
 	b.media[disk] = dir
-	return dir + ref.Path, nil
+	return dir + l.Path, nil
 }
 
-func (b *Boot) openMedium(ctx context.Context, ref fetch.Ref) (string, error) {
-	name, err := config.DiskOf(ref)
+func (b *Boot) openMedium(ctx context.Context, l ref.Location) (string, error) {
+	name, err := config.DiskOf(l)
 	if err != nil {
 		return "", err
 	}
 	disks := b.lookForDisks()
 	device, err := b.awaitDisk(ctx, disks, name.String(), "the image", patience)
 	if err != nil {
-		return "", fmt.Errorf("image %s: %w", ref.Raw, err)
+		return "", fmt.Errorf("image %s: %w", l.Raw, err)
 	}
-	b.Log.Info(fmt.Sprintf("image: %s is on %s", ref.Raw, device))
+	b.Log.Info(fmt.Sprintf("image: %s is on %s", l.Raw, device))
 	b.linkRoot(device.Path)
-	if ref.Path == "" {
+	if l.Path == "" {
 		return device.Path, nil
 	}
 	return b.mountMedium(ctx, disks, device)

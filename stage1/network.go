@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/netup"
 	"netstage/netup/lease"
 	"netstage/stage1/config"
@@ -73,8 +73,8 @@ func (b *Boot) provePath(ctx context.Context, lease lease.Lease) error {
 	var addresses []string
 	var last error
 	unproven := false
-	for _, ref := range b.config.Remote() {
-		address, err := serverOf(b.config, ref, b.base(lease))
+	for _, l := range b.config.Remote() {
+		address, err := serverOf(b.config, l, b.base(lease))
 		if err != nil {
 			last = err
 		} else if address == "" {
@@ -96,20 +96,14 @@ func (b *Boot) provePath(ctx context.Context, lease lease.Lease) error {
 	return err
 }
 
-// serverOf is the host:port to connect to for what ref means with base: a
+// serverOf is the host:port to connect to for what l means with base: a
 // proxy's, where there is one. "" means that there is nothing to connect to.
-func serverOf(c config.Config, ref fetch.Ref, base fetch.Base) (string, error) {
-	text, err := fetch.ResolveRef(ref.Raw, base)
-	if err != nil {
+func serverOf(c config.Config, l ref.Location, base ref.Base) (string, error) {
+	l, err := l.Resolve(base)
+	if err != nil || l.Scheme() == "tftp" {
 		return "", err
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return "", err
-	}
-	if strings.EqualFold(u.Scheme, "tftp") {
-		return "", nil
-	}
+	u := l.URL()
 	if c.Proxy != "" {
 		if u, err = config.ParseProxy(c.Proxy); err != nil {
 			return "", err
@@ -131,8 +125,8 @@ func hostPort(u *url.URL) string {
 }
 
 // base is what relative references mean with this lease.
-func (b *Boot) base(lease lease.Lease) fetch.Base {
-	base := fetch.Base{Rootfs: b.config.Base, BootFile: lease.BootFile, NextServer: lease.NextName}
+func (b *Boot) base(lease lease.Lease) ref.Base {
+	base := ref.Base{Rootfs: b.config.Base, BootFile: lease.BootFile, NextServer: lease.NextName}
 	if strings.HasPrefix(strings.ToLower(base.BootFile), "tftp:") {
 		base.BootFile = "" // that a boot loader came by TFTP does not mean that an image should
 	}

@@ -16,7 +16,7 @@ import (
 	"net/url"
 	"time"
 
-	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/netup"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -69,7 +69,7 @@ func (p *poster) post(ctx context.Context, r report.Report) error {
 			break
 		}
 		if err = p.once(ctx, text.Bytes()); err == nil {
-			p.log.Info(fmt.Sprintf("report: sent to %s in %d ms", fetch.Redacted(p.url), time.Since(started).Milliseconds()))
+			p.log.Info(fmt.Sprintf("report: sent to %s in %d ms", ref.Redacted(p.url), time.Since(started).Milliseconds()))
 			return nil
 		}
 		if _, final := errors.AsType[refusal](err); final {
@@ -82,7 +82,7 @@ func (p *poster) post(ctx context.Context, r report.Report) error {
 	case cause != nil:
 		err = fmt.Errorf("%w (%v)", cause, err)
 	}
-	return fmt.Errorf("report: not sent to %s: %w", fetch.Redacted(p.url), err)
+	return fmt.Errorf("report: not sent to %s: %w", ref.Redacted(p.url), err)
 }
 
 // once sends a report on a connection of its own, which no other goroutine

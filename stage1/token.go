@@ -3,14 +3,14 @@ package stage1
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/stage1/fault"
 )
 
 // token reads the bearer token for the servers; no file means none.
-func (b *Boot) token(o []string) (string, error) {
+func (b *Boot) token(places []ref.Location) (string, error) {
 	file := b.config.Token
 	if file == "" {
 		return "", nil
@@ -23,9 +23,9 @@ func (b *Boot) token(o []string) (string, error) {
 	if err != nil {
 		return "", fault.Errorf(fault.Policy, "rootfs.token=%s: %w", file, err)
 	}
-	for _, place := range o {
-		if strings.HasPrefix(strings.ToLower(place), "http:") {
-			b.Log.Warn(fmt.Sprintf("image: the token goes to %s unencrypted: whoever sees it can use it", fetch.Redacted(place)))
+	for _, place := range places {
+		if place.Scheme() == "http" {
+			b.Log.Warn(fmt.Sprintf("image: the token goes to %s unencrypted: whoever sees it can use it", place))
 		}
 	}
 	return token, nil

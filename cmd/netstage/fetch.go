@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/stage1/fault"
 )
@@ -48,9 +49,9 @@ func newFetch(std streams) *cobra.Command {
 			case *output == "":
 				return usageError("where to? Give -o FILE")
 			}
-			for _, ref := range refs {
-				if r, err := fetch.ParseRef(ref); err != nil || r.Kind != fetch.KindURL {
-					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL", fetch.Redacted(ref)))
+			for _, text := range refs {
+				if _, err := ref.ParseURL(text); err != nil {
+					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL", ref.Redacted(text)))
 				}
 			}
 			o, err := v.order(refs)

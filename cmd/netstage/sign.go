@@ -15,6 +15,7 @@ import (
 
 	"netstage/cmd/netstage/image"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 )
 
@@ -109,8 +110,8 @@ func pathBeside(manifest, image string) (string, error) {
 
 // describeImage reads an image for what a manifest says of it. A tree that isn't the image's is an error: no machine
 // would boot.
-func describeImage(ctx context.Context, file, ref string) (manifest.Image, error) {
-	m := manifest.Image{Path: ref}
+func describeImage(ctx context.Context, file, name string) (manifest.Image, error) {
+	m := manifest.Image{Path: name}
 	root, err := image.ReadRootHash(file)
 	if err != nil {
 		return m, err
@@ -119,7 +120,7 @@ func describeImage(ctx context.Context, file, ref string) (manifest.Image, error
 	if err != nil {
 		return m, err
 	}
-	order := vouch.Order{Images: []string{path}}
+	order := vouch.Order{Images: []ref.Location{ref.FileAt(path)}}
 	if order.RootHash, err = hex.DecodeString(root); err != nil || len(order.RootHash) == 0 {
 		order.RootHash = nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"netstage/cmd/netstage/internal/storm"
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/nix"
 )
 
@@ -47,7 +48,15 @@ func newStorm(std streams) *cobra.Command {
 			case *spread < 0:
 				return usageError("--spread is not below zero")
 			}
-			request := fetch.Request{URLs: urls, UserAgent: "netstage/" + version, Seed: *seed}
+			var mirrors []ref.Location
+			for _, text := range urls {
+				l, err := ref.ParseURL(text)
+				if err != nil {
+					return usageError(err.Error())
+				}
+				mirrors = append(mirrors, l)
+			}
+			request := fetch.Request{Mirrors: mirrors, UserAgent: "netstage/" + version, Seed: *seed}
 			if *digest != "" {
 				if request.SHA256, err = nix.ParseSHA256(*digest); err != nil {
 					return usageError("--sha256: " + err.Error())

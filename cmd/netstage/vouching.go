@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/nix"
 )
@@ -25,6 +26,15 @@ func (v *vouching) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&v.init, "init", "", "the init `PATH` that a machine would be told; the manifest must name it")
 }
 
+// place is a REF of the tool's: a URL, or a file by any path.
+func place(text string) (ref.Location, error) {
+	if strings.Contains(text, "://") {
+		return ref.ParseURL(text)
+	}
+	path, err := filepath.Abs(text)
+	return ref.FileAt(path), err
+}
+
 // order is what the flags ask for, with images by REF.
 func (v *vouching) order(images []string) (vouch.Order, error) {
 	var o vouch.Order
@@ -39,12 +49,13 @@ func (v *vouching) order(images []string) (vouch.Order, error) {
 		}
 		return digest
 	}
-	places := func(refs []string) (out []string) {
-		for _, ref := range refs {
-			if !strings.Contains(ref, "://") && err == nil {
-				ref, err = filepath.Abs(ref)
+	places := func(refs []string) (out []ref.Location) {
+		for _, text := range refs {
+			l, wrong := place(text)
+			if wrong != nil && err == nil {
+				err = usageError(wrong.Error())
 			}
-			out = append(out, ref)
+			out = append(out, l)
 		}
 		return out
 	}

@@ -17,6 +17,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/faulty"
+	"netstage/fetch/ref"
 	"netstage/fetch/verity"
 )
 
@@ -283,16 +284,20 @@ func TestOverHTTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 1000, 1)
-			var urls []string
+			var mirrors []ref.Location
 			for _, script := range [][]faulty.Behaviour{{b}, nil} {
 				server, err := faulty.Listen("127.0.0.1:0", w.image, script...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { server.Close() })
-				urls = append(urls, server.URL("image"))
+				l, err := ref.ParseURL(server.URL("image"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				mirrors = append(mirrors, l)
 			}
-			ranges, err := fetch.NewRanges(fetch.Request{URLs: urls, Size: int64(len(w.image)), Checked: true, Log: slog.New(slog.DiscardHandler)})
+			ranges, err := fetch.NewRanges(fetch.Request{Mirrors: mirrors, Size: int64(len(w.image)), Checked: true, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path"
 	"slices"
 	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 )
 
 // Signed is a manifest, where it was found and who signed it.
@@ -19,7 +19,7 @@ type Signed struct {
 	*manifest.Manifest
 	Source string // URL or path, without credentials
 	Key    manifest.Key
-	places []string // mirrors that have it
+	places []ref.Location // mirrors that have it
 }
 
 func (s *Signed) tell(log *slog.Logger) {
@@ -45,28 +45,18 @@ func (o *Order) obey(s *Signed) (size int64, err error) {
 	if len(o.Images) > 0 {
 		return image.Size, nil // wherever it comes from, it is the one that was signed
 	}
+	name, err := ref.Parse(image.Path)
+	if err != nil {
+		return 0, err
+	}
 	for _, place := range s.places {
-		location, err := beside(place, image.Path)
+		location, err := name.Beside(place)
 		if err != nil {
 			return 0, err
 		}
 		o.Images = append(o.Images, location)
 	}
 	return image.Size, nil
-}
-
-// beside is the location that ref means in the manifest at place.
-func beside(place, ref string) (string, error) {
-	r, err := fetch.ParseRef(ref)
-	switch {
-	case err != nil:
-		return "", err
-	case r.Kind == fetch.KindFile:
-		return r.Path, nil
-	case r.Kind == fetch.KindRelative && local(place):
-		return path.Join(path.Dir(place), ref), nil
-	}
-	return fetch.ResolveRef(ref, fetch.Base{BootFile: place})
 }
 
 // getManifest gets the manifest and its signature, and checks them. A mirror whose pair is refused is left for the next.
@@ -76,7 +66,7 @@ func getManifest(ctx context.Context, o Order) (*Signed, error) {
 		return nil, refuse("signature", "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", names(o.Keys))
 	case len(o.Keys) == 0:
 		return nil, refuse("signature", "there is a manifest to be checked, and no trusted key to check it by")
-	case local(o.Manifests[0]):
+	case local(o.Manifests):
 		signed, err := openManifest(o.Manifests[0], o.Keys)
 		if err == nil {
 			signed.tell(o.Fetch.Log)
@@ -119,19 +109,19 @@ func anyManifest(ctx context.Context, o Order) (*Signed, error) {
 			break
 		}
 		// The manifest fits no signature of this mirror's.
-		places = slices.DeleteFunc(places, func(place string) bool {
-			return fetch.Redacted(fetch.WithSuffix(place, manifest.Suffix)) == from
+		places = slices.DeleteFunc(places, func(place ref.Location) bool {
+			return place.WithSuffix(manifest.Suffix).String() == from
 		})
 	}
 	return nil, first
 }
 
-func openManifest(place string, keys manifest.Keys) (*Signed, error) {
-	body, err := os.ReadFile(place)
+func openManifest(place ref.Location, keys manifest.Keys) (*Signed, error) {
+	body, err := os.ReadFile(place.Path)
 	if err != nil {
 		return nil, refuse("signature", "manifest: %v", err)
 	}
-	signature, err := os.ReadFile(place + manifest.Suffix)
+	signature, err := os.ReadFile(place.WithSuffix(manifest.Suffix).Path)
 	if err != nil {
 		return nil, refuse("signature", "manifest: its signature: %v", err)
 	}
@@ -139,16 +129,16 @@ func openManifest(place string, keys manifest.Keys) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Signed{Manifest: m, Source: place, Key: key, places: []string{place}}, nil
+	return &Signed{Manifest: m, Source: place.Path, Key: key, places: []ref.Location{place}}, nil
 }
 
 // fetchManifest also says which mirror the signature is from, once there is one.
-func fetchManifest(ctx context.Context, o Order, places []string) (s *Signed, from string, err error) {
+func fetchManifest(ctx context.Context, o Order, places []ref.Location) (s *Signed, from string, err error) {
 	const mostSignature = 4 << 10
 	r := o.Fetch
-	r.What, r.Checked, r.Digest, r.URLs, r.Progress = "signature", true, false, nil, nil
+	r.What, r.Checked, r.Digest, r.Mirrors, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {
-		r.URLs = append(r.URLs, fetch.WithSuffix(place, manifest.Suffix))
+		r.Mirrors = append(r.Mirrors, place.WithSuffix(manifest.Suffix))
 	}
 	signature, err := fetch.GetBlob(ctx, r, mostSignature)
 	if err != nil {
@@ -156,10 +146,10 @@ func fetchManifest(ctx context.Context, o Order, places []string) (s *Signed, fr
 	}
 	defer signature.Close()
 	check := &signedBy{keys: o.Keys, signature: signature.Bytes}
-	r.What, r.Checked, r.Verify, r.URLs = "manifest", false, check, places
+	r.What, r.Checked, r.Verify, r.Mirrors = "manifest", false, check, places
 	blob, err := fetch.GetBlob(ctx, r, manifest.Most)
 	if err != nil {
-		return nil, fetch.Redacted(signature.Source), err
+		return nil, signature.Source, err
 	}
 	defer blob.Close()
 	return &Signed{Manifest: check.manifest, Source: blob.Source, Key: check.key}, "", nil

@@ -21,11 +21,11 @@ func TestTreeIsKept(t *testing.T) {
 		}
 	}
 	fetched, _ := order(t)
-	fetched.Images, fetched.RootHash = []string{s.URL("dir/image")}, w.root
+	fetched.Images, fetched.RootHash = places(s.URL("dir/image")), w.root
 	signed, _ := order(t)
-	signed.Manifests, signed.Keys = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}
+	signed.Manifests, signed.Keys = places(s.URL("dir/web.manifest")), manifest.Keys{w.key}
 	local, _ := order(t)
-	local.Images, local.RootHash = []string{filepath.Join(dir, "image")}, w.root
+	local.Images, local.RootHash = places(filepath.Join(dir, "image")), w.root
 	for name, o := range map[string]Order{"fetched": fetched, "signed": signed, "local": local} {
 		t.Run(name, func(t *testing.T) {
 			if i := w.mustGet(t, o); i.Tree != nil {
@@ -49,7 +49,7 @@ func TestTreeIsKept(t *testing.T) {
 		})
 	}
 	bare, _ := order(t)
-	bare.Images, bare.SHA256, bare.KeepTree = []string{s.URL("dir/image")}, w.digest, true
+	bare.Images, bare.SHA256, bare.KeepTree = places(s.URL("dir/image")), w.digest, true
 	mustRefuse(t, bare, "policy", "no root hash is known: give roothash=")
 }
 
@@ -63,21 +63,21 @@ func TestAllGivenMustHold(t *testing.T) {
 		"all right":         {func(*Order) {}, "", ""},
 		"wrong sha256":      {func(o *Order) { o.SHA256 = w.root }, "mismatch", "sha256 is"},
 		"wrong root hash":   {func(o *Order) { o.RootHash = w.digest }, "mismatch", "wrong verity tree: hash block"},
-		"signed, all right": {func(o *Order) { o.Manifests, o.Keys = []string{"dir/web.manifest"}, manifest.Keys{w.key} }, "", ""},
+		"signed, all right": {func(o *Order) { o.Manifests, o.Keys = places("dir/web.manifest"), manifest.Keys{w.key} }, "", ""},
 		"signed, wrong sha256": {func(o *Order) {
-			o.Manifests, o.Keys, o.SHA256 = []string{"dir/web.manifest"}, manifest.Keys{w.key}, w.root
+			o.Manifests, o.Keys, o.SHA256 = places("dir/web.manifest"), manifest.Keys{w.key}, w.root
 		}, "policy", "the SHA-256 asked for is"},
 		"signed, wrong root hash": {func(o *Order) {
-			o.Manifests, o.Keys, o.RootHash = []string{"dir/web.manifest"}, manifest.Keys{w.key}, w.digest
+			o.Manifests, o.Keys, o.RootHash = places("dir/web.manifest"), manifest.Keys{w.key}, w.digest
 		}, "policy", "the root hash asked for is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := w.serve(t)
 			o, _ := order(t)
-			o.Images, o.SHA256, o.RootHash = []string{s.URL("dir/image")}, w.digest, w.root
+			o.Images, o.SHA256, o.RootHash = places(s.URL("dir/image")), w.digest, w.root
 			test.change(&o)
 			for i := range o.Manifests {
-				o.Manifests[i] = s.URL(o.Manifests[i])
+				o.Manifests[i] = places(s.URL(o.Manifests[i].Raw))[0]
 			}
 			if test.class != "" {
 				mustRefuse(t, o, test.class, test.says)

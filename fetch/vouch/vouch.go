@@ -10,27 +10,27 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/fetch/verity"
 )
 
 // Order says what image is wanted, from where, and what must vouch for it; all that is given must hold. A location is
-// an http or https URL, or the absolute path of a local file.
+// a URL or a file.
 type Order struct {
-	Images   []string // mirrors, or one local file; empty: where the manifest says
-	SHA256   []byte   // nil: not pinned
-	RootHash []byte   // of the dm-verity tree; nil: not pinned
-	Trees    []string // mirrors of the tree; empty: beside each image, with ".verity" appended
+	Images   []ref.Location // mirrors, or one local file; empty: where the manifest says
+	SHA256   []byte         // nil: not pinned
+	RootHash []byte         // of the dm-verity tree; nil: not pinned
+	Trees    []ref.Location // mirrors of the tree; empty: beside each image, with ".verity" appended
 
-	Manifests []string      // mirrors of the signed manifest
-	Keys      manifest.Keys // who may sign it; where there are any, there must be a manifest
-	NotBefore time.Time     // older manifests are refused, whoever signed them; zero: none are
-	Init      string        // stage 2 as asked for; empty: as the manifest says
-	KeepTree  bool          // the verity tree is wanted as well; without one there is no image
+	Manifests []ref.Location // mirrors of the signed manifest
+	Keys      manifest.Keys  // who may sign it; where there are any, there must be a manifest
+	NotBefore time.Time      // older manifests are refused, whoever signed them; zero: none are
+	Init      string         // stage 2 as asked for; empty: as the manifest says
+	KeepTree  bool           // the verity tree is wanted as well; without one there is no image
 
 	// Load has a local image copied into Fetch.Store, and the copy verified and used: what it is on may change, or go. It
 	// tells how many bytes of the file are the image. Nil: the file is used where it is.
@@ -127,7 +127,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		size, verify = tree.Size(), tree.Verifier(runtime.NumCPU())
 	}
 	get := image.fetch
-	if local(o.Images[0]) {
+	if local(o.Images) {
 		get = image.open
 	}
 	if err := get(ctx, o, size, verify); err != nil {
@@ -144,12 +144,12 @@ func (i *Image) withoutTree(err error) error {
 	return err
 }
 
-// local tells a path from a URL.
-func local(location string) bool { return strings.HasPrefix(location, "/") }
+// local tells whether the first of the locations is a file, and thereby the only one.
+func local(locations []ref.Location) bool { return locations[0].Kind == ref.File }
 
 func (i *Image) fetch(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
 	r := o.Fetch
-	r.URLs, r.SHA256, r.Verify, r.Size = o.Images, o.SHA256, verify, size
+	r.Mirrors, r.SHA256, r.Verify, r.Size = o.Images, o.SHA256, verify, size
 	got, err := fetch.Get(ctx, r)
 	if err != nil {
 		return err
@@ -157,13 +157,13 @@ func (i *Image) fetch(ctx context.Context, o Order, size int64, verify fetch.Ver
 	if r.Digest {
 		i.SHA256 = got.SHA256[:]
 	}
-	i.File, i.Source, i.Size, i.Stats, i.close = got.File, fetch.Redacted(got.Source), got.Size, got.Stats, got.Close
+	i.File, i.Source, i.Size, i.Stats, i.close = got.File, got.Source, got.Size, got.Stats, got.Close
 	return nil
 }
 
 // open opens a local image, and verifies it before anyone sees it.
 func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
-	i.Source = o.Images[0]
+	i.Source = o.Images[0].Path
 	f, err := os.Open(i.Source)
 	if err != nil {
 		return refuse("no-image", "image: %v", err)
@@ -215,15 +215,15 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	places := o.Trees
 	for _, image := range o.Images {
 		if len(o.Trees) == 0 {
-			places = append(places, fetch.WithSuffix(image, ".verity"))
+			places = append(places, image.WithSuffix(".verity"))
 		}
 	}
-	if local(places[0]) {
-		return openTree(places[0], o.RootHash)
+	if local(places) {
+		return openTree(places[0].Path, o.RootHash)
 	}
 	collector := verity.Collect(o.RootHash)
 	r := o.Fetch
-	r.URLs, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
+	r.Mirrors, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
 	blob, err := fetch.GetBlob(ctx, r, mostTree)
 	if err != nil {
 		return nil, nil, err

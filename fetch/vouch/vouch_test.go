@@ -18,6 +18,7 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/faulty"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/fetch/verity"
 )
 
@@ -128,7 +129,7 @@ func TestTree(t *testing.T) {
 	t.Run("beside the image", func(t *testing.T) {
 		s := w.serve(t)
 		o, _ := order(t)
-		o.Images, o.RootHash = []string{s.URL("dir/image")}, w.root
+		o.Images, o.RootHash = places(s.URL("dir/image")), w.root
 		if i := w.mustGet(t, o); !bytes.Equal(i.RootHash, w.root) || i.SHA256 != nil {
 			t.Errorf("%x %x", i.RootHash, i.SHA256)
 		}
@@ -136,7 +137,7 @@ func TestTree(t *testing.T) {
 			t.Errorf("%s was asked for first", first)
 		}
 		o, _ = order(t)
-		o.Images, o.RootHash, o.SHA256 = []string{s.URL("dir/image")}, w.root, w.root
+		o.Images, o.RootHash, o.SHA256 = places(s.URL("dir/image")), w.root, w.root
 		mustRefuse(t, o, "mismatch", "sha256 is")
 	})
 	t.Run("a wrong tree is left for another mirror's", func(t *testing.T) {
@@ -145,7 +146,7 @@ func TestTree(t *testing.T) {
 		wrong[5000] ^= 1
 		bad.Add("dir/image.verity", wrong)
 		o, log := order(t)
-		o.Images, o.RootHash = []string{bad.URL("dir/image"), good.URL("dir/image")}, w.root
+		o.Images, o.RootHash = places(bad.URL("dir/image"), good.URL("dir/image")), w.root
 		w.mustGet(t, o)
 		if want := bad.Addr() + " serves a wrong verity tree: hash block"; !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in\n%s", want, log)
@@ -159,7 +160,7 @@ func TestTree(t *testing.T) {
 		other[700_000] ^= 1
 		s.SetContent(other)
 		o, _ := order(t)
-		o.Images, o.RootHash = []string{s.URL("dir/image")}, w.root
+		o.Images, o.RootHash = places(s.URL("dir/image")), w.root
 		mustRefuse(t, o, "mismatch", "block 170")
 	})
 	t.Run("no tree", func(t *testing.T) {
@@ -169,7 +170,7 @@ func TestTree(t *testing.T) {
 		}
 		defer s.Close()
 		o, _ := order(t)
-		o.Images, o.RootHash = []string{s.URL("image")}, w.root
+		o.Images, o.RootHash = places(s.URL("image")), w.root
 		mustRefuse(t, o, "http-404", "/image.verity")
 	})
 }
@@ -189,11 +190,11 @@ func TestLocal(t *testing.T) {
 	m := file("web.manifest", w.body)
 	sig := file("web.manifest.minisig", w.signature)
 	o, _ := order(t)
-	o.Images = []string{image}
+	o.Images = places(image)
 	w.mustGet(t, o)
 	o.SHA256, o.RootHash = w.digest, w.root
 	w.mustGet(t, o)
-	signed := Order{Manifests: []string{m}, Keys: manifest.Keys{w.other, w.key}, Fetch: o.Fetch}
+	signed := Order{Manifests: places(m), Keys: manifest.Keys{w.other, w.key}, Fetch: o.Fetch}
 	if i := w.mustGet(t, signed); i.Source != image || i.Init != initPath || i.Signed.Key.Name != "ops.pub" {
 		t.Errorf("%+v", i)
 	}
@@ -214,7 +215,7 @@ func TestLocal(t *testing.T) {
 	mustRefuse(t, signed, "no-image", "verity tree")
 	os.Remove(sig)
 	mustRefuse(t, signed, "signature", "minisig")
-	mustRefuse(t, Order{Images: []string{"/nowhere"}, Fetch: o.Fetch}, "no-image", "/nowhere")
+	mustRefuse(t, Order{Images: places("/nowhere"), Fetch: o.Fetch}, "no-image", "/nowhere")
 	mustRefuse(t, Order{Fetch: o.Fetch}, "no-image", "")
 }
 
@@ -227,7 +228,7 @@ func TestLocalCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	o, _ := order(t)
-	o.Images, o.SHA256 = []string{image}, w.digest
+	o.Images, o.SHA256 = places(image), w.digest
 	o.Load = func(f *os.File) (int64, error) { return int64(len(w.content)), nil }
 	i, err := Get(soon(t), o)
 	if err != nil {
@@ -275,7 +276,7 @@ func TestSigned(t *testing.T) {
 		o, log := order(t)
 		o.Keys = manifest.Keys{w.other, w.key}
 		for _, s := range servers {
-			o.Manifests = append(o.Manifests, s.URL("dir/web.manifest"))
+			o.Manifests = append(o.Manifests, places(s.URL("dir/web.manifest"))...)
 		}
 		return o, log
 	}
@@ -293,8 +294,8 @@ func TestSigned(t *testing.T) {
 	t.Run("an image from elsewhere", func(t *testing.T) {
 		s, mirror := w.serve(t), w.serve(t)
 		o, _ := good(t, s)
-		o.Images = []string{mirror.URL("copy")}
-		o.Trees = []string{mirror.URL("dir/image.verity")}
+		o.Images = places(mirror.URL("copy"))
+		o.Trees = places(mirror.URL("dir/image.verity"))
 		o.Init = initPath
 		w.mustGet(t, o)
 	})
@@ -316,7 +317,7 @@ func TestSigned(t *testing.T) {
 		o.Keys = nil
 		mustRefuse(t, o, "signature", "no trusted key")
 		o, _ = good(t)
-		o.Images = []string{s.URL("dir/image")}
+		o.Images = places(s.URL("dir/image"))
 		o.SHA256 = w.digest // a digest on the command line replaces no signature
 		mustRefuse(t, o, "signature", "must be signed by other.pub or ops.pub")
 		o, _ = good(t, s)
@@ -369,34 +370,16 @@ func (h onText) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-func TestBeside(t *testing.T) {
-	for _, test := range []struct{ place, ref, want string }{
-		{"http://h/a/m?x", "i", "http://h/a/i"},
-		{"https://u:p@h/a/m", "b/i", "https://u:p@h/a/b/i"},
-		{"https://h/m", "http://g/i", "http://g/i"},
-		{"https://h/m", "/i", "/i"},
-		{"/etc/m", "i", "/etc/i"},
-		{"/etc/m", "http://g/i", "http://g/i"},
-	} {
-		if got, err := beside(test.place, test.ref); err != nil || got != test.want {
-			t.Errorf("%s in %s is %s, %v", test.ref, test.place, got, err)
-		}
-	}
-	if got, err := beside("/etc/m", "LABEL=x:/y"); err == nil {
-		t.Error(got)
-	}
-}
-
 // A manifest that was signed and is older than the floor is refused; its own second is not.
 func TestReplayedManifest(t *testing.T) {
 	w := newWorld(t, "image")
 	s := w.serve(t)
 	o, _ := order(t)
-	o.Manifests, o.Keys = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}
+	o.Manifests, o.Keys = places(s.URL("dir/web.manifest")), manifest.Keys{w.key}
 	o.NotBefore = time.Unix(1e9, 0)
 	w.mustGet(t, o)
 	o, _ = order(t)
-	o.Manifests, o.Keys = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}
+	o.Manifests, o.Keys = places(s.URL("dir/web.manifest")), manifest.Keys{w.key}
 	o.NotBefore = time.Unix(1e9+1, 0)
 	mustRefuse(t, o, "policy", `the manifest "web" is of 2001-09-09T01:46:40Z, older than the 2001-09-09T01:46:41Z that is asked for`)
 }
@@ -412,10 +395,23 @@ func TestHashedOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := w.serve(t)
 			o, _ := order(t)
-			o.Manifests, o.Keys, o.SHA256, o.Fetch.Digest = []string{s.URL("dir/web.manifest")}, manifest.Keys{w.key}, c.pin, c.digest
+			o.Manifests, o.Keys, o.SHA256, o.Fetch.Digest = places(s.URL("dir/web.manifest")), manifest.Keys{w.key}, c.pin, c.digest
 			if i := w.mustGet(t, o); (i.SHA256 != nil) != c.sha256 || !bytes.Equal(i.RootHash, w.root) {
 				t.Errorf("sha256 %x, root hash %x", i.SHA256, i.RootHash)
 			}
 		})
 	}
+}
+
+// places are locations by their URLs or paths.
+func places(texts ...string) []ref.Location {
+	var list []ref.Location
+	for _, text := range texts {
+		l, err := ref.Parse(text)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, l)
+	}
+	return list
 }

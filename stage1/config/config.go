@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/netup/ipparam"
 	"netstage/stage1/cmdline"
@@ -19,21 +20,21 @@ import (
 // Config is what the kernel command line asks for. The zero value of a field
 // is its default.
 type Config struct {
-	Init         string      // stage 2, inside the new root; "/init" by default
-	WantInit     bool        // init= was given
-	Rootfs       []fetch.Ref // mirrors of one image
-	SHA256       []byte      // the image's digest; nil: not pinned
-	RootHash     []byte      // of the image's verity tree; nil: not pinned
-	Verity       []fetch.Ref // mirrors of the tree; nil: beside the image
-	MountVerity  bool        // rootfs.verity.mount: dm-verity verifies what is read
-	OnCorruption string      // of mount.Verity
-	Manifest     []fetch.Ref // mirrors of the signed manifest
-	Newer        time.Time   // rootfs.manifest.newer=: older manifests are refused
-	Base         string      // rootfs.base=
-	Proxy        string      // rootfs.proxy=, for http and https; may hold a password
-	CA           string      // rootfs.ca=, a file of the initrd
-	Token        string      // rootfs.token=, a file of the initrd
-	Floor        fetch.Floor // rootfs.floor=
+	Init         string         // stage 2, inside the new root; "/init" by default
+	WantInit     bool           // init= was given
+	Rootfs       []ref.Location // mirrors of one image
+	SHA256       []byte         // the image's digest; nil: not pinned
+	RootHash     []byte         // of the image's verity tree; nil: not pinned
+	Verity       []ref.Location // mirrors of the tree; nil: beside the image
+	MountVerity  bool           // rootfs.verity.mount: dm-verity verifies what is read
+	OnCorruption string         // of mount.Verity
+	Manifest     []ref.Location // mirrors of the signed manifest
+	Newer        time.Time      // rootfs.manifest.newer=: older manifests are refused
+	Base         ref.Location   // rootfs.base=
+	Proxy        string         // rootfs.proxy=, for http and https; may hold a password
+	CA           string         // rootfs.ca=, a file of the initrd
+	Token        string         // rootfs.token=, a file of the initrd
+	Floor        fetch.Floor    // rootfs.floor=
 
 	Root           string        // root=: the disk with the image, where rootfs= names none
 	FindISO        string        // findiso=: an ISO image on any disk, instead

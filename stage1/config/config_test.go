@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/netup/ipparam"
 	"netstage/nix"
 	"netstage/stage1/cmdline"
@@ -41,7 +42,7 @@ func TestParse(t *testing.T) {
 		"BOOT_IMAGE=/bzImage quiet loglevel=4 live.nixos.passwordHash=$6$x systemd.unit=rescue.target root=fstab": defaults(nil),
 		"rootfs=http://a/b?x=y rootfs=img.squashfs init=/nix/store/x/init rootfs.sha256=" + emptySHA: defaults(func(c *Config) {
 			c.Init, c.WantInit = "/nix/store/x/init", true
-			c.Rootfs = []fetch.Ref{{Kind: fetch.KindURL, Raw: "http://a/b?x=y"}, {Kind: fetch.KindRelative, Raw: "img.squashfs"}}
+			c.Rootfs = []ref.Location{parsed("http://a/b?x=y"), parsed("img.squashfs")}
 			c.SHA256 = []byte{0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55}
 		}),
 		"console=tty0 console=ttyS0,115200n8": defaults(func(c *Config) { c.Console = "ttyS0" }),
@@ -62,8 +63,8 @@ func TestParse(t *testing.T) {
 		"boot.dhcp.user-class=rack-7": defaults(func(c *Config) { c.UserClass = "rack-7" }),
 		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.manifest.newer=2026-11-23T08:00:00Z rootfs.manifest.newer=2026-11-22 rootfs.ca=/etc/ca.pem rootfs.token=/etc/netstage/token rootfs.floor=1000/2": defaults(func(c *Config) {
 			c.RootHash, _ = nix.ParseSHA256(emptySHA)
-			c.Verity = []fetch.Ref{{Kind: fetch.KindRelative, Raw: "a"}, {Kind: fetch.KindURL, Raw: "http://b/c"}}
-			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
+			c.Verity = []ref.Location{parsed("a"), parsed("http://b/c")}
+			c.Manifest = []ref.Location{parsed("/m")}
 			c.Newer = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 			c.CA, c.Token = "/etc/ca.pem", "/etc/netstage/token"
 			c.Floor = fetch.Floor{Bytes: 1000, Window: 2 * time.Second}
@@ -74,10 +75,10 @@ func TestParse(t *testing.T) {
 		}),
 		"rootfs.verity.mount=restart rootfs.manifest=/m": defaults(func(c *Config) {
 			c.MountVerity, c.OnCorruption = true, "restart_on_corruption"
-			c.Manifest = []fetch.Ref{{Kind: fetch.KindFile, Raw: "/m", Path: "/m"}}
+			c.Manifest = []ref.Location{parsed("/m")}
 		}),
 		"rootfs.proxy=http://joe:pw@10.0.0.1:3128": defaults(func(c *Config) { c.Proxy = "http://joe:pw@10.0.0.1:3128" }),
-		"rootfs.base=http://srv/images":            defaults(func(c *Config) { c.Base = "http://srv/images" }),
+		"rootfs.base=http://srv/images":            defaults(func(c *Config) { c.Base = parsed("http://srv/images") }),
 	} {
 		got, err := parse(line)
 		got.Modules = nil
@@ -139,4 +140,13 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("init %q accepted", c.Init)
 		}
 	})
+}
+
+// parsed is a location that is one.
+func parsed(s string) ref.Location {
+	l, err := ref.Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return l
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/nix"
 	"netstage/stage1/cmdline"
@@ -42,14 +43,14 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	case "roothash", "rootfs.roothash":
 		c.RootHash = pin(c.RootHash, p, complain)
 	case "rootfs.base":
-		ref, err := fetch.ParseRef(p.Value)
-		if err != nil || ref.Kind != fetch.KindURL {
-			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", fetch.Redacted(p.Value))
+		base, err := ref.Parse(p.Value)
+		if err != nil || base.Kind != ref.URL {
+			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", ref.Redacted(p.Value))
 		}
-		c.Base = p.Value
+		c.Base = base
 	case "rootfs.proxy":
 		if _, err := ParseProxy(p.Value); err != nil {
-			complain("rootfs.proxy=%s: want the URL of a proxy, such as http://10.0.0.1:3128", fetch.Redacted(p.Value))
+			complain("rootfs.proxy=%s: want the URL of a proxy, such as http://10.0.0.1:3128", ref.Redacted(p.Value))
 		}
 		c.Proxy = p.Value
 	case "rootfs.ca":
@@ -90,17 +91,17 @@ func (c *Config) checkImage(complain func(string, ...any)) {
 	}
 }
 
-func appendRef(refs []fetch.Ref, p cmdline.Param, complain func(string, ...any)) []fetch.Ref {
-	ref, err := fetch.ParseRef(p.Value)
+func appendRef(refs []ref.Location, p cmdline.Param, complain func(string, ...any)) []ref.Location {
+	l, err := ref.Parse(p.Value)
 	switch {
 	case err != nil:
 		complain("%s=: %w", p.Key, err)
-	case ref.Kind == fetch.KindDevice:
-		if _, err := DiskOf(ref); err != nil {
+	case l.Kind == ref.Device:
+		if _, err := DiskOf(l); err != nil {
 			complain("%s=: %w", p.Key, err)
 		}
 	}
-	return append(refs, ref)
+	return append(refs, l)
 }
 
 // pin reads a digest. A second one must not loosen the first.

@@ -4,8 +4,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"netstage/fetch"
 	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/mount/block"
 )
 
@@ -15,12 +15,12 @@ func (c Config) NeedsNetwork() bool {
 }
 
 // Remote are the references that need the network.
-func (c Config) Remote() []fetch.Ref {
-	var remote []fetch.Ref
-	for _, refs := range [][]fetch.Ref{c.Rootfs, c.Verity, c.Manifest, c.named()} {
-		for _, ref := range refs {
-			if ref.Kind == fetch.KindURL || ref.Kind == fetch.KindRelative {
-				remote = append(remote, ref)
+func (c Config) Remote() []ref.Location {
+	var remote []ref.Location
+	for _, refs := range [][]ref.Location{c.Rootfs, c.Verity, c.Manifest, c.named()} {
+		for _, l := range refs {
+			if l.Remote() {
+				remote = append(remote, l)
 			}
 		}
 	}
@@ -29,8 +29,8 @@ func (c Config) Remote() []fetch.Ref {
 
 // named are the URLs in a manifest of the initrd, when it is that which names
 // the image. Whether they may be followed, its signature tells later.
-func (c Config) named() []fetch.Ref {
-	if len(c.Rootfs) > 0 || len(c.Manifest) == 0 || c.Manifest[0].Kind != fetch.KindFile {
+func (c Config) named() []ref.Location {
+	if len(c.Rootfs) > 0 || len(c.Manifest) == 0 || c.Manifest[0].Kind != ref.File {
 		return nil
 	}
 	text, err := os.ReadFile(c.Manifest[0].Path)
@@ -41,19 +41,19 @@ func (c Config) named() []fetch.Ref {
 	if err != nil {
 		return nil
 	}
-	ref, err := fetch.ParseRef(m.Images[0].Path)
-	if err != nil || ref.Kind != fetch.KindURL {
+	l, err := ref.Parse(m.Images[0].Path)
+	if err != nil || l.Kind != ref.URL {
 		return nil
 	}
-	return []fetch.Ref{ref}
+	return []ref.Location{l}
 }
 
 // Images are the references to the image: a manifest names it where nothing
 // else does, and else the initrd, whose files are below root, may hold it.
-func (c Config) Images(root string) []fetch.Ref {
+func (c Config) Images(root string) []ref.Location {
 	if len(c.Rootfs) == 0 && len(c.Manifest) == 0 {
 		if _, err := os.Stat(filepath.Join(root, LocalImage)); err == nil {
-			return []fetch.Ref{{Kind: fetch.KindFile, Raw: LocalImage, Path: LocalImage}}
+			return []ref.Location{ref.FileAt(LocalImage)}
 		}
 		return c.mediumRefs()
 	}
@@ -62,12 +62,12 @@ func (c Config) Images(root string) []fetch.Ref {
 
 // mediumRefs are where the image is when rootfs= does not say: on an ISO image
 // or the disk of root=, under the name it has on NixOS's.
-func (c Config) mediumRefs() []fetch.Ref {
+func (c Config) mediumRefs() []ref.Location {
 	switch {
 	case c.FindISO != "":
-		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "findiso=" + c.FindISO, Tag: ISOTag, Value: c.FindISO, Path: LocalImage}}
+		return []ref.Location{{Kind: ref.Device, Raw: "findiso=" + c.FindISO, Tag: ISOTag, Value: c.FindISO, Path: LocalImage}}
 	case c.Root != "":
-		return []fetch.Ref{{Kind: fetch.KindDevice, Raw: "root=" + c.Root, Tag: "DEV", Value: c.Root, Path: LocalImage}}
+		return []ref.Location{{Kind: ref.Device, Raw: "root=" + c.Root, Tag: "DEV", Value: c.Root, Path: LocalImage}}
 	}
 	return nil
 }
@@ -77,10 +77,10 @@ func (c Config) mediumRefs() []fetch.Ref {
 const ISOTag = "ISO"
 
 // DiskOf is the disk that a reference is about.
-func DiskOf(ref fetch.Ref) (block.Name, error) {
-	text := ref.Tag + "=" + ref.Value
-	if ref.Tag == "DEV" {
-		text = ref.Value
+func DiskOf(l ref.Location) (block.Name, error) {
+	text := l.Tag + "=" + l.Value
+	if l.Tag == "DEV" {
+		text = l.Value
 	}
 	return block.ParseName(text)
 }

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/stage1/cmdline"
 )
 
@@ -15,14 +15,14 @@ func (c *Config) readReport(p cmdline.Param, complain func(string, ...any)) {
 	case "boot.report":
 		u, err := url.Parse(p.Value)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			complain("boot.report=%s: want an http:// or https:// URL", fetch.Redacted(p.Value))
+			complain("boot.report=%s: want an http:// or https:// URL", ref.Redacted(p.Value))
 			break
 		}
 		c.ReportTo = p.Value
 	case "boot.log":
 		u, err := url.Parse(p.Value)
 		if err != nil || u.Scheme != "udp" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			complain("boot.log=%s: want udp://HOST or udp://HOST:PORT", fetch.Redacted(p.Value))
+			complain("boot.log=%s: want udp://HOST or udp://HOST:PORT", ref.Redacted(p.Value))
 			break
 		}
 		port := u.Port()

@@ -3,7 +3,7 @@ package report
 import (
 	"strings"
 
-	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/stage1/cmdline"
 )
 
@@ -48,7 +48,7 @@ func withoutSecrets(key, value string) string {
 	parts := strings.Split(value, ",")
 	for i, part := range parts {
 		if strings.Contains(part, "://") {
-			parts[i] = fetch.Redacted(part)
+			parts[i] = ref.Redacted(part)
 		}
 	}
 	return strings.Join(parts, ",")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 )
 
 // breaking is a connection that is reset after some bytes.
@@ -65,7 +66,7 @@ func TestTheEngineDownloads(t *testing.T) {
 			}
 			digest := sha256.Sum256(content)
 			r := fetch.Request{
-				URLs: []string{url + "/image.squashfs"}, SHA256: digest[:], Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Mirrors: mirrors(url + "/image.squashfs"), SHA256: digest[:], Log: slog.New(slog.NewTextHandler(&log, nil)),
 				Store: fetch.File(filepath.Join(t.TempDir(), "image")), Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					dials++
@@ -84,7 +85,7 @@ func TestTheEngineDownloads(t *testing.T) {
 			}
 			if test.second {
 				other, _ := serve(t, Options{Dir: dir})
-				r.URLs = append(r.URLs, other+"/image.squashfs")
+				r.Mirrors = append(r.Mirrors, mirrors(other+"/image.squashfs")...)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
@@ -106,4 +107,17 @@ func TestTheEngineDownloads(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mirrors are locations by their URLs or paths.
+func mirrors(texts ...string) []ref.Location {
+	var list []ref.Location
+	for _, text := range texts {
+		l, err := ref.Parse(text)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, l)
+	}
+	return list
 }

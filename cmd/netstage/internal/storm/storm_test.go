@@ -19,6 +19,7 @@ import (
 	"netstage/cmd/netstage/internal/storm"
 	"netstage/cmd/netstage/netboot"
 	"netstage/fetch"
+	"netstage/fetch/ref"
 )
 
 const down = 10 * time.Second
@@ -36,7 +37,7 @@ func TestServeThatComesUpLate(t *testing.T) {
 		time.Sleep(down)
 		served <- serve(ctx, dir, addr)
 	}()
-	r := storm.Run(ctx, storm.Options{Clients: 200, Fetch: fetch.Request{URLs: []string{"http://" + addr + "/image"}, SHA256: digest}})
+	r := storm.Run(ctx, storm.Options{Clients: 200, Fetch: fetch.Request{Mirrors: mirrors("http://" + addr + "/image"), SHA256: digest}})
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
@@ -62,7 +63,7 @@ func TestNginxThatFailsAtFirst(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	r := storm.Run(ctx, storm.Options{
-		Clients: 200, Spread: down, Fetch: fetch.Request{URLs: []string{url + "image"}, SHA256: digest, Seed: 1},
+		Clients: 200, Spread: down, Fetch: fetch.Request{Mirrors: mirrors(url + "image"), SHA256: digest, Seed: 1},
 	})
 	allSucceed(t, r)
 	if peak, times := r.Peak(); times > 3 {
@@ -171,4 +172,17 @@ http {
 		}
 		return strings.Count(string(log), "GET /image")
 	}
+}
+
+// mirrors are locations by their URLs or paths.
+func mirrors(texts ...string) []ref.Location {
+	var list []ref.Location
+	for _, text := range texts {
+		l, err := ref.Parse(text)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, l)
+	}
+	return list
 }
