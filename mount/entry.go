@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +33,9 @@ func (e Entry) Do(root, device string) error {
 		}
 	case kind == OnPath && e.bind():
 		m.Source = source
+		if err := e.makeSource(source); err != nil {
+			return &Error{Mount: m, Op: "make what to bind", Cause: err}
+		}
 		return m.bind(e.Has("rbind"))
 	case kind == OnPath:
 		m.Source = source
@@ -53,6 +58,43 @@ func (e Entry) makeLayers(root string) error {
 		}
 	}
 	return nil
+}
+
+// makeSource makes what a bind shows elsewhere where that is missing: a folder,
+// as systemd does, or with x-netstage.file an empty file; with the mode of
+// x-netstage.mode=. A device is none of it.
+func (e Entry) makeSource(source string) error {
+	if _, err := os.Lstat(source); !errors.Is(err, os.ErrNotExist) || strings.HasPrefix(source, "/dev/") {
+		return nil
+	}
+	mode := os.FileMode(0o755)
+	if e.Has("x-netstage.file") {
+		mode = 0o644
+	}
+	if text, ok := e.Value("x-netstage.mode"); ok {
+		bits, err := strconv.ParseUint(text, 8, 12)
+		if err != nil {
+			return fmt.Errorf("x-netstage.mode=%s is no mode", text)
+		}
+		mode = os.FileMode(bits & 0o777)
+		if bits&unix.S_ISVTX != 0 {
+			mode |= os.ModeSticky
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(source), 0o755); err != nil {
+		return err
+	}
+	if !e.Has("x-netstage.file") {
+		if err := os.Mkdir(source, mode); err != nil {
+			return err
+		}
+		return os.Chmod(source, mode)
+	}
+	file, err := os.OpenFile(source, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Chmod(mode), file.Close())
 }
 
 // loop mounts the file system in a file.

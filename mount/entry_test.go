@@ -41,6 +41,8 @@ tmpfs /nix/.rw tmpfs mode=0750,x-initrd.mount
 overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/work
 /persist/up /bound none bind,ro,nosuid,strictatime
 /persist/file /etc/one none bind
+/persist/missing/dir /made none bind,x-netstage.mode=0711
+/persist/machine-id /etc/machine-id none bind,x-netstage.file,x-netstage.mode=0444
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -66,13 +68,19 @@ overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/wo
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	// A source that is missing is made.
+	for name, want := range map[string]os.FileMode{"/made": os.ModeDir | 0o711, "/persist/missing/dir": os.ModeDir | 0o711, "/etc/machine-id": 0o444} {
+		if info, err := os.Stat(root + name); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
 	if mode, err := os.Stat(root + "/nix/.rw"); err != nil || mode.Mode().Perm() != 0o750 {
 		t.Errorf("options are lost: %v, %v", mode.Mode(), err)
 	}
 
 	var failure *Error
 	for line, want := range map[string]string{
-		"/none /bound2 none bind":                          "/none",
+		"/persist/file/none /bound2 none bind":                          "/none",
 		"/none.img /img ext4 loop":                         "/none.img",
 		"/image.squashfs /img ext4 loop":                   "ext4",
 		"tmpfs /t tmpfs no-such-option":                    "no-such-option",

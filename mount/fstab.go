@@ -51,7 +51,9 @@ func parseEntry(fields []string) (Entry, error) {
 	if !path.IsAbs(e.Target) || path.Clean(e.Target) != strings.TrimSuffix(e.Target, "/") && e.Target != "/" {
 		return Entry{}, fmt.Errorf("mount point %q: want an absolute path", e.Target)
 	}
-	e.Target = path.Clean(e.Target)
+	if e.Target = path.Clean(e.Target); e.HidesImage() {
+		return Entry{}, fmt.Errorf("mount point %s: it would be in the place of the image, at /nix/store; mount elsewhere", e.Target)
+	}
 	if len(fields) > 3 {
 		e.Options = strings.Split(unescape(fields[3]), ",")
 	}

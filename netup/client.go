@@ -1,6 +1,7 @@
 package netup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,13 +129,13 @@ func (c *familyClient) protocol() protocol {
 			Index: c.l.index, Name: c.name, MAC: c.l.mac, Log: c.n.log, Rand: rng,
 			Kernel: c.n.kernel, Running: c.isRunning, Amend: amend, Note: note, Always: c.entry.Method == ipparam.DHCP6,
 			DHCP: &dhcp6.Client{
-				Name: c.name, MAC: c.l.mac, User: c.n.opts.UserClass, Host: c.entry.Hostname,
+				Name: c.name, MAC: c.l.mac, User: c.n.opts.UserClass, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName),
 				Log: c.n.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx,
 			},
 		}
 	}
 	return &dhcp4.Client{
-		Port: &c.n.dhcp, Host: c.entry.Hostname, ClientID: c.entry.ClientID, Amend: amend, Note: note,
+		Port: &c.n.dhcp, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName), ClientID: c.entry.ClientID, Amend: amend, Note: note,
 		Index: c.l.index, Name: c.name, MAC: c.l.mac,
 		Vendor: c.n.opts.VendorClass, User: c.n.opts.UserClass,
 		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd,

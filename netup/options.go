@@ -43,6 +43,8 @@ type Options struct {
 	// UserClass is DHCP option 77 (RFC 3004) and DHCPv6 option 15, not sent when
 	// empty; at most 254 bytes.
 	UserClass string
+	// HostName is what DHCP servers are told, where a link has no other name.
+	HostName string
 	// Grace is how long a lease that is link-local or leads nowhere waits for
 	// a better one before it wins without a proof; 10 s when zero.
 	Grace time.Duration

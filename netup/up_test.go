@@ -97,7 +97,7 @@ func TestLostMessages(t *testing.T) {
 		}
 		return f.polite(m, "10.1.0.9")
 	})
-	n := up(t, Options{VendorClass: "test-vendor", UserClass: "test-user"})
+	n := up(t, Options{VendorClass: "test-vendor", UserClass: "test-user", HostName: "web-1"})
 	if a := addrsOf(t, "eth0"); !slices.Equal(a, []string{"10.1.0.9/24"}) {
 		t.Errorf("addresses %v", a)
 	}
@@ -112,6 +112,9 @@ func TestLostMessages(t *testing.T) {
 		}
 		if m.ClassIdentifier() != "test-vendor" || !slices.Equal(m.UserClass(), []string{"test-user"}) {
 			t.Errorf("classes %q %q", m.ClassIdentifier(), m.UserClass())
+		}
+		if m.HostName() != "web-1" {
+			t.Errorf("host name %q", m.HostName())
 		}
 		if id := m.Options.Get(dhcpv4.OptionClientIdentifier); string(id) != "\x01"+string(n.Lease().MAC) {
 			t.Errorf("client id %x", id)

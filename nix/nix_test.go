@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,6 +109,15 @@ func TestInspect(t *testing.T) {
 			files: interp(map[string]string{system + "/init*": elf, system + "/nixos-version": "26.05"}),
 			init:  "/" + system + "/init", err: "nothing would activate the system",
 		},
+		"nixos-init that tells what to do": {
+			files: interp(map[string]string{system + "/init*": elf, system + "/nixos-version": "26.05", system + "/boot.json": `{"org.nixos.nixos-init.v1":{"etc_basedir":"/b","etc_metadata_image":"/m"}}`}),
+			init:  "/" + system + "/init",
+			want:  System{Kind: NixosInit, Init: "/" + system + "/init", Toplevel: "/" + system, Spec: Bootspec{NixosInit: true, EtcBasedir: "/b", EtcImage: "/m"}},
+		},
+		"a boot.json that is broken": {
+			files: interp(map[string]string{system + "/init*": hash, system + "/nixos-version": "26.05", system + "/boot.json": "{"}),
+			init:  "/" + system + "/init", err: "boot.json",
+		},
 		"plain": {
 			files: interp(map[string]string{"sbin/init": "->../lib/systemd", "lib/systemd*": elf}),
 			init:  "/sbin/init",
@@ -132,7 +142,7 @@ func TestInspect(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || got != test.want {
+			if err != nil || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, test.want)
 			}
 		})

@@ -21,6 +21,9 @@ const (
 	// PrepareRoot is a toplevel of NixOS 26.05 or later: its prepare-root
 	// activates the system, then its init, systemd itself, is executed.
 	PrepareRoot Kind = "prepare-root"
+	// NixosInit is a toplevel of system.nixos-init.enable: its init is systemd,
+	// and what it tells in boot.json is done before (package nixosinit).
+	NixosInit Kind = "nixos-init"
 	// Plain is any executable outside a toplevel.
 	Plain Kind = "plain"
 )
@@ -31,6 +34,7 @@ type System struct {
 	Init     string // resolved path inside the root, to be executed
 	Toplevel string // its toplevel inside the root; empty for Plain
 	Prepare  string // program to run before Init, inside the root; or empty
+	Spec     Bootspec
 }
 
 // Inspect resolves init inside the directory root, proves that it can be
@@ -61,17 +65,25 @@ func inspect(root, init string) (System, error) {
 	if !ok {
 		return System{Kind: Plain, Init: resolved}, nil
 	}
+	spec, err := ReadBootspec(root, toplevel)
+	if err != nil {
+		return System{}, err
+	}
+	system := System{Kind: Classic, Init: resolved, Toplevel: toplevel, Spec: spec}
 	if prepare, err := Resolve(root, toplevel+"/prepare-root"); err == nil {
 		if _, err := proveExecutable(root, prepare); err != nil {
 			return System{}, err
 		}
-		return System{Kind: PrepareRoot, Init: resolved, Toplevel: toplevel, Prepare: prepare}, nil
+		system.Kind, system.Prepare = PrepareRoot, prepare
+		return system, nil
 	}
 	if header == scriptFile {
-		return System{Kind: Classic, Init: resolved, Toplevel: toplevel}, nil
+		return system, nil
 	}
-	return System{}, fmt.Errorf("%s is a NixOS system whose init is a program without prepare-root beside it "+
-		"(system.nixos-init.enable?): nothing would activate the system", toplevel)
+	if system.Kind = NixosInit; !spec.NixosInit || spec.EtcImage == "" {
+		return System{}, fmt.Errorf("%s is a NixOS system whose init is a program, without prepare-root beside it and without an /etc in its boot.json: nothing would activate the system", toplevel)
+	}
+	return system, nil
 }
 
 func findToplevel(root string, dirs ...string) (string, bool) {

@@ -176,7 +176,8 @@ func TestDiskFailures(t *testing.T) {
 			"no device UUID=0000-DEAD: it did not appear within 1s", "there is /dev/loop", "LABEL=" + label("broken")}},
 		"another": {"LABEL=" + label("broken") + " /persist xfs defaults 0 0", "mount", []string{"(xfs) at /mnt-root/persist"}},
 		"LUKS":    {"UUID=4242aaaa-0000-4000-8000-000000004242 /persist auto defaults 0 2", "mount", []string{"holds no file system but crypto_LUKS", "do that in stage 2"}},
-		"bind":    {"/nowhere /persist none bind", "mount", []string{"/mnt-root/nowhere"}},
+		"bind":    {"tmpfs /nowhere tmpfs ro\n/nowhere/x /persist none bind", "mount", []string{"/mnt-root/nowhere/x"}},
+		"/nix":    {"LABEL=" + label("broken") + " /nix ext4 defaults 0 2", "bad-parameter", []string{"mount point /nix: it would be in the place of the image"}},
 		"table":   {"/dev/disk/by-path/pci-1 /persist ext4", "bad-parameter", []string{"no udev"}},
 	} {
 		t.Run(name, scenario{

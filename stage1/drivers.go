@@ -91,7 +91,31 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 		b.Log.Warn(missing)
 	}
 	b.loadFirmwareTable(ctx)
+	b.loadForced(ctx)
 	return err
+}
+
+// forced are the files of modules-load.d(5) of the initrd: modules that no
+// device asks for.
+const forced = "/etc/modules-load.d/*.conf"
+
+// loadForced loads them. A boot may well do without.
+func (b *Boot) loadForced(ctx context.Context) {
+	files, err := filepath.Glob(forced)
+	for _, file := range files {
+		text, wrong := os.ReadFile(file)
+		err = errors.Join(err, wrong)
+		for line := range strings.Lines(string(text)) {
+			name := strings.TrimSpace(line)
+			if name == "" || strings.HasPrefix(name, "#") || strings.HasPrefix(name, ";") {
+				continue
+			}
+			err = errors.Join(err, mayBeBuiltIn(b.drivers.Load(ctx, name)))
+		}
+	}
+	if err != nil {
+		b.Log.Warn(fmt.Sprintf("modules that are loaded whatever the hardware is: %v", err))
+	}
 }
 
 // loadFirmwareTable shows the firmware's iBFT in /sys where it may have a say.

@@ -149,9 +149,21 @@ const (
 	betweenTries = time.Second
 )
 
-// mountFileSystems mounts what was prepared, in order.
+// mountFileSystems mounts what was prepared, in order, and /etc, if that is to
+// be mounted, as late as it can be.
 func (b *Boot) mountFileSystems(ctx context.Context) error {
-	for _, e := range b.fileSystems {
+	before, inside := aroundEtc(b.fileSystems)
+	if err := b.mountAll(ctx, before); err != nil {
+		return err
+	}
+	if err := b.mountEtc(ctx); err != nil {
+		return err
+	}
+	return b.mountAll(ctx, inside)
+}
+
+func (b *Boot) mountAll(ctx context.Context, fileSystems []prepared) error {
+	for _, e := range fileSystems {
 		err := e.Do(newRoot, e.device)
 		for try := 1; err != nil && e.Network() && try < networkTries && ctx.Err() == nil; try++ {
 			b.Log.Warn(fmt.Sprintf("disks: %s: %v; trying again", e.Target, err))

@@ -32,7 +32,7 @@ const turn = 20 * time.Second
 // up brings the network up: as ip= says, else by DHCP, or with the addresses of
 // the machine before where they were handed in and DHCP leads to nothing.
 func (b *Boot) up(ctx context.Context) (*netup.Network, error) {
-	options := netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks, UserClass: b.config.UserClass}
+	options := netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks, UserClass: b.config.UserClass, HostName: b.config.HostName}
 	if len(options.Config.Entries) > 0 {
 		return netup.Up(ctx, options)
 	}

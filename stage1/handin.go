@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"netstage/mount"
 )
@@ -43,10 +44,15 @@ func (b *Boot) handIn() error {
 			return err
 		}
 		for _, file := range files {
-			if err := makeFolders(newRoot, h.dir); err != nil {
-				return fmt.Errorf("hand in %s: %w", file, err)
+			err := makeFolders(newRoot, h.dir)
+			if err == nil {
+				err = mount.CopyFile(file, filepath.Join(newRoot, h.dir, filepath.Base(file)), h.mode)
 			}
-			if err := mount.CopyFile(file, filepath.Join(newRoot, h.dir, filepath.Base(file)), h.mode); err != nil {
+			if errors.Is(err, syscall.EROFS) { // an /etc that is not to be written to
+				b.Log.Warn(fmt.Sprintf("handed in: %s has no place in this system: %v", file, err))
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("hand in %s: %w", file, err)
 			}
 			count++

@@ -10,6 +10,7 @@ import (
 
 	"netstage/mount"
 	"netstage/stage1/config"
+	"netstage/stage1/keymap"
 )
 
 // The places a NixOS stage 1 uses (nixpkgs: stage-1-init.sh).
@@ -71,11 +72,17 @@ func setModprobe(path string) error {
 	return err
 }
 
+// keymapFile has the keys of consoles where they are not American ones.
+const keymapFile = "/etc/netstage/keymap"
+
 // readConfig reads the kernel command line and the initrd's own parameters.
 func (b *Boot) readConfig(context.Context) error {
 	b.raiseClock()
 	var wrong []error
 	b.config, wrong = LoadConfig()
+	if err := keymap.Load(keymapFile, "/dev/tty0"); err != nil {
+		b.Log.Warn(fmt.Sprintf("keyboard: %v", err))
+	}
 	if b.stopHeartbeat == nil {
 		b.stopHeartbeat = startHeartbeat(&b.heart, b.config.Watchdog, b.Beat)
 	}

@@ -17,10 +17,34 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 		b.imageIsBad = true
 		return err
 	}
+	seen, err := b.witness()
+	if err != nil {
+		return err
+	}
 	if err := b.mountFileSystems(ctx); err != nil {
 		return err
 	}
+	if err := seen.Check(); err != nil {
+		return err
+	}
+	if err := b.prepareNixOS(); err != nil {
+		return err
+	}
 	return b.handIn()
+}
+
+// witness looks at what of the image is to be started, before a disk is mounted.
+func (b *Boot) witness() (*mount.Witness, error) {
+	places := []string{"/", b.system.Init}
+	for _, place := range []string{b.system.Prepare, b.system.Toplevel} {
+		if place != "" {
+			places = append(places, place)
+		}
+	}
+	if b.source.Layout == string(nix.StoreImage) {
+		places = append(places, "/nix/store", "/nix/.ro-store")
+	}
+	return mount.NewWitness(newRoot, places...)
 }
 
 // mountImage mounts the image the way it wants to be mounted, and proves that

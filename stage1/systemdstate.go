@@ -30,9 +30,9 @@ func (b *Boot) writeSystemdState() error {
 	return os.WriteFile(stateFile, []byte(systemdState(b.timeline.Started, step.SinceBoot(), time.Now())), 0o644)
 }
 
-// stateFor is the file for an init that takes it, or empty. NixOS's own systemd is called init, beside a prepare-root.
+// stateFor is the file for an init that takes it, or empty. NixOS's own systemd is called init.
 func stateFor(s nix.System) string {
-	if s.Kind != nix.PrepareRoot && path.Base(s.Init) != "systemd" {
+	if s.Kind != nix.PrepareRoot && s.Kind != nix.NixosInit && path.Base(s.Init) != "systemd" {
 		return ""
 	}
 	return stateFile

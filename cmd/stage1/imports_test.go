@@ -14,13 +14,14 @@ import (
 var mayImport = map[string][]string{
 	"cmd/stage1":       {"cmd/stage1", "debug", "fetch", "mount", "netup", "nix", "stage1"},
 	"cmd/netstage":     {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
-	"stage1":           {"fetch", "mount", "netup", "nix", "stage1/bootcount", "stage1/cmdline", "stage1/config", "stage1/heartbeat", "stage1/kmod", "stage1/report", "stage1/step"},
+	"stage1":           {"fetch", "mount", "netup", "nix", "stage1/bootcount", "stage1/cmdline", "stage1/config", "stage1/heartbeat", "stage1/keymap", "stage1/kmod", "stage1/report", "stage1/step"},
 	"stage1/bootcount": {"mount", "stage1/efivar"},
 	"stage1/cmdline":   {},
 	"stage1/config":    {"fetch", "mount", "netup/ipparam", "nix", "stage1/cmdline", "stage1/heartbeat", "stage1/password"},
 	"stage1/efivar":    {},
 	"stage1/fault":     {},
 	"stage1/heartbeat": {},
+	"stage1/keymap":    {},
 	"stage1/kmod":      {},
 	"stage1/password":  {},
 	"stage1/pid1":      {},
@@ -34,6 +35,7 @@ var mayImport = map[string][]string{
 	"mount/nbd":        {},
 	"netup":            {"netup"},
 	"nix":              {},
+	"nix/nixosinit":    {"nix"},
 }
 
 // hostOnly are libraries that must not reach the agent.

@@ -15,6 +15,7 @@ squashfs-tools mksquashfs, for netstage image
 erofs-utils mkfs.erofs, the other image format
 busybox-static the demo system and the baseline initrd
 kmod depmod and modinfo
+kbd loadkeys, the peer for key maps
 zstd compressed initrds and modules
 xz-utils compressed modules
 cpio looking into initrds from outside

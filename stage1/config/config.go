@@ -62,6 +62,7 @@ type Config struct {
 	WantNetwork bool // ip= was given
 	Network     ipparam.Config
 	UserClass   string // boot.dhcp.user-class=
+	HostName    string // boot.dhcp.hostname=, for DHCP servers
 	// NetworkTimeout is how long the network is waited for; 0: for ever.
 	NetworkTimeout time.Duration
 
@@ -146,9 +147,20 @@ func (c *Config) readNetwork(p cmdline.Param, complain func(string, ...any)) {
 			c.UserClass = ""
 			complain("boot.dhcp.user-class=%s: want a text of at most 254 bytes", p.Value)
 		}
+	case "boot.dhcp.hostname":
+		if c.HostName = p.Value; !isHostName(p.Value) {
+			c.HostName = ""
+			complain("boot.dhcp.hostname=%s: want at most 63 letters, digits, dashes and underscores", p.Value)
+		}
 	case "boot.network":
 		if c.KeepNetwork = p.Value == "keep"; !c.KeepNetwork {
 			complain(`boot.network=%s: want "keep", or nothing at all`, p.Value)
 		}
 	}
+}
+
+// isHostName tells whether s is what NixOS takes for networking.hostName.
+func isHostName(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return s != "" && len(s) <= 63 && strings.Trim(s, letters+"-_") == "" && strings.Trim(s[:1]+s[len(s)-1:], letters) == ""
 }

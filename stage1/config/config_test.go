@@ -60,6 +60,7 @@ func TestParse(t *testing.T) {
 			c.WantNetwork, c.KeepNetwork, c.NetworkTimeout = true, true, 90*time.Second
 			c.Network.Entries = []ipparam.Entry{{Text: "dhcp", Method: "dhcp"}}
 		}),
+		"boot.dhcp.hostname=web-1":    defaults(func(c *Config) { c.HostName = "web-1" }),
 		"boot.dhcp.user-class=rack-7": defaults(func(c *Config) { c.UserClass = "rack-7" }),
 		"roothash=" + emptySHA + " rootfs.roothash=" + emptySHA + " rootfs.verity=a rootfs.verity=http://b/c rootfs.manifest=/m rootfs.manifest.newer=2026-11-23T08:00:00Z rootfs.manifest.newer=2026-11-22 rootfs.ca=/etc/ca.pem rootfs.token=/etc/netstage/token rootfs.floor=1000/2": defaults(func(c *Config) {
 			c.RootHash, _ = nix.ParseSHA256(emptySHA)
@@ -98,14 +99,14 @@ func TestVerityMountNeedsATree(t *testing.T) {
 }
 
 func TestParseConfigComplainsOfEverything(t *testing.T) {
-	c, err := parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.dhcp.user-class= boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.proxy=socks5://joe:geheim@h rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso")
+	c, err := parse("init=bash rootfs= rootfs.sha256=abc rootfs.base=ftp://x boot.break=mars boot.fail_timeout=-1 boot.network=off boot.dhcp.user-class= boot.dhcp.hostname=a/b boot.network_timeout=1m ip=1.2.3.4:nowhere: nameserver=x roothash=a rootfs.ca=ca.pem rootfs.token=/etc/netstage/../shadow rootfs.floor=0/1 rootfs.manifest.newer=monday rootfs.verity.mount=never rootfs.proxy=socks5://joe:geheim@h rootfs.manifest= rootfs=/dev/disk/by-path/x:/image boot.persistence=sda1 findiso=x.iso")
 	if c.FailTimeout != time.Minute {
 		t.Errorf("a failure screen of %s", c.FailTimeout)
 	}
 	if fault.ClassOf(err) != fault.BadParameter {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.dhcp.user-class=: ", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.proxy=socks5://h: want the URL of a proxy", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=: device /dev/disk/by-path/x", "boot.persistence=: device \"sda1\"", "findiso=x.iso"} {
+	for _, want := range []string{"init=bash", "rootfs=", "rootfs.sha256=", `"abc"`, "rootfs.base=ftp://x", "boot.break=mars", "handover", "boot.fail_timeout=-1: want a number", "boot.network=off", "boot.dhcp.user-class=: ", "boot.dhcp.hostname=a/b: ", "boot.network_timeout=1m: want a number", "ip=1.2.3.4:nowhere:", "nameserver=x", "roothash=: ", "rootfs.ca=ca.pem", "rootfs.token=/etc/netstage/../shadow", "rootfs.manifest.newer=monday", "rootfs.proxy=socks5://h: want the URL of a proxy", "rootfs.verity.mount=never: want restart or panic", "rootfs.floor=0/1: want BYTES/SECONDS", "rootfs.manifest=: ", "rootfs=: device /dev/disk/by-path/x", "boot.persistence=: device \"sda1\"", "findiso=x.iso"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %s", want, err)
 		}
@@ -113,7 +114,7 @@ func TestParseConfigComplainsOfEverything(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than a line: %q", err)
 	}
-	if _, wrong := Parse(c.Modules, breakable); len(wrong) != 21 {
+	if _, wrong := Parse(c.Modules, breakable); len(wrong) != 22 {
 		t.Errorf("%d complaints: %v", len(wrong), wrong)
 	}
 }

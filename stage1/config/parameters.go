@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"netstage/stage1/cmdline"
 )
@@ -69,11 +71,20 @@ func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 		}
 	}
 	for _, p := range line {
-		if p.Key == "init" && pinned && p.Value != init {
+		if p.Key == "init" && pinned && p.Value != init && !specialisationOf(init, p.Value) {
 			wrong = append(wrong, fmt.Errorf("init=%s: this initrd starts init=%s and nothing else (%s)", p.Value, init, OwnParameters))
 			continue
 		}
 		params = append(params, p)
 	}
 	return params, wrong
+}
+
+// specialisationOf tells whether other is the init of a specialisation of
+// NixOS that is part of the toplevel of init, and so as good as that.
+func specialisationOf(init, other string) bool {
+	dir, file := path.Split(init)
+	name, ok := strings.CutPrefix(other, dir+"specialisation/")
+	name, last, _ := strings.Cut(name, "/")
+	return ok && name != "" && name != "." && name != ".." && last == file
 }

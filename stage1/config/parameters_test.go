@@ -30,21 +30,31 @@ func TestOwnParametersPin(t *testing.T) {
 	other := strings.Repeat("0", 64)
 	pinned := "init=/nix/store/a/init rootfs.roothash=" + emptySHA
 	for line, want := range map[string]string{
-		"":                                 "",
-		"init=/nix/store/a/init":           "",
-		"rootfs.sha256=" + other:           "", // holds besides the root hash
-		"roothash=sha256:" + emptySHA:      "",
-		"init=/nix/store/b/init":           "init=/nix/store/b/init: this initrd starts init=/nix/store/a/init",
-		"init=/bin/sh init=/bin/ash":       "init=/bin/ash",
-		"rootfs.roothash=" + other:         "rootfs.roothash= is given twice",
-		"roothash=" + other:                "roothash= is given twice",
-		"init=/b roothash=" + other + " x": "init=/b: ",
+		"":                            "",
+		"init=/nix/store/a/init":      "",
+		"rootfs.sha256=" + other:      "", // holds besides the root hash
+		"roothash=sha256:" + emptySHA: "",
+		"init=/nix/store/b/init":      "init=/nix/store/b/init: this initrd starts init=/nix/store/a/init",
+		"init=/bin/sh init=/bin/ash":  "init=/bin/ash",
+		"rootfs.roothash=" + other:    "rootfs.roothash= is given twice",
+		// A specialisation is part of what is pinned.
+		"init=/nix/store/a/specialisation/debug/init":    "",
+		"init=/nix/store/b/specialisation/x/init":        "this initrd starts",
+		"init=/nix/store/a/specialisation/../../b/init":  "this initrd starts",
+		"init=/nix/store/a/specialisation/x/sw/bin/init": "this initrd starts",
+		"init=/nix/store/a/specialisation//init":         "this initrd starts",
+		"roothash=" + other:                              "roothash= is given twice",
+		"init=/b roothash=" + other + " x":               "init=/b: ",
 	} {
 		c, err := load(pinned, line)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", line, err, want)
 		}
-		if c.Init != "/nix/store/a/init" {
+		wantInit := "/nix/store/a/init"
+		if strings.Contains(line, "specialisation/debug/init") {
+			wantInit = "/nix/store/a/specialisation/debug/init"
+		}
+		if c.Init != wantInit {
 			t.Errorf("%q: init %s", line, c.Init)
 		}
 		if err == nil && c.RootHash == nil {
@@ -77,7 +87,7 @@ func FuzzOwnParameters(f *testing.F) {
 		c, err := load("init=/a rootfs.sha256="+emptySHA+" rootfs.roothash="+emptySHA, line)
 		want := Default()
 		want.SHA256 = pin(nil, cmdline.Param{Value: emptySHA}, func(string, ...any) {})
-		if err == nil && (c.Init != "/a" || string(c.SHA256) != string(want.SHA256) || string(c.RootHash) != string(want.SHA256)) {
+		if err == nil && (c.Init != "/a" && !specialisationOf("/a", c.Init) || string(c.SHA256) != string(want.SHA256) || string(c.RootHash) != string(want.SHA256)) {
 			t.Errorf("%q gives %+v", line, c)
 		}
 	})

@@ -1,0 +1,89 @@
+package stage1
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"netstage/mount"
+	"netstage/nix"
+	"netstage/nix/nixosinit"
+)
+
+// etcMetadata is where the metadata of /etc are mounted, in the initrd as in
+// stage 2, which mounts another one when the configuration is switched.
+const etcMetadata = "/run/nixos-etc-metadata"
+
+// mountsEtc tells whether /etc is for the agent to mount. A script as init does
+// it itself (nixpkgs: etcActivationCommands).
+func (b *Boot) mountsEtc() bool { return b.system.Spec.EtcImage != "" && b.system.Kind != nix.Classic }
+
+// mountEtc mounts the /etc of a system that has one ready.
+func (b *Boot) mountEtc(ctx context.Context) error {
+	spec := b.system.Spec
+	if spec.EtcImage == "" {
+		return nil
+	}
+	if b.drivers != nil {
+		if err := mayBeBuiltIn(b.drivers.Load(ctx, "erofs", "loop", "overlay")); err != nil {
+			return err
+		}
+	}
+	if !b.mountsEtc() {
+		return nil
+	}
+	image, err := nix.Resolve(newRoot, spec.EtcImage)
+	if err != nil {
+		return fmt.Errorf("/etc: %w", err)
+	}
+	base, err := nix.Resolve(newRoot, spec.EtcBasedir)
+	if err != nil {
+		return fmt.Errorf("/etc: %w", err)
+	}
+	etc := mount.Etc{Image: filepath.Join(newRoot, image), Basedir: filepath.Join(newRoot, base), Metadata: etcMetadata, ReadOnly: spec.EtcReadOnly}
+	if err := etc.Do(newRoot); err != nil {
+		return fmt.Errorf("/etc: %w", err)
+	}
+	text := "/etc mounted, to be written to"
+	if spec.EtcReadOnly {
+		text = "/etc mounted, read-only"
+	}
+	b.Log.Info("nixos: " + text)
+	return nil
+}
+
+// prepareNixOS does what nixos-init would, for a system that relies on it.
+func (b *Boot) prepareNixOS() error {
+	if b.system.Kind != nix.NixosInit {
+		return nil
+	}
+	if err := nixosinit.Prepare(newRoot, "/run", b.system); err != nil {
+		return err
+	}
+	if options := b.system.Spec.StoreOptions; len(options) > 0 {
+		store := mount.Entry{Device: "/nix/store", Target: "/nix/store", Type: "none", Options: append([]string{"bind"}, options...)}
+		if err := store.Do(newRoot, ""); err != nil {
+			return fmt.Errorf("nixos-init: %w", err)
+		}
+	}
+	b.Log.Info("nixos: prepared as by nixos-init")
+	return nil
+}
+
+// tellKernel names the programs of stage 2 to the kernel, at the very end.
+func (b *Boot) tellKernel() error {
+	if b.system.Kind != nix.NixosInit {
+		return setModprobe("/sbin/modprobe")
+	}
+	return nixosinit.Kernel(b.system.Spec, "/proc", "/sys")
+}
+
+// aroundEtc splits file systems: what is mounted before /etc is, and what is
+// mounted in it.
+func aroundEtc(all []prepared) (before, inside []prepared) {
+	inEtc := func(p prepared) bool { return p.Target != "/etc" && mount.Inside(p.Target, "/etc") }
+	before = slices.DeleteFunc(slices.Clone(all), inEtc)
+	inside = slices.DeleteFunc(slices.Clone(all), func(p prepared) bool { return !inEtc(p) })
+	return before, inside
+}
