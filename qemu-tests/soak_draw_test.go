@@ -169,16 +169,18 @@ func (d *draw) boot(t *testing.T) soakBoot {
 	return b
 }
 
-// words draws words of a command line that nobody should write.
+// words draws words of a command line that nobody should write. None names a
+// server that never comes up as the only one: a boot waits for that as long as
+// it takes.
 func (d *draw) words() []string {
 	all := []string{
 		"rootfs.floor=x", "ip=junk", "ip=10.77.0.9:::::eth7:off", `x="unbalanced`, "console=", "console=ttyS9", "init=/bin/sh", "init=", "root=LABEL=none",
-		"rootfs=", "rootfs=ftp://10.77.0.1/", "rootfs=http://10.77.0.1:9/none", "rootfs.sha256=" + strings.Repeat("0", 64), "roothash=xyz", "copytoram",
+		"rootfs=", "rootfs=ftp://10.77.0.1/", "rootfs.sha256=" + strings.Repeat("0", 64), "roothash=xyz", "copytoram",
 		"boot.log=udp://10.77.0.1:9", "boot.report=http://10.77.0.1:9/", "boot.trace", "loglevel=7", "debug", "quiet", "boot.watchdog=5", "boot.ssh",
 		"vlan=eth0.5:eth0", "bond=bond0:eth0:mode=1", "ifname=lan0:52:54:00:00:00:01", "BOOTIF=01-52-54-00-00-00-01", "rd.route=1.2.3.0/24:10.77.0.1",
 		"nameserver=10.77.0.1", "boot.network=keep", "boot.fail_timeout=-1", "boot.network_timeout=1", "boot.persistence=LABEL=none", "findiso=/none.iso",
-		strings.Repeat("unknown.parameter=1 ", 90), "x.y=\x01", "\xff\xfe", "=", "rootfs.verity.mount", "rootfs.proxy=http://10.77.0.1:9/", "rootfs.token=/etc/none",
-		"rootfs.manifest=http://10.77.0.1:9/m", "rootfs.ca=/none", "live.nixos.password=x", "systemd.unit=rescue.target", "--", "-- init=/bin/sh",
+		strings.Repeat("unknown.parameter=1 ", 90), "x.y=\x01", "\xff\xfe", "=", "rootfs.verity.mount", "rootfs.token=/etc/none",
+		"rootfs.ca=/none", "live.nixos.password=x", "systemd.unit=rescue.target", "--", "-- init=/bin/sh",
 	}
 	d.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:1+d.IntN(3)]
@@ -231,19 +233,20 @@ func (d *draw) mirror(t *testing.T, b *soakBoot) mirror {
 			{NoRanges: true, End: faulty.EndClose, Cut: cut()}, {NoValidators: true, End: faulty.EndClose, Cut: cut()}, {ETag: `"other"`, End: faulty.EndReset, Cut: cut()},
 			{DelayMS: d.IntN(1500)}, {Rate: 300_000 + d.Int64N(3_000_000)}, {Chunked: true}, {NoLength: true}, {NoRanges: true},
 		}
-		lasting := []faulty.Behaviour{
-			{Status: of(d, 400, 401, 403, 404, 410)}, {Location: "loop"}, {Location: "http://10.77.0.1:9/"}, {Flip: []int64{cut(), cut()}}, {Length: 1 << 45}, {Length: 1 + cut()},
-			{ContentRange: "bytes 0-9/10"}, {Encoding: "gzip"}, {IgnoreIf: true, ETag: `"other"`, End: faulty.EndClose, Cut: cut()}, {NoLength: true, End: faulty.EndClose, Cut: cut()}, {Hang: true},
+		lies := []faulty.Behaviour{
+			{Location: "http://10.77.0.1:9/"}, {Length: 1 << 45}, {Length: 1 + cut()}, {ContentRange: "bytes 0-9/10"}, {Hang: true},
+			{IgnoreIf: true, ETag: `"other"`, End: faulty.EndClose, Cut: cut()}, {NoLength: true, End: faulty.EndClose, Cut: cut()},
+		}
+		permanent := []faulty.Behaviour{
+			{Status: of(d, 400, 401, 403, 404, 410)}, {Location: "loop"}, {Flip: []int64{cut(), cut()}}, {Encoding: "gzip"},
 		}
 		behaviour := of(d, passing...)
-		if d.chance(4) {
-			behaviour, b.mayEnd = of(d, lasting...), true
-			if d.chance(3) {
-				behaviour.Times = -1
-			}
-		}
-		if behaviour.Hang {
-			behaviour.Times = 0 // the other times of the patience are for others
+		switch d.IntN(8) {
+		case 0:
+			behaviour, b.mayEnd = of(d, lies...), true
+		case 1:
+			behaviour, b.mayEnd = of(d, permanent...), true
+			behaviour.Times = of(d, 0, 0, -1)
 		}
 		m.script = append(m.script, behaviour)
 		b.given = append(b.given, "server fault")

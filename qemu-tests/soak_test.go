@@ -35,7 +35,7 @@ type soak struct {
 // soakOf reads SOAK, a number of machines or a duration, and the other words
 // that make soak passes on.
 func soakOf(env func(string) string) (soak, error) {
-	s := soak{seed: 1, time: soakFor, machines: 2 * runtime.NumCPU()}
+	s := soak{seed: 1, time: soakFor, machines: 4 * runtime.NumCPU()}
 	if text := env("SOAK"); text != "" {
 		count, notCount := strconv.Atoi(text)
 		d, notTime := time.ParseDuration(text)
