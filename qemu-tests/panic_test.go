@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 	"netstage/stage1"
 )
 
@@ -19,7 +17,7 @@ import (
 func panicking(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	name, err := filepath.Abs("../stage1/runner.go")
+	name, err := filepath.Abs("../stage1/step/runner.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,23 +57,13 @@ func panicking(t *testing.T) string {
 func TestPanicInEachStep(t *testing.T) {
 	t.Parallel()
 	program := panicking(t)
-	a := store(t, classic())
-	for _, step := range stage1.StepNames() {
-		t.Run(step, func(t *testing.T) {
-			t.Parallel()
-			marker := filepath.Join(t.TempDir(), "panics")
-			writeFile(t, marker, step)
-			m := nsmachine.Start(t, nsmachine.Config{
-				Init: program, Cmdline: "console=ttyS0 init=" + system.Init,
-				Files: map[string]string{"/nix-store.squashfs": a.path, "/panics": marker},
-			})
-			m.Expect("boot failed: panic")
-			m.Expect("nil pointer dereference")
-			m.Expect("What to do:")
-			m.Expect("please report it")
-			m.Expect("Keys: r reboot")
-			m.Type(" ")
-			expectEnd(t, m, nsmachine.PoweredOff, step+" (", "stage 2 done")
-		})
+	for _, name := range stage1.StepNames() {
+		t.Run(name, scenario{
+			init: program, copies: inInitrd, files: map[string]string{"/panics": name}, cmdline: "init={init}",
+			story: []step{
+				shows("boot failed: panic", "nil pointer dereference", "What to do:", "please report it", "Keys: r reboot"), types(" "),
+			},
+			shown: []string{name + " ("},
+		}.run)
 	}
 }
