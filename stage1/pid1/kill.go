@@ -6,12 +6,19 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 )
+
+// killLimit is how long to look for processes to kill: to read their arguments
+// may take a lock that one of them holds.
+const killLimit = 5 * time.Second
 
 // killOthers kills every process but this one, kernel threads and those whose
 // argv[0] starts with '@', which ask to live on into stage 2
 // (https://systemd.io/ROOT_STORAGE_DAEMONS).
-func killOthers() {
+func killOthers() { within(killLimit, lookAndKill) }
+
+func lookAndKill() {
 	// Every process descends from this one, and orphans become its children:
 	// without any there is nobody to look for among the kernel's threads.
 	if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err == syscall.ECHILD {

@@ -1,7 +1,6 @@
 package pid1
 
 import (
-	"bytes"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -39,19 +38,13 @@ func ReapOrphans() {
 // collected yet.
 func zombies() map[int]bool {
 	found := map[int]bool{}
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		pid, err := strconv.Atoi(filepath.Base(name))
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile(name)
-		if err != nil {
-			continue // gone meanwhile
-		}
-		// PID (NAME) STATE PPID …, and NAME may hold anything (proc_pid_stat(5)).
-		after := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(after) > 1 && string(after[0]) == "Z" && string(after[1]) == strconv.Itoa(os.Getpid()) {
+		if s, ok := statOf(pid); ok && s.state == 'Z' && s.parent == os.Getpid() {
 			found[pid] = true
 		}
 	}

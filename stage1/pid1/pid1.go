@@ -1,11 +1,13 @@
 // Package pid1 is the first process of the machine: it runs the boot as a
-// child, reaps what is orphaned, and acts on the child's verdict. It has one
-// goroutine and does as little as it can, because nobody watches over it: a
-// child may panic, hang up, be killed or run out of memory, PID 1 may not.
+// child, reaps what is orphaned, and acts on the child's verdict. It does as
+// little as it can, because nobody watches over it: a child may panic, hang,
+// be killed or run out of memory, PID 1 may not. Each of its states has a
+// limit, after which it goes on without whoever it waited for; the last resort
+// of each is the reboot.
 package pid1
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,11 +18,45 @@ import (
 
 // Config is what PID 1 has to know.
 type Config struct {
-	Exe  string        // this binary, to be started as "boot" and "rescue"
-	Say  func(string)  // one line for the operator; must not fail
-	Lost time.Duration // how long a message stays before a reboot that nobody asked for
+	Exe    string        // this binary, to be started as "boot" and "rescue"
+	Say    func(string)  // one line for the operator; must not fail, nor block
+	Lost   time.Duration // how long a message stays before a reboot that nobody asked for
+	Limits Limits
 
-	dog *watchdog
+	// Calm takes flow control off the consoles, so that nothing on the other
+	// side of a line can stop the boot. The function it returns puts it back
+	// for stage 2. It is called again and again. Nil: there is nothing to do.
+	Calm func() (restore func())
+
+	watchdog *watchdog
+	restore  func() // the consoles
+}
+
+// Limits say how long PID 1 waits. A zero is the default.
+type Limits struct {
+	Silence  time.Duration // for a sign of life of its child
+	Grace    time.Duration // for the end of a child that left its verdict, or was killed
+	HandOver time.Duration // for the switch to the new root
+	Prepare  time.Duration // for the prepare-root of stage 2, inside it
+}
+
+func (l Limits) orDefaults() Limits {
+	for _, d := range []struct {
+		limit     *time.Duration
+		otherwise time.Duration
+	}{
+		// The boot itself tells of a step that hangs after two and a half
+		// minutes.
+		{&l.Silence, 3 * time.Minute}, {&l.Grace, 5 * time.Second},
+		{&l.HandOver, time.Minute},
+		// NixOS's activates the system, from a disk that may be slow.
+		{&l.Prepare, 10 * time.Minute},
+	} {
+		if *d.limit == 0 {
+			*d.limit = d.otherwise
+		}
+	}
+	return l
 }
 
 // Run runs the boot until stage 2 takes over this process. It does not
@@ -29,23 +65,38 @@ func Run(config Config) {
 	// Caught and dropped: by default Go ends a program at SIGTERM and its
 	// like. Ignoring them instead would be inherited by stage 2.
 	signal.Notify(make(chan os.Signal, 1))
-	config.dog = &watchdog{say: config.Say}
-	boot := []string{"boot"}
+	config.Limits = config.Limits.orDefaults()
+	config.watchdog = &watchdog{say: config.Say}
+	config.restore = func() {}
+	mountFirst()
+	rebootAfterPanic()
 	for {
-		verdict, crash := config.child(boot)
-		if crash != nil {
-			verdict = config.rescue(*crash)
-		}
-		for verdict.Action == HandOver {
-			if verdict.Stage2 == nil {
-				verdict = config.rescue(Crash{"handover", "the boot asked for a hand-over and named no stage 2"})
-				continue
-			}
-			err := config.handOver(*verdict.Stage2)
-			verdict = config.rescue(Crash{"handover", err.Error()})
-		}
-		config.act(verdict)
+		config.act(config.boot())
 	}
+}
+
+// boot runs the boot once, and its rescue where it comes to that. Its verdict
+// is none to hand over: that succeeds, or ends in the rescue.
+func (c Config) boot() Verdict {
+	verdict, crash := c.child([]string{"boot"}, nil)
+	if crash != nil {
+		verdict = c.rescue(*crash)
+	}
+	for verdict.Action == HandOver {
+		if verdict.Stage2 == nil {
+			verdict = c.rescue(Crash{"handover", "the boot asked for a hand-over and named no stage 2"})
+			continue
+		}
+		err := c.handOver(*verdict.Stage2)
+		crash := Crash{"handover", err.Error()}
+		var lost *lostError
+		if errors.As(err, &lost) {
+			crash.Class = "exec"
+			return c.lastRescue(crash, verdict.Rescue)
+		}
+		verdict = c.rescue(crash)
+	}
+	return verdict
 }
 
 // act carries out every verdict but HandOver. It returns for Retry only.
@@ -55,7 +106,7 @@ func (c Config) act(v Verdict) {
 		c.Say("starting the boot again")
 	case Shell:
 		c.Say("PID 1 becomes a shell; leaving it reboots")
-		c.dog.stop() // nobody feeds it there
+		c.watchdog.stop() // nobody feeds it there
 		err := c.becomeShell(v.Console)
 		c.Say(fmt.Sprintf("start the shell: %v", err))
 	case PowerOff:
@@ -63,7 +114,7 @@ func (c Config) act(v Verdict) {
 	case Panic:
 		// The kernel's own words are only that init was killed.
 		c.Say("boot.panic_on_fail: " + v.Reason)
-		unix.Sync()
+		within(syncLimit, unix.Sync)
 		os.Exit(1)
 	case Reboot:
 		Power(unix.LINUX_REBOOT_CMD_RESTART)
@@ -77,7 +128,7 @@ func (c Config) act(v Verdict) {
 // rescue that ends without one, too, leaves only the reboot.
 func (c Config) rescue(crash Crash) Verdict {
 	c.Say(fmt.Sprintf("the boot ended (%s): %s", crash.Class, crash.Detail))
-	verdict, again := c.child([]string{"rescue", crash.Class, crash.Detail})
+	verdict, again := c.child([]string{"rescue", crash.Class, crash.Detail}, nil)
 	if again == nil && verdict.Action != HandOver {
 		return verdict
 	}
@@ -88,41 +139,34 @@ func (c Config) rescue(crash Crash) Verdict {
 	return Verdict{Action: Reboot}
 }
 
+// LastRescue is the third argument of a rescue that has descriptor 5.
+const LastRescue = "last"
+
+// lastRescue is that of a machine whose initramfs is gone, and with it the
+// policy: a screen, and then the machine starts again, whatever the rescue
+// says.
+func (c Config) lastRescue(crash Crash, knows []byte) Verdict {
+	c.Say(fmt.Sprintf("the boot ended (%s): %s", crash.Class, crash.Detail))
+	memory, err := sealed(knows)
+	if err != nil {
+		c.Say(fmt.Sprintf("hold what the rescue has to know: %v", err))
+		c.lost()
+	}
+	defer unix.Close(memory)
+	verdict, again := c.child([]string{"rescue", crash.Class, crash.Detail, LastRescue}, &memory)
+	if again != nil {
+		c.Say(fmt.Sprintf("the rescue ended too (%s): %s", again.Class, again.Detail))
+		c.lost()
+	}
+	if verdict.Action != PowerOff && verdict.Action != Panic {
+		verdict.Action = Reboot
+	}
+	return verdict
+}
+
 // lost leaves time to read the console, then reboots.
 func (c Config) lost() {
 	c.Say(fmt.Sprintf("rebooting in %v", c.Lost))
 	time.Sleep(c.Lost)
 	Power(unix.LINUX_REBOOT_CMD_RESTART)
-}
-
-// child runs this binary under the name argv[0] and returns its verdict, or
-// how it ended without one.
-func (c Config) child(argv []string) (Verdict, *Crash) {
-	verdict, crash := c.verdict(argv)
-	if crash != nil {
-		// Above all its shell, which would take the operator's keys.
-		killOthers()
-	}
-	return verdict, crash
-}
-
-func (c Config) verdict(argv []string) (Verdict, *Crash) {
-	var verdict Verdict
-	pipe, status, err := c.run(argv)
-	if err != nil {
-		return verdict, &Crash{"exec", fmt.Sprintf("start %s as %s: %v", c.Exe, argv[0], err)}
-	}
-	switch {
-	case status.Signaled():
-		return verdict, &Crash{"killed", fmt.Sprintf("%s was killed by signal %d (%s)", argv[0], status.Signal(), status.Signal())}
-	case status.ExitStatus() == 2:
-		// How the Go runtime ends a program that panics.
-		return verdict, &Crash{"panic", argv[0] + " panicked; its trace is on the console"}
-	case status.ExitStatus() != 0:
-		return verdict, &Crash{"killed", fmt.Sprintf("%s exited with status %d", argv[0], status.ExitStatus())}
-	}
-	if err := json.Unmarshal(pipe, &verdict); err != nil {
-		return verdict, &Crash{"killed", fmt.Sprintf("%s left no verdict: %v", argv[0], err)}
-	}
-	return verdict, nil
 }

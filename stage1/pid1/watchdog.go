@@ -24,8 +24,8 @@ const watchdogDevice = "/dev/watchdog"
 
 // Beat is what a child writes to its file descriptor 4 for as long as the boot
 // goes on, once a second: the time after which the watchdog is to reset the
-// machine, and whether stage 2 is to find it running. There is nothing to be
-// said before the first beat, so each says it all.
+// machine, 0 for no watchdog, and whether stage 2 is to find it running. There
+// is nothing to be said before the first beat, so each says it all.
 func Beat(after time.Duration, keep bool) string {
 	return fmt.Sprintf("%d %t\n", int(after.Seconds()), keep)
 }
@@ -38,7 +38,7 @@ func parseBeat(text string) (seconds int, keep, ok bool) {
 	}
 	first, second, _ := strings.Cut(lines[len(lines)-2], " ")
 	seconds, err := strconv.Atoi(first)
-	return seconds, second == "true", err == nil && seconds > 0
+	return seconds, second == "true", err == nil && seconds >= 0
 }
 
 // hear reads what the child has said, opens the watchdog at the first beat,
@@ -50,7 +50,7 @@ func (w *watchdog) hear(beats int) {
 		return
 	}
 	seconds, keep, ok := parseBeat(string(text[:n]))
-	if !ok {
+	if !ok || seconds == 0 {
 		return
 	}
 	w.keep = keep
@@ -63,7 +63,7 @@ func (w *watchdog) hear(beats int) {
 // open starts the watchdog. Where there is none its driver may still be on its
 // way; what else is wrong is told once.
 func (w *watchdog) open(seconds int) {
-	fd, err := unix.Open(watchdogDevice, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(watchdogDevice, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	switch {
 	case err == unix.ENOENT || err == unix.ENODEV || err == unix.ENXIO:
 		return
