@@ -35,6 +35,8 @@ type Options struct {
 	Keys Terminal
 	// AllowShell offers i and f.
 	AllowShell bool
+	// Final offers nothing but the reboot: any other key leads to it, too.
+	Final bool
 	// Again says what any other key leads to; default "retry".
 	Again string
 	// Timeout is how long to wait for a key before GiveUp; 0 waits for ever.
@@ -99,7 +101,10 @@ func Menu(ctx context.Context, o Options) (fault.Choice, error) {
 	if o.Idle == 0 {
 		o.Idle = 10 * o.Timeout
 	}
-	if o.Again == "" {
+	switch {
+	case o.Final:
+		o.AllowShell, o.Failure.Next, o.Again = false, "", "reboot"
+	case o.Again == "":
 		o.Again = "retry"
 	}
 	m := &menu{Options: o}
@@ -144,6 +149,9 @@ func (m *menu) run(ctx context.Context) (fault.Choice, error) {
 		}
 		timeout = m.Idle
 		chosen := item{choice: fault.Retry}
+		if m.Final {
+			chosen.choice = fault.Reboot
+		}
 		for _, it := range items {
 			if it.key == key {
 				chosen = it
@@ -213,6 +221,9 @@ func (m *menu) keyWithin(ctx context.Context, d time.Duration) (byte, error) {
 	defer cancel()
 	if m.Keys != nil {
 		key, err := m.Keys.ReadKey(ctx)
+		for err == nil && isFlowControl(key) {
+			key, err = m.Keys.ReadKey(ctx)
+		}
 		if err == nil {
 			if t, ok := m.Keys.(interface{ Drain() }); ok {
 				t.Drain()
@@ -223,6 +234,9 @@ func (m *menu) keyWithin(ctx context.Context, d time.Duration) (byte, error) {
 	<-ctx.Done()
 	return 0, ctx.Err()
 }
+
+// isFlowControl recognises XON and XOFF, which terminals send by themselves.
+func isFlowControl(key byte) bool { return key == 0x11 || key == 0x13 }
 
 // showScreen shows the failure on every console, each by its own means.
 func (m *menu) showScreen(foot string) {

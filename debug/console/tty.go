@@ -7,28 +7,21 @@ import (
 	"io"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"netstage/debug/internal/waitfd"
 )
 
-// writeTimeout is how long a console may refuse every byte, as one does whose
-// flow control is stuck, before a line is given up.
-const writeTimeout = 2 * time.Second
-
-// TTY is an open console. Its writes give up on a stuck device, so that nobody
-// who wants to reboot the machine hangs on a terminal server.
+// TTY is an open console. Its writes wait for nothing, so that nobody who wants
+// to reboot the machine hangs on a terminal server; see Writer.
 //
 // A shell in a session of its own leaves the device hung up behind it
 // (drivers/tty/tty_io.c, __tty_hangup); a TTY then opens it again.
 type TTY struct {
 	f  *os.File
 	fd int // never changes: a new opening is put in its place
-
-	mu    sync.Mutex // one writer at a time
-	stuck bool       // the last write gave up: don't wait again until one works
+	w  *Writer
 
 	modes sync.Mutex
 	raw   bool
@@ -43,11 +36,17 @@ func Open(path string) (*TTY, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: open %s: %w", path, err)
 	}
-	return &TTY{f: os.NewFile(uintptr(fd), path), fd: fd}, nil
+	t := &TTY{f: os.NewFile(uintptr(fd), path), fd: fd}
+	t.w = newWriter(t.write)
+	return t, nil
 }
 
-// Close closes the device.
-func (t *TTY) Close() error { return t.f.Close() }
+// Close closes the device. What it has not taken by then is lost.
+func (t *TTY) Close() error {
+	t.w.Flush()
+	t.w.stop()
+	return t.f.Close()
+}
 
 // Name is the device's path.
 func (t *TTY) Name() string { return t.f.Name() }
@@ -60,51 +59,22 @@ func isTerminal(fd int) bool {
 	return err == nil
 }
 
-// Write writes all of p, or what the device takes: it returns an error when no
-// byte went out for two seconds.
+// Write writes p as far as the device takes it, now or later.
 func (t *TTY) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	done, reopened := 0, false
-	for done < len(p) {
-		n, err := unix.Write(t.fd, p[done:])
-		if n > 0 {
-			done += n
-			t.stuck = false
-			continue
-		}
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			if err := t.waitWritable(); err != nil {
-				return done, err
-			}
-		case errors.Is(err, unix.EIO) && !reopened:
-			reopened = true
-			if err := t.reopen(); err != nil {
-				return done, err
-			}
-		case err != nil:
-			return done, fmt.Errorf("console: write %s: %w", t.Name(), err)
-		default:
-			return done, fmt.Errorf("console: write %s: %w", t.Name(), io.ErrShortWrite)
-		}
+	n, err := t.w.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("%s: %w", t.Name(), err)
 	}
-	return done, nil
+	return n, nil
 }
 
-func (t *TTY) waitWritable() error {
-	timeout := writeTimeout
-	if t.stuck {
-		timeout = 0
+// write is write(2), on a device that was hung up once more.
+func (t *TTY) write(p []byte) (int, error) {
+	n, err := unix.Write(t.fd, p)
+	if errors.Is(err, unix.EIO) && t.reopen() == nil {
+		n, err = unix.Write(t.fd, p)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if err := waitfd.Writable(ctx, t.fd); err != nil {
-		t.stuck = true
-		return fmt.Errorf("console: write %s: %w", t.Name(), err)
-	}
-	return nil
+	return n, err
 }
 
 // ReadKey waits for one byte: a key, or the first byte of one, without Enter

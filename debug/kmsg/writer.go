@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,12 +47,20 @@ func Open(path string) (*Writer, error) {
 	if path == "" {
 		path = Path
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("kernel log: %w", err)
+		return nil, fmt.Errorf("kernel log: open %s: %w", path, err)
 	}
-	return New(f), nil
+	return New(device(fd)), nil
 }
+
+// A device is a descriptor that is written to at once or not at all: an os.File
+// would wait for it.
+type device int
+
+func (d device) Write(p []byte) (int, error) { return unix.Write(int(d), p) }
+
+func (d device) Close() error { return unix.Close(int(d)) }
 
 // New returns a Writer that writes its records to w.
 func New(w io.Writer) *Writer { return &Writer{w: w} }
