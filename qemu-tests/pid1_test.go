@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	"netstage/qemu-tests/nsmachine"
@@ -22,17 +23,24 @@ func misbehave(t *testing.T, cmdline string) *nsmachine.Machine {
 // However a child ends, PID 1 says how, and acts on the rescue's verdict.
 func TestPID1SurvivesItsChild(t *testing.T) {
 	for boot, want := range map[string]string{
-		"panic":                   "class panic: boot panicked",
-		"sigkill":                 "class killed: boot was killed by signal 9",
-		"sigsegv":                 "class panic: boot panicked",
-		"exit":                    "class killed: boot exited with status 7",
-		"silent":                  "class killed: boot left no verdict",
-		"garbage":                 "class killed: boot left no verdict",
-		"no-stage2":               "class handover: the boot asked for a hand-over and named no stage 2",
-		"handover:missing":        "class handover: refused to leave the initramfs: /sbin/init in the new root: no such file",
-		"handover:not-executable": "class handover: refused to leave the initramfs: /sbin/init in the new root is no executable file",
-		"handover:not-mounted":    "class handover: refused to leave the initramfs: nothing is mounted at /",
-		"handover:prepare-fails":  "class handover: start /sbin/prepare",
+		"panic":                    "class panic: boot panicked",
+		"sigkill":                  "class killed: boot was killed by signal 9",
+		"sigsegv":                  "class panic: boot panicked",
+		"exit":                     "class killed: boot exited with status 7",
+		"silent":                   "class killed: boot left no verdict",
+		"garbage":                  "class killed: boot left no verdict",
+		"no-stage2":                "class handover: the boot asked for a hand-over and named no stage 2",
+		"handover:missing":         "class handover: refused to leave the initramfs: /sbin/init in the new root: no such file",
+		"handover:not-executable":  "class handover: refused to leave the initramfs: /sbin/init in the new root is no executable file",
+		"handover:not-mounted":     "class handover: refused to leave the initramfs: nothing is mounted at /",
+		"handover:prepare-fails":   "class handover: start /sbin/prepare",
+		"handover:file-in-the-way": "class handover: move /run into /mnt-root: /run in the image is no directory",
+		"handover:prepare-stalls":  "class handover: /sbin/prepare did not end in 2s",
+		"mute":                     "class step-timeout: boot showed no sign of life any more, and was killed",
+		"stalled-exit":             "class killed: boot exited with status 7",
+		"stalled-panic":            "class panic: boot panicked",
+		"stalled-sigkill":          "class killed: boot was killed by signal 9",
+		"stalled-mute":             "class step-timeout: boot showed no sign of life",
 	} {
 		t.Run(boot, func(t *testing.T) {
 			t.Parallel()
@@ -47,10 +55,36 @@ func TestPID1SurvivesItsChild(t *testing.T) {
 }
 
 // The kernel refuses an init that passed every proof: the initramfs is gone,
-// and PID 1 still reports and reboots.
+// and with it the policy. PID 1 still reports, to a rescue that has what it
+// needs from the boot, and reboots, whatever that rescue wants.
 func TestPID1SurvivesAFailedExec(t *testing.T) {
-	m := misbehave(t, "boot=handover:corrupt rescue=reboot")
-	m.Expect("rescue: class handover: execute /sbin/init: exec format error")
+	for _, rescue := range []string{"reboot", "shell", "retry", "sigkill", "handover:good"} {
+		t.Run(rescue, func(t *testing.T) {
+			t.Parallel()
+			m := misbehave(t, "boot=handover:corrupt rescue="+rescue)
+			m.Expect("rescue: class exec: execute /sbin/init: exec format error")
+			m.Expect(`rescue knows "no shell"`)
+			if end := m.End(); end != nsmachine.Rebooted {
+				t.Errorf("the machine %s", end)
+			}
+			for _, not := range []string{"shell: pid 1", "starting the boot again", "stage 2"} {
+				if strings.Contains(m.Console.String(), not) {
+					t.Errorf("%q after the initramfs was gone", not)
+				}
+			}
+		})
+	}
+}
+
+// A disk of the new root that does not answer holds PID 1 itself: the machine
+// is started again. In a namespace that takes the end of what holds it.
+func TestPID1HangsInTheHandOver(t *testing.T) {
+	t.Parallel()
+	m := misbehave(t, "boot=handover:disk-stalls")
+	m.Expect("PID 1: the switch to the new root did not end in 3s: rebooting")
+	if err := syscall.Kill(childNamed(t, m.Pid(), "@stall"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 	if end := m.End(); end != nsmachine.Rebooted {
 		t.Errorf("the machine %s", end)
 	}
@@ -71,6 +105,17 @@ func TestPID1ActsOnVerdicts(t *testing.T) {
 		"boot=exit rescue=no-stage2":  {"PID 1: rebooting in 1s", nsmachine.Rebooted},
 		"boot=nonsense":               {`unknown verdict "nonsense"`, nsmachine.Rebooted},
 		"boot=orphans":                {"statuses kept", nsmachine.PoweredOff},
+		// A verdict counts, whatever becomes of who left it.
+		"boot=stays-power-off":          {"", nsmachine.PoweredOff},
+		"boot=stays-reboot":             {"", nsmachine.Rebooted},
+		"boot=stalled-power-off":        {"going on without it", nsmachine.PoweredOff},
+		"boot=stalled-reboot":           {"going on without it", nsmachine.Rebooted},
+		"boot=stalled-stays-power-off":  {"going on without it", nsmachine.PoweredOff},
+		"boot=stalled-handover:good":    {"stage 2 done", nsmachine.PoweredOff},
+		"boot=stays-handover:good":      {"stage 2 done", nsmachine.PoweredOff},
+		"boot=alive":                    {"", nsmachine.PoweredOff}, // for longer than it may be silent
+		"boot=mute rescue=mute":         {"the rescue ended too (step-timeout)", nsmachine.Rebooted},
+		"boot=handover:link-in-the-way": {"mount: tmpfs /elsewhere/run tmpfs", nsmachine.PoweredOff},
 	} {
 		t.Run(cmdline, func(t *testing.T) {
 			t.Parallel()

@@ -169,7 +169,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 		Requests: asked, Asked: b.asked,
 	}
 	choice := runner.Run(ctx, b.steps())
-	_ = listening.Stop() // it has no error
+	_ = listening.Stop() // an error is that it was left behind
 	b.stopShells()
 	b.stopHotplug()
 	b.endLog()
@@ -200,6 +200,7 @@ func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
 	r.Breakpoint = s.Name
 	b.record(r)
 	b.heart.Expect(0)
+	defer b.heart.Expect(afterMenu)
 	return b.Break(ctx, b.config, s)
 }
 
@@ -208,7 +209,7 @@ func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
 func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 	b.addFacts(&f)
 	b.failure = &f
-	b.heart.Expect(0)
+	b.heart.Expect(afterMenu)
 	r := b.withLog(report.Failed)
 	b.record(r)
 	end := posterFor(b.config, b.Log, b.Version, b.network).postFailure(r)
@@ -218,11 +219,17 @@ func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 		b.Log.Warn("rebooting, as the check of the disk wants it")
 		choice = fault.Reboot
 	case !b.config.PanicOnFail:
+		b.heart.Expect(0)
 		choice = b.Rescue(ctx, b.config, f)
+		b.heart.Expect(afterMenu)
 	}
 	end(choice)
 	return choice
 }
+
+// afterMenu is how long there may be no sign of life once nobody is asked any
+// more what to do, and before that: for a report that is sent.
+const afterMenu = 2 * time.Minute
 
 // asked makes an image that somebody goes back to, or before, be fetched anew:
 // what is there is verified, and may be yesterday's.

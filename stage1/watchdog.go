@@ -8,10 +8,11 @@ import (
 	"netstage/stage1/step"
 )
 
-// startHeartbeat has PID 1 start the watchdog as soon as there is one: a driver
-// may hang, too. What it returns leaves the rest to PID 1.
+// startHeartbeat has PID 1 hear of the boot, which it ends when it hears no
+// more, and start the watchdog as soon as there is one: a driver may hang, too.
+// What it returns leaves the rest to PID 1.
 func startHeartbeat(heart *heartbeat.Heartbeat, w heartbeat.Watchdog, beat func(heartbeat.Watchdog)) (stop func()) {
-	if w.After == 0 || beat == nil {
+	if beat == nil {
 		return func() {}
 	}
 	sending := step.InBackground(func(ctx context.Context) error {

@@ -52,9 +52,12 @@ func runBoot() int {
 		if f := boot.Report(report.Failed).Failure; f != nil {
 			verdict.Reason = string(f.Class) + ": " + f.Cause
 		}
-		return leave(verdict)
+		return log.leave(verdict)
 	}
-	return leave(pid1.Verdict{Action: pid1.HandOver, Stage2: &pid1.Stage2{
-		Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare, State: handOver.State,
-	}})
+	return log.leave(pid1.Verdict{
+		Action: pid1.HandOver, Rescue: lastWords(commandLine()),
+		Stage2: &pid1.Stage2{
+			Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare, State: handOver.State,
+		},
+	})
 }

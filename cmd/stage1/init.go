@@ -1,10 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"netstage/debug/console"
 	"netstage/debug/kmsg"
 	"netstage/stage1/pid1"
 )
@@ -18,7 +20,26 @@ func runInit() {
 	if exe[0] != '/' {
 		exe = "/init"
 	}
-	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute})
+	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute, Calm: calmer()})
+}
+
+// calmer returns a function that calms all consoles which it has not seen yet,
+// and returns what restores all that it ever calmed.
+func calmer() func() (restore func()) {
+	seen, calmed := map[string]bool{}, []console.Calmed{}
+	return func() func() {
+		for _, name := range consoles() {
+			if name.Major != 0 && !seen[name.Path()] {
+				seen[name.Path()] = true
+				calmed = append(calmed, console.Calm(name.Path()))
+			}
+		}
+		return func() {
+			for _, c := range calmed {
+				c.Restore()
+			}
+		}
+	}
 }
 
 // say opens the kernel log for each line, because PID 1 speaks before /dev is
@@ -31,6 +52,9 @@ func say(line string) {
 		err = log.Log(kmsg.PrioAlert, tag+line)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, tag+line)
+		unix.SetNonblock(stderr, true)
+		unix.Write(stderr, []byte(tag+line+"\n"))
 	}
 }
+
+const stderr = 2

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -23,6 +22,7 @@ type journal struct {
 	level  slog.LevelVar
 	ring   *kmsg.Ring
 	screen *console.Line
+	stdout *console.Writer
 }
 
 // wrap makes a terminal break long lines (DECAWM). BIOSes on serial consoles,
@@ -33,12 +33,14 @@ const wrap = "\x1b[?7h"
 // the console alone.
 func openJournal() *journal {
 	j := &journal{ring: kmsg.NewRing(200)}
-	width, _ := console.Size(int(os.Stdout.Fd()))
-	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	const stdout = 1
+	width, _ := console.Size(stdout)
+	terminal := term.IsTerminal(stdout)
+	j.stdout = console.NewWriter(stdout)
 	if terminal {
-		io.WriteString(os.Stdout, wrap)
+		io.WriteString(j.stdout, wrap)
 	}
-	j.screen = console.NewLine(os.Stdout, terminal, width)
+	j.screen = console.NewLine(j.stdout, terminal, width)
 	log, err := kmsg.Open("/dev/kmsg")
 	if err != nil {
 		log = nil

@@ -26,6 +26,7 @@ type operator struct {
 	log    *journal
 	gate   *debug.Gate
 	remote *remote
+	last   bool // nothing can be started any more
 }
 
 func newOperator(log *journal) operator {
@@ -132,7 +133,7 @@ func (o operator) screenOf(ctx context.Context, f fault.Failure) fault.Failure {
 // menu asks what to do about f, and waits for a key as long as timeout.
 func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, timeout time.Duration) fault.Choice {
 	options := debug.Options{
-		Failure: f, AllowShell: c.ShellOnFail, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger,
+		Failure: f, AllowShell: c.ShellOnFail && !o.last, Hold: o.remote.loggedIn, Timeout: timeout, Idle: 10 * c.FailTimeout, Log: o.log.Logger, Final: o.last,
 		KernelLog: func(ctx context.Context, w io.Writer) error { return kmsg.Tail(ctx, w, kmsg.TailOptions{}) },
 		AgentLog:  o.log.page,
 	}

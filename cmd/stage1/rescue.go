@@ -9,26 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
+	"netstage/stage1/pid1"
 	"netstage/stage1/step"
 )
 
 // runRescue is the child of PID 1 that shows the failure ladder for a boot
-// that ended without a verdict. Its arguments are a class and a cause.
+// that ended without a verdict. Its arguments are a class and a cause,
+// and pid1.LastRescue where the initramfs is gone.
 func runRescue(args []string) int {
 	unix.CloseOnExec(verdictFD)
 	unix.CloseOnExec(beatFD)
 	since := step.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
 	protect()
+	last := len(args) == 3 && args[2] == pid1.LastRescue
 	failure := fault.Failure{Class: fault.Killed, Step: "boot", Cause: "no cause was given"}
-	if len(args) == 2 {
+	if len(args) >= 2 {
 		failure.Class, failure.Cause = fault.Class(args[0]), args[1]
 	}
-	if failure.Class == fault.Handover {
+	if failure.Class == fault.Handover || last {
 		failure.Step = "handover"
 	}
 	failure.Facts, failure.Network = stage1.LeftFacts(), stage1.LeftLinks
-	config := commandLine()
+	var config config.Config
+	if last {
+		config = heard()
+	} else {
+		config = commandLine()
+	}
 	log := openJournal()
 	if trace, err := os.ReadFile(crashFile); err == nil && len(trace) > 0 {
 		const most = 8 // the message and the innermost calls
@@ -45,6 +54,7 @@ func runRescue(args []string) int {
 		}
 	}
 	people := newOperator(log)
+	people.last = last
 	if config.SSH {
 		stop, err := people.remote.start()
 		if err != nil {
@@ -61,7 +71,7 @@ func runRescue(args []string) int {
 	end(choice)
 	verdict := verdictOf(choice)
 	verdict.Reason = string(failure.Class) + ": " + failure.Cause
-	return leave(verdict)
+	return log.leave(verdict)
 }
 
 // orAsked ends what it calls when somebody asks to go back, which is by

@@ -11,10 +11,12 @@ import (
 	"netstage/stage1/pid1"
 )
 
-// verdictFD and beatFD are the pipes that PID 1 gives its children.
+// verdictFD and beatFD are the pipes that PID 1 gives its children, memoryFD is
+// the file of memory that it gives the last rescue.
 const (
 	verdictFD = 3
 	beatFD    = 4
+	memoryFD  = 5
 )
 
 // beat tells PID 1 that the boot goes on. A pipe that is full holds a beat
@@ -36,14 +38,16 @@ func verdictOf(choice fault.Choice) pid1.Verdict {
 	return verdict
 }
 
-// leave hands the verdict to PID 1 and returns the exit status.
-func leave(v pid1.Verdict) int {
+// leave hands the verdict to PID 1 and returns the exit status. The console
+// has had what was said by then, as far as it takes anything.
+func (j *journal) leave(v pid1.Verdict) int {
+	j.stdout.Flush()
 	text, err := v.Encode()
 	if err == nil {
 		_, err = os.NewFile(verdictFD, "verdict").Write(text)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, tag+"verdict:", err)
+		j.Error(fmt.Sprintf("verdict: %v", err))
 		return 1
 	}
 	return 0

@@ -191,6 +191,7 @@ func (p plan) proc(proc string) error {
 		"cmdline":                   p.Cmdline + "\n",
 		"consoles":                  "ttyS0                -W- (EC p a)    4:64\n",
 		"sysrq-trigger":             "",
+		"sys/kernel/panic":          "0\n",
 		"sys/kernel/modprobe":       "/sbin/modprobe\n",
 		"sys/kernel/printk":         "1\t4\t1\t7\n", // the host's kernel prints nothing on our console
 		"sys/kernel/printk_devkmsg": "on\n",

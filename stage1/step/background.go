@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -19,16 +20,28 @@ func InBackground(work func(context.Context) error) *Background {
 	return b
 }
 
+// stopLimit is how long work may take to end once it was told to. A driver or a
+// disk may hold it for ever.
+const stopLimit = 10 * time.Second
+
+var errLeft = fmt.Errorf("it did not end in %v, and is left behind", stopLimit)
+
 // Stop ends the work, waits for it and returns its error.
-func (b *Background) Stop() error {
-	b.cancel()
-	return <-b.done
-}
+func (b *Background) Stop() error { return b.StopAfter(0) }
 
 // StopAfter gives the work some time to end by itself.
 func (b *Background) StopAfter(grace time.Duration) error {
-	defer time.AfterFunc(grace, b.cancel).Stop()
-	err := <-b.done
+	defer b.cancel()
+	select {
+	case err := <-b.done:
+		return err
+	case <-time.After(grace):
+	}
 	b.cancel()
-	return err
+	select {
+	case err := <-b.done:
+		return err
+	case <-time.After(stopLimit):
+		return errLeft
+	}
 }

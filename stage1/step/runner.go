@@ -88,7 +88,10 @@ func (r Runner) Run(ctx context.Context, steps []Step) fault.Choice {
 	defer func() {
 		cancel()
 		for _, result := range preparing {
-			<-result
+			select {
+			case <-result:
+			case <-time.After(stopLimit): // a disk that does not answer holds it
+			}
 		}
 	}()
 	for i := 0; i < len(steps); {

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,15 +21,25 @@ import (
 func main() {
 	switch filepath.Base(os.Args[0]) {
 	case "init":
-		pid1.Run(pid1.Config{Exe: "/init", Lost: time.Second, Say: func(line string) { fmt.Println("PID 1: " + line) }})
+		pid1.Run(pid1.Config{
+			Exe: "/init", Lost: time.Second, Say: func(line string) { fmt.Println("PID 1: " + line) },
+			Limits: pid1.Limits{Silence: 3 * time.Second, Grace: time.Second, HandOver: 3 * time.Second, Prepare: 2 * time.Second},
+		})
 	case "boot":
 		boot(misdeed("boot="))
 	case "rescue":
-		fmt.Printf("rescue: class %s: %s\n", os.Args[1], strings.Join(os.Args[2:], " "))
+		fmt.Printf("rescue: class %s: %s\n", os.Args[1], os.Args[2])
 		_, err := os.Stat("/keep/me")
 		fmt.Printf("initramfs intact: %v\n", err == nil)
+		if len(os.Args) > 3 {
+			text, err := io.ReadAll(os.NewFile(5, "memory"))
+			must(err)
+			fmt.Printf("rescue knows %s\n", text)
+		}
 		boot(misdeed("rescue="))
-	case "sleep":
+	case "@stall":
+		stall()
+	case "sleep", "prepare":
 		time.Sleep(time.Hour)
 	case "sh":
 		fmt.Printf("shell: pid %d\n", os.Getpid())
@@ -55,7 +67,23 @@ func misdeed(key string) string {
 
 func boot(what string) {
 	verdict := pid1.Verdict{}
+	what, stalls := strings.CutPrefix(what, "stalled-")
+	if stalls {
+		hang()
+	}
+	what, stays := strings.CutPrefix(what, "stays-")
+	if stays {
+		defer time.Sleep(time.Hour)
+	}
 	switch what {
+	case "mute":
+		time.Sleep(time.Hour)
+	case "alive":
+		for range 6 {
+			os.NewFile(4, "beats").WriteString(pid1.Beat(0, false))
+			time.Sleep(time.Second)
+		}
+		verdict.Action = pid1.PowerOff
 	case "panic":
 		go func() { panic("in a goroutine") }()
 		time.Sleep(time.Hour)
@@ -134,6 +162,21 @@ func handOver(spoilt string) pid1.Verdict {
 	case "not-mounted":
 		stage2.Root = "/"
 		stage2.Init = "/init"
+	case "file-in-the-way":
+		must(os.WriteFile(root+"/sbin/init", self, 0o755))
+		must(os.WriteFile(root+"/run", nil, 0o644))
+	case "link-in-the-way":
+		must(os.WriteFile(root+"/sbin/init", self, 0o755))
+		must(os.MkdirAll(root+"/elsewhere/run", 0o755))
+		must(os.Symlink("/elsewhere/run", root+"/run"))
+	case "disk-stalls":
+		hangingRoot(root + "/sbin")
+	case "prepare-stalls":
+		must(os.WriteFile(root+"/sbin/init", self, 0o755))
+		me, err := os.ReadFile("/init")
+		must(err)
+		must(os.WriteFile(root+"/sbin/prepare", me, 0o755))
+		stage2.Prepare = "/sbin/prepare"
 	case "prepare-fails":
 		must(os.WriteFile(root+"/sbin/init", self, 0o755))
 		must(os.WriteFile(root+"/sbin/prepare", append([]byte("\x7fELF"), make([]byte, 200)...), 0o755))
@@ -146,7 +189,7 @@ func handOver(spoilt string) pid1.Verdict {
 		}
 		time.Sleep(100 * time.Millisecond) // until they have printed
 	}
-	return pid1.Verdict{Action: pid1.HandOver, Stage2: stage2}
+	return pid1.Verdict{Action: pid1.HandOver, Stage2: stage2, Rescue: json.RawMessage(`"no shell"`)}
 }
 
 func must(err error) {

@@ -1,0 +1,119 @@
+package qemutests
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/nsmachine"
+	"netstage/qemu-tests/system"
+)
+
+// xoff is what a Ctrl-S sends, noise on a serial line, or a terminal server
+// that does not keep up.
+const xoff = "\x13"
+
+// One XOFF, whenever it comes, holds up neither hand-over nor reboot.
+func TestXOFF(t *testing.T) {
+	t.Parallel()
+	const missing = "init=/nix/store/missing/init "
+	for name, s := range map[string]scenario{
+		"before the boot": {copies: inInitrd, cmdline: "init={init}", story: []step{types(xoff)}},
+		"before the boot, which fails": {
+			copies: inInitrd, cmdline: missing + "boot.fail_timeout=1", story: []step{types(xoff)}, ends: refused("no-init"),
+		},
+		"at a breakpoint": {
+			copies: inInitrd, cmdline: "init={init} boot.break=root", story: []step{prompt, types(xoff + "exit\r")},
+		},
+		"in the menu": { // it is no key either
+			copies: inInitrd, cmdline: missing + "boot.fail_timeout=3", story: []step{menu, types(xoff)},
+			ends: refused("no-init"), shown: []string{"No key was pressed: rebooting.", "!attempt 2"},
+		},
+	} {
+		t.Run(name, s.run)
+	}
+}
+
+// notELF passes every look at a program but the kernel's own: it has nothing to
+// load.
+func notELF() string {
+	text := make([]byte, 200)
+	copy(text, "\x7fELF\x02\x01\x01")
+	binary.LittleEndian.PutUint16(text[16:], 2)  // ET_EXEC
+	binary.LittleEndian.PutUint16(text[18:], 62) // EM_X86_64
+	binary.LittleEndian.PutUint16(text[52:], 64) // of this header
+	binary.LittleEndian.PutUint16(text[54:], 56) // of a program header, of which there is none
+	return string(text)
+}
+
+func unloadable() system.Files {
+	return system.Files{"init": "#!" + system.Toplevel + "/bin/loads-nothing\n", "bin/loads-nothing": notELF(), "nixos-version": "25.05"}
+}
+
+// A stage 2 that the kernel refuses fails when the initramfs is gone, and its
+// policy with it: there is a screen and a reboot, and no key leads to more.
+func TestNothingIsOfferedWithoutTheInitramfs(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]string{"no policy": `{"version":1}`, "never": `{"version":1,"shell":"never","verify":"required"}`} {
+		for _, key := range []string{"i", "f", "c", " "} {
+			t.Run(name+" key "+key, scenario{
+				image: unloadable(), copies: inInitrd,
+				files:   map[string]string{"/etc/netstage/policy.json": policy},
+				cmdline: "init={init} boot.shell_on_fail rootfs.sha256={sha256}",
+				story:   []step{shows("boot failed: exec", "Keys: r reboot, d kernel log, l agent log", "any other: reboot"), types(key)},
+				ends:    rebooted, shown: []string{"!leaves it", "!i shell", "!starting the boot again"},
+			}.run)
+		}
+	}
+	t.Run("nobody is there", scenario{
+		image: unloadable(), copies: inInitrd,
+		cmdline: "init={init} boot.shell_on_fail boot.fail_timeout=1", ends: rebooted, shown: []string{"boot failed: exec", "!leaves it"},
+	}.run)
+}
+
+// stalls has a disk of QEMU's answer nothing any more: a byte a second.
+func stalls(device string) step {
+	return qmp("block_set_io_throttle", map[string]any{"id": device, "bps": 1, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
+}
+
+// sick is a disk for stalls.
+func sick(t *testing.T, file string) vm.Config {
+	t.Helper()
+	return vm.Config{
+		Direct: true, NoNIC: true,
+		Drives:    []string{"if=none,id=sick,format=raw,file=" + file},
+		ExtraArgs: []string{"-device", "virtio-blk-pci,drive=sick,id=sickdev"},
+	}
+}
+
+// within limits how long a machine takes to end.
+func within(limit time.Duration, s scenario) func(*testing.T) {
+	return func(t *testing.T) {
+		began := time.Now()
+		s.play(t)
+		if took := time.Since(began); took > limit {
+			t.Errorf("it took %v, at most %v are allowed", took, limit)
+		}
+	}
+}
+
+// On a real serial line and with a quiet kernel: XOFF, and a disk that stops
+// answering while somebody looks around, with something to be written to it.
+// The reboot does not wait for either.
+func TestQEMUSickDiskAtTheReboot(t *testing.T) {
+	t.Parallel()
+	disk := ext4(t, "sick", t.TempDir())
+	c := sick(t, disk)
+	within(3*time.Minute, scenario{
+		kernel: xzModules, qemu: c, modules: []string{"virtio_net", "+virtio_blk", "+ext4"},
+		cmdline: "loglevel=4 console=ttyS0 boot.break=root boot.shell_on_fail init={init}", copies: inInitrd,
+		story: []step{
+			prompt, types("mkdir /d; mount /dev/vda /d && echo moun''ted\r"), shows("mounted"),
+			types("dd if=/dev/zero of=/d/x bs=1M count=8 && echo writ''ten\r"), shows("written"),
+			stalls("/machine/peripheral/sickdev/virtio-backend"),
+			types("sync &\r"), types("sleep 2; exit 1\r"), menu, types(xoff + "r"),
+		},
+		ends: ending{nsmachine.Rebooted, nil},
+	})(t)
+}
