@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,18 +59,32 @@ func (b *Boot) noModules() string {
 	return text + "; drivers that are built in have to do"
 }
 
+// sharedRules is for the modprobe that the kernel starts until the hand-over;
+// that of stage 2 has a configuration of its own.
+const sharedRules = "/run/modprobe.d/cmdline.conf"
+
 // shareRules tells the modprobe that the kernel starts what the command line
 // says of modules.
 func (b *Boot) shareRules(rules *kmod.Config) {
 	var text bytes.Buffer
 	rules.WriteTo(&text)
-	err := os.MkdirAll("/run/modprobe.d", 0o755)
+	err := os.MkdirAll(filepath.Dir(sharedRules), 0o755)
 	if err == nil {
-		err = os.WriteFile("/run/modprobe.d/cmdline.conf", text.Bytes(), 0o644)
+		err = os.WriteFile(sharedRules, text.Bytes(), 0o600)
 	}
 	if err != nil {
 		b.Log.Warn(fmt.Sprintf("modules that the kernel asks for get no options of the command line: %v", err))
 	}
+}
+
+// unshareRules leaves nothing of the command line for the modprobe of stage 2,
+// which runs the commands that it finds in such files.
+func unshareRules() error {
+	err := os.Remove(sharedRules)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // loadDrivers loads what the hardware asks for, and goes on doing so for

@@ -30,7 +30,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.forgetFailedBoots(ctx)
 	b.stopHotplug()
 	// The loop device keeps a fetched image's memory alive.
-	if err := errors.Join(mount.Discard(imageDir), b.tellKernel()); err != nil {
+	if err := errors.Join(mount.Discard(imageDir), b.tellKernel(), unshareRules()); err != nil {
 		return err
 	}
 	b.postResult(ctx)

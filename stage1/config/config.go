@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"netstage/fetch"
 	"netstage/fetch/ref"
@@ -108,6 +109,10 @@ func Parse(params cmdline.Params, breakable []string) (Config, []error) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 
 	for _, p := range params {
+		if word := p.Key + "=" + p.Value; strings.ContainsFunc(word, unicode.IsControl) {
+			complain("%q: a parameter with control characters: what reads it next may take it for several lines", word)
+			continue
+		}
 		for _, read := range readers {
 			read(&c, p, complain)
 		}
