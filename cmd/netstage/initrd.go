@@ -191,6 +191,13 @@ func writeInitrd(ctx context.Context, o initrd.Options, file string) (report ini
 func describeInitrd(w io.Writer, r initrd.Report) {
 	fmt.Fprintf(w, "%d modules of %s, %d firmware files: %.2f MiB (%.2f MiB unpacked) in %v\n",
 		len(r.Modules), r.Version, len(r.Firmware), mib(r.Compressed), mib(r.Size), r.Took.Round(time.Millisecond))
+	if r.WithFirmware > 0 {
+		fmt.Fprintf(w, "no firmware is packed; %s of it, which %s may ask for, by --firmware DIR\n",
+			count(r.UnpackedFiles, "file"), count(r.WithFirmware, "module"))
+	}
+	for _, foreign := range r.Foreign {
+		fmt.Fprintf(w, "a module of another kernel, which this one takes if the versions of its symbols are the same: %s\n", foreign)
+	}
 	for _, missing := range r.MissingFirmware {
 		fmt.Fprintf(w, "missing firmware: %s\n", missing)
 	}

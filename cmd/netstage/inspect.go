@@ -59,6 +59,9 @@ func newInspect(std streams) *cobra.Command {
 				if *files {
 					listFiles(std.out, i)
 				}
+				if i.Unseen != 0 {
+					return i.Unseen
+				}
 				return nil
 			}
 			return fmt.Errorf("%s is neither an initrd nor a squashfs or erofs image", names[0])

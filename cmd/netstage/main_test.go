@@ -39,7 +39,7 @@ func writeModules(dir string) error {
 	for name, text := range map[string][]byte{
 		"kernel/drivers/block/loop.ko":                 fake.Module(v, "name=loop"),
 		"kernel/drivers/net/virtio_net.ko":             fake.Module(v, "name=virtio_net", "alias=virtio:d00000001v*"),
-		"kernel/drivers/net/ethernet/intel/igb/igb.ko": fake.Module(v, "name=igb", "alias=pci:v00008086d00001533sv*sd*bc*sc*i*", "depends=i2c-algo-bit"),
+		"kernel/drivers/net/ethernet/intel/igb/igb.ko": fake.Module(v, "name=igb", "alias=pci:v00008086d00001533sv*sd*bc*sc*i*", "depends=i2c-algo-bit", "firmware=x.bin"),
 		"kernel/drivers/i2c/algos/i2c-algo-bit.ko":     fake.Module(v, "name=i2c_algo_bit"),
 		"kernel/sound/pci/snd-card.ko":                 fake.Module(v, "name=snd_card", "alias=pci:v00008086d00002668sv*"),
 		"modules.builtin":                              []byte("kernel/drivers/virtio/virtio_pci.ko\n"),

@@ -19,6 +19,7 @@ import (
 type archive struct {
 	entries map[string]cpio.Record
 	dup     error
+	agent   []byte // what becomes /init
 }
 
 // newArchive begins with the folders and devices that the kernel and the

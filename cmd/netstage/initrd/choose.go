@@ -3,6 +3,7 @@ package initrd
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,9 +16,8 @@ import (
 // built in, or not exist in a kernel.
 var alwaysModules = []string{"efivarfs", "loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
 
-// nicFolders and nicDrivers are the drivers of NICs. The folders are below
-// kernel/, or wherever else a distribution puts out-of-tree drivers (updates/,
-// extra/).
+// nicFolders and nicDrivers are the drivers of NICs that the kernel has. Those
+// from elsewhere are known by what they use (foreignNICs).
 var (
 	nicFolders = []string{
 		"drivers/net/ethernet/", "drivers/net/usb/", "drivers/net/hyperv/", "drivers/net/vmxnet3/", "drivers/net/fjes/",
@@ -53,7 +53,10 @@ var (
 	diskModules = []string{
 		"sd_mod", "sr_mod", "usb_storage", "uas", "mmc_block", "virtio_blk", "virtio_scsi",
 		"megaraid_sas", "mpt3sas", "mptspi", "mptsas", "mptfc", "hpsa", "aacraid", "smartpqi", "arcmsr", "3w_9xxx", "3w_sas", "mpi3mr",
-		"vmw_pvscsi", "hv_storvsc", "xen_blkfront", "BusLogic", "isci",
+		"vmw_pvscsi", "hv_storvsc", "xen_blkfront", "BusLogic", "isci", "vmd",
+		"sym53c8xx", "am53c974", "mvsas", "pm80xx", "megaraid_mbox", "virtio_pmem",
+		// The RAM disk that UEFI makes of an ISO image fetched by HTTP is an NVDIMM.
+		"nfit", "nd_pmem",
 	}
 )
 
@@ -128,7 +131,11 @@ func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, e
 		names = append(names, found...)
 	}
 	if len(c.narrow) == 0 {
-		names = append(names, t.nics()...)
+		nics, err := t.nics(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		names = append(names, nics...)
 		names = append(names, t.below(partFolders)...)
 		names = append(names, t.present(stackModules)...)
 		names = append(names, t.present(imageModules)...)
@@ -158,7 +165,50 @@ func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, e
 }
 
 // nics returns the drivers of NICs.
-func (t *tree) nics() []string { return append(t.below(nicFolders), t.present(nicDrivers)...) }
+func (t *tree) nics(ctx context.Context) ([]string, error) {
+	foreign, err := t.foreignNICs(ctx)
+	names := append(append(t.below(nicFolders), t.present(nicDrivers)...), foreign...)
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// ofKernel tells whether a module lies where the kernel's own build puts it.
+func ofKernel(path string) bool {
+	parts := strings.Split(filepath.ToSlash(path), "/")
+	return parts[0] == "kernel" && len(parts) > 1 && slices.Contains([]string{
+		"arch", "block", "crypto", "drivers", "fs", "io_uring", "ipc", "kernel", "lib", "mm", "net", "rust", "samples", "security", "sound", "virt",
+	}, parts[1])
+}
+
+// foreignNICs returns those modules that are not the kernel's own and register
+// devices of a network for hardware on a bus, and are not for radio.
+func (t *tree) foreignNICs(ctx context.Context) ([]string, error) {
+	var outside []string
+	for name, path := range t.paths {
+		if !ofKernel(path) {
+			outside = append(outside, name)
+		}
+	}
+	slices.Sort(outside)
+	modules, err := t.get(ctx, outside)
+	var names []string
+	for _, m := range modules {
+		if m.isNIC() {
+			names = append(names, m.Name)
+		}
+	}
+	return names, err
+}
+
+func (m *module) isNIC() bool {
+	onBus := slices.ContainsFunc(m.Aliases, func(alias string) bool {
+		bus, _, _ := strings.Cut(alias, ":")
+		return slices.Contains(kmod.NetworkBuses, bus)
+	})
+	registers := m.imports["register_netdev"] || m.imports["register_netdevice"] || m.imports["usbnet_probe"]
+	radio := m.imports["wiphy_new_nm"] || m.imports["ieee80211_alloc_hw_nm"]
+	return onBus && registers && !radio
+}
 
 func (t *tree) present(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return t.paths[n] == "" })
@@ -166,11 +216,11 @@ func (t *tree) present(names []string) []string {
 
 func (t *tree) below(folders []string) []string {
 	var names []string
-	for name, path := range t.paths {
-		for _, f := range folders {
-			if strings.Contains(path, "/"+f) {
-				names = append(names, name)
-			}
+	for name, places := range t.places {
+		if slices.ContainsFunc(places, func(path string) bool {
+			return slices.ContainsFunc(folders, func(f string) bool { return strings.Contains(path, "/"+f) })
+		}) {
+			names = append(names, name)
 		}
 	}
 	return names
@@ -219,7 +269,8 @@ func (t *tree) needs(ctx context.Context, m *module) ([]string, error) {
 		}
 		needs = append(needs, names...)
 	}
-	if strings.Contains(m.Path, "/drivers/net/usb/") {
+	onUSB := m.isNIC() && slices.ContainsFunc(m.Aliases, func(alias string) bool { return strings.HasPrefix(alias, "usb:") })
+	if onUSB || strings.Contains(m.Path, "/drivers/net/usb/") {
 		needs = append(needs, t.below(busFolders)...)
 	}
 	if m.Name == "hv_netvsc" {

@@ -49,9 +49,13 @@ func (k *Kernel) Drivers(ctx context.Context, alias string) ([]Driver, error) {
 		if err != nil {
 			return nil, err
 		}
-		d := Driver{Module: name, Network: strings.Contains(filepath.ToSlash(k.t.paths[name]), "drivers/net/")}
+		d := Driver{Module: name, Network: slices.ContainsFunc(k.t.places[name], func(path string) bool {
+			return strings.Contains(filepath.ToSlash(path), "drivers/net/")
+		})}
 		for _, m := range modules {
-			if m.Name != name {
+			if m.Name == name {
+				d.Network = d.Network || m.isNIC()
+			} else {
 				d.Needs = append(d.Needs, m.Name)
 			}
 		}

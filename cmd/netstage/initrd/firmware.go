@@ -1,9 +1,7 @@
 package initrd
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,15 +17,27 @@ func addFirmware(a *archive, dir string, modules []*module, asked []string, r *R
 		if len(asked) > 0 {
 			return fmt.Errorf("firmware %s: from which folder?", asked[0])
 		}
+		files := map[string]bool{}
+		for _, m := range modules {
+			if len(m.Firmware) > 0 {
+				r.WithFirmware++
+			}
+			for _, name := range m.Firmware {
+				files[name] = true
+			}
+		}
+		r.UnpackedFiles = len(files)
 		return nil
 	}
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("firmware: %w", err)
 	}
+	// The kernel's order (drivers/base/firmware_loader/main.c: fw_path).
+	dirs := []string{filepath.Join(dir, "updates", r.Version), filepath.Join(dir, "updates"), filepath.Join(dir, r.Version), dir}
 	packed := map[string]bool{}
 	add := func(who string, patterns []string) error {
 		for _, pattern := range patterns {
-			names, err := firmwareNames(dir, pattern)
+			names, err := firmwareNames(dirs, pattern)
 			if err != nil {
 				return fmt.Errorf("firmware of %s: %w", who, err)
 			}
@@ -39,7 +49,7 @@ func addFirmware(a *archive, dir string, modules []*module, asked []string, r *R
 					continue
 				}
 				packed[name] = true
-				data, err := readFirmware(dir, name)
+				data, err := readFirmware(dirs, name)
 				if err != nil {
 					return fmt.Errorf("firmware of %s: %w", who, err)
 				}
@@ -62,38 +72,37 @@ func addFirmware(a *archive, dir string, modules []*module, asked []string, r *R
 	return nil
 }
 
-// firmwareSuffixes are the forms a firmware file comes in (kernel doc
-// driver-api/firmware/request_firmware: FW_LOADER_COMPRESS).
-var firmwareSuffixes = []string{"", ".xz", ".zst"}
+// firmwareSuffixes are the forms a firmware file comes in, in the order in which
+// the kernel looks for each in all folders (_request_firmware).
+var firmwareSuffixes = []string{"", ".zst", ".xz"}
 
 // firmwareNames returns the files that a module's firmware entry means, without
 // the suffix of a compression. A few drivers name a pattern.
-func firmwareNames(dir, pattern string) ([]string, error) {
+func firmwareNames(dirs []string, pattern string) ([]string, error) {
 	if !filepath.IsLocal(pattern) {
 		return nil, fmt.Errorf("%q points out of the firmware folder", pattern)
 	}
 	if !strings.ContainsAny(pattern, "*?[") {
-		for _, s := range firmwareSuffixes {
-			info, err := os.Stat(filepath.Join(dir, pattern+s))
-			if err == nil && info.Mode().IsRegular() {
-				return []string{path.Clean(pattern)}, nil
-			}
+		if findFirmware(dirs, pattern) == "" {
+			return nil, nil
 		}
-		return nil, nil
+		return []string{path.Clean(pattern)}, nil
 	}
 	var names []string
-	for _, s := range firmwareSuffixes {
-		found, err := filepath.Glob(filepath.Join(dir, pattern+s))
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			rel, err := filepath.Rel(dir, f)
+	for _, dir := range dirs {
+		for _, s := range firmwareSuffixes {
+			found, err := filepath.Glob(filepath.Join(dir, pattern+s))
 			if err != nil {
 				return nil, err
 			}
-			if info, err := os.Stat(f); err == nil && info.Mode().IsRegular() {
-				names = append(names, strings.TrimSuffix(strings.TrimSuffix(filepath.ToSlash(rel), ".xz"), ".zst"))
+			for _, f := range found {
+				rel, err := filepath.Rel(dir, f)
+				if err != nil {
+					return nil, err
+				}
+				if isRegular(f) {
+					names = append(names, strings.TrimSuffix(strings.TrimSuffix(filepath.ToSlash(rel), ".xz"), ".zst"))
+				}
 			}
 		}
 	}
@@ -101,12 +110,24 @@ func firmwareNames(dir, pattern string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-func readFirmware(dir, name string) ([]byte, error) {
+// findFirmware returns the file that the kernel would take; "" where there is none.
+func findFirmware(dirs []string, name string) string {
 	for _, s := range firmwareSuffixes {
-		data, _, err := readMaybeCompressed(filepath.Join(dir, name+s))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return data, err
+		for _, dir := range dirs {
+			if file := filepath.Join(dir, name+s); isRegular(file) {
+				return file
+			}
 		}
 	}
-	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	return ""
+}
+
+func isRegular(file string) bool {
+	info, err := os.Stat(file)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func readFirmware(dirs []string, name string) ([]byte, error) {
+	data, _, err := readMaybeCompressed(findFirmware(dirs, name))
+	return data, err
 }

@@ -3,6 +3,7 @@
 package initrd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ type Report struct {
 	Builtin         []string      // of the ones asked for, those in the kernel itself
 	Firmware        []string      // packed, relative to lib/firmware
 	MissingFirmware []string      // "MODULE: FILE" that chosen modules name and FirmwareDir lacks
+	WithFirmware    int           // modules that name firmware, where no FirmwareDir is given
+	UnpackedFiles   int           // that these name
+	Foreign         []string      // "MODULE: for RELEASE" of other kernels, which this one takes
 	Size            int64         // bytes of the archive
 	Compressed      int64         // bytes written
 	Took            time.Duration // all of it
@@ -90,6 +94,7 @@ func Build(ctx context.Context, o Options, w io.Writer) (Report, error) {
 	if err != nil {
 		return fail(fmt.Errorf("agent: %w", err))
 	}
+	a.agent = init
 	a.file("init", 0o755, init)
 	if o.KernelModules != "" {
 		if err := addModules(ctx, a, o, &r); err != nil {
@@ -110,7 +115,10 @@ func Build(ctx context.Context, o Options, w io.Writer) (Report, error) {
 	if err := prepend(out, o.Prepend); err != nil {
 		return fail(err)
 	}
-	z, err := newCompressor(ctx, out, o.Compression)
+	// What is compressed is complete before it is written: its length is to be
+	// a multiple of four.
+	var packed bytes.Buffer
+	z, err := newCompressor(ctx, &packed, o.Compression)
 	if err != nil {
 		return fail(err)
 	}
@@ -118,6 +126,9 @@ func Build(ctx context.Context, o Options, w io.Writer) (Report, error) {
 	err = a.write(plain)
 	if closeErr := z.Close(); err == nil {
 		err = closeErr
+	}
+	if err == nil {
+		_, err = out.Write(aligned(packed.Bytes()))
 	}
 	r.Size, r.Compressed, r.Took = plain.n, out.n, time.Since(start)
 	if err != nil {

@@ -3,6 +3,7 @@ package initrd
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"path"
@@ -28,11 +29,11 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 		return err
 	}
 	r.Builtin = builtin
-	if r.Version, err = version(modules); err != nil {
+	if err := sameMachine(o.Init, a.agent, modules); err != nil {
 		return err
 	}
-	if r.Version == "" { // no module at all is left
-		r.Version = filepath.Base(o.KernelModules)
+	if r.Version, r.Foreign, err = version(modules, filepath.Base(o.KernelModules)); err != nil {
+		return err
 	}
 	dir := path.Join("lib/modules", r.Version)
 	index := make([]kmod.Module, 0, len(modules))
@@ -78,8 +79,11 @@ func addIndex(a *archive, dir string, t *tree, index []kmod.Module) error {
 // addUnpacked writes what devices the NIC drivers drive that are not packed, so
 // that a machine can say which one it lacks.
 func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []string) error {
-	names := slices.DeleteFunc(t.nics(), func(name string) bool { return slices.Contains(packed, name) })
-	slices.Sort(names)
+	nics, err := t.nics(ctx)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(nics, func(name string) bool { return slices.Contains(packed, name) })
 	modules, err := t.get(ctx, names)
 	if err != nil {
 		return err
@@ -101,24 +105,62 @@ func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []
 	return nil
 }
 
-// version returns the kernel version that all modules are built for: the
-// first word of their vermagic, which is what uname -r will say.
-func version(modules []*module) (string, error) {
-	var first *module
+// version returns the release of the kernel that the modules are for, as uname -r
+// will say it: the first word of their vermagic. Modules of another release are
+// named, where the kernel takes them: it checks the versions of symbols instead
+// of the release, and all else of the vermagic is the same (kernel/module/
+// version.c: same_magic).
+func version(modules []*module, folder string) (release string, foreign []string, err error) {
+	release, count := folder, map[string]int{}
 	for _, m := range modules {
-		switch {
-		case m.Vermagic == "":
-			return "", fmt.Errorf("module %s: it does not say which kernel it is for (no vermagic)", m.Path)
-		case first == nil:
+		if m.Vermagic == "" {
+			return "", nil, fmt.Errorf("module %s: it does not say which kernel it is for (no vermagic)", m.Path)
+		}
+		count[m.release()]++
+	}
+	if len(modules) > 0 && count[folder] == 0 {
+		release = modules[0].release()
+		for other, n := range count {
+			if n > count[release] || n == count[release] && other < release {
+				release = other
+			}
+		}
+	}
+	var first *module // of this release
+	for _, m := range modules {
+		if m.release() == release && first == nil {
 			first = m
-		case m.Vermagic != first.Vermagic:
-			return "", fmt.Errorf("modules of two kernels are mixed: %s is for %q, %s for %q: give a folder of one kernel, and build out-of-tree modules for it",
+		}
+	}
+	for _, m := range modules {
+		_, want, _ := strings.Cut(first.Vermagic, " ")
+		_, have, _ := strings.Cut(m.Vermagic, " ")
+		switch {
+		case m.Vermagic == first.Vermagic:
+		case have == want && slices.Contains(strings.Fields(want), "modversions"):
+			foreign = append(foreign, m.Name+": for "+m.release())
+		default:
+			return "", nil, fmt.Errorf("modules of two kernels are mixed: %s is for %q, %s for %q: give a folder of one kernel, and build out-of-tree modules for it",
 				first.Name, first.Vermagic, m.Name, m.Vermagic)
 		}
 	}
-	if first == nil {
-		return "", nil
+	return release, foreign, nil
+}
+
+func (m *module) release() string {
+	release, _, _ := strings.Cut(m.Vermagic, " ")
+	return release
+}
+
+// sameMachine refuses an agent that the modules' kernel can't start. A script
+// runs on any.
+func sameMachine(name string, agent []byte, modules []*module) error {
+	program, err := elf.NewFile(bytes.NewReader(agent))
+	if err != nil || len(modules) == 0 || program.Machine == modules[0].machine {
+		return nil
 	}
-	v, _, _ := strings.Cut(first.Vermagic, " ")
-	return v, nil
+	want := modules[0].machine
+	arch := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le"}[want]
+	return fmt.Errorf("the agent %s is a program for %s, and the modules are for %s: build the other agent by GOARCH=%s cmd/stage1/build.sh FILE, and give it by --init FILE",
+		name, program.Machine, want, arch)
 }

@@ -2,6 +2,7 @@ package initrd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
@@ -24,9 +25,10 @@ import (
 // read from the module itself, which is what depmod reads too; depmod's own
 // files only save reading all modules when somebody asks for an alias.
 type tree struct {
-	dir   string
-	paths map[string]string // name -> path relative to dir
-	index *kmod.Index       // nil where depmod has not been run
+	dir    string
+	paths  map[string]string   // name -> the path that counts, relative to dir
+	places map[string][]string // name -> every path of that name
+	index  *kmod.Index         // nil where depmod has not been run
 
 	mu   sync.Mutex
 	read map[string]*module
@@ -36,11 +38,16 @@ type tree struct {
 type module struct {
 	kmod.Module // Path without the suffix of its compression
 	data        []byte
+	machine     elf.Machine
+	imports     map[string]bool // symbols of others that it uses
 }
 
 func openTree(dir string) (*tree, error) {
-	t := &tree{dir: dir, paths: map[string]string{}, read: map[string]*module{}}
+	t := &tree{dir: dir, paths: map[string]string{}, places: map[string][]string{}, read: map[string]*module{}}
 	err := t.find("")
+	if err == nil {
+		err = t.choose()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kernel modules: %w", err)
 	}
@@ -65,9 +72,9 @@ func (t *tree) find(rel string) error {
 	for _, entry := range entries {
 		name := filepath.Join(rel, entry.Name())
 		if kmod.IsModule(name) {
-			// updates/ and extra/ come before kernel/, as with depmod.
-			if old, twice := t.paths[kmod.Name(name)]; !entry.IsDir() && (!twice || strings.HasPrefix(old, "kernel/")) {
-				t.paths[kmod.Name(name)] = name
+			info, err := os.Stat(filepath.Join(t.dir, name))
+			if err == nil && info.Mode().IsRegular() { // else a link that leads nowhere
+				t.places[kmod.Name(name)] = append(t.places[kmod.Name(name)], name)
 			}
 			continue
 		}
@@ -81,6 +88,41 @@ func (t *tree) find(rel string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// searches is where depmod looks first (depmod.d(5), as distributions set it);
+// what lies in none of these folders counts as kernel/.
+var searches = []string{"updates", "extra", "kernel", "weak-updates"}
+
+// choose settles which file of a name counts: the one that depmod chose, where
+// modules.dep is there and the file is, else the first by depmod's order.
+func (t *tree) choose() error {
+	text, err := os.ReadFile(filepath.Join(t.dir, "modules.dep"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	chosen := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, ":")
+		chosen[name] = true
+	}
+	rank := func(path string) int {
+		if chosen[path] {
+			return -1
+		}
+		first, _, _ := strings.Cut(filepath.ToSlash(path), "/")
+		if at := slices.Index(searches, first); at >= 0 {
+			return at
+		}
+		return slices.Index(searches, "kernel")
+	}
+	for name, places := range t.places {
+		slices.SortFunc(places, func(a, b string) int {
+			return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b))
+		})
+		t.paths[name] = places[0]
 	}
 	return nil
 }
@@ -131,8 +173,7 @@ func (t *tree) load(name, path string) (*module, error) {
 		return nil, fmt.Errorf("module %s: %w", filepath.Join(t.dir, path), err)
 	}
 	m = &module{data: data}
-	m.ModInfo, err = modInfo(data)
-	if err != nil {
+	if err := m.look(); err != nil {
 		return nil, fmt.Errorf("module %s: %w", filepath.Join(t.dir, path), err)
 	}
 	m.Path, m.Name = strings.TrimSuffix(path, filepath.Ext(path)), name
@@ -145,21 +186,31 @@ func (t *tree) load(name, path string) (*module, error) {
 	return m, nil
 }
 
-// modInfo finds the .modinfo section of a module.
-func modInfo(data []byte) (kmod.ModInfo, error) {
-	f, err := elf.NewFile(bytes.NewReader(data))
+// look reads what a module says of itself.
+func (m *module) look() error {
+	f, err := elf.NewFile(bytes.NewReader(m.data))
 	if err != nil {
-		return kmod.ModInfo{}, fmt.Errorf("no kernel module: %w", err)
+		return fmt.Errorf("no kernel module: %w", err)
 	}
 	s := f.Section(".modinfo")
 	if s == nil {
-		return kmod.ModInfo{}, errors.New("no kernel module: it has no .modinfo section")
+		return errors.New("no kernel module: it has no .modinfo section")
 	}
 	text, err := s.Data()
 	if err != nil {
-		return kmod.ModInfo{}, fmt.Errorf(".modinfo: %w", err)
+		return fmt.Errorf(".modinfo: %w", err)
 	}
-	return kmod.ParseModInfo(text), nil
+	m.ModInfo, m.machine, m.imports = kmod.ParseModInfo(text), f.Machine, map[string]bool{}
+	symbols, err := f.Symbols()
+	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+		return fmt.Errorf("symbols: %w", err)
+	}
+	for _, symbol := range symbols {
+		if symbol.Section == elf.SHN_UNDEF {
+			m.imports[symbol.Name] = true
+		}
+	}
+	return nil
 }
 
 // readMaybeCompressed reads a file, decompressed by what its name ends in.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -30,6 +31,7 @@ type Initrd struct {
 	Modules  []string // names, sorted
 	Firmware int      // files below lib/firmware
 	Images   []Embedded
+	Unseen   UnseenError // where the kernel stops looking; 0 where it sees all
 
 	texts map[string][]byte
 }
@@ -80,7 +82,7 @@ func ReadInitrd(file *os.File) (*Initrd, error) {
 	}
 	i := &Initrd{Size: info.Size(), texts: map[string][]byte{}, Agent: Agent{What: "there is none"}}
 	r := reading{Initrd: i, files: map[string]File{}, images: map[string]Embedded{}}
-	if i.Archives, i.Unpacked, err = eachEntry(file, info.Size(), r.add); err != nil {
+	if i.Archives, i.Unpacked, err = eachEntry(file, info.Size(), r.add); err != nil && !errors.As(err, &i.Unseen) {
 		return nil, fmt.Errorf("initrd: %w", err)
 	}
 	r.finish()

@@ -40,6 +40,14 @@ func compressionOf(b []byte) (name, program string) {
 	return "", ""
 }
 
+// An UnseenError says that from this byte of an initrd on the kernel sees nothing:
+// it looks for archives that are not compressed at multiples of four alone.
+type UnseenError int64
+
+func (e UnseenError) Error() string {
+	return fmt.Sprintf("the kernel sees nothing from byte %d on: an archive begins there, and not at a multiple of 4: put %d zeros before it", int64(e), -e&3)
+}
+
 // eachEntry calls f for every entry of every archive of an initrd of size bytes. It returns how each archive, or each
 // run of them that is compressed as one, is compressed, and how many bytes all have unpacked.
 func eachEntry(file io.ReaderAt, size int64, f func(entry, io.Reader) error) (packed []string, unpacked int64, err error) {
@@ -59,6 +67,9 @@ func eachEntry(file io.ReaderAt, size int64, f func(entry, io.Reader) error) (pa
 			return packed, unpacked, fmt.Errorf("it is compressed by %s: unpack it first, by %s", kind, program)
 		case kind == "":
 			return packed, unpacked, fmt.Errorf("at byte %d is neither an archive nor a compression that kernels know", at)
+		}
+		if kind == "cpio" && at&3 != 0 {
+			return packed, unpacked, UnseenError(at)
 		}
 		n, took, err := readPart(file, at, size, kind, f)
 		packed, unpacked = append(packed, kind), unpacked+n
