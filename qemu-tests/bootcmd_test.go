@@ -3,90 +3,57 @@ package qemutests
 import (
 	"syscall"
 	"testing"
-
-	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 )
 
 // In the shell of a breakpoint "boot" tells where the boot stands, and goes back.
 func TestBootCommand(t *testing.T) {
-	t.Parallel()
-	lan := nsmachine.NewLAN(t)
-	lan.DHCP(t)
-	server, url := serve(t, lan, store(t, classic()))
-	m := boot(t, nsmachine.Config{LAN: lan, Cmdline: "boot.break=root init=" + system.Init + " rootfs=" + url})
-	m.Expect("leaves it")
-	m.Type("boot status\r")
-	m.Expect("The boot stands before step root, at a breakpoint.")
-	m.Expect("image     at")
-	m.Expect("root      to come")
-	m.Type("boot net\r")
-	m.Expect("eth0")
-	m.Expect("10.77.0.")
-	m.Type("boot fetch\r")
-	m.Expect("image: ")
-	m.Expect(url)
-	m.Type("echo n=$(boot report | grep -c '\"breakpoint\": \"root\"')\r")
-	m.Expect("n=1")
-	m.Type("boot; echo st=$?\r") // and does not start another boot
-	m.Expect("usage: boot COMMAND")
-	m.Expect("st=2")
-	m.Type("boot retry handover\r")
-	m.Expect("step handover comes after root")
-	m.Type("boot retry image\r")
-	m.Expect("going back to step image, as somebody asked")
-	m.Expect("image (6/8): done")
-	m.Expect(`breakpoint before step "root"`)
-	m.Expect("leaves it")
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-	if n := len(server.Log()); n != 2 {
-		t.Errorf("the image was asked for %d times", n)
-	}
+	scenario{
+		lan: &network{}, cmdline: "boot.break=root init={init} rootfs={url}",
+		story: []step{
+			prompt, types("boot status\r"),
+			shows("The boot stands before step root, at a breakpoint.", "image     at", "root      to come"),
+			types("boot net\r"), shows("eth0", "10.77.0."),
+			types("boot fetch\r"), shows("image: ", "{url}"),
+			types("echo n=$(boot report | grep -c '\"breakpoint\": \"root\"')\r"), shows("n=1"),
+			types("boot; echo st=$?\r"), shows("usage: boot COMMAND", "st=2"), // and does not start another boot
+			types("boot retry handover\r"), shows("step handover comes after root"),
+			types("boot retry image\r"),
+			shows("going back to step image, as somebody asked", "image (6/8): done", `breakpoint before step "root"`),
+			prompt, types("exit\r"),
+		},
+		check: func(p *played) {
+			if n := len(p.requests()); n != 2 {
+				p.t.Errorf("the image was asked for %d times", n)
+			}
+		},
+	}.run(t)
 }
 
 // What failed is told, and tried again once it is mended, from the shell of the menu.
 func TestBootRetry(t *testing.T) {
-	t.Parallel()
-	a := store(t, classic())
-	m := boot(t, nsmachine.Config{Files: map[string]string{"/elsewhere": a.path}, Cmdline: "boot.shell_on_fail rootfs=/image.squashfs init=" + system.Init})
-	m.Expect("Keys: i shell")
-	m.Type("i")
-	m.Expect("leaves it")
-	m.Type("boot status\r")
-	m.Expect("The boot failed in step image")
-	m.Type("mv /elsewhere /image.squashfs; boot retry\r")
-	m.Expect("going back to step image")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
+	scenario{
+		copies: map[string]string{"/elsewhere": "{image}"}, cmdline: "boot.shell_on_fail rootfs=/image.squashfs init={init}",
+		story: []step{
+			shows("Keys: i shell"), types("i"), prompt,
+			types("boot status\r"), shows("The boot failed in step image"),
+			types("mv /elsewhere /image.squashfs; boot retry\r"), shows("going back to step image"),
+		},
+	}.run(t)
 }
 
 // After the death of the boot the rescue starts it again; as PID 1 a shell has nobody to ask.
 func TestBootCommandOfTheRescue(t *testing.T) {
-	t.Parallel()
-	m := allInOne(t, "boot.debug1 boot.shell_on_fail")
-	m.Expect("leaves it")
-	if err := syscall.Kill(childNamed(t, m.Pid(), "boot"), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	m.Expect("boot failed: killed")
-	m.Expect("Keys: i shell")
-	m.Type("i")
-	m.Expect("leaves it")
-	m.Type("boot status\r")
-	m.Expect("The boot failed in step boot: killed")
-	m.Type("boot retry network\r")
-	m.Expect("can only start again from its first step")
-	m.Type("boot retry\r")
-	m.Expect("pseudo (1/8)")
-	m.Expect("leaves it")
-	m.Type("exit 1\r")
-	m.Expect("Keys: i shell")
-	m.Type("f")
-	m.Expect("leaves it")
-	m.Type("boot status\r")
-	m.Expect("PID 1 is a shell, and nothing boots")
-	m.Type("boot retry\r")
-	m.Expect("there is no boot to go back to")
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.Rebooted)
+	scenario{
+		copies: inInitrd, cmdline: "init={init} boot.debug1 boot.shell_on_fail",
+		story: []step{
+			prompt, signals(syscall.SIGKILL), shows("boot failed: killed", "Keys: i shell"), types("i"), prompt,
+			types("boot status\r"), shows("The boot failed in step boot: killed"),
+			types("boot retry network\r"), shows("can only start again from its first step"),
+			types("boot retry\r"), shows("pseudo (1/8)"), prompt,
+			types("exit 1\r"), shows("Keys: i shell"), types("f"), prompt,
+			types("boot status\r"), shows("PID 1 is a shell, and nothing boots"),
+			types("boot retry\r"), shows("there is no boot to go back to"), types("exit\r"),
+		},
+		ends: rebooted,
+	}.run(t)
 }

@@ -89,37 +89,18 @@ func TestTimeServerByDHCP(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	ca := newAuthority(t, now)
-	authorities := t.TempDir() + "/ca.pem"
-	writeFile(t, authorities, ca.pem)
-	a := store(t, classic())
-	content, err := os.ReadFile(a.path)
-	if err != nil {
-		t.Fatal(err)
+	secure := []mirror{{tls: ca.server(t, now.AddDate(0, -1, 0), now.AddDate(0, 1, 0), net.ParseIP(nsmachine.Gateway))}}
+	answers := func(p *played) {
+		serveTime(p.t, p.lan.ListenPacket(p.t, nsmachine.Gateway+":123"), func() time.Time { return now.AddDate(0, 3, 0) })
 	}
-	for name, test := range map[string]struct {
-		secure, silent bool
-		want           []string
-	}{
-		"https":           {true, false, []string{"clock: asking [10.77.0.1]", "by 10.77.0.1, in ", "clock: set it: operation not permitted"}},
-		"a silent server": {true, true, []string{"clock: it stays at ", "no time server answers", "10.77.0.1: "}},
-		"http":            {false, false, []string{"!clock: "}},
+	for name, s := range map[string]scenario{
+		"https": {lan: &network{mirrors: secure, before: answers},
+			shown: []string{"clock: asking [10.77.0.1]", "by 10.77.0.1, in ", "clock: set it: operation not permitted"}},
+		"a silent server": {lan: &network{mirrors: secure}, shown: []string{"clock: it stays at ", "no time server answers", "10.77.0.1: "}},
+		"http":            {lan: &network{before: answers}, shown: []string{"!clock: "}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t, "--dhcp-option=option:ntp-server,"+nsmachine.Gateway)
-			if !test.silent {
-				serveTime(t, lan.ListenPacket(t, nsmachine.Gateway+":123"), func() time.Time { return now.AddDate(0, 3, 0) })
-			}
-			config := ca.server(t, now.AddDate(0, -1, 0), now.AddDate(0, 1, 0), net.ParseIP(nsmachine.Gateway))
-			if !test.secure {
-				config = nil
-			}
-			server := faulty.Serve(lan.Listen(t, nsmachine.Gateway+":0"), config, content)
-			t.Cleanup(func() { server.Close() })
-			m := boot(t, nsmachine.Config{LAN: lan, Files: map[string]string{"/etc/netstage/ca.pem": authorities},
-				Cmdline: "rootfs=" + server.URL("image.squashfs") + " init=" + system.Init})
-			expectEnd(t, m, nsmachine.PoweredOff, append(test.want, "stage 2 done")...)
-		})
+		s.lan.options = []string{"--dhcp-option=option:ntp-server," + nsmachine.Gateway}
+		s.files, s.cmdline = map[string]string{"/etc/netstage/ca.pem": ca.pem}, "rootfs={url} init={init}"
+		t.Run(name, s.run)
 	}
 }

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
 	"netstage/fetch/faulty"
-	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
 
@@ -100,23 +98,13 @@ func TestQEMUVerityMount(t *testing.T) {
 // without it says so.
 func TestVerityMountRefused(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
-	tree := v.dir + "/tree"
-	if err := os.WriteFile(tree, v.tree, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{"/nix-store.squashfs": v.path, "/nix-store.squashfs.verity": tree}
-	for cmdline, test := range map[string]struct {
-		fails string
-		want  []string
-	}{
-		"rootfs.sha256=" + v.sha256: {"bad-parameter", []string{"rootfs.verity.mount needs a verity tree and its root hash: give roothash="}},
-		"roothash=" + v.root:        {"verity", []string{"dm-verity: open the device mapper", "--module +dm_verity"}},
+	for class, s := range map[string]scenario{
+		"bad-parameter": {cmdline: "rootfs.sha256={sha256}", shown: []string{"rootfs.verity.mount needs a verity tree and its root hash: give roothash="}},
+		"verity":        {cmdline: "roothash={roothash}", shown: []string{"dm-verity: open the device mapper", "--module +dm_verity"}},
 	} {
-		t.Run(test.fails, func(t *testing.T) {
-			t.Parallel()
-			m := boot(t, nsmachine.Config{Files: files, Cmdline: "boot.fail_timeout=1 rootfs.verity.mount init=" + system.Init + " " + cmdline})
-			expectVerdict(t, m, test.fails, test.want)
-		})
+		s.copies = map[string]string{"/nix-store.squashfs": "{image}", "/nix-store.squashfs.verity": "{tree}"}
+		s.cmdline = "boot.fail_timeout=1 rootfs.verity.mount init={init} " + s.cmdline
+		s.ends = refused(class)
+		t.Run(class, s.run)
 	}
 }

@@ -1,16 +1,16 @@
 package qemutests
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 )
 
 // serveProxy is an HTTP proxy with a password in the LAN, which takes every
@@ -60,36 +60,32 @@ func serveProxy(t *testing.T, lan *nsmachine.LAN, address string) (proxy string,
 // addresses mean anything to the machine.
 func TestProxy(t *testing.T) {
 	t.Parallel()
-	v := vouch(t)
 	now := time.Now()
 	ca := newAuthority(t, now)
-	file := filepath.Join(v.dir, "ca.pem")
-	writeFile(t, file, ca.pem)
-	config := ca.server(t, now.Add(-time.Hour), now.Add(time.Hour), net.IPv4(192, 0, 2, 7))
+	secure := ca.server(t, now.Add(-time.Hour), now.Add(time.Hour), net.IPv4(192, 0, 2, 7))
 	for name, test := range map[string]struct {
-		secure          bool
-		login, url, ask string
-		fails           string
+		secure *tls.Config
+		asked  string
+		scenario
 	}{
-		"http":        {false, "joe:geheim@", "http://images.test/image.squashfs", "GET images.test", ""},
-		"https":       {true, "joe:geheim@", "https://192.0.2.7/image.squashfs", "CONNECT 192.0.2.7:443", ""},
-		"no password": {false, "", "http://images.test/image.squashfs", "", "http-407"},
+		"http":        {nil, "GET images.test", scenario{cmdline: "rootfs=http://images.test/image.squashfs rootfs.proxy=http://joe:geheim@{proxy}"}},
+		"https":       {secure, "CONNECT 192.0.2.7:443", scenario{cmdline: "rootfs=https://192.0.2.7/image.squashfs rootfs.proxy=http://joe:geheim@{proxy}"}},
+		"no password": {nil, "", scenario{cmdline: "rootfs=http://images.test/image.squashfs rootfs.proxy=http://{proxy}", ends: refused("http-407")}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lan := nsmachine.NewLAN(t)
-			lan.DHCP(t)
-			secure := config
-			if !test.secure {
-				secure = nil
+		var asked func() []string
+		test.lan = &network{mirrors: []mirror{{tls: test.secure}}, before: func(p *played) {
+			var proxy string
+			proxy, asked = serveProxy(p.t, p.lan, p.mirrors[0].addr)
+			p.others["proxy"] = strings.Trim(strings.TrimPrefix(proxy, "http://"), "/")
+		}}
+		test.files = map[string]string{"/etc/netstage/ca.pem": ca.pem}
+		test.cmdline = "boot.fail_timeout=1 init={init} rootfs.sha256={sha256} " + test.cmdline
+		test.shown = []string{" through 10.77.0.1:", "!geheim"}
+		test.check = func(p *played) {
+			if log := asked(); test.asked != "" && (len(log) == 0 || log[0] != test.asked) {
+				p.t.Errorf("the proxy was asked %q", log)
 			}
-			proxy, asked := serveProxy(t, lan, v.serve(t, lan, secure).Addr())
-			m := boot(t, nsmachine.Config{LAN: lan, Files: map[string]string{"/etc/netstage/ca.pem": file},
-				Cmdline: "boot.fail_timeout=1 init=" + system.Init + " rootfs.sha256=" + v.sha256 + " rootfs=" + test.url + " rootfs.proxy=" + "http://" + test.login + proxy[len("http://"):]})
-			expectVerdict(t, m, test.fails, []string{" through 10.77.0.1:", "!geheim"})
-			if log := asked(); test.ask != "" && (len(log) == 0 || log[0] != test.ask) {
-				t.Errorf("the proxy was asked %q", log)
-			}
-		})
+		}
+		t.Run(name, test.run)
 	}
 }

@@ -3,6 +3,7 @@ package qemutests
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"strings"
 
 	"netstage/fetch/faulty"
@@ -14,6 +15,9 @@ import (
 // its mirrors on this host.
 type network struct {
 	mirrors []mirror // of the image; one when nil
+
+	web    map[string]http.Handler // other servers, by the word for their address
+	before func(*played)           // adds what else is there
 
 	noDHCP   bool
 	options  []string // of the DHCP server, which is dnsmasq
@@ -85,6 +89,14 @@ func (n network) start(p *played, qemu bool) {
 			continue
 		}
 		p.open(s, l)
+	}
+	p.others = map[string]string{}
+	for name, handler := range n.web {
+		url := p.lan.Serve(p.t, handler)
+		p.others[name] = strings.Trim(strings.TrimPrefix(url, "http://"), "/")
+	}
+	if n.before != nil {
+		n.before(p)
 	}
 	if n.firewall != "" {
 		p.lan.Firewall(p.t, n.firewall)

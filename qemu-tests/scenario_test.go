@@ -39,6 +39,7 @@ import (
 //	{image} {tree}        the files of the image and its verity tree, and of a
 //	{manifest} {minisig}  manifest with its signature, by ops.pub; other.pub is
 //	{ops.pub} {other.pub} a key that signed nothing
+//	{NAME} {NAME.port}    the address and the port of another server of the network
 type scenario struct {
 	// The machine: the agent as it is built, the image classic and a boot in
 	// namespaces, unless said otherwise.
@@ -99,6 +100,7 @@ type played struct {
 	lan     *nsmachine.LAN
 	image   vouched
 	mirrors []*served
+	others  map[string]string // addresses of the network's other servers, by their word
 	words   *strings.Replacer
 	machine *nsmachine.Machine // nil in QEMU
 }
@@ -175,22 +177,28 @@ func (s scenario) start(t *testing.T) *played {
 	return p
 }
 
-// expectEnd waits for the end and checks what the machine has shown.
+// expectEnd waits for the scenario's end and checks what is to hold then.
 func (p *played) expectEnd(s scenario) {
 	p.t.Helper()
 	if s.ends.end == "" {
 		s.ends = stage2
 	}
-	if end := p.wait(); end != s.ends.end {
-		p.t.Errorf("the machine %s, want %s", end, s.ends.end)
-	}
-	p.compare("console", p.console(), slices.Concat(s.ends.shown, s.shown))
+	p.ends(s.ends, s.shown...)
 	if len(s.kmsg) > 0 {
 		p.compare("kernel log", p.machine.Kmsg.String(), s.kmsg)
 	}
 	if s.check != nil {
 		s.check(p)
 	}
+}
+
+// ends waits for an end, and checks what the console has shown by then.
+func (p *played) ends(want ending, shown ...string) {
+	p.t.Helper()
+	if end := p.wait(); end != want.end {
+		p.t.Errorf("the machine %s, want %s", end, want.end)
+	}
+	p.compare("console", p.console(), slices.Concat(want.shown, shown))
 }
 
 // compare checks what has been shown, and after a "!" what has not.
@@ -214,6 +222,9 @@ func (p *played) vocabulary() *strings.Replacer {
 		"{init}", system.Init, "{sha256}", v.sha256, "{roothash}", v.root, "{image}", v.path,
 		"{tree}", v.file("image.squashfs.verity"), "{manifest}", v.file("test.manifest"), "{minisig}", v.file("test.manifest.minisig"),
 		"{ops.pub}", v.file("ops.pub"), "{other.pub}", v.file("other.pub"),
+	}
+	for name, address := range p.others {
+		words = append(words, "{"+name+"}", address, "{"+name+".port}", address[strings.LastIndexByte(address, ':')+1:])
 	}
 	for i, m := range p.mirrors {
 		n := ""

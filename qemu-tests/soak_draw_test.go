@@ -16,16 +16,16 @@ import (
 // A soakBoot is a scenario with what is done to it while it runs.
 type soakBoot struct {
 	scenario
-	given  []string // faults that are there from the start
-	faults []fault  // by their moment
-	sha256 string   // of the image that may be handed over to
-	mayEnd bool     // with another end than stage 2: some fault is no passing one
-	mute   bool     // the console may have shown nothing
-	dies   bool     // the rescue may die, too
+	given  []string    // faults that are there from the start
+	faults []injection // by their moment
+	sha256 string      // of the image that may be handed over to
+	mayEnd bool        // with another end than stage 2: some fault is no passing one
+	mute   bool        // the console may have shown nothing
+	dies   bool        // the rescue may die, too
 }
 
-// A fault is something done to a machine that boots.
-type fault struct {
+// An injection is a fault: something done to a machine that boots.
+type injection struct {
 	name string
 	at   moment
 	does func(*played) error
@@ -164,7 +164,7 @@ func (d *draw) boot(t *testing.T) soakBoot {
 		b.size = fmt.Sprintf("%dk", 12<<10+d.IntN(8<<10))
 	}
 	for range d.IntN(4) {
-		b.faults = append(b.faults, d.fault(&b)...)
+		b.faults = append(b.faults, d.injection(&b)...)
 	}
 	return b
 }
@@ -196,7 +196,7 @@ func (d *draw) network(t *testing.T, b *soakBoot, local bool) {
 	switch d.IntN(12) {
 	case 0:
 		n.noDHCP, b.given = true, append(b.given, "late DHCP")
-		b.faults = append(b.faults, fault{"DHCP comes up", moment{"", d.upTo(4 * time.Second)}, func(p *played) error { p.lan.DHCP(p.t); return nil }})
+		b.faults = append(b.faults, injection{"DHCP comes up", moment{"", d.upTo(4 * time.Second)}, func(p *played) error { p.lan.DHCP(p.t); return nil }})
 	case 1:
 		n.noDHCP, b.given, b.mayEnd = true, append(b.given, "no DHCP"), true
 	case 2:
@@ -216,7 +216,7 @@ func (d *draw) network(t *testing.T, b *soakBoot, local bool) {
 	}
 	if d.chance(10) {
 		n.noCarrier, b.given = true, append(b.given, "late carrier")
-		b.faults = append(b.faults, fault{"cable in", moment{"", d.upTo(4 * time.Second)}, func(p *played) error { return p.lan.TryCable(true) }})
+		b.faults = append(b.faults, injection{"cable in", moment{"", d.upTo(4 * time.Second)}, func(p *played) error { return p.lan.TryCable(true) }})
 	}
 }
 
@@ -258,7 +258,7 @@ func (d *draw) mirror(t *testing.T, b *soakBoot) mirror {
 	if d.chance(15) {
 		m.late = true
 		b.given = append(b.given, "late server")
-		b.faults = append(b.faults, fault{"servers come up", moment{"", d.upTo(3 * time.Second)}, func(p *played) error { opens(p); return nil }})
+		b.faults = append(b.faults, injection{"servers come up", moment{"", d.upTo(3 * time.Second)}, func(p *played) error { opens(p); return nil }})
 	}
 	return m
 }

@@ -18,10 +18,10 @@ import (
 // console has to be read.
 const ready = "handover (8/8): done"
 
-// fault draws something that is done to a machine under way.
-func (d *draw) fault(b *soakBoot) []fault {
+// injection draws something that is done to a machine under way.
+func (d *draw) injection(b *soakBoot) []injection {
 	at := d.moment()
-	one := func(name string, does func(*played) error) []fault { return []fault{{name, at, does}} }
+	one := func(name string, does func(*played) error) []injection { return []injection{{name, at, does}} }
 	switch n := d.IntN(11); {
 	case n < 2:
 		signal := of(d, syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGILL)
@@ -38,7 +38,7 @@ func (d *draw) fault(b *soakBoot) []fault {
 		})
 	case n < 4:
 		b.mayEnd, b.dies = true, true
-		return []fault{
+		return []injection{
 			{"boot gets killed", at, func(p *played) error { return p.signalChild("boot", syscall.SIGKILL) }},
 			{"rescue gets killed", moment{"the boot ended", d.upTo(time.Second)}, func(p *played) error { return p.signalChild("rescue", syscall.SIGKILL) }},
 		}
