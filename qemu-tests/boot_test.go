@@ -1,62 +1,12 @@
 package qemutests
 
 import (
-	"os"
 	"strings"
 	"testing"
 
 	"netstage/fetch/faulty"
-	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
-
-// serve serves an image in the LAN, with faults, and returns its URL.
-func serve(t *testing.T, lan *nsmachine.LAN, a artifact, script ...faulty.Behaviour) (*faulty.Server, string) {
-	t.Helper()
-	content, err := os.ReadFile(a.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := faulty.Serve(lan.Listen(t, nsmachine.Gateway+":0"), nil, content, script...)
-	t.Cleanup(func() { server.Close() })
-	return server, server.URL("image.squashfs")
-}
-
-// boot starts the agent as PID 1.
-func boot(t *testing.T, c nsmachine.Config) *nsmachine.Machine {
-	t.Helper()
-	if c.Init == "" {
-		c.Init = build(t, agent)
-	}
-	c.Cmdline = "console=tty0 console=ttyS0,115200 " + c.Cmdline
-	m := nsmachine.Start(t, c)
-	if raced {
-		t.Cleanup(func() {
-			if _, race, found := strings.Cut(m.Console.String(), "WARNING: DATA RACE"); found {
-				t.Errorf("a data race in the agent:\n%.4000s", race)
-			}
-		})
-	}
-	return m
-}
-
-// expectEnd waits for the end and checks what the console showed.
-func expectEnd(t *testing.T, m *nsmachine.Machine, want nsmachine.End, texts ...string) {
-	t.Helper()
-	if end := m.End(); end != want {
-		t.Errorf("the machine %s, want %s", end, want)
-	}
-	console := m.Console.String()
-	for _, text := range texts {
-		if not, ok := strings.CutPrefix(text, "!"); ok {
-			if strings.Contains(console, not) {
-				t.Errorf("%q is on the console", not)
-			}
-		} else if !strings.Contains(console, text) {
-			t.Errorf("no %q on the console", text)
-		}
-	}
-}
 
 // The main job: DHCP, HTTP, a verified image, the netboot layout, stage 2.
 func TestFetchedImage(t *testing.T) {

@@ -12,15 +12,6 @@ import (
 	"netstage/qemu-tests/nsmachine"
 )
 
-// serve serves it in the LAN, with faults of the image alone.
-func (v vouched) serve(t *testing.T, lan *nsmachine.LAN, secure *tls.Config, script ...faulty.Behaviour) *faulty.Server {
-	t.Helper()
-	s := faulty.Serve(lan.Listen(t, nsmachine.Gateway+":0"), secure, v.content, script...)
-	t.Cleanup(func() { s.Close() })
-	v.addTo(s)
-	return s
-}
-
 func always(b faulty.Behaviour) []faulty.Behaviour {
 	b.Times = -1
 	return []faulty.Behaviour{b}
@@ -107,16 +98,6 @@ func TestVerity(t *testing.T) {
 		s.cmdline = "boot.fail_timeout=1 roothash={roothash} init={init} " + s.cmdline
 		t.Run(name, s.run)
 	}
-}
-
-// expectVerdict waits for stage 2, or for the failure of a class.
-func expectVerdict(t *testing.T, m *nsmachine.Machine, fails string, want []string) {
-	t.Helper()
-	if fails == "" {
-		expectEnd(t, m, nsmachine.PoweredOff, append(want, "stage 2 done")...)
-		return
-	}
-	expectEnd(t, m, nsmachine.Rebooted, append(want, "boot failed: "+fails, "!stage 2: pid 1")...)
 }
 
 // Keys in the initrd make a signed manifest a must; no parameter loosens that.

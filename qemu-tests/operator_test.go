@@ -7,17 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 )
-
-// allInOne is a machine whose image is in the initrd: nothing to wait for.
-func allInOne(t *testing.T, cmdline string) *nsmachine.Machine {
-	t.Helper()
-	a := store(t, classic())
-	return boot(t, nsmachine.Config{Files: map[string]string{"/nix-store.squashfs": a.path}, Cmdline: "init=" + system.Init + " " + cmdline})
-}
 
 // Every breakpoint stops where it says, and "exit 0" goes on to stage 2.
 func TestBreakpoints(t *testing.T) {

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
-	"netstage/qemu-tests/nsmachine"
-	"netstage/qemu-tests/system"
 )
 
 // sshKeys is a folder with keys that OpenSSH made: host, right and wrong.
@@ -53,34 +51,19 @@ func (k sshKeys) options(t *testing.T, key string) []string {
 
 // remote is a machine with boot.ssh on a LAN.
 type remote struct {
-	*nsmachine.Machine
-	t       *testing.T
-	lan     *nsmachine.LAN
+	*played
 	keys    sshKeys
 	address string
 }
 
 // withSSH boots one and waits until it can be reached.
-func withSSH(t *testing.T, cmdline string, files map[string]string) remote {
+func withSSH(t *testing.T, cmdline string, script ...faulty.Behaviour) remote {
 	t.Helper()
 	keys := newSSHKeys(t)
-	lan := nsmachine.NewLAN(t)
-	lan.DHCP(t)
-	_, url := serve(t, lan, store(t, classic()))
-	all := keys.files()
-	for to, from := range files {
-		all[to] = from
-	}
-	m := boot(t, nsmachine.Config{Init: build(t, agent), LAN: lan, Files: all, Cmdline: "boot.ssh rootfs=" + url + " " + cmdline})
-	return reach(t, m, lan, keys)
-}
-
-// reach waits until a machine can be reached.
-func reach(t *testing.T, m *nsmachine.Machine, lan *nsmachine.LAN, keys sshKeys) remote {
-	t.Helper()
-	r := remote{m, t, lan, keys, ""}
+	p := scenario{lan: mirrored(script...), copies: keys.files(), cmdline: "boot.ssh rootfs={url} " + cmdline}.start(t)
+	r := remote{p, keys, ""}
 	r.shows("ssh: ssh root@10.77.0.", 1)
-	_, rest, _ := strings.Cut(m.Console.String(), "ssh: ssh root@")
+	_, rest, _ := strings.Cut(r.console(), "ssh: ssh root@")
 	r.address, _, _ = strings.Cut(rest, ", host key")
 	return r
 }
@@ -89,7 +72,7 @@ func reach(t *testing.T, m *nsmachine.Machine, lan *nsmachine.LAN, keys sshKeys)
 func (r remote) shows(text string, times int) {
 	r.t.Helper()
 	for range 3000 {
-		if strings.Count(r.Console.String(), text) >= times {
+		if strings.Count(r.console(), text) >= times {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -117,13 +100,13 @@ func (r remote) does(command, want string, status int) {
 // nobody is left when stage 2 comes.
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, "boot.break=root init="+system.Init, nil)
+	r := withSSH(t, "boot.break=root init={init}")
 	fingerprint, err := exec.Command("ssh-keygen", "-l", "-f", r.keys.path("host.pub")).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.shows(strings.Fields(string(fingerprint))[1], 1)
-	r.Expect("leaves it")
+	r.expect("leaves it")
 	r.does("ls /image; exit 7", "image", 7)
 	r.does("cat /proc/cmdline", "boot.ssh", 0)
 	for key, want := range map[string]string{"wrong": "Permission denied (publickey)"} {
@@ -144,19 +127,19 @@ func TestSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.shows("logged in with key SHA256:", 3)
-	r.Type("exit\r")
+	r.send("exit\r")
 	stays.Wait()
 	if !strings.Contains(out.String(), "The boot leaves the initrd") {
 		t.Errorf("no farewell: %q", out.String())
 	}
-	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done", "!process: sshd", "!process: sh ")
+	r.ends(stage2, "!process: sshd", "!process: sh ")
 }
 
 // While the failure menu counts down the machine can be reached, and does not reboot under who is logged in.
 func TestSSHHoldsTheCountdown(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, broken+"boot.fail_timeout=10", nil)
-	r.Expect("Reboot in")
+	r := withSSH(t, broken+"boot.fail_timeout=10")
+	r.expect("Reboot in")
 	stays := r.ssh("right", "cat; echo gone")
 	hold, err := stays.StdinPipe()
 	if err != nil {
@@ -165,34 +148,29 @@ func TestSSHHoldsTheCountdown(t *testing.T) {
 	if err := stays.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r.Expect("Somebody is logged in: the countdown waits.")
+	r.expect("Somebody is logged in: the countdown waits.")
 	r.does("dmesg | true; echo a''live", "alive", 0)
-	r.Type(" ") // tries again, and fails again
-	r.Expect("SSH:     ssh root@" + r.address)
-	r.Expect("host key SHA256:")
+	r.send(" ") // tries again, and fails again
+	r.expect("SSH:     ssh root@" + r.address)
+	r.expect("host key SHA256:")
 	hold.Close()
 	if err := stays.Wait(); err != nil {
 		t.Error(err)
 	}
-	expectEnd(t, r.Machine, nsmachine.Rebooted, "boot failed: no-init", "No key was pressed: rebooting")
+	r.ends(rebooted, "boot failed: no-init", "No key was pressed: rebooting")
 }
 
 // From afar a download that hangs is begun anew.
 func TestSSHGoesBack(t *testing.T) {
 	t.Parallel()
-	keys := newSSHKeys(t)
-	lan := nsmachine.NewLAN(t)
-	lan.DHCP(t)
-	server, url := serve(t, lan, store(t, classic()), faulty.Behaviour{Hang: true})
-	m := boot(t, nsmachine.Config{Init: build(t, agent), LAN: lan, Files: keys.files(), Cmdline: "boot.ssh boot.break=root init=" + system.Init + " rootfs=" + url})
-	r := reach(t, m, lan, keys)
+	r := withSSH(t, "boot.break=root init={init}", faulty.Behaviour{Hang: true})
 	r.does("boot status", "The boot is in step image.", 0)
 	r.does("boot retry", "going back to step image", 0)
-	m.Expect("going back to step image, as somebody asked")
-	m.Expect("leaves it")
-	m.Type("exit\r")
-	expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-	if n := len(server.Log()); n != 2 {
+	r.expect("going back to step image, as somebody asked")
+	r.expect("leaves it")
+	r.send("exit\r")
+	r.ends(stage2)
+	if n := len(r.requests()); n != 2 {
 		t.Errorf("the image was asked for %d times", n)
 	}
 }
@@ -200,71 +178,53 @@ func TestSSHGoesBack(t *testing.T) {
 // The server outlives the process that does the work, in that of the rescue.
 func TestSSHAfterTheChildsDeath(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, "boot.break=root init="+system.Init, nil)
-	r.Expect("leaves it")
-	if err := syscall.Kill(childNamed(t, r.Pid(), "boot"), syscall.SIGKILL); err != nil {
+	r := withSSH(t, "boot.break=root init={init}")
+	r.expect("leaves it")
+	if err := syscall.Kill(childNamed(t, r.machine.Pid(), "boot"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	r.Expect("boot failed: killed")
+	r.expect("boot failed: killed")
 	r.shows("ssh: ssh root@"+r.address, 2)
 	r.does("echo a''live", "alive", 0)
-	r.Type("r")
-	expectEnd(t, r.Machine, nsmachine.Rebooted)
+	r.send("r")
+	r.ends(rebooted)
 }
 
 // Where the server itself dies it comes back, and the boot does not notice.
 func TestSSHServerDies(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, "boot.break=root init="+system.Init, nil)
-	r.Expect("leaves it")
-	r.Type("kill -9 $(ps | grep ' sshd$' | while read pid rest; do echo $pid; done)\r")
-	r.Expect("ssh: the server ended")
+	r := withSSH(t, "boot.break=root init={init}")
+	r.expect("leaves it")
+	r.send("kill -9 $(ps | grep ' sshd$' | while read pid rest; do echo $pid; done)\r")
+	r.expect("ssh: the server ended")
 	r.shows("ssh: ssh root@"+r.address, 2)
 	r.does("echo a''live", "alive", 0)
-	r.Type("exit\r")
-	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done")
+	r.send("exit\r")
+	r.ends(stage2)
 }
 
 // boot.ssh alone opens nothing: it takes keys, and a policy that allows it.
 func TestSSHRefused(t *testing.T) {
 	t.Parallel()
 	keys := newSSHKeys(t)
-	a := store(t, classic())
-	never := filepath.Join(t.TempDir(), "policy.json")
-	writeFile(t, never, `{"version":1,"shell":"never"}`)
-	limited := filepath.Join(t.TempDir(), "authorized_keys")
-	line, err := os.ReadFile(keys.path("right.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, limited, `command="/bin/date" `+string(line))
-	for name, test := range map[string]struct {
-		files map[string]string
-		end   nsmachine.End
-		want  string
-	}{
-		"no keys": {nil, nsmachine.Rebooted, "boot.ssh: open /etc/netstage/ssh_host_ed25519_key: no such file"},
-		"a limited key": {map[string]string{"/etc/netstage/authorized_keys": limited, "/etc/netstage/ssh_host_ed25519_key": keys.path("host")},
-			nsmachine.Rebooted, "can't be kept"},
-		"the policy": {map[string]string{"/etc/netstage/policy.json": never}, nsmachine.PoweredOff, "passing over boot.ssh"},
+	limited := map[string]string{"/etc/netstage/authorized_keys": `command="/bin/date" ` + string(read(t, keys.path("right.pub")))}
+	for name, s := range map[string]scenario{
+		"no keys": {copies: inInitrd, ends: rebooted, shown: []string{"boot.ssh: open /etc/netstage/ssh_host_ed25519_key: no such file"}},
+		"a limited key": {copies: map[string]string{"/nix-store.squashfs": "{image}", "/etc/netstage/ssh_host_ed25519_key": keys.path("host")}, files: limited,
+			ends: rebooted, shown: []string{"can't be kept"}},
+		"the policy": {copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": `{"version":1,"shell":"never"}`},
+			shown: []string{"passing over boot.ssh"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			files := map[string]string{"/nix-store.squashfs": a.path}
-			for to, from := range test.files {
-				files[to] = from
-			}
-			m := boot(t, nsmachine.Config{Init: build(t, agent), Files: files, Cmdline: "boot.ssh boot.fail_timeout=1 init=" + system.Init})
-			expectEnd(t, m, test.end, test.want)
-		})
+		s.cmdline = "boot.ssh boot.fail_timeout=1 init={init}"
+		t.Run(name, s.run)
 	}
 }
 
 // A terminal by the real client: its size, Ctrl-C, and where the boot stands.
 func TestSSHTerminal(t *testing.T) {
 	t.Parallel()
-	r := withSSH(t, "boot.break=root init="+system.Init, nil)
-	r.Expect("leaves it")
+	r := withSSH(t, "boot.break=root init={init}")
+	r.expect("leaves it")
 	stays := r.ssh("right", "-tt")
 	var out bytes.Buffer
 	stays.Stdout = &out
@@ -284,6 +244,6 @@ func TestSSHTerminal(t *testing.T) {
 	if stays.ProcessState.ExitCode() != 5 || !strings.Contains(out.String(), "status=130") {
 		t.Errorf("status %d, %q", stays.ProcessState.ExitCode(), out.String())
 	}
-	r.Type("exit\r")
-	expectEnd(t, r.Machine, nsmachine.PoweredOff, "stage 2 done")
+	r.send("exit\r")
+	r.ends(stage2)
 }

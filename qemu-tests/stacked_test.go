@@ -23,6 +23,18 @@ func stacked(t *testing.T) artifact {
 	return store(t, system.Files{"init": system.Script(tellStacked + system.Tell + system.PowerOff), "nixos-version": "25.05"})
 }
 
+// serve serves an image in the LAN, with faults, and returns its URL.
+func serve(t *testing.T, lan *nsmachine.LAN, a artifact, script ...faulty.Behaviour) (*faulty.Server, string) {
+	t.Helper()
+	content, err := os.ReadFile(a.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := faulty.Serve(lan.Listen(t, nsmachine.Gateway+":0"), nil, content, script...)
+	t.Cleanup(func() { server.Close() })
+	return server, server.URL("image.squashfs")
+}
+
 // onTrunk is a machine with as many cards on a switch, behind which is a LAN
 // with a DHCP server and an image.
 func onTrunk(t *testing.T, s *trunk.Trunk, cards int, a artifact, script ...faulty.Behaviour) vm.Config {

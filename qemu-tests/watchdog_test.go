@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/cmd/netstage/vm"
-	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
 )
 
@@ -51,16 +50,12 @@ func TestWatchdogIsFed(t *testing.T) {
 					t.Errorf("fed with %q", got)
 				}
 			}
-			a := store(t, classic())
-			m := boot(t, nsmachine.Config{
-				Files: map[string]string{"/nix-store.squashfs": a.path}, Watchdog: path,
-				Cmdline: "init=" + system.Init + " boot.break=image boot.watchdog=5" + test.option,
-			})
-			m.Expect("leaves it")
+			p := scenario{copies: inInitrd, watchdog: path, cmdline: "init={init} boot.break=image boot.watchdog=5" + test.option}.start(t)
+			p.expect("leaves it")
 			for range 3 { // an operator may take as long as he likes
 				fed()
 			}
-			child := childNamed(t, m.Pid(), "boot")
+			child := childNamed(t, p.machine.Pid(), "boot")
 			if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
@@ -81,13 +76,13 @@ func TestWatchdogIsFed(t *testing.T) {
 			if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			m.Expect("Keys: ")
+			p.expect("Keys: ")
 			fed()
-			m.Type(" ")
-			m.Expect("leaves it")
-			m.Type("exit\r")
-			expectEnd(t, m, nsmachine.PoweredOff, "stage 2 done")
-			if !strings.Contains(m.Kmsg.String(), "the watchdog keeps its own timeout of 0 s: set 5 s: ") {
+			p.send(" ")
+			p.expect("leaves it")
+			p.send("exit\r")
+			p.ends(stage2)
+			if !strings.Contains(p.machine.Kmsg.String(), "the watchdog keeps its own timeout of 0 s: set 5 s: ") {
 				t.Error("nobody complains that a pipe has no timeout")
 			}
 			if left := read(time.Minute); !strings.HasSuffix(left, test.last) {
