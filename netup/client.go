@@ -138,7 +138,8 @@ func (c *familyClient) protocol() protocol {
 		Port: &c.n.dhcp, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName), ClientID: c.entry.ClientID, Amend: amend, Note: note,
 		Index: c.l.index, Name: c.name, MAC: c.l.mac,
 		Vendor: c.n.opts.VendorClass, User: c.n.opts.UserClass,
-		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd,
+		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd, BOOTP: c.entry.BOOTP,
+		Rejected: func(why string) { c.n.board.rejected(c.l, c.family, why) },
 	}
 }
 

@@ -24,12 +24,38 @@ func (n *Network) ignore(nl netlink.Link) {
 	}
 }
 
+// pinned is the plan as to which links take part. It is the race's.
+func (n *Network) pinned() plan {
+	p := n.plan
+	if n.anyCard {
+		p.BootMAC = nil
+	}
+	return p
+}
+
+// giveUpBootIF lets every card take part where none has BOOTIF's address, as
+// happens with docks and with addresses that the firmware passes through.
+func (n *Network) giveUpBootIF(ctx context.Context) {
+	if n.plan.BootMAC == nil || len(n.board.links) > 0 || len(n.board.ignoredLinks()) == 0 {
+		return
+	}
+	n.log.Warn(fmt.Sprintf("network: no card has the address of BOOTIF=%s: every card is tried now", n.plan.BootMAC))
+	n.anyCard = true
+	n.board.heed()
+	links, err := rtnl.Dump(n.kernel.LinkList)
+	if err != nil {
+		n.log.Warn(fmt.Sprintf("network: list links: %v", err))
+		return
+	}
+	n.handle(ctx, rtnl.Batch{Links: links, Full: true})
+}
+
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	name, mac := n.plan.prepare(n.log, nl, entries)
+	mac := n.plan.prepare(n.log, nl, entries)
 	l := &link{
-		index: a.Index, name: name, mac: mac, mtu: a.MTU, entries: entries,
+		index: a.Index, name: a.Name, mac: mac, mtu: a.MTU, entries: entries,
 		kind: nl.Type(), metric: 1024 + a.Index,
 		carrierSince: time.Now(), opened: make(chan struct{}), news: make(chan struct{}),
 	}

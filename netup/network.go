@@ -32,6 +32,7 @@ type Network struct {
 	stack   *stack
 	opener  *opener
 	started time.Time
+	anyCard bool // BOOTIF= was given up; the race's
 
 	settled chan struct{} // closed when the losers' addresses are gone
 	noNIC   chan struct{} // closed when no link showed up in time
@@ -43,7 +44,10 @@ type Network struct {
 // ctx has no bearing on the Network once Up has returned.
 func Up(ctx context.Context, opts Options) (*Network, error) {
 	opts = opts.withDefaults()
-	plan := plan{opts.Config}
+	plan := plan{Config: opts.Config, sysfs: opts.Sysfs}
+	for _, note := range opts.Config.Notes {
+		opts.Log.Warn("network: " + note)
+	}
 	plan.consult(opts.Log, opts.Sysfs)
 	if err := plan.check(); err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ type Options struct {
 	// NoNICTimeout is how long a machine may show no link at all before Up
 	// fails with class no-nic; 60 s when zero.
 	NoNICTimeout time.Duration
+	// BootIFTimeout is how long only the card of BOOTIF= is waited for, where the
+	// machine has none with that address, as behind a dock; 20 s when zero.
+	BootIFTimeout time.Duration
 	// Prove says whether a lease leads to where the caller wants to go. It is
 	// called with the lease's addresses and routes installed, for several
 	// links at a time, and again after a pause when it fails. Use
@@ -67,6 +70,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.NoNICTimeout, time.Minute)
+	def(&o.BootIFTimeout, 20*time.Second)
 	def(&o.ProveTimeout, 30*time.Second)
 	def(&o.Grace, 10*time.Second)
 	def(&o.Report, 5*time.Second)

@@ -16,7 +16,10 @@ import (
 )
 
 // plan is what an operator fixed about the links.
-type plan struct{ ipparam.Config }
+type plan struct {
+	ipparam.Config
+	sysfs string
+}
 
 // check refuses what can't be meant, rather than boot another way than asked.
 func (p plan) check() error {
@@ -212,18 +215,10 @@ func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 	return l
 }
 
-// prepare gives a link the name and the hardware address asked for, before it
-// is set up. It returns the names as they are then.
-func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) (string, net.HardwareAddr) {
+// prepare gives a link the hardware address asked for, before it is set up, and
+// returns the one that it has then.
+func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) net.HardwareAddr {
 	name, mac := nl.Attrs().Name, nl.Attrs().HardwareAddr
-	if want := p.rename(mac); want != "" && want != name {
-		log.Info(fmt.Sprintf("%s: renamed to %s", name, want))
-		if err := netlink.LinkSetName(nl, want); err != nil {
-			log.Warn(fmt.Sprintf("%s: rename to %s: %v", name, want, err))
-		} else {
-			name = want
-		}
-	}
 	for _, e := range entries {
 		if e.MAC == nil || bytes.Equal(e.MAC, mac) {
 			continue
@@ -235,5 +230,5 @@ func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry
 			mac = e.MAC
 		}
 	}
-	return name, mac
+	return mac
 }

@@ -118,6 +118,58 @@ func TestBootIF(t *testing.T) {
 	}
 }
 
+// A BOOTIF= that no card has is given up after a while, with a warning.
+func TestBootIFOfNoCard(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.1.0.1/24")
+	p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
+	s := start(t, Options{BootIFTimeout: 50 * time.Millisecond, Config: config(t, ipparam.Params{BootIF: []string{"01-52-54-00-00-00-99"}})})
+	s.until(t, "no card has the address of BOOTIF=52:54:00:00:00:99")
+	if l := s.wait(t).Lease(); l.Link != "eth0" {
+		t.Errorf("lease on %s", l.Link)
+	}
+}
+
+// Names that are to be swapped are, and a word then means one card.
+func TestSwappedNames(t *testing.T) {
+	wanted, other := newPeer(t), newPeer(t)
+	other.cable(t, "eth0", "10.1.0.1/24")
+	wanted.cable(t, "eth1", "10.2.0.1/24")
+	other.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
+	wanted.dnsmasq(t, "--port=0", "--dhcp-range=10.2.0.50,10.2.0.60,1h")
+	first, second := macOf(t, "eth0"), macOf(t, "eth1")
+	s := start(t, Options{Config: config(t, ipparam.Params{
+		IfName: []string{"eth0:" + second.String(), "eth1:" + first.String()}, IP: []string{"eth0:dhcp"},
+	})})
+	l := s.wait(t).Lease()
+	if l.Link != "eth0" || l.MAC.String() != second.String() || !netip.MustParsePrefix("10.2.0.0/24").Contains(l.Addr.Addr()) {
+		t.Errorf("lease %s on %s %s", l, l.Link, l.MAC)
+	}
+	if got := macOf(t, "eth1"); got.String() != first.String() {
+		t.Errorf("eth1 is %s", got)
+	}
+	if strings.Contains(s.log.String(), "file exists") {
+		t.Error("the names were in each other's way")
+	}
+}
+
+// A card that ifname= does not name gives way to one that it does.
+func TestNameOfAnotherCard(t *testing.T) {
+	wanted, other := newPeer(t), newPeer(t)
+	other.cable(t, "eth0", "")
+	wanted.cable(t, "eth1", "10.2.0.1/24")
+	wanted.dnsmasq(t, "--port=0", "--dhcp-range=10.2.0.50,10.2.0.60,1h")
+	first, second := macOf(t, "eth0"), macOf(t, "eth1")
+	s := start(t, Options{Config: config(t, ipparam.Params{IfName: []string{"eth0:" + second.String()}, IP: []string{"eth0:dhcp"}})})
+	if l := s.wait(t).Lease(); l.Link != "eth0" || l.MAC.String() != second.String() {
+		t.Errorf("lease on %s %s", l.Link, l.MAC)
+	}
+	if got := macOf(t, "eth2"); got.String() != first.String() {
+		t.Errorf("eth2 is %s", got)
+	}
+	t.Cleanup(func() { must(withLink("eth2", netlink.LinkDel)) })
+}
+
 // Names, hardware address, MTU, host name and client id reach link and server.
 func TestDHCPWithDetails(t *testing.T) {
 	p := newPeer(t)
@@ -188,7 +240,7 @@ func TestPlanEntries(t *testing.T) {
 		{ipparam.Params{IP: []string{"10.0.0.5:::24::eth0:none", "[fd00::5]:::::eth0:none"}}, "static static"},
 	} {
 		var got []string
-		for _, e := range (plan{config(t, c.p)}).entries("eth0", mac) {
+		for _, e := range (plan{Config: config(t, c.p)}).entries("eth0", mac) {
 			got = append(got, string(e.Method))
 		}
 		if s := strings.Join(got, " "); s != c.want {

@@ -60,6 +60,9 @@ type familyState struct {
 	sent  int
 	since time.Time // in state
 	lease *lease.Lease
+
+	rejected    int // replies of no use
+	rejectedFor string
 }
 
 // race watches links, gives each one with carrier a session, and ends the
@@ -73,6 +76,8 @@ func (n *Network) race(ctx context.Context) {
 
 	noNIC := time.NewTimer(n.opts.NoNICTimeout)
 	defer noNIC.Stop()
+	bootIF := time.NewTimer(n.opts.BootIFTimeout)
+	defer bootIF.Stop()
 	due := n.opts.Report
 	report := time.NewTimer(due)
 	defer report.Stop()
@@ -84,7 +89,7 @@ func (n *Network) race(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case b := <-batches:
-			n.take(ctx, b)
+			n.handle(ctx, b)
 		case nl := <-n.opener.ready:
 			n.update(ctx, nl, true, nil)
 		case <-won:
@@ -97,6 +102,8 @@ func (n *Network) race(ctx context.Context) {
 				close(n.noNIC)
 				return
 			}
+		case <-bootIF.C:
+			n.giveUpBootIF(ctx)
 		case <-report.C:
 			n.stillWaiting()
 			due = min(2*due, time.Minute)
@@ -125,10 +132,11 @@ func (l *link) wait() {
 	}
 }
 
-// take works through news of links.
-func (n *Network) take(ctx context.Context, b rtnl.Batch) {
+// handle works through news of links.
+func (n *Network) handle(ctx context.Context, b rtnl.Batch) {
 	seen := map[int]bool{}
 	joined := &joining{open: n.opener.batch(len(b.Links))}
+	renaming{n.plan, n.log, func(index int) bool { return n.board.links[index] != nil }}.run(b.Links)
 	for _, nl := range b.Links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false, joined)
@@ -184,7 +192,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 			return
 		default:
 		}
-		entries := n.plan.entries(a.Name, a.HardwareAddr)
+		entries := n.pinned().entries(a.Name, a.HardwareAddr)
 		if len(entries) == 0 {
 			n.ignore(nl)
 			return

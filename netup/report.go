@@ -41,7 +41,7 @@ func (l *link) status(winner *link, sysfs string) linktable.Row {
 }
 
 func (w familyState) status() linktable.FamilyState {
-	f := linktable.FamilyState{State: w.state, Tries: w.sent}
+	f := linktable.FamilyState{State: w.state, Tries: w.sent, Rejected: w.rejected, RejectedFor: w.rejectedFor}
 	if w.state != "" {
 		f.Seconds = seconds(w.since)
 	}
@@ -68,6 +68,14 @@ func (b *board) note(l *link, f lease.Family, state string, sent int, fault stri
 	}
 }
 
+// rejected counts a reply that was of no use.
+func (b *board) rejected(l *link, f lease.Family, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.families[f].rejected++
+	l.families[f].rejectedFor = why
+}
+
 // faulty records a fault of a link, for people.
 func (b *board) faulty(l *link, fault string) {
 	b.mu.Lock()
@@ -78,7 +86,8 @@ func (b *board) faulty(l *link, fault string) {
 func (b *board) leased(l *link, f lease.Family, lease *lease.Lease, state string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.families[f] = familyState{state: state, since: time.Now(), lease: lease}
+	was := l.families[f]
+	l.families[f] = familyState{state: state, since: time.Now(), lease: lease, rejected: was.rejected, rejectedFor: was.rejectedFor}
 	switch other := l.families[f.Other()].lease; {
 	case lease == nil:
 		l.fault = "the lease was lost"
@@ -206,6 +215,13 @@ func (n *Network) stillWaiting() {
 		line += " as " + w + " wants it"
 	}
 	n.log.Info(line + ", " + waited)
+}
+
+// heed forgets which links were left out.
+func (b *board) heed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.ignored)
 }
 
 // ignoredLinks lists the links that the operator's words leave out.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 )
 
@@ -20,9 +21,13 @@ func (p plan) stacked(name string) string {
 	return ""
 }
 
-// means reports whether an operator's name means a link.
+// means reports whether an operator's name means a link: the one that ifname=
+// has for it, else the kernel's, or one as systemd makes them.
 func (p plan) means(text, name string, mac net.HardwareAddr) bool {
-	return text == name || text == p.rename(mac) || text == "enx"+strings.ReplaceAll(mac.String(), ":", "")
+	if own := p.rename(mac); own != "" && text == own || own == "" && text == name {
+		return true
+	}
+	return strings.HasPrefix(text, "en") && slices.Contains(rtnl.PredictableNames(name, mac, p.sysfs), text)
 }
 
 // bondOf returns the bond that a link is to be a slave of.

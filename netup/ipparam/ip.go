@@ -10,7 +10,8 @@ import (
 // methods are the words for autoconf, the kernel's and dracut's.
 var methods = map[string]Method{
 	"on": Any, "any": Any, "dhcp": DHCP, "single-dhcp": DHCP, "dhcp4": DHCP,
-	// Every DHCP server still answers what these asked for.
+	// Every DHCP server still answers what these asked for; bootp asks as BOOTP
+	// does, too.
 	"bootp": DHCP, "rarp": DHCP, "both": DHCP,
 	"dhcp6": DHCP6, "auto6": Auto6, "link6": Auto6, "either6": Auto6,
 	"off": Off, "none": Off, "static": Off, "ibft": IBFT,
@@ -39,6 +40,9 @@ func parseIP(s string) ([]Entry, error) {
 	var ok bool
 	if p.fields, ok = split(s); !ok {
 		return nil, p.fail("", s, "every [ to have its ]")
+	}
+	for len(p.fields) > 2 && p.fields[len(p.fields)-1] == "" { // empty fields at the end say nothing
+		p.fields = p.fields[:len(p.fields)-1]
 	}
 	var err error
 	switch first := p.fields[0]; {
@@ -89,7 +93,7 @@ func (p *parser) method(s string) error {
 	if !ok || has && name != "dhcp" {
 		return p.fail("autoconf", s, wantMethod)
 	}
-	p.e.Method = m
+	p.e.Method, p.e.BOOTP = m, name == "bootp"
 	if !has {
 		return nil
 	}

@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
 )
 
 // Params are the values of the parameters, in the order given, without names.
@@ -24,6 +27,8 @@ type Params struct {
 	IfName     []string
 	VLAN       []string
 	Bond       []string
+	Team       []string // team=, which is not supported
+	Bridge     []string // bridge=, which is not supported
 }
 
 // Method is how a link gets its address.
@@ -51,6 +56,7 @@ type Config struct {
 	VLANs   []VLAN           // vlan=
 	Bonds   []Bond           // bond=
 	NoIBFT  bool             // rd.iscsi.ibft=0: the firmware's iBFT has no say
+	Notes   []string         // what was passed over, and what to do about it
 }
 
 // Entry is one ip=.
@@ -69,6 +75,7 @@ type Entry struct {
 	MTU      int              // 0: not given
 	MAC      net.HardwareAddr // to be given to the device; nil: not given
 	ClientID []byte           // DHCP client identifier, type first; nil: not given
+	BOOTP    bool             // DHCP: ask as BOOTP does, too
 }
 
 // Name is one ifname=: the device with this address is to have this name.
@@ -114,20 +121,27 @@ func Parse(p Params) (Config, error) {
 			errs = append(errs, err)
 			continue
 		}
-		c.Entries = append(c.Entries, entries...)
+		for _, e := range entries {
+			if !slices.ContainsFunc(c.Entries, func(have Entry) bool { return have.same(e) }) {
+				c.Entries = append(c.Entries, e)
+			}
+		}
 	}
 	errs = append(errs, c.readIBFT(p.IBFT)...)
-	for _, s := range p.BootIF {
-		mac, err := parseBootIF(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+	if n := len(p.RdBootIF); n == 0 || !off(p.RdBootIF[n-1]) {
+		for _, s := range p.BootIF {
+			mac, err := parseBootIF(s)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if mac != nil {
+				c.BootMAC = mac
+			}
 		}
-		c.BootMAC = mac
 	}
-	if n := len(p.RdBootIF); n > 0 && off(p.RdBootIF[n-1]) {
-		c.BootMAC = nil
-	}
+	c.resolveBootIF()
+	c.noteUnsupported(p)
 	for _, s := range p.BootDev {
 		if !validLink(s) {
 			errs = append(errs, &Error{Param: "bootdev=" + s, Field: "device", Got: s, Want: wantLink})
@@ -173,7 +187,9 @@ func Parse(p Params) (Config, error) {
 			errs = append(errs, err)
 			continue
 		}
-		c.Bonds = append(c.Bonds, b)
+		if !slices.ContainsFunc(c.Bonds, b.same) {
+			c.Bonds = append(c.Bonds, b)
+		}
 	}
 	return c, errors.Join(append(errs, c.conflicts()...)...)
 }
@@ -204,3 +220,33 @@ func (e Entry) v6() bool {
 }
 
 func (m Method) v6() bool { return m == DHCP6 || m == Auto6 }
+
+// same reports whether two ip= say the same.
+func (e Entry) same(o Entry) bool {
+	e.Text, o.Text = "", ""
+	return reflect.DeepEqual(e, o)
+}
+
+// resolveBootIF puts the card of BOOTIF= in the place of the word, where it
+// stands for a device's name; any where there is none.
+func (c *Config) resolveBootIF() {
+	for i := range c.Entries {
+		if !strings.EqualFold(c.Entries[i].Link, "BOOTIF") {
+			continue
+		}
+		c.Entries[i].Link = ""
+		if c.BootMAC != nil {
+			c.Entries[i].Link = "enx" + strings.ReplaceAll(c.BootMAC.String(), ":", "")
+		}
+	}
+}
+
+// noteUnsupported names what dracut knows and this does not.
+func (c *Config) noteUnsupported(p Params) {
+	for _, s := range p.Team {
+		c.Notes = append(c.Notes, "team="+s+" is not supported: bond=NAME:DEVICES:mode=active-backup or mode=802.3ad does the same with the kernel's own means")
+	}
+	for _, s := range p.Bridge {
+		c.Notes = append(c.Notes, "bridge="+s+" is not supported, and a boot needs none: give ip= the card beneath it, and have stage 2 make the bridge")
+	}
+}

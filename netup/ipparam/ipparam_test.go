@@ -300,3 +300,48 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What says nothing, or the same twice, is no mistake.
+func TestHarmless(t *testing.T) {
+	static := Entry{Method: Static, Link: "eth0", Addr: netip.MustParsePrefix("10.0.0.5/24"), Gateway: netip.MustParseAddr("10.0.0.1")}
+	boot, _ := net.ParseMAC("52:54:00:12:34:56")
+	bond := Bond{Name: "bond0", Slaves: []string{"eth0", "eth1"}, Options: []BondOption{{"mode", "balance-rr"}}}
+	for name, c := range map[string]struct {
+		p    Params
+		want Config
+	}{
+		"empty fields at the end":         {Params{IP: []string{"10.0.0.5::10.0.0.1:255.255.255.0::eth0:::::"}}, Config{Entries: []Entry{static}}},
+		"more of them":                    {Params{IP: []string{"10.0.0.5::10.0.0.1:24::eth0:none::::::::"}}, Config{Entries: []Entry{static}}},
+		"an empty field behind a method":  {Params{IP: []string{"eth0:dhcp:"}}, Config{Entries: []Entry{{Method: DHCP, Link: "eth0"}}}},
+		"the same twice":                  {Params{IP: []string{"dhcp", "dhcp"}}, Config{Entries: []Entry{{Method: DHCP}}}},
+		"the same twice, for a device":    {Params{IP: []string{"eth0:dhcp", "::::::dhcp", ":::::eth0:dhcp"}}, Config{Entries: []Entry{{Method: DHCP, Link: "eth0"}, {Method: DHCP}}}},
+		"the same bond twice":             {Params{Bond: []string{"bond0:eth0,eth1:mode=0", "bond0:eth0,eth1:balance-rr"}}, Config{Bonds: []Bond{bond}}},
+		"a bond's mode alone":             {Params{Bond: []string{"bond0:eth0,eth1:balance-rr"}}, Config{Bonds: []Bond{bond}}},
+		"BOOTIF of a loader without one":  {Params{BootIF: []string{""}}, Config{}},
+		"BOOTIF with its type alone":      {Params{BootIF: []string{"01-"}}, Config{}},
+		"BOOTIF that is to be ignored":    {Params{BootIF: []string{"nonsense"}, RdBootIF: []string{"0"}}, Config{}},
+		"the card of BOOTIF, by its word": {Params{IP: []string{":::::BOOTIF:dhcp"}, BootIF: []string{"01-52-54-00-12-34-56"}}, Config{BootMAC: boot, Entries: []Entry{{Method: DHCP, Link: "enx525400123456"}}}},
+		"and in a device's place":         {Params{IP: []string{"BOOTIF:dhcp"}, BootIF: []string{"01-52-54-00-12-34-56"}}, Config{BootMAC: boot, Entries: []Entry{{Method: DHCP, Link: "enx525400123456"}}}},
+		"that word without a BOOTIF":      {Params{IP: []string{"BOOTIF:dhcp"}}, Config{Entries: []Entry{{Method: DHCP}}}},
+	} {
+		got, err := Parse(c.p)
+		for i := range got.Entries {
+			got.Entries[i].Text = ""
+		}
+		if d := cmp.Diff(c.want, got, equal...); d != "" || err != nil {
+			t.Errorf("%s: %v %s", name, err, d)
+		}
+	}
+}
+
+// What dracut knows and this does not is named, with what to do.
+func TestUnsupported(t *testing.T) {
+	c, err := Parse(Params{Team: []string{"team0:eth0,eth1"}, Bridge: []string{"br0:eth0"}})
+	if err != nil || len(c.Notes) != 2 || !strings.Contains(c.Notes[0], "bond=") || !strings.Contains(c.Notes[1], "bridge=br0:eth0") {
+		t.Errorf("%v %q", err, c.Notes)
+	}
+	_, err = Parse(Params{BootIF: []string{"20-00-00-10-52-00-00-00-00-00-00-00-00-00-02-c9-03-00-00-00-01"}})
+	if err == nil || !strings.Contains(err.Error(), "InfiniBand") {
+		t.Errorf("%v", err)
+	}
+}

@@ -8,9 +8,17 @@ import (
 )
 
 // parseBootIF reads pxelinux's BOOTIF=: an address with dashes or colons,
-// most often after the hardware type 01, Ethernet.
+// most often after the hardware type 01, Ethernet. Without an address, as a boot
+// loader writes it that knows none, it is nil.
 func parseBootIF(s string) (net.HardwareAddr, error) {
 	t := s
+	if t = strings.TrimRight(t, "-:"); t == "" || t == "01" {
+		return nil, nil
+	}
+	if len(s) > 20 && strings.HasPrefix(s, "20") {
+		return nil, &Error{Param: "BOOTIF=" + s, Field: "address", Got: s, Want: "an Ethernet address: InfiniBand is not supported, an adapter's Ethernet mode is"}
+	}
+	t = s
 	if len(t) == 20 && (strings.HasPrefix(t, "01-") || strings.HasPrefix(t, "01:")) {
 		t = t[3:]
 	}

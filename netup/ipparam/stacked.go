@@ -1,6 +1,7 @@
 package ipparam
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,7 +96,10 @@ func (c *Config) parseBond(s string) (Bond, error) {
 	}
 	if f[2] != "" {
 		for _, o := range strings.Split(f[2], ",") {
-			key, value, _ := strings.Cut(o, "=")
+			key, value, has := strings.Cut(o, "=")
+			if !has && slices.Contains(bondModes, o) { // the mode alone
+				key, value = "mode", o
+			}
 			// Several addresses have semicolons between, as commas part options.
 			value = strings.ReplaceAll(value, ";", ",")
 			if !slices.Contains(bondOptions, key) || value == "" || strings.ContainsAny(value, "\n/") {
@@ -124,9 +128,12 @@ func (c *Config) parseBond(s string) (Bond, error) {
 	}
 	for _, o := range c.Bonds {
 		shared := slices.ContainsFunc(b.Slaves, func(s string) bool { return slices.Contains(o.Slaves, s) })
-		if o.Name == b.Name || shared {
+		if !o.same(b) && (o.Name == b.Name || shared) {
 			return Bond{}, fail("bondname", b.Name, "one bond for each name and each device, but bond "+o.Name+" has "+strings.Join(o.Slaves, ","))
 		}
 	}
 	return b, nil
 }
+
+// same reports whether two bond= say the same.
+func (b Bond) same(o Bond) bool { return reflect.DeepEqual(b, o) }

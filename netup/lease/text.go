@@ -25,16 +25,17 @@ func ValidName(s string) bool {
 	return !strings.Contains(s, "..")
 }
 
-// Text trims a string at its first NUL and drops it whole when it holds
-// control characters.
+// Text trims a string at its first NUL, and blanks and line ends around it. It
+// drops it whole when it holds control characters.
 func Text(s string) string {
 	s, _, _ = strings.Cut(s, "\x00")
+	s = strings.Trim(s, " \t\r\n")
 	for _, c := range []byte(s) {
 		if c < 0x20 || c == 0x7f {
 			return ""
 		}
 	}
-	return strings.TrimSpace(s)
+	return s
 }
 
 // AppendAddr adds an address to a list that does not have it, within bounds.

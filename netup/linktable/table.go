@@ -38,6 +38,10 @@ type FamilyState struct {
 	Tries   int    `json:"tries,omitempty"`   // messages sent, or proofs begun, in this state
 	Address string `json:"address,omitempty"` // with its prefix length
 	Seconds int    `json:"seconds"`           // in this state
+	// Rejected is how many replies were of no use, and RejectedFor why the last
+	// one was.
+	Rejected    int    `json:"rejected,omitempty"`
+	RejectedFor string `json:"rejected_for,omitempty"`
 }
 
 // Bound is the state of a link that has an address and nothing left to do.
@@ -82,6 +86,9 @@ func (f FamilyState) text() string {
 	}
 	if f.State != "" {
 		parts = append(parts, fmt.Sprintf("%d s", f.Seconds))
+	}
+	if f.Rejected > 0 && f.Address == "" {
+		parts = append(parts, fmt.Sprintf("replies rejected: %d (%s)", f.Rejected, f.RejectedFor))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -120,7 +120,7 @@ func Parse(params cmdline.Params, breakable []string) (Config, []error) {
 	network, err := ipparam.Parse(ipparam.Params{
 		IP: params.All("ip"), IBFT: params.All("rd.iscsi.ibft"), BootIF: params.All("BOOTIF"), RdBootIF: params.All("rd.bootif"), BootDev: params.All("bootdev"), NameServer: params.All("nameserver"),
 		Route: params.All("rd.route"), IfName: params.All("ifname"),
-		VLAN: params.All("vlan"), Bond: params.All("bond"),
+		VLAN: params.All("vlan"), Bond: params.All("bond"), Team: params.All("team"), Bridge: params.All("bridge"),
 	})
 	if c.Network = network; err != nil {
 		wrong = append(wrong, err)

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -51,8 +53,13 @@ type Client struct {
 	Running context.Context
 	Note    func(state string, sent int) // for the table of links
 	ACD     *acd.Detector
+	// Rejected is told why a server's reply is of no use; may be nil.
+	Rejected func(why string)
+	BOOTP    bool // ask as BOOTP does, too (RFC 951)
 
-	probe *acd.Probe // for the address last asked for; nil: none
+	oddMu sync.Mutex
+	odd   map[netip.Addr][]string // what was told of a server's messages
+	probe *acd.Probe              // for the address last asked for; nil: none
 }
 
 // Acquire returns a lease, trying for ever until ctx ends. A valid hint is an
@@ -79,7 +86,7 @@ func (c *Client) Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, fun
 }
 
 func (c *Client) open() (*nclient4.Client, error) {
-	conn, err := c.Port.Open(c.Index, c.Name)
+	conn, err := c.Port.Open(c.Index, c.Name, c.passedOver)
 	if err != nil {
 		return nil, err
 	}
@@ -135,14 +142,17 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 	m := c.message(dhcpv4.MessageTypeDiscover)
 	var offer lease.Lease
 	isOffer := func(p *dhcpv4.DHCPv4) bool {
-		if p.MessageType() != dhcpv4.MessageTypeOffer {
+		switch p.MessageType() {
+		case dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeNone:
+		default:
 			return false
 		}
 		var err error
 		if offer, err = Parse(p); err != nil {
-			c.Log.Warn(fmt.Sprintf("%s: offer ignored: %v", c.Name, err))
+			c.reject("offer", err)
 			return false
 		}
+		c.passedOver(offer.Server, odd(p))
 		return true
 	}
 	wait := retry.Retransmit(c.Rand)
@@ -153,7 +163,11 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 		if c.Running.Err() == nil {
 			context.AfterFunc(c.Running, cancel)
 		}
-		got, err := c.exchange(sub, cl, m, wait.Next(), isOffer)
+		q := m
+		if c.BOOTP && sent%2 == 1 {
+			q = c.plain(m)
+		}
+		got, err := c.exchange(sub, cl, q, wait.Next(), isOffer)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			err = nil
@@ -165,6 +179,10 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 		if got != nil {
 			break
 		}
+	}
+	if offer.Source == "bootp" { // there is nothing to request
+		offer.Link, offer.Index, offer.MAC, offer.Acquired = c.Name, c.Index, c.MAC, time.Now()
+		return c.Amend(offer), nil
 	}
 	c.Log.Debug(fmt.Sprintf("%s: dhcp: %s offers %s", c.Name, offer.Server, offer.Addr))
 
@@ -189,7 +207,7 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 // section 4.4.4). Nothing answers.
 func (c *Client) decline(l lease.Lease) {
 	c.ACD.Declined()
-	conn, err := c.Port.Open(c.Index, c.Name)
+	conn, err := c.Port.Open(c.Index, c.Name, c.passedOver)
 	if err != nil {
 		c.Log.Debug(fmt.Sprintf("%v", err))
 		return
@@ -240,7 +258,7 @@ func (c *Client) isResult(server netip.Addr) nclient4.Matcher {
 			return true
 		case dhcpv4.MessageTypeAck:
 			if _, err := Parse(p); err != nil {
-				c.Log.Warn(fmt.Sprintf("%s: ack ignored: %v", c.Name, err))
+				c.reject("ack", err)
 				return false
 			}
 			return true
@@ -287,4 +305,30 @@ func (c *Client) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DH
 		}
 	}
 	return nil, nil
+}
+
+// reject tells of a reply that is of no use.
+func (c *Client) reject(what string, err error) {
+	c.Log.Warn(fmt.Sprintf("%s: %s ignored: %v", c.Name, what, err))
+	if c.Rejected != nil {
+		c.Rejected(err.Error())
+	}
+}
+
+// passedOver tells what of a server's messages is of no use, once.
+func (c *Client) passedOver(server netip.Addr, what []string) {
+	for _, w := range what {
+		c.oddMu.Lock()
+		told := slices.Contains(c.odd[server], w)
+		if !told {
+			if c.odd == nil {
+				c.odd = map[netip.Addr][]string{}
+			}
+			c.odd[server] = append(c.odd[server], w)
+		}
+		c.oddMu.Unlock()
+		if !told {
+			c.Log.Warn(fmt.Sprintf("%s: dhcp: passed over in what %s says: %s", c.Name, server, w))
+		}
+	}
 }

@@ -41,7 +41,12 @@ func (c *Client) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		m.UpdateOption(dhcpv4.OptHostName(c.Host))
 	}
 	if c.User != "" {
-		m.UpdateOption(dhcpv4.OptRFC3004UserClass([]string{c.User}))
+		// As iPXE sends it, and as the usual rules of servers match it: RFC
+		// 3004's form would have its length before it.
+		m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionUserClassInformation, []byte(c.User)))
+	}
+	if c.User == "iPXE" { // what most rules for it look for: it can HTTP
+		m.UpdateOption(dhcpv4.OptGeneric(optIPXE, []byte{19, 1, 1}))
 	}
 	// RFC 3442: 121 comes before 3.
 	m.UpdateOption(dhcpv4.OptParameterRequestList(
@@ -53,4 +58,14 @@ func (c *Client) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		optMSRoutes,
 	))
 	return m
+}
+
+// optIPXE is iPXE's own option, which holds others.
+const optIPXE = dhcpv4.GenericOptionCode(175)
+
+// plain is a DISCOVER as a BOOTP client would send it.
+func (c *Client) plain(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+	q := *m
+	q.Options = dhcpv4.Options{}
+	return &q
 }

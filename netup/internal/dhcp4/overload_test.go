@@ -2,6 +2,7 @@ package dhcp4
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestMergeOverload(t *testing.T) {
 	for value, want := range map[byte][]string{
 		1: {"a.ipxe", "B\x04tftp\x06\x04\n", "10.0.0.7"}, 2: {"C\x06a.ipxe", "tftp", "10.0.0.8"}, 3: {"a.ipxe", "tftp", "10.0.0.7 10.0.0.8"},
 	} {
-		m, err := dhcpv4.FromBytes(mergeOverload(overloaded(value)))
+		m, err := dhcpv4.FromBytes(first(normalise(overloaded(value), netip.Addr{})))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,33 +41,79 @@ func TestMergeOverload(t *testing.T) {
 			t.Errorf("overload %d: boot file %q, server %q, dns %v", value, l.BootFile, l.NextName, dns)
 		}
 	}
-	for name, b := range map[string][]byte{"none": ack().ToBytes(), "0": overloaded(0), "cut short": overloaded(3)[:100]} {
-		if !bytes.Equal(mergeOverload(b), b) {
+}
+
+func first[A, B any](a A, _ B) A { return a }
+
+// A message that is not as the RFC has it is taken for what it surely means.
+func TestNormalise(t *testing.T) {
+	source := netip.MustParseAddr("10.0.0.1")
+	cut := func(b []byte, n int) []byte { return b[:len(b)-n] }
+	without := func(code dhcpv4.OptionCode) []byte { return ack(dhcpv4.WithoutOption(code)).ToBytes() }
+	end := func(b []byte) []byte { return b[:bytes.LastIndexByte(b, 255)] }
+	siaddr := ack(dhcpv4.WithoutOption(dhcpv4.OptionServerIdentifier), dhcpv4.WithServerIP([]byte{10, 0, 0, 3})).ToBytes()
+	bootp := ack().ToBytes()[:optionsAt]
+	clear(bootp[cookieAt:])
+	for _, c := range []struct {
+		name   string
+		b      []byte
+		server string
+		passed string // what is told, "" is nothing
+	}{
+		{"as it should be", ack().ToBytes(), "10.0.0.1", ""},
+		{"no end", end(ack().ToBytes()), "10.0.0.1", ""},
+		{"zeros for an end", append(end(ack().ToBytes()), 0, 0, 0, 0), "10.0.0.1", ""},
+		{"cut at the very end", append(end(ack().ToBytes()), 6, 8, 10, 0, 0, 1), "10.0.0.1", "option 6 is cut short"},
+		{"a code alone at the end", append(end(ack().ToBytes()), 6), "10.0.0.1", "option 6 is cut short"},
+		{"no option 54", without(dhcpv4.OptionServerIdentifier), "10.0.0.1", "no server identifier"},
+		{"no option 54, next server", siaddr, "10.0.0.3", "no server identifier"},
+		{"BOOTP", bootp, "invalid IP", ""},
+		{"BOOTP with options", without(dhcpv4.OptionDHCPMessageType), "10.0.0.1", ""},
+		{"file without an end", overloadedWithoutEnd(), "10.0.0.1", "in the field file: option 7 is cut short"},
+	} {
+		b, passed := normalise(c.b, source)
+		m, err := dhcpv4.FromBytes(b)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		l, err := Parse(m)
+		if err != nil || l.Server.String() != c.server || l.Addr.Addr().String() != "10.0.0.9" {
+			t.Errorf("%s: %v %+v", c.name, err, l)
+		}
+		if told := strings.Join(passed, "; "); (told == "") != (c.passed == "") || !strings.Contains(told, c.passed) {
+			t.Errorf("%s: told %q", c.name, told)
+		}
+	}
+	for name, b := range map[string][]byte{"nothing": nil, "short": cut(ack().ToBytes()[:cookieAt], 1), "a client's": append([]byte{1}, ack().ToBytes()[1:]...)} {
+		if got, _ := normalise(b, source); !bytes.Equal(got, b) {
 			t.Errorf("%s: changed", name)
 		}
 	}
-	broken := overloaded(3)
-	copy(broken[fileAt:cookieAt], bytes.Repeat([]byte{7}, cookieAt-fileAt))
-	if !bytes.Equal(mergeOverload(broken), broken) {
-		t.Error("a field without an end is unfolded")
-	}
 }
 
-func FuzzMergeOverload(f *testing.F) {
+func overloadedWithoutEnd() []byte {
+	b := overloaded(3)
+	copy(b[fileAt:cookieAt], bytes.Repeat([]byte{7}, cookieAt-fileAt))
+	return b
+}
+
+func FuzzNormalise(f *testing.F) {
 	f.Add(overloaded(3))
 	f.Add(overloaded(1))
+	f.Add(ack().ToBytes()[:cookieAt])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
-		out := mergeOverload(b)
+		out, _ := normalise(b, netip.MustParseAddr("10.0.0.1"))
 		if !bytes.Equal(b, before) {
 			t.Error("the message is changed in place")
 		}
-		if len(out) > len(b)+192+1 {
+		if len(out) > len(b)+192+1+6+4 {
 			t.Errorf("%d bytes of %d", len(out), len(b))
 		}
-		if len(out) >= optionsAt && !bytes.Equal(out, b) {
-			if _, overload, ok := optionsOf(out[optionsAt:]); !ok || overload != 0 {
-				t.Error("still overloaded")
+		if len(b) >= cookieAt && b[0] == 2 {
+			if _, overload, short := optionsOf(out[optionsAt:]); short != "" || overload != 0 || out[len(out)-1] != 255 {
+				t.Error("not normal")
 			}
 		}
 	})

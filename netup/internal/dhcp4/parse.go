@@ -22,23 +22,25 @@ const (
 	minMTU = 576
 )
 
-// Parse reads an OFFER or ACK, its option overload merged. What makes the lease unusable is an error;
-// a malformed or absurd option is left out.
+// Parse reads an OFFER, an ACK or a BOOTP reply, normalised. What makes the
+// lease unusable is an error; of a malformed or absurd option what is whole and
+// makes sense is taken.
 func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	var l lease.Lease
+	bootp := m.MessageType() == dhcpv4.MessageTypeNone
 	addr, ok := addr4(m.YourIPAddr)
 	if !ok || !usable(addr) {
 		return l, fmt.Errorf("dhcp: the server offers the address %v, which no host can have", m.YourIPAddr)
 	}
 	l.Server, ok = addr4(m.ServerIdentifier())
-	if !ok || !usable(l.Server) {
-		return l, errors.New("dhcp: the reply has no server identifier (option 54)")
+	if !bootp && (!ok || !usable(l.Server)) {
+		return l, errors.New("dhcp: the reply says nowhere which server it is of (option 54)")
 	}
 	l.Addr = netip.PrefixFrom(addr, maskBits(m, addr))
 	l.Source = "dhcp"
 	l.Routes = routesFrom(m)
-	l.DNS = addrs(m.DNS())
-	l.NTP = addrs(m.NTPServers())
+	l.DNS = addrs(m, dhcpv4.OptionDomainNameServer)
+	l.NTP = addrs(m, dhcpv4.OptionNTPServers)
 	l.Search = searchFrom(m)
 	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, m.Options); err == nil && mtu >= minMTU {
 		l.MTU = int(mtu)
@@ -56,6 +58,10 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	l.BootFile = lease.Text(m.BootFileNameOption())
 	if l.BootFile == "" {
 		l.BootFile = lease.Text(m.BootFileName)
+	}
+	if bootp { // for ever
+		l.Source = "bootp"
+		return l, nil
 	}
 	l.Time, l.T1, l.T2 = times(m)
 	return l, nil
@@ -98,35 +104,11 @@ func maskBits(m *dhcpv4.DHCPv4, a netip.Addr) int {
 // 3442 demands; Microsoft's 249 comes next.
 func routesFrom(m *dhcpv4.DHCPv4) []lease.Route {
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
-		raw := m.Options.Get(code)
-		var rs dhcpv4.Routes
-		if len(raw) == 0 || rs.FromBytes(raw) != nil {
-			continue
-		}
-		var out []lease.Route
-		for _, r := range rs {
-			if len(out) == lease.MaxListed*4 {
-				break
-			}
-			ones, _ := r.Dest.Mask.Size()
-			dst, ok := addr4(r.Dest.IP)
-			if !ok {
-				continue
-			}
-			route := lease.Route{Dst: netip.PrefixFrom(dst, ones).Masked()}
-			if gw, ok := addr4(r.Router); ok && !gw.IsUnspecified() {
-				if !usable(gw) {
-					continue
-				}
-				route.Gateway = gw
-			}
-			out = append(out, route)
-		}
-		if len(out) > 0 {
-			return out
+		if routes, _ := classless(m.Options.Get(code)); len(routes) > 0 {
+			return routes
 		}
 	}
-	for _, a := range addrs(m.Router()) {
+	for _, a := range addrs(m, dhcpv4.OptionRouter) {
 		return []lease.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: a}}
 	}
 	return nil
@@ -166,14 +148,65 @@ func usable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a.As4() != [4]byte{255, 255, 255, 255}
 }
 
-func addrs(ips []net.IP) []netip.Addr {
+// addrs are the addresses of an option, as far as they are whole.
+func addrs(m *dhcpv4.DHCPv4, code dhcpv4.OptionCode) []netip.Addr {
 	var out []netip.Addr
-	for _, ip := range ips {
-		a, ok := addr4(ip)
-		if !ok || !(usable(a) || a.IsLoopback()) || len(out) == lease.MaxListed {
-			continue
+	for raw := m.Options.Get(code); len(raw) >= 4 && len(out) < lease.MaxListed; raw = raw[4:] {
+		if a := netip.AddrFrom4([4]byte(raw)); usable(a) || a.IsLoopback() {
+			out = append(out, a)
 		}
-		out = append(out, a)
 	}
 	return out
+}
+
+// odd are the options of a message of which a part only is of use.
+func odd(m *dhcpv4.DHCPv4) []string {
+	var out []string
+	for _, o := range []struct {
+		code dhcpv4.OptionCode
+		unit int // length of an entry
+		many bool
+	}{
+		{dhcpv4.OptionSubnetMask, 4, false}, {dhcpv4.OptionRouter, 4, true}, {dhcpv4.OptionDomainNameServer, 4, true},
+		{dhcpv4.OptionInterfaceMTU, 2, false}, {dhcpv4.OptionNTPServers, 4, true}, {dhcpv4.OptionIPAddressLeaseTime, 4, false},
+		{dhcpv4.OptionRenewTimeValue, 4, false}, {dhcpv4.OptionRebindingTimeValue, 4, false},
+	} {
+		n := len(m.Options.Get(o.code))
+		if m.Options.Has(o.code) && (n == 0 || n%o.unit != 0 || !o.many && n != o.unit) {
+			out = append(out, fmt.Sprintf("option %d has %d bytes", o.code.Code(), n))
+		}
+	}
+	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
+		if _, whole := classless(m.Options.Get(code)); !whole {
+			out = append(out, fmt.Sprintf("option %d is cut short", code.Code()))
+		}
+	}
+	return out
+}
+
+// classless reads the routes of option 121 (RFC 3442), as far as they are
+// whole.
+func classless(b []byte) (routes []lease.Route, whole bool) {
+	for len(b) > 0 {
+		bits := int(b[0])
+		n := 1 + (bits+7)/8
+		if bits > 32 || len(b) < n+4 {
+			return routes, false
+		}
+		var dst [4]byte
+		copy(dst[:], b[1:n])
+		gw := netip.AddrFrom4([4]byte(b[n:]))
+		r := lease.Route{Dst: netip.PrefixFrom(netip.AddrFrom4(dst), bits).Masked()}
+		b = b[n+4:]
+		if !gw.IsUnspecified() {
+			if !usable(gw) {
+				continue
+			}
+			r.Gateway = gw
+		}
+		if len(routes) < lease.MaxListed*4 {
+			routes = append(routes, r)
+		}
+	}
+	return routes, true
 }

@@ -51,6 +51,14 @@ func TestLeaseOptions(t *testing.T) {
 		{"a second line in the domain", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptDomainName("a.example\nnameserver 6.6.6.6"))},
 			func(l lease.Lease) bool { return strings.Count(string(l.ResolvConf()), "\n") == 0 }},
 		{"boot file field", []dhcpv4.Modifier{func(m *dhcpv4.DHCPv4) { m.BootFileName = "pxe.0" }}, func(l lease.Lease) bool { return l.BootFile == "pxe.0" }},
+		{"CR LF at the end", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptBootFileName("http://h/a.ipxe\r\n"))}, func(l lease.Lease) bool { return l.BootFile == "http://h/a.ipxe" }},
+		{"CR LF at the end of the field", []dhcpv4.Modifier{func(m *dhcpv4.DHCPv4) { m.BootFileName = "pxe.0\r\n" }}, func(l lease.Lease) bool { return l.BootFile == "pxe.0" }},
+		{"six bytes of name servers", []dhcpv4.Modifier{dhcpv4.WithGeneric(dhcpv4.OptionDomainNameServer, []byte{10, 0, 0, 2, 10, 0})},
+			func(l lease.Lease) bool { return len(l.DNS) == 1 && l.DNS[0] == netip.MustParseAddr("10.0.0.2") }},
+		{"six bytes of routers", []dhcpv4.Modifier{dhcpv4.WithGeneric(dhcpv4.OptionRouter, []byte{10, 0, 0, 7, 10, 0})},
+			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.7") }},
+		{"the last route is cut", []dhcpv4.Modifier{dhcpv4.WithGeneric(dhcpv4.OptionClasslessStaticRoute, []byte{0, 10, 0, 0, 7, 24, 10, 1})},
+			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.7") }},
 		{"NUL at the end", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptBootFileName("a\x00"))}, func(l lease.Lease) bool { return l.BootFile == "a" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,7 +81,7 @@ func FuzzLease(f *testing.F) {
 		dhcpv4.WithDomainSearchList("a.example", "b.example"), dhcpv4.WithDNS([]byte{10, 0, 0, 1})).ToBytes())
 	f.Add(ack(dhcpv4.WithGeneric(dhcpv4.OptionDNSDomainSearchList, []byte{3, 'f', 'o', 'o', 0xc0, 0, 0xc0, 4})).ToBytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := dhcpv4.FromBytes(mergeOverload(b))
+		m, err := dhcpv4.FromBytes(first(normalise(b, netip.MustParseAddr("10.0.0.1"))))
 		if err != nil {
 			return
 		}
@@ -101,4 +109,17 @@ func FuzzLease(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is of no use is told, with its number.
+func TestOddOptions(t *testing.T) {
+	m := ack(dhcpv4.WithGeneric(dhcpv4.OptionDomainNameServer, []byte{10, 0, 0, 2, 10, 0}),
+		dhcpv4.WithGeneric(dhcpv4.OptionInterfaceMTU, []byte{5}), dhcpv4.WithGeneric(dhcpv4.OptionClasslessStaticRoute, []byte{24, 10, 1}))
+	want := "option 6 has 6 bytes; option 26 has 1 bytes; option 121 is cut short"
+	if got := strings.Join(odd(m), "; "); got != want {
+		t.Error(got)
+	}
+	if got := odd(ack()); len(got) > 0 {
+		t.Error(got)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -53,8 +54,9 @@ type linkPort struct {
 	once   sync.Once
 }
 
-// Open gives a link its share. What is written is broadcast.
-func (p *Port) Open(index int, name string) (net.PacketConn, error) {
+// Open gives a link its share. What is written is broadcast; passedOver is told
+// what of a server's message was.
+func (p *Port) Open(index int, name string, passedOver func(netip.Addr, []string)) (net.PacketConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.socket == nil {
@@ -64,7 +66,7 @@ func (p *Port) Open(index int, name string) (net.PacketConn, error) {
 	}
 	c := &linkPort{port: p, index: index, in: make(chan []byte, 16), closed: make(chan struct{})}
 	p.links[c] = true
-	return overloading{nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort})}, nil
+	return normalising{nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort}), passedOver}, nil
 }
 
 func (p *Port) listen() error {
@@ -203,5 +205,5 @@ func listenUDP(ctx context.Context, name string) (net.PacketConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: open DHCP socket: %w", name, err)
 	}
-	return overloading{c}, nil
+	return normalising{c, nil}, nil
 }

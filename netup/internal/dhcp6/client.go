@@ -38,6 +38,7 @@ type Client struct {
 	Life    context.Context // of a probe, which outlives the conversation that it belongs to
 
 	probe *acd.Probe // for the address last given; nil: none
+	told  bool       // of a message with parts of no use
 }
 
 // Answer is what a server said, and when it was asked.
@@ -228,6 +229,10 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 				c.Log.Info(fmt.Sprintf("%s: dhcp6: %s from %s: %v", c.Name, r.Type, from, r.Status))
 			}
 			continue
+		}
+		if r.PassedOver != "" && !c.told {
+			c.told = true
+			c.Log.Warn(fmt.Sprintf("%s: dhcp6: passed over in what %s says: %s", c.Name, from, r.PassedOver))
 		}
 		server, _ := netip.AddrFromSlice(from.(*net.UDPAddr).IP)
 		return Answer{Reply: r, At: sent, From: server}, nil

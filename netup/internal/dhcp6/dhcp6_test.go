@@ -187,3 +187,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Zero bytes behind a message are nothing, and what is whole before a cut is
+// used.
+func TestPaddedAndCut(t *testing.T) {
+	b := whole().ToBytes()
+	want, err := Parse(b, IAID(mac))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n < 12; n++ {
+		r, err := Parse(append(slices.Clone(b), make([]byte, n)...), IAID(mac))
+		if err != nil || r.Addr != want.Addr || len(r.DNS) != len(want.DNS) || r.PassedOver != "" {
+			t.Errorf("%d zeros: %v %+v", n, err, r)
+		}
+	}
+	r, err := Parse(append(slices.Clone(b), 0, 23, 0, 16, 1), IAID(mac))
+	if err != nil || r.Addr != want.Addr || r.PassedOver == "" {
+		t.Errorf("cut short: %v %+v", err, r)
+	}
+}

@@ -1,6 +1,7 @@
 package dhcp6
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type Reply struct {
 	// Status is why the server can't do what was asked, nil when it can: the
 	// first complaint of the message, the address's association and the address.
 	Status error
+	// PassedOver says what of the message was of no use; "" is nothing.
+	PassedOver string
 
 	Addr   netip.Addr    // the first with our IAID that a host can have; not valid: none
 	Valid  time.Duration // the address's life; 0 is without end
@@ -71,8 +74,9 @@ func (e *StatusError) Error() string {
 
 var errShort = errors.New("dhcp6: the message is cut short")
 
-// Parse reads what a server sent to the client that has this IAID. A malformed
-// frame of options is an error; an option that makes no sense is left out.
+// Parse reads what a server sent to the client that has this IAID. An option
+// that makes no sense is left out, and with one that is cut short all that
+// follows; zero bytes at the end are nothing.
 func Parse(b []byte, iaid uint32) (Reply, error) {
 	if len(b) < 4 {
 		return Reply{}, errShort
@@ -81,14 +85,28 @@ func Parse(b []byte, iaid uint32) (Reply, error) {
 	if r.Type != Advertise && r.Type != ReplyType {
 		return Reply{}, fmt.Errorf("dhcp6: a message of type %d is none of a server", b[0])
 	}
-	err := options(b[4:], func(code uint16, data []byte) error { return r.option(code, data, iaid) })
-	return r, err
+	err := options(b[4:], func(code uint16, data []byte) error {
+		if r.option(code, data, iaid) != nil && r.PassedOver == "" {
+			r.PassedOver = fmt.Sprintf("option %d is cut short", code)
+		}
+		return nil
+	})
+	if err != nil && len(r.Server) == 0 {
+		return r, err
+	}
+	if err != nil && r.PassedOver == "" {
+		r.PassedOver = "the last option is cut short"
+	}
+	return r, nil
 }
 
 // options calls f for each option.
 func options(b []byte, f func(code uint16, data []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < 4 {
+			if len(bytes.Trim(b, "\x00")) == 0 {
+				return nil // padding
+			}
 			return errShort
 		}
 		code, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))

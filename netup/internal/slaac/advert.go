@@ -111,6 +111,7 @@ func (a *advert) option(typ byte, o []byte) {
 	switch {
 	case typ == 3 && len(o) == 32: // prefix information
 		p := prefixInfo{onLink: o[3]&0x80 != 0, autoconf: o[3]&0x40 != 0, valid: binary.BigEndian.Uint32(o[4:]), preferred: binary.BigEndian.Uint32(o[8:])}
+		p.autoconf = p.autoconf && p.preferred <= p.valid // RFC 4862 section 5.5.3 c
 		addr := netip.AddrFrom16([16]byte(o[16:32]))
 		if o[2] <= 128 && !addr.IsLinkLocalUnicast() && !addr.IsMulticast() && !addr.Is4In6() && len(a.prefixes) < lease.MaxListed {
 			p.prefix = netip.PrefixFrom(addr, int(o[2])).Masked()

@@ -37,6 +37,7 @@ func TestAdvertOptions(t *testing.T) {
 		{"not on the link", change(19, 0x40), "2001:db8::5054:ff:fe12:3456/128 via fe80::1"},
 		{"no autoconfiguration", change(19, 0x80), "<nil>, managed false"},
 		{"left to DHCPv6", append(change(19, 0x80)[:5:5], append([]byte{0x80}, advertisement[6:16]...)...), "<nil>, managed true"},
+		{"preferred for longer than valid", change(24, 0x7f), "<nil>, managed false"},
 		{"another type", change(0, 133), "no router advertisement"},
 		{"option of no length", change(17, 0), "cut short"},
 		{"cut short", advertisement[:20], "cut short"},
