@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +20,20 @@ func (e Entry) Mount(root, device string) Mount {
 }
 
 // Do mounts e below root. device is the node of its block device, empty where
-// it has none. Errors are *Error or those of the loop device.
-func (e Entry) Do(root, device string) error {
+// it has none. Errors are *Error or those of the loop device. A device that does
+// not answer when ctx ends is left behind, and mounted nowhere.
+func (e Entry) Do(ctx context.Context, root, device string) error {
+	done := make(chan error, 1)
+	go func() { done <- e.do(ctx, root, device) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return &Error{Mount: e.Mount(root, device), Op: "wait for the kernel", Cause: context.Cause(ctx)}
+	}
+}
+
+func (e Entry) do(ctx context.Context, root, device string) error {
 	m := e.Mount(root, device)
 	kind, source := e.Source(root)
 	switch {
@@ -41,7 +54,7 @@ func (e Entry) Do(root, device string) error {
 		m.Source = source
 		return m.loop()
 	}
-	return m.Do()
+	return m.DoUnless(ctx)
 }
 
 // DoFile mounts the file system in the file e.Device, a path of the

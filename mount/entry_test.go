@@ -51,7 +51,7 @@ overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/wo
 		if i == 5 {
 			write(t, root+"/persist/file", "of the disk")
 		}
-		if err := e.Do(root, ""); err != nil {
+		if err := e.Do(t.Context(), root, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,13 +80,13 @@ overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/wo
 
 	var failure *Error
 	for line, want := range map[string]string{
-		"/persist/file/none /bound2 none bind":                          "/none",
+		"/persist/file/none /bound2 none bind":             "/none",
 		"/none.img /img ext4 loop":                         "/none.img",
 		"/image.squashfs /img ext4 loop":                   "ext4",
 		"tmpfs /t tmpfs no-such-option":                    "no-such-option",
 		"overlay /o overlay lowerdir=/none,upperdir=/x/up": "overlay",
 	} {
-		err := entry(t, line).Do(root, "")
+		err := entry(t, line).Do(t.Context(), root, "")
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, &failure) {
 			t.Errorf("%s: %v", line, err)
 		}

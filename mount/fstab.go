@@ -64,9 +64,11 @@ func parseEntry(fields []string) (Entry, error) {
 		}
 		e.Check = pass > 0
 	}
-	if text, ok := e.Value("x-systemd.device-timeout"); ok {
-		if _, err := parseSpan(text); err != nil {
-			return Entry{}, fmt.Errorf("%s: x-systemd.device-timeout=%s: want a time, such as 90s or 2min", e.Target, text)
+	for _, option := range []string{"x-systemd.device-timeout", "x-systemd.mount-timeout"} {
+		if text, ok := e.Value(option); ok {
+			if _, err := parseSpan(text); err != nil {
+				return Entry{}, fmt.Errorf("%s: %s=%s: want a time, such as 90s or 2min", e.Target, option, text)
+			}
 		}
 	}
 	return e, nil
@@ -104,7 +106,17 @@ func (e Entry) Value(key string) (string, bool) {
 // Patience is how long its device may take to appear: what
 // x-systemd.device-timeout says, else otherwise.
 func (e Entry) Patience(otherwise time.Duration) time.Duration {
-	text, ok := e.Value("x-systemd.device-timeout")
+	return e.span("x-systemd.device-timeout", otherwise)
+}
+
+// MountPatience is how long its mount may take: what x-systemd.mount-timeout
+// says, else otherwise.
+func (e Entry) MountPatience(otherwise time.Duration) time.Duration {
+	return e.span("x-systemd.mount-timeout", otherwise)
+}
+
+func (e Entry) span(option string, otherwise time.Duration) time.Duration {
+	text, ok := e.Value(option)
 	if !ok {
 		return otherwise
 	}

@@ -3,6 +3,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -71,12 +72,19 @@ func (m Mount) attributes() (attr int) {
 func (m Mount) has(option string) bool { return slices.Contains(strings.Split(m.Options, ","), option) }
 
 // Do mounts m. Errors are *Error.
-func (m Mount) Do() error {
+func (m Mount) Do() error { return m.DoUnless(context.Background()) }
+
+// DoUnless mounts m, unless ctx has ended when its disk has answered at last.
+// It does not return before that.
+func (m Mount) DoUnless(ctx context.Context) error {
 	tree, err := m.Open()
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
+	if err := context.Cause(ctx); err != nil {
+		return &Error{Mount: m, Op: "attach", Cause: err}
+	}
 	return tree.Attach(m.Target)
 }
 

@@ -36,7 +36,7 @@ func TestWitness(t *testing.T) {
 		"an empty disk": {func(root string) { must(t, evil.at(root+"/nix").Do()) }, "/nix/store is not the image's any more"},
 		"over the init": {func(root string) {
 			write(t, root+"/evil", "")
-			must(t, Entry{Device: "/evil", Target: "/nix/store/top/init", Options: []string{"bind"}}.Do(root, ""))
+			must(t, Entry{Device: "/evil", Target: "/nix/store/top/init", Options: []string{"bind"}}.Do(t.Context(), root, ""))
 		}, "/nix/store/top/init is not the image's any more"},
 		"over another file": {func(root string) { must(t, evil.at(root+"/nix/store/systemd").Do()) }, "/nix/store/systemd is not the image's any more: something is mounted in the store"},
 		"by a link": {func(root string) {

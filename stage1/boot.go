@@ -48,8 +48,8 @@ func story() []line {
 			StateBefore: "drivers are loaded, every NIC is as the kernel found it"}},
 		{run: (*Boot).getImage, Step: step.Step{Name: "image", Title: "get the image", Refetches: true,
 			StateBefore: "the network is up, nothing is fetched"}},
-		{run: (*Boot).mountRoot, prepare: (*Boot).prepareFileSystems, Step: step.Step{Name: "root", Title: "mount the new root", Limit: limit,
-			From: "image", DependsOn: "modules", Quiet: checkLimit + step.DefaultQuiet, // disks may be checked, for hours
+		{run: (*Boot).mountRoot, prepare: (*Boot).prepareFileSystems, Step: step.Step{Name: "root", Title: "mount the new root",
+			From: "image", DependsOn: "modules", // it says all the while what it waits for
 			StateBefore: "the image is there, and verified where anything vouches for it; it is not mounted"}},
 		{run: (*Boot).prepareHandOver, prepare: (*Boot).recallFailedBoots, Step: step.Step{Name: "handover", Title: "prepare the hand-over to stage 2", Limit: limit,
 			Optional: true, DependsOn: "devices",
@@ -110,11 +110,12 @@ type Boot struct {
 	index         *kmod.Index  // of modules; nil where the initrd has none for this kernel
 	drivers       *kmod.Loader // nil likewise
 	hotplug       *step.Background
-	stopSSH       func()         // nil: it does not run
-	stopLog       func()         // likewise
-	logSent       time.Duration  // what was logged until then, since boot
-	stopHeartbeat func()         // nil: it has not begun
-	network       *netup.Network // nil where the image needs none
+	coldplugging  *step.Background // the drivers of what was there at the start
+	stopSSH       func()           // nil: it does not run
+	stopLog       func()           // likewise
+	logSent       time.Duration    // what was logged until then, since boot
+	stopHeartbeat func()           // nil: it has not begun
+	network       *netup.Network   // nil where the image needs none
 	image         *os.File
 	tree          *vouch.Tree // of the image, where it is mounted through dm-verity
 	source        report.Image

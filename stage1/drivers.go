@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"netstage/stage1/kmod"
 	"netstage/stage1/step"
@@ -53,7 +54,11 @@ func (b *Boot) noModules() string {
 	release, _ := kmod.Release()
 	text := "the initrd has no modules for this kernel, " + release
 	others, err := filepath.Glob("/lib/modules/*")
-	if err == nil && len(others) > 0 {
+	switch {
+	case err != nil || len(others) == 0:
+	case filepath.Base(others[0]) == release:
+		text += " (its folder has no modules.dep)"
+	default:
 		text += ", only for " + filepath.Base(others[0])
 	}
 	return text + "; drivers that are built in have to do"
@@ -98,16 +103,48 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 	} else if b.hotplug == nil {
 		defer func() { b.hotplug = step.InBackground(b.drivers.Hotplug) }()
 	}
-	report, err := b.drivers.Coldplug(ctx, "/sys")
-	if len(report.Loaded) > 0 {
-		b.Log.Info("drivers: " + strings.Join(report.Loaded, " "))
+	if err := b.coldplug(ctx); err != nil {
+		return err
 	}
 	for _, missing := range b.undriven() {
 		b.Log.Warn(missing)
 	}
+	ctx, cancel := context.WithTimeout(ctx, driverPatience)
+	defer cancel()
 	b.loadFirmwareTable(ctx)
 	b.loadForced(ctx)
-	return err
+	return nil
+}
+
+// driverPatience is how long the boot waits for the drivers of all that is
+// there. The steps that need a network card or a disk wait for that one
+// themselves.
+const driverPatience = 15 * time.Second
+
+// coldplug loads the drivers of what is there. One that takes its time, for its
+// hardware does, goes on starting beside the steps that follow.
+func (b *Boot) coldplug(ctx context.Context) error {
+	if b.coldplugging != nil { // a retry
+		_ = b.coldplugging.Stop() // that it was ended is no news
+	}
+	done := make(chan error, 1)
+	b.coldplugging = step.InBackground(func(ctx context.Context) error {
+		report, err := b.drivers.Coldplug(ctx, "/sys")
+		if len(report.Loaded) > 0 {
+			b.Log.Info("drivers: " + strings.Join(report.Loaded, " "))
+		}
+		done <- err
+		return err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(driverPatience):
+		b.Log.Warn(fmt.Sprintf("drivers: going on; still starting after %v: %s", driverPatience, strings.Join(b.drivers.Starting(), " ")))
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // forced are the files of modules-load.d(5) of the initrd: modules that no
@@ -160,11 +197,17 @@ func (b *Boot) stopHotplug() {
 	if b.hotplug == nil {
 		return
 	}
+	if b.coldplugging != nil {
+		_ = b.coldplugging.Stop()
+		b.coldplugging = nil
+	}
 	if err := b.hotplug.Stop(); err != nil {
 		b.Log.Warn(fmt.Sprintf("drivers of late devices: %v", err))
 	}
 	b.hotplug = nil
-	b.drivers.Close()
+	if err := b.drivers.Close(); err != nil {
+		b.Log.Warn("drivers: " + err.Error())
+	}
 }
 
 // loadFileSystems loads what mounting an image takes. A driver that is not

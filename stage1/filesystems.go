@@ -149,6 +149,27 @@ const (
 	betweenTries = time.Second
 )
 
+// How long a mount may take that says nothing of it: a large journal may be
+// replayed, or a file system on many disks be read. What may fail is not worth
+// that.
+const (
+	mountPatience      = 30 * time.Minute
+	shortMountPatience = 90 * time.Second // systemd's
+)
+
+// mountEntry mounts one file system, and says that it waits.
+func (b *Boot) mountEntry(ctx context.Context, e prepared) error {
+	otherwise := mountPatience
+	if e.Has("nofail") {
+		otherwise = shortMountPatience
+	}
+	limit := e.MountPatience(otherwise)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not mounted within %v: the disk does not answer, or has much to mend", limit))
+	defer cancel()
+	defer b.sayWhile(fmt.Sprintf("mounting %s (%s), at most %v", e.Target, e.Type, limit))()
+	return e.Do(ctx, newRoot, e.device)
+}
+
 // mountFileSystems mounts what was prepared, in order, and /etc, if that is to
 // be mounted, as late as it can be.
 func (b *Boot) mountFileSystems(ctx context.Context) error {
@@ -164,14 +185,14 @@ func (b *Boot) mountFileSystems(ctx context.Context) error {
 
 func (b *Boot) mountAll(ctx context.Context, fileSystems []prepared) error {
 	for _, e := range fileSystems {
-		err := e.Do(newRoot, e.device)
+		err := b.mountEntry(ctx, e)
 		for try := 1; err != nil && e.Network() && try < networkTries && ctx.Err() == nil; try++ {
 			b.Log.Warn(fmt.Sprintf("disks: %s: %v; trying again", e.Target, err))
 			select {
 			case <-time.After(betweenTries):
 			case <-ctx.Done():
 			}
-			err = e.Do(newRoot, e.device)
+			err = b.mountEntry(ctx, e)
 		}
 		if err := b.excuse(e.Entry, err); err != nil {
 			return err

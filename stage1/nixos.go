@@ -63,7 +63,7 @@ func (b *Boot) prepareNixOS() error {
 	}
 	if options := b.system.Spec.StoreOptions; len(options) > 0 {
 		store := mount.Entry{Device: "/nix/store", Target: "/nix/store", Type: "none", Options: append([]string{"bind"}, options...)}
-		if err := store.Do(newRoot, ""); err != nil {
+		if err := store.Do(context.Background(), newRoot, ""); err != nil {
 			return fmt.Errorf("nixos-init: %w", err)
 		}
 	}

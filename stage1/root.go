@@ -3,6 +3,7 @@ package stage1
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"netstage/mount"
 	"netstage/nix"
@@ -13,7 +14,18 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 	if err := mount.Discard(newRoot); err != nil { // a retry
 		return err
 	}
-	if err := b.mountImage(ctx); err != nil {
+	// Nothing ends the reading of a disk that does not answer but the end of
+	// this process.
+	limit := imageLimit
+	if b.config.Persistence != "" {
+		limit = mountPatience
+	}
+	hung := time.AfterFunc(limit, func() { panic(fmt.Sprintf("the image was not mounted within %v", limit)) })
+	said := b.sayWhile(fmt.Sprintf("mounting the image, at most %v", limit))
+	err := b.mountImage(ctx)
+	hung.Stop()
+	said()
+	if err != nil {
 		b.imageIsBad = true
 		return err
 	}
@@ -46,6 +58,10 @@ func (b *Boot) witness() (*mount.Witness, error) {
 	}
 	return mount.NewWitness(newRoot, places...)
 }
+
+// imageLimit is how long the mount of the image may take; of a disk in the place
+// of its tmpfs, as long as of any other.
+const imageLimit = 150 * time.Second
 
 // mountImage mounts the image the way it wants to be mounted, and proves that
 // the init inside can be executed.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +44,8 @@ type Devices struct {
 	log        *slog.Logger
 
 	mu   sync.Mutex
-	read map[string]known // by the kernel's name
+	read map[string]known         // by the kernel's name
+	busy map[string]chan struct{} // those that are being read; closed at the end
 }
 
 type known struct {
@@ -53,25 +55,71 @@ type known struct {
 
 // NewDevices returns the devices that sysfs shows, with their nodes in dev.
 func NewDevices(sysfs, dev string, log *slog.Logger) *Devices {
-	return &Devices{sysfs: sysfs, dev: dev, log: log, read: map[string]known{}}
+	return &Devices{sysfs: sysfs, dev: dev, log: log, read: map[string]known{}, busy: map[string]chan struct{}{}}
 }
 
+// readPatience is how long a disk may take to be read before the others are
+// used without it.
+const readPatience = 5 * time.Second
+
 // List returns the devices that hold something, by name; those of a disk that
-// can't be read are told of in the log and left out. Disks are read at the
-// same time, so that a slow one does not hold up the others.
+// can't be read are told of in the log and left out. Disks are read at the same
+// time, and one that does not answer is left out until it does.
 func (d *Devices) List() []Device {
 	entries, err := os.ReadDir(filepath.Join(d.sysfs, "class/block"))
 	if err != nil {
 		d.log.Warn(fmt.Sprintf("disks: %v", err))
 		return nil
 	}
-	found := make([]Device, len(entries))
 	var reading sync.WaitGroup
+	found := make([]Device, len(entries))
 	for i, e := range entries {
-		reading.Go(func() { found[i] = d.look(e.Name()) })
+		reading.Go(func() { found[i] = d.lookWithin(e.Name(), readPatience) })
 	}
 	reading.Wait()
 	return slices.DeleteFunc(found, func(d Device) bool { return d.Path == "" })
+}
+
+// lookWithin is look for devices that may not answer. Nothing ends the reading
+// of one; who asks again meanwhile does not wait for it.
+func (d *Devices) lookWithin(name string, patience time.Duration) (device Device) {
+	d.mu.Lock()
+	done, busy := d.busy[name]
+	if !busy {
+		done = make(chan struct{})
+		d.busy[name] = done
+	}
+	d.mu.Unlock()
+	if busy {
+		select {
+		case <-done:
+			return d.look(name) // known by now
+		default:
+			return Device{}
+		}
+	}
+	result := make(chan Device, 1)
+	go func() {
+		result <- d.look(name)
+		d.mu.Lock()
+		delete(d.busy, name)
+		d.mu.Unlock()
+		close(done)
+	}()
+	select {
+	case device := <-result:
+		return device
+	case <-time.After(patience):
+		d.log.Warn(fmt.Sprintf("disks: %s does not answer; looking at the others without it", name))
+		return Device{}
+	}
+}
+
+// reading tells whether a device does not answer yet.
+func (d *Devices) reading() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.busy) > 0
 }
 
 // look returns one device, with no Path where it is none to look at.
@@ -222,8 +270,13 @@ func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) 
 		case <-ctx.Done():
 			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
 		}
+		var later <-chan time.Time
+		if d.reading() {
+			later = time.After(time.Second)
+		}
 		select {
 		case <-changed:
+		case <-later:
 		case <-ctx.Done():
 			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
 		}

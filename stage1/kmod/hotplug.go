@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Listen opens the socket that Hotplug reads from. Called before Coldplug, it
@@ -21,8 +22,13 @@ func (l *Loader) Listen() error {
 	return err
 }
 
+// closeLimit is how long Close waits for drivers that are still starting.
+const closeLimit = 5 * time.Second
+
 // Close gives up the socket of a Listen that no Hotplug took over, and waits
-// for modules that are still starting after their Load was cancelled.
+// for modules that are still starting after their Load was cancelled; not for
+// ever, since nothing can end a driver that waits for its device: those are
+// named in the error, and stay the kernel's.
 func (l *Loader) Close() error {
 	l.listenMu.Lock()
 	if l.socket != nil {
@@ -30,8 +36,17 @@ func (l *Loader) Close() error {
 		l.socket = nil
 	}
 	l.listenMu.Unlock()
-	l.running.Wait()
-	return nil
+	done := make(chan struct{})
+	go func() {
+		l.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(closeLimit):
+		return fmt.Errorf("still starting, and left to the kernel: %s", strings.Join(l.Starting(), " "))
+	}
 }
 
 // Hotplug loads the drivers of devices that appear, till the context ends,
@@ -78,10 +93,18 @@ func (l *Loader) newQueue(ctx context.Context, sysfs string) *queue {
 		defer close(q.ended)
 		for first := range q.incoming {
 			batch := q.waiting(first)
-			if slices.Contains(batch, rescanMark) {
-				l.rescan(ctx, sysfs)
-			} else {
-				l.arrived(ctx, batch)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if slices.Contains(batch, rescanMark) {
+					l.rescan(ctx, sysfs)
+				} else {
+					l.arrived(ctx, batch)
+				}
+			}()
+			select {
+			case <-done:
+			case <-time.After(slowStart): // the next devices need not wait for a slow driver
 			}
 		}
 	}()

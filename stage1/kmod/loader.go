@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +27,9 @@ type Loader struct {
 	workers chan struct{}
 	running sync.WaitGroup
 
+	startMu  sync.Mutex
+	starting map[string]bool // modules that the kernel has been given and starts
+
 	seenMu sync.Mutex
 	seen   map[string]bool // modaliases that need nothing more
 
@@ -34,7 +39,8 @@ type Loader struct {
 	sysfs    string
 }
 
-// slowStart is how long a driver may take before the console says so.
+// slowStart is how long a driver may take before the console says so, and the
+// others no longer wait for it to make room.
 const slowStart = 5 * time.Second
 
 // errAbandoned ends a module whose Load was cancelled before its turn came.
@@ -46,13 +52,14 @@ func NewLoader(ix *Index, log *slog.Logger) *Loader {
 	// A driver's start is more waiting for hardware than computing.
 	workers := min(max(4, 2*runtime.NumCPU()), 16)
 	return &Loader{
-		ix:      ix,
-		log:     log,
-		in:      inserter{sysfs: "/sys", finit: unix.FinitModule},
-		graph:   graph{nodes: map[string]*node{}},
-		workers: make(chan struct{}, workers),
-		seen:    map[string]bool{},
-		sysfs:   "/sys",
+		ix:       ix,
+		log:      log,
+		in:       inserter{sysfs: "/sys", finit: unix.FinitModule},
+		graph:    graph{nodes: map[string]*node{}},
+		workers:  make(chan struct{}, workers),
+		starting: map[string]bool{},
+		seen:     map[string]bool{},
+		sysfs:    "/sys",
 	}
 }
 
@@ -157,10 +164,13 @@ func (l *Loader) run(ctx context.Context, n *node) {
 		tried := false
 		select {
 		case l.workers <- struct{}{}:
+			leave := sync.OnceFunc(func() { <-l.workers })
+			slow := time.AfterFunc(slowStart, leave)
 			if tried = ctx.Err() == nil; tried {
 				n.isNew, n.err = l.insert(n)
 			}
-			<-l.workers
+			slow.Stop()
+			leave()
 		case <-ctx.Done():
 		}
 		if !tried {
@@ -169,6 +179,24 @@ func (l *Loader) run(ctx context.Context, n *node) {
 	}
 	if n.err != nil {
 		l.graph.forget(n)
+	}
+}
+
+// Starting are the modules that the kernel has been given and that have not
+// started yet.
+func (l *Loader) Starting() []string {
+	l.startMu.Lock()
+	defer l.startMu.Unlock()
+	return slices.Sorted(maps.Keys(l.starting))
+}
+
+func (l *Loader) begin(name string, begins bool) {
+	l.startMu.Lock()
+	defer l.startMu.Unlock()
+	if begins {
+		l.starting[name] = true
+	} else {
+		delete(l.starting, name)
 	}
 }
 
@@ -189,6 +217,8 @@ func (l *Loader) insert(n *node) (isNew bool, err error) {
 		l.log.Info(fmt.Sprintf("modules: waiting for %s to start, %v so far", n.name, slowStart))
 	})
 	defer slow.Stop()
+	l.begin(n.name, true)
+	defer l.begin(n.name, false)
 	op, err := l.in.insert(n.path, n.params)
 	if err == unix.EEXIST {
 		return false, nil

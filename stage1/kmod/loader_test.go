@@ -5,10 +5,13 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
@@ -209,4 +212,50 @@ func TestCancel(t *testing.T) {
 	if !slices.Contains(k.names(), "net_failover") {
 		t.Errorf("loaded %v", k.names())
 	}
+}
+
+// Drivers that never start hold up neither the others nor the end.
+func TestDriversThatNeverStart(t *testing.T) {
+	const names = "abcdefgh"
+	dep := "kernel/good.ko:\n"
+	for _, name := range names {
+		dep += fmt.Sprintf("kernel/%c.ko:\n", name)
+	}
+	dir := moduleTree(t, dep, nil)
+	synctest.Test(t, func(t *testing.T) {
+		never := make(chan struct{})
+		k := &fakeKernel{}
+		l, _ := newTestLoader(t, dir, k)
+		l.workers = make(chan struct{}, 4)
+		l.in.finit = func(fd int, params string, flags int) error {
+			name := make([]byte, 1)
+			if _, err := unix.Pread(fd, name, 0); err != nil {
+				return err
+			}
+			if string(name) != "g" { // of good
+				<-never
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, name := range names {
+			if name != 'g' {
+				go l.Load(ctx, string(name))
+			}
+		}
+		synctest.Wait()
+		began := time.Now()
+		if err := l.Load(t.Context(), "good"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*slowStart {
+			t.Errorf("a driver waited %v for seven that never start", took)
+		}
+		cancel()
+		err := l.Close()
+		if err == nil || !strings.Contains(err.Error(), "still starting, and left to the kernel: a b c d e f h") {
+			t.Errorf("closed: %v", err)
+		}
+		close(never)
+	})
 }
