@@ -16,12 +16,13 @@ import (
 // A soakBoot is a scenario with what is done to it while it runs.
 type soakBoot struct {
 	scenario
-	given  []string    // faults that are there from the start
-	faults []injection // by their moment
-	sha256 string      // of the image that may be handed over to
-	mayEnd bool        // with another end than stage 2: some fault is no passing one
-	mute   bool        // the console may have shown nothing
-	dies   bool        // the rescue may die, too
+	given  []string      // faults that are there from the start
+	faults []injection   // by their moment
+	sha256 string        // of the image that may be handed over to
+	bound  time.Duration // within which it has to end
+	mayEnd bool          // with another end than stage 2: some fault is no passing one
+	mute   bool          // the console may have shown nothing
+	dies   bool          // the rescue may die, too
 }
 
 // An injection is a fault: something done to a machine that boots.
@@ -116,7 +117,7 @@ func (d *draw) moment() moment {
 // boot draws a machine and what happens to it.
 func (d *draw) boot(t *testing.T) soakBoot {
 	v := vouchOnce(t, sworn("digest"))
-	b := soakBoot{sha256: v.sha256}
+	b := soakBoot{sha256: v.sha256, bound: soakBound}
 	b.vouched = &v
 	words := []string{fmt.Sprintf("soak.size=%d boot.network_timeout=20 boot.fail_timeout=1 rootfs.floor=65536/2", len(v.content))}
 	b.copies = map[string]string{}

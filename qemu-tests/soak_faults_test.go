@@ -14,6 +14,9 @@ import (
 	"netstage/qemu-tests/nsmachine"
 )
 
+// silence is how long PID 1 waits for a sign of life of the boot.
+const silence = 3 * time.Minute
+
 // ready is in the kernel log when the boot leaves the machine to stage 2, whose
 // console has to be read.
 const ready = "handover (8/8): done"
@@ -27,6 +30,9 @@ func (d *draw) injection(b *soakBoot) []injection {
 		signal := of(d, syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGILL)
 		b.mayEnd = true
 		return one("boot gets "+signal.String(), func(p *played) error { return p.signalChild("boot", signal) })
+	case n < 3 && d.chance(8):
+		b.mayEnd, b.bound = true, silence+soakBound
+		return one("boot stopped for good", func(p *played) error { return p.signalChild("boot", syscall.SIGSTOP) })
 	case n < 3:
 		pause := d.upTo(3 * time.Second)
 		return one("boot stopped for a while", func(p *played) error {
@@ -68,11 +74,12 @@ func (d *draw) injection(b *soakBoot) []injection {
 		return one("keys", func(p *played) error { return p.machine.TryType(keys) })
 	case n < 10:
 		b.mute = true
-		for_ := d.upTo(3 * time.Second)
-		return one("console stopped for a while", func(p *played) error {
-			p.stopConsole(d.stop(), true)
-			defer p.stopConsole("", false)
-			p.unless(for_, ready)
+		how, stopped := of(d, "\x13", ""), d.upTo(3*time.Second)
+		if d.chance(2) {
+			stopped = soakBound // until stage 2 needs it
+		}
+		return one("console stopped", func(p *played) error {
+			go p.stopConsole(how, stopped)
 			return nil
 		})
 	}
@@ -80,17 +87,17 @@ func (d *draw) injection(b *soakBoot) []injection {
 	return one("tmpfs full", fill)
 }
 
-// stop draws how a console stops: by XOFF, or as a line that nobody reads.
-func (d *draw) stop() string { return "\x13" }
-
-// stopConsole has the console take no more, or all again.
-func (p *played) stopConsole(xoff string, stop bool) {
-	if stop {
-		p.machine.TryType(xoff)
+// stopConsole has the console take no more, by XOFF or as a line that nobody
+// reads, for a time or until stage 2 may come.
+func (p *played) stopConsole(xoff string, d time.Duration) {
+	if xoff == "" {
+		p.machine.ReadConsole(false)
 	} else {
-		p.machine.TryType("\x11")
+		p.machine.TryType(xoff)
 	}
-	p.machine.ReadConsole(!stop)
+	p.unless(d, ready)
+	p.machine.TryType("\x11")
+	p.machine.ReadConsole(true)
 }
 
 // unless waits for d, for a text in the kernel log or for the machine's end.
@@ -182,16 +189,24 @@ func (b soakBoot) judge(t *testing.T, p *played, end nsmachine.End) (class strin
 	return class
 }
 
-// leftovers are what boots might leave on this host, besides what is there
-// already: network namespaces, loop devices, mounts, children.
+// leftovers are what boots might leave on this host: network namespaces, loop
+// devices, mounts, children.
 func leftovers(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
 	own := fmt.Sprintf("/run/netns/ns%d-", os.Getpid())
 	netns, _ := filepath.Glob(own + "*")
-	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, name := range append(netns, loops...) {
+	for _, name := range netns {
 		found[name] = true
+	}
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, name := range loops {
+		file, _ := os.ReadFile(name)
+		// Not one that a test of another process made for itself.
+		if len(file) > 0 && !strings.HasPrefix(string(file), os.TempDir()) {
+			use, _ := os.ReadFile(filepath.Dir(name) + "/../diskseq")
+			found[fmt.Sprintf("%s: %q, use %q of a loop device", name, file, use)] = true
+		}
 	}
 	for line := range strings.Lines(string(read(t, "/proc/self/mountinfo"))) {
 		if !strings.Contains(line, " /run/netns/") || strings.Contains(line, own) {
@@ -208,22 +223,24 @@ func leftovers(t *testing.T) map[string]bool {
 	return found
 }
 
-// expectNoLeftovers waits until no more is there than before. Another test of
-// this host may have loop devices for a while.
+// expectNoLeftovers waits until all is gone that was not there before. What
+// comes and goes belongs to other tests of this host.
 func expectNoLeftovers(t *testing.T, before map[string]bool) {
 	t.Helper()
-	var more []string
-	for range 60 {
-		more = nil
-		for name := range leftovers(t) {
-			if !before[name] {
-				more = append(more, name)
+	left := leftovers(t)
+	for range 30 {
+		now := leftovers(t)
+		for name := range left {
+			if before[name] || !now[name] {
+				delete(left, name)
 			}
 		}
-		if more == nil {
+		if len(left) == 0 {
 			return
 		}
 		time.Sleep(time.Second)
 	}
-	t.Errorf("left on this host: %q", more)
+	for name := range left {
+		t.Errorf("left on this host: %s", name)
+	}
 }

@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// A gate lets through whoever comes, unless it is closed. The zero value is
-// open.
+// A gate lets through whoever comes, unless it is shut. The zero value is open.
 type gate struct {
-	mu     sync.Mutex
-	closed chan struct{} // nil while open
+	mu      sync.Mutex
+	closed  chan struct{} // nil while open
+	retired bool          // open for good
 }
 
-func (g *gate) close() {
+func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed == nil {
+	if g.closed == nil && !g.retired {
 		g.closed = make(chan struct{})
 	}
 }
@@ -27,6 +27,14 @@ func (g *gate) open() {
 		close(g.closed)
 		g.closed = nil
 	}
+}
+
+// retire opens the gate for good.
+func (g *gate) retire() {
+	g.mu.Lock()
+	g.retired = true
+	g.mu.Unlock()
+	g.open()
 }
 
 func (g *gate) wait() {

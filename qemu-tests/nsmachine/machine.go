@@ -127,7 +127,7 @@ func (m *Machine) pty(text io.WriteCloser, master **os.File) *os.File {
 		text.Close()
 	})
 	m.t.Cleanup(func() {
-		m.gate.open()
+		m.gate.retire()
 		ours.Close()
 		m.copying.Wait()
 	})
@@ -137,7 +137,7 @@ func (m *Machine) pty(text io.WriteCloser, master **os.File) *os.File {
 func (m *Machine) wait() {
 	defer close(m.done)
 	err := m.cmd.Wait()
-	m.gate.open()
+	m.gate.retire()
 	for _, slave := range m.slaves {
 		slave.Close()
 	}
@@ -212,7 +212,7 @@ func (m *Machine) ReadConsole(read bool) {
 	if read {
 		m.gate.open()
 	} else {
-		m.gate.close()
+		m.gate.shut()
 	}
 }
 
