@@ -31,9 +31,12 @@ func newScripts(std streams) *cobra.Command {
 			if len(dirs) != 1 {
 				return usageError("which folder? Give one DIR")
 			}
-			names, err := netboot.WriteScripts(dirs[0])
+			names, warnings, err := netboot.WriteScripts(dirs[0])
 			if err != nil {
 				return err
+			}
+			for _, warning := range warnings {
+				fmt.Fprintf(std.err, "warning: %s\n", warning)
 			}
 			for _, name := range names {
 				fmt.Fprintln(std.out, name)

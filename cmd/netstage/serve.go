@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,10 +33,19 @@ With dnsmasq as the DHCP server:
   dhcp-boot=tag:!ipxe,undionly.kpxe
   dhcp-boot=tag:ipxe,http://10.0.0.1:8080/boot.ipxe
 
+Behind a proxy machines are sent to what they asked the proxy for, its Host, by
+http. Where the proxy speaks https, has a path of its own or changes the Host,
+say how machines reach it by --url, or let it tell by --forwarded. --tls serves
+https without a proxy.
+
+Names that end in .key or _key, that begin with a dot, and files that not
+everybody may read are not served.
+
 With --reports machines are told to report their boots (boot.report=), and
 /reports/ shows how the last boot of each went. Anybody who reaches this server
 can send reports and read them; the ten newest of a machine are kept, in
-DIR/reports/.
+DIR/reports/, 256 MiB of them all together, and of at most 256 machines that
+one address tells of.
 
 Every request is logged on standard output. On SIGINT or SIGTERM no more
 requests are taken, and those that run have the grace time to end.
@@ -50,6 +60,9 @@ func newServe(std streams) *cobra.Command {
 	listen := fs.String("listen", ":8080", "the `ADDRESS` to listen on: HOST:PORT or :PORT")
 	extra := fs.String("append", "", "more kernel `PARAMETERS` for every machine")
 	keep := fs.Bool("reports", false, "take boot reports from machines, and show them at /reports/")
+	public := fs.String("url", "", "machines reach this server by `URL`, which a proxy in front may have (default what they ask for)")
+	forwarded := fs.Bool("forwarded", false, "believe X-Forwarded-Proto, -Host and -Prefix: only behind a proxy that sets them")
+	pair := fs.String("tls", "", "serve https with the certificates and the key in the files `CERT:KEY`, in PEM")
 	grace := fs.Duration("grace", 30*time.Second, "how long `DURATION` downloads may run on when the server is to stop")
 	return newCommand("netstage serve --dir DIR [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
 		func(ctx context.Context, args []string) error {
@@ -59,8 +72,18 @@ func newServe(std streams) *cobra.Command {
 			if *dir == "" {
 				return usageError("which folder? Give --dir DIR")
 			}
-			log := newLog(std.err)
-			server, err := netboot.New(netboot.Options{Dir: *dir, Append: *extra, Reports: *keep, Access: std.out, Log: log, Grace: *grace})
+			o := netboot.Options{Dir: *dir, Append: *extra, Reports: *keep, Access: std.out, Log: newLog(std.err), Grace: *grace, Forwarded: *forwarded}
+			var err error
+			if *public != "" {
+				if o.URL, err = netboot.ParseURL(*public); err != nil {
+					return usageError("--url " + *public + ": " + err.Error())
+				}
+			}
+			if o.TLS, err = readPair(*pair); err != nil {
+				return err
+			}
+			log := o.Log
+			server, err := netboot.New(o)
 			if err != nil {
 				return err
 			}
@@ -69,14 +92,22 @@ func newServe(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log.Info(fmt.Sprintf("serving %s: http://%s/boot.ipxe", *dir, l.Addr()))
+			origin := o.URL
+			if origin == "" {
+				scheme := map[bool]string{false: "http", true: "https"}[o.TLS != nil]
+				origin = scheme + "://" + l.Addr().String() + "/"
+			}
+			log.Info(fmt.Sprintf("serving %s: %sboot.ipxe", *dir, origin))
 			if *keep {
-				log.Info(fmt.Sprintf("boots are reported at http://%s/reports/", l.Addr()))
+				log.Info(fmt.Sprintf("boots are reported at %sreports/", origin))
 			}
 			if boot, err := server.Plan(); err != nil {
 				log.Warn("nothing to boot yet: " + err.Error())
 			} else {
 				log.Info(describe(boot))
+				for _, warning := range boot.Warnings() {
+					log.Warn(warning)
+				}
 			}
 			return server.Serve(ctx, l)
 		})
@@ -86,12 +117,30 @@ func newServe(std streams) *cobra.Command {
 func describe(b netboot.Boot) string {
 	s := fmt.Sprintf("machines boot %s with %s", b.Kernel, strings.Join(b.Initrds, ", "))
 	switch {
+	case b.Image != "" && b.RootHash != "":
+		s += fmt.Sprintf(" and the image %s (root hash %.12s…)", b.Image, b.RootHash)
 	case b.Image != "" && b.SHA256 != "":
 		s += fmt.Sprintf(" and the image %s (sha256 %.12s…)", b.Image, b.SHA256)
 	case b.Image != "":
-		s += fmt.Sprintf(" and the image %s, which nothing vouches for (no %s.sha256)", b.Image, b.Image)
+		s += " and the image " + b.Image
 	}
 	return s
+}
+
+// readPair reads CERT:KEY; nil for "".
+func readPair(pair string) (*tls.Config, error) {
+	if pair == "" {
+		return nil, nil
+	}
+	certificate, key, found := strings.Cut(pair, ":")
+	if !found {
+		return nil, usageError("--tls " + pair + " is not CERT:KEY")
+	}
+	loaded, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("--tls: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{loaded}, NextProtos: []string{"http/1.1"}}, nil
 }
 
 // newLog returns a logger for people: the message, and a level that matters.

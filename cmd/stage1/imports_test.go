@@ -13,7 +13,7 @@ import (
 // knows none of them.
 var mayImport = map[string][]string{
 	"cmd/stage1":       {"cmd/stage1", "debug", "fetch", "mount", "netup", "nix", "stage1"},
-	"cmd/netstage":     {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/kmod", "stage1/password", "stage1/report"},
+	"cmd/netstage":     {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/fault", "stage1/kmod", "stage1/password", "stage1/report"},
 	"stage1":           {"fetch", "mount", "netup", "nix", "stage1/bootcount", "stage1/cmdline", "stage1/config", "stage1/heartbeat", "stage1/keymap", "stage1/kmod", "stage1/report", "stage1/step"},
 	"stage1/bootcount": {"mount", "stage1/efivar"},
 	"stage1/cmdline":   {},

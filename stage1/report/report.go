@@ -170,12 +170,39 @@ func Parse(text []byte) (Report, error) {
 	if !plausible(r.StartMS) || !plausible(r.DurationMS) {
 		return r, errors.New("boot report: a time out of range")
 	}
+	if err := r.bounded(); err != nil {
+		return r, err
+	}
 	for _, s := range r.Steps {
 		if !plausible(s.StartMS) || !plausible(s.DurationMS) {
 			return r, fmt.Errorf("boot report: step %.40q: a time out of range", s.Name)
 		}
 	}
 	return r, nil
+}
+
+// bounded refuses lists that no boot has: a few bytes of each element take
+// hundreds in memory.
+func (r Report) bounded() error {
+	addresses, mirrors := 0, 0
+	for _, l := range r.Links {
+		addresses += len(l.Addresses)
+	}
+	if r.Download != nil {
+		mirrors = len(r.Download.Mirrors)
+	}
+	for _, list := range []struct {
+		name    string
+		n, most int
+	}{
+		{"steps", len(r.Steps), 1000}, {"links", len(r.Links), 256}, {"addresses", addresses, 1024}, {"macs", len(r.Machine.MACs), 256},
+		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"kernel_log", len(r.KernelLog), 4096},
+	} {
+		if list.n > list.most {
+			return fmt.Errorf("boot report: %d %s, %d are the most", list.n, list.name, list.most)
+		}
+	}
+	return nil
 }
 
 // plausible tells whether a time is none that sums and bars would choke on: at

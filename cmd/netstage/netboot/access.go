@@ -1,6 +1,7 @@
 package netboot
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,6 +70,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.patience()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -79,9 +81,24 @@ func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.bytes += n
-	return n, err
+	// In parts, so that who reads nothing for long is cut off.
+	const part = 16 << 20
+	var all int64
+	for {
+		w.patience()
+		n, err := io.CopyN(w.ResponseWriter, r, part)
+		all, w.bytes = all+n, w.bytes+n
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			return all, err
+		}
+	}
+}
+
+// patience gives the client some minutes for what is written next.
+func (w *countingWriter) patience() {
+	http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(5 * time.Minute))
 }
 
 // Unwrap serves http.ResponseController.

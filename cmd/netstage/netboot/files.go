@@ -70,9 +70,14 @@ func (s *Server) open(name string) (opened, error) {
 			return opened{}, errNotFound
 		}
 	}
-	return open(func(name string) (*os.File, error) {
+	f, err := open(func(name string) (*os.File, error) {
 		return s.root.OpenFile(name, openFlags, 0)
 	}, name)
+	if err == nil && (isSecret(name) || f.info.Mode().Perm()&0o004 == 0) {
+		f.file.Close()
+		return opened{}, fmt.Errorf("%s is not served: it is a secret key, or not readable by everybody", name)
+	}
+	return f, err
 }
 
 // openFlags don't wait for the other end of a pipe.

@@ -38,8 +38,14 @@ func plan(fsys fs.FS, mac string) (Boot, error) {
 	if found {
 		b.Note = "for the machine " + mac
 	}
+	named := "" // of the operator's rootfs=, if it is an image that lies here
 	if own := parameters(b.Cmdline); own["rootfs"] || own["rootfs.manifest"] {
 		images = nil
+		if !own["rootfs.manifest"] {
+			if named, err = namedImage(fsys, folder, b.Cmdline); err != nil {
+				return Boot{}, err
+			}
+		}
 	}
 	switch {
 	case len(kernels) == 0 || len(b.Initrds) == 0:
@@ -67,6 +73,14 @@ func plan(fsys fs.FS, mac string) (Boot, error) {
 			return Boot{}, err
 		}
 	}
+	if named != "" {
+		if b.SHA256, err = digestOf(fsys, named); err != nil {
+			return Boot{}, err
+		}
+		if b.RootHash, err = rootHashOf(fsys, named); err != nil {
+			return Boot{}, err
+		}
+	}
 	for _, name := range append([]string{b.Kernel, b.Image}, b.Initrds...) {
 		if !plainName(name) {
 			return Boot{}, fmt.Errorf("the file name %q has characters that a boot script can't hold", name)
@@ -84,6 +98,38 @@ func choose(own, all []string, prefix string) []string {
 		names = append(names, prefix+name)
 	}
 	return names
+}
+
+// namedImage returns the image in the folder, or else at the top, that every
+// rootfs= of a command line names, wherever that is fetched from; "" for none.
+// What vouches for it here vouches for it there.
+func namedImage(fsys fs.FS, folder, cmdline string) (string, error) {
+	name := ""
+	for _, word := range strings.Fields(cmdline) {
+		ref, is := strings.CutPrefix(word, "rootfs=")
+		if !is {
+			continue
+		}
+		ref, _, _ = strings.Cut(ref, "?")
+		if base := basename(ref); name == "" || base == name {
+			name = base
+		} else {
+			return "", nil
+		}
+	}
+	if !isImage(name) || !fs.ValidPath(name) {
+		return "", nil
+	}
+	for _, place := range []string{folder + "/" + name, name} {
+		info, err := fs.Stat(fsys, strings.TrimPrefix(place, "/"))
+		switch {
+		case err == nil && info.Mode().IsRegular():
+			return strings.TrimPrefix(place, "/"), nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // realName turns a URL below a machine's MAC address into the file's name.

@@ -12,14 +12,17 @@ type Boot struct {
 	Initrds []string // loaded in this order
 	// Image is the name of the system image; "" when an initrd holds it.
 	Image string
-	// SHA256 is the image's digest in hex; "" when nothing vouches for it.
+	// SHA256 is the digest in hex of Image, or where that is "" of the image that
+	// Cmdline's rootfs= names; "" when there is none.
 	SHA256 string
-	// RootHash is the root in hex of the image's verity tree, which is served
-	// as Image + ".verity"; "" when there is none.
+	// RootHash is the root in hex of the image's verity tree, which is beside it
+	// with .verity appended; "" when there is none.
 	RootHash string
-	// Cmdline is the operator's part of the kernel's command line. Its
-	// rootfs= or rootfs.manifest= replaces Image, SHA256 and RootHash.
+	// Cmdline is the operator's part of the kernel's command line. Its rootfs=
+	// replaces Image, and its rootfs.manifest= SHA256 and RootHash, too.
 	Cmdline string
+	// Root is the path on the server that names are below; "" is "/".
+	Root string
 	// Base is the absolute URL that Image is relative to, with a slash at the
 	// end. "" leaves it to the agent to find it.
 	Base string
@@ -49,6 +52,8 @@ func (b Boot) Arguments(mac string) string {
 	own := parameters(b.Cmdline)
 	if b.Image != "" && !own["rootfs"] && !own["rootfs.manifest"] {
 		args = append(args, "rootfs="+basename(b.Image))
+	}
+	if (b.Image != "") != own["rootfs"] && !own["rootfs.manifest"] {
 		// One of them is enough, and hashing twice costs slow machines time. The
 		// root hash finds a wrong byte at its block, and lets a download go on
 		// elsewhere from there. It goes by this name because systemd in stage 2
@@ -73,11 +78,28 @@ func (b Boot) Arguments(mac string) string {
 	return strings.Join(append(args, strings.Fields(b.Cmdline)...), " ")
 }
 
+// Warnings say what a machine will lack that boots b.
+func (b Boot) Warnings() []string {
+	var all []string
+	line := parameters(b.Arguments(""))
+	if line["rootfs"] && !vouches(line) {
+		all = append(all, "nothing vouches for the image: there is no .roothash with .verity, no .sha256 and no rootfs.manifest=, unless the initrd has them")
+	}
+	if !line["init"] && !line["rootfs.manifest"] {
+		all = append(all, "the file cmdline has no init=: machines look for /init in the image, unless the initrd has it")
+	}
+	return all
+}
+
 // Script returns the iPXE script that boots b. It tries again, later and later,
 // when a download fails, and reboots the machine in the end: nobody may be
 // there to press a key. It uses what iPXE of 2019 knows.
 func Script(b Boot) string {
-	return scriptHead(b.Note) + scriptBoot(b, "/", "")
+	root := b.Root
+	if root == "" {
+		root = "/"
+	}
+	return scriptHead(b.Note) + scriptBoot(b, root, "")
 }
 
 // scriptBoot loads and boots b, whose files are found below root, with more parameters at the end.
@@ -95,10 +117,10 @@ func scriptBoot(b Boot, root, more string) string {
 
 // ChainScript returns the first script of a machine: it asks the server for
 // the one made for the machine's MAC address.
-func ChainScript(note string) string {
+func ChainScript(note, root string) string {
 	return scriptHead(note) +
 		"set tries:int32 0\n\n:try\n" +
-		"chain /boot.ipxe?mac=${netX/mac:hexhyp} || goto failed\n\n" +
+		"chain " + root + "boot.ipxe?mac=${netX/mac:hexhyp} || goto failed\n\n" +
 		scriptRetry("could not load the boot script of this machine")
 }
 
@@ -143,11 +165,6 @@ func checkCmdline(cmdline string) error {
 				return fmt.Errorf("the kernel parameter %q holds a control character", word)
 			}
 		}
-	}
-	// The kernels of x86 cut what is longer (COMMAND_LINE_SIZE).
-	const most = 2048 - 256
-	if len(cmdline) > most {
-		return fmt.Errorf("the command line has %d characters, %d is the most", len(cmdline), most)
 	}
 	return nil
 }

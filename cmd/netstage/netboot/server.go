@@ -4,6 +4,7 @@ package netboot
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,13 @@ type Options struct {
 	// Reports takes boot reports from machines, keeps them in a folder of Dir,
 	// and has the machines send them.
 	Reports bool
+	// URL is how machines reach the server, with a slash at the end; "" for what
+	// each request says: its Host, and the X-Forwarded-Proto, -Host and -Prefix
+	// of a proxy in front where Forwarded is set.
+	URL       string
+	Forwarded bool
+	// TLS has what https takes; nil for http.
+	TLS *tls.Config
 	// Access receives a line for every request; nil for none.
 	Access io.Writer
 	Log    *slog.Logger
@@ -84,7 +92,7 @@ func (s *Server) Close() error {
 }
 
 // Plan tells what a machine boots that has no files of its own.
-func (s *Server) Plan() (Boot, error) { return s.plan("", "") }
+func (s *Server) Plan() (Boot, error) { return s.plan("", s.options.URL) }
 
 // Serve answers requests on l until ctx ends; then it takes no more, and gives
 // those that run Options.Grace to end. It closes l.
@@ -96,6 +104,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
+	l = newLimited(l)
+	if s.options.TLS != nil {
+		l = tls.NewListener(l, s.options.TLS)
+	}
 	go func() { ended <- server.Serve(l) }()
 	select {
 	case err := <-ended:
@@ -173,8 +185,8 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query().Get("mac")
 	mac, _ := normalMAC(asked)
 	if asked == "" && s.options.Boot == nil && s.root != nil && anyMachineFolder(s.root.FS()) {
-		script = ChainScript("machines with files of their own get another script")
-	} else if boot, err := s.plan(mac, r.Host); err != nil {
+		script = ChainScript("machines with files of their own get another script", rootOf(s.originOf(r)))
+	} else if boot, err := s.plan(mac, s.originOf(r)); err != nil {
 		s.options.Log.Warn(fmt.Sprintf("no boot for %s: %v", client(r), err))
 		script = ProblemScript(err.Error())
 	} else {
@@ -188,8 +200,8 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// plan decides what the machine boots that asked this host by this name.
-func (s *Server) plan(mac, host string) (Boot, error) {
+// plan decides what the machine boots that reaches this server by this URL.
+func (s *Server) plan(mac, origin string) (Boot, error) {
 	var boot Boot
 	switch {
 	case s.options.Boot != nil:
@@ -206,16 +218,21 @@ func (s *Server) plan(mac, host string) (Boot, error) {
 	if err := checkCmdline(boot.Cmdline); err != nil {
 		return Boot{}, err
 	}
-	if s.reports != nil && plainHost(host) {
-		boot.Report = "http://" + host + "/" + reports.Folder
+	if s.reports != nil && origin != "" {
+		boot.Report = origin + reports.Folder
 	}
-	if boot.Base == "" && plainHost(host) {
-		boot.Base = "http://" + host + "/"
+	if boot.Base == "" && origin != "" {
+		boot.Base = origin
 		if i := strings.LastIndexByte(boot.Image, '/'); i >= 0 {
 			boot.Base += boot.Image[:i+1]
 		}
 	}
-	return boot, nil
+	boot.Root = rootOf(origin)
+	warning, err := checkLength(boot.Arguments("aa-bb-cc-dd-ee-ff"))
+	if warning != "" {
+		s.options.Log.Warn(warning)
+	}
+	return boot, err
 }
 
 // plainHost tells whether a Host header is a name or address and a port, fit

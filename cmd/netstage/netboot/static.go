@@ -9,19 +9,26 @@ import (
 
 // WriteScripts writes scripts that boot what the folder dir holds, found as a Server would: boot.ipxe for any web or
 // TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. It returns
-// their names.
-func WriteScripts(dir string) ([]string, error) {
+// their names, and what machines will lack.
+func WriteScripts(dir string) (names, warnings []string, err error) {
 	if info, err := os.Stat(dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is no folder", dir)
+		return nil, nil, fmt.Errorf("%s is no folder", dir)
 	}
 	b, err := plan(os.DirFS(dir), "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := checkCmdline(b.Cmdline); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	warnings = b.Warnings()
+	warning, err := checkLength(b.Arguments("aa-bb-cc-dd-ee-ff"))
+	if err != nil {
+		return nil, nil, err
+	} else if warning != "" {
+		warnings = append(warnings, warning)
 	}
 	scripts := []struct {
 		name, text string
@@ -31,14 +38,13 @@ func WriteScripts(dir string) ([]string, error) {
 		{"refind.conf", refind(b), 0o644},
 		{"kexec-boot", kexec(b), 0o755},
 	}
-	var names []string
 	for _, s := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, s.name), []byte(s.text), s.mode); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		names = append(names, s.name)
 	}
-	return names, nil
+	return names, warnings, nil
 }
 
 // staticHead begins every boot.ipxe of WriteScripts.
@@ -63,7 +69,7 @@ func refind(b Boot) string {
 # refind.conf, which is to say: include netstage.conf
 `)
 	if b.Image != "" {
-		s.WriteString("# The image is fetched: from the folder of the boot file that DHCP names. If it names none, make rootfs= an URL.\n")
+		s.WriteString("# The image is fetched: from the folder of the boot file that DHCP names. If it names none, make rootfs= of the file cmdline a URL of that image, and write the scripts anew.\n")
 	}
 	options := bare(b)
 	var more []string // rEFInd loads one initrd itself
@@ -112,7 +118,7 @@ done >"$initrd"
 image='@image@'
 if [ -n "$image" ]; then
 	total=$(($(stat -c %s "$initrd") + $(stat -Lc %s "$image")))
-	[ $total -lt 2147000000 ] || fail "initrd and image together have $((total >> 20)) MiB: no kernel loads 2048 MiB (nixpkgs#203593); give rootfs=URL in the file cmdline, and write the scripts anew"
+	[ $total -lt 2147000000 ] || fail "initrd and image together have $((total >> 20)) MiB: no kernel loads 2048 MiB (nixpkgs#203593); give rootfs=URL of $image in the file cmdline, and write the scripts anew"
 	for suffix in '' .verity; do
 		[ -f "$image$suffix" ] || continue
 		size=$(stat -Lc %s "$image$suffix")

@@ -71,11 +71,11 @@ func TestPageInABrowser(t *testing.T) {
 		t.Skip("no browser: chromium-headless-shell is not installed")
 	}
 	s, _ := open(t)
-	if _, err := s.Add(encode(t, fleet()[0]), time.Now().Add(-26*time.Hour)); err != nil { // an earlier boot of the first
+	if _, err := s.Add(encode(t, fleet()[0]), "192.0.2.1", time.Now().Add(-26*time.Hour)); err != nil { // an earlier boot of the first
 		t.Fatal(err)
 	}
 	for i, r := range fleet() {
-		if _, err := s.Add(encode(t, r), time.Now().Add(-time.Duration(i)*time.Minute)); err != nil {
+		if _, err := s.Add(encode(t, r), "192.0.2.1", time.Now().Add(-time.Duration(i)*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestPageInABrowser(t *testing.T) {
 
 	evil := fleet()[5]
 	evil.Machine.Hostname = `<img src=x onerror="document.title='owned'">`
-	if _, err := s.Add(encode(t, evil), time.Now()); err != nil {
+	if _, err := s.Add(encode(t, evil), "192.0.2.1", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	dom := string(run("--dump-dom", server.URL+"/reports"))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -72,7 +73,7 @@ func (h Handler) take(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := h.Store.Add(text, time.Now()); err != nil {
+	if _, err := h.Store.Add(text, client(r), time.Now()); err != nil {
 		h.Log.Warn(fmt.Sprintf("report of %s: %v", id, err))
 		http.Error(w, "can't be kept", http.StatusInsufficientStorage)
 		return
@@ -83,6 +84,15 @@ func (h Handler) take(w http.ResponseWriter, r *http.Request) {
 		h.Log.Info(fmt.Sprintf("%s: %s after %s", id, got.State, short(got.DurationMS)))
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// client is the address of who sends, without the port.
+func client(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (h Handler) page(w http.ResponseWriter, r *http.Request) {

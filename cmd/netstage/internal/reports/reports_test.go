@@ -50,7 +50,7 @@ var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 // The newest ten reports of a machine are kept, whatever the clock does.
 func TestStoreKeepsTheNewest(t *testing.T) {
 	s, dir := open(t)
-	if _, err := s.Add(encode(t, good(7, "other")), noon); err != nil {
+	if _, err := s.Add(encode(t, good(7, "other")), "192.0.2.1", noon); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 15 {
@@ -58,7 +58,7 @@ func TestStoreKeepsTheNewest(t *testing.T) {
 		if n == 3 {
 			at = noon.Add(-time.Hour)
 		}
-		if _, err := s.Add(encode(t, good(1, fmt.Sprint("v", n))), at); err != nil {
+		if _, err := s.Add(encode(t, good(1, fmt.Sprint("v", n))), "192.0.2.1", at); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Last(); err != nil { // what is known is not what is stale
@@ -86,7 +86,7 @@ func TestStoreIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Add(encode(t, good(1, "")), noon); err != ErrFull {
+	if _, err := s.Add(encode(t, good(1, "")), "192.0.2.1", noon); err != ErrFull {
 		t.Errorf("error %v", err)
 	}
 }
@@ -117,7 +117,7 @@ func FuzzAdd(f *testing.F) {
 	s, dir := open(f)
 	log := slog.New(slog.DiscardHandler)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		name, err := s.Add(text, noon)
+		name, err := s.Add(text, "192.0.2.1", noon)
 		if err != nil {
 			return
 		}
@@ -147,7 +147,7 @@ func TestPage(t *testing.T) {
 		Steps:   []report.Step{{Name: "network", DurationMS: 31000}, {Name: evil, DurationMS: 1000}},
 	}
 	for _, r := range []report.Report{good(1, "x"), bad, good(2, "x")} {
-		if _, err := s.Add(encode(t, r), noon); err != nil {
+		if _, err := s.Add(encode(t, r), "192.0.2.1", noon); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -23,9 +24,16 @@ const Folder = "reports"
 // What is kept, whoever sends: a machine's reports beyond keep go, the oldest
 // first; a machine beyond most is not taken.
 const (
-	keep = 10
-	most = 4096
+	keep      = 10
+	most      = 4096
+	mostBytes = 256 << 20
+	// mostTold is how many machines one address may tell of that were not known:
+	// whoever invents machines leaves room for those of others.
+	mostTold = 256
 )
+
+// ErrTold says that an address tells of too many machines.
+var ErrTold = fmt.Errorf("this address told of %d machines that were not known before", mostTold)
 
 // ErrFull says that there are reports of too many machines.
 var ErrFull = fmt.Errorf("there are reports of %d machines: remove some of the folder %s", most, Folder)
@@ -35,8 +43,10 @@ var ErrFull = fmt.Errorf("there are reports of %d machines: remove some of the f
 type Store struct {
 	root *os.Root
 	mu   sync.Mutex
-	// Reports by their path. The files do not change.
+	// What the page shows of reports, by their path. The files do not change.
 	known map[string]report.Report
+	bytes int64          // of all reports
+	told  map[string]int // by address: the machines that it told of first
 }
 
 // Open uses the folder reports in root, and makes it where it is missing.
@@ -44,15 +54,26 @@ func Open(root *os.Root) (*Store, error) {
 	if err := root.Mkdir(Folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("a folder for reports: %w", err)
 	}
-	return &Store{root: root, known: map[string]report.Report{}}, nil
+	s := &Store{root: root, known: map[string]report.Report{}, told: map[string]int{}}
+	ids, err := s.machines()
+	for _, id := range ids {
+		names, failed := s.reports(id)
+		err = errors.Join(err, failed)
+		for _, name := range names {
+			if info, err := root.Stat(path.Join(Folder, id, name+".json")); err == nil {
+				s.bytes += info.Size()
+			}
+		}
+	}
+	return s, err
 }
 
 // stamp names reports in the order they came, by this host's clock.
 const stamp = "20060102T150405.000Z"
 
-// Add keeps a report, as it was sent, that came at a time, and returns the
-// path of its file.
-func (s *Store) Add(text []byte, at time.Time) (string, error) {
+// Add keeps a report, as it was sent, that came at a time from an address, and
+// returns the path of its file.
+func (s *Store) Add(text []byte, from string, at time.Time) (string, error) {
 	r, err := report.Parse(text)
 	if err != nil {
 		return "", err
@@ -69,9 +90,13 @@ func (s *Store) Add(text []byte, at time.Time) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if len(machines) >= most {
+		switch {
+		case len(machines) >= most:
 			return "", ErrFull
+		case s.told[from] >= mostTold:
+			return "", ErrTold
 		}
+		s.told[from]++
 		if err := s.root.Mkdir(dir, 0o755); err != nil {
 			return "", err
 		}
@@ -89,12 +114,19 @@ func (s *Store) Add(text []byte, at time.Time) (string, error) {
 		name = last.Add(time.Millisecond).Format(stamp)
 	}
 	file := path.Join(dir, name+".json")
+	if s.bytes+int64(len(text)) > mostBytes {
+		return "", fmt.Errorf("the reports have %d MiB: remove some of the folder %s", mostBytes>>20, Folder)
+	}
 	if err := s.write(file, text); err != nil {
 		return "", err
 	}
+	s.bytes += int64(len(text))
 	for _, old := range earlier[min(len(earlier), keep-1):] {
 		old = path.Join(dir, old+".json")
 		delete(s.known, old)
+		if info, err := s.root.Stat(old); err == nil {
+			s.bytes -= info.Size()
+		}
 		if err := s.root.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -184,7 +216,7 @@ func (s *Store) reports(id string) ([]string, error) {
 	return names, nil
 }
 
-// load reads a report and keeps it, without its kernel log.
+// load reads a report and keeps what the page shows of it.
 func (s *Store) load(file string) (report.Report, error) {
 	if r, ok := s.known[file]; ok {
 		return r, nil
@@ -193,9 +225,46 @@ func (s *Store) load(file string) (report.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	r.KernelLog = nil
-	s.known[file] = r
-	return r, nil
+	s.known[file] = shown(r)
+	return s.known[file], nil
+}
+
+// shown is what the page shows of a report: some kilobytes.
+func shown(r report.Report) report.Report {
+	const most = 200 // bytes of a text
+	cut := func(texts ...*string) {
+		for _, text := range texts {
+			*text = strings.Clone((*text)[:min(len(*text), most)])
+		}
+	}
+	m := report.Machine{Vendor: r.Machine.Vendor, Product: r.Machine.Product, Serial: r.Machine.Serial, Hostname: r.Machine.Hostname}
+	cut(&m.Vendor, &m.Product, &m.Serial, &m.Hostname)
+	agent := r.Agent
+	cut(&agent)
+	s := report.Report{Version: r.Version, Agent: agent, State: r.State, StartMS: r.StartMS, DurationMS: r.DurationMS, Machine: m}
+	for _, step := range r.Steps[:min(len(r.Steps), 64)] {
+		cut(&step.Name)
+		s.Steps = append(s.Steps, report.Step{Name: step.Name, StartMS: step.StartMS, DurationMS: step.DurationMS, Running: step.Running})
+	}
+	if f := r.Failure; f != nil {
+		class, cause := string(f.Class), f.Cause
+		cut(&class, &cause)
+		s.Failure = &fault.Failure{Class: fault.Class(class), Cause: cause}
+	}
+	if r.Network != nil {
+		n := report.Lease{Link: r.Network.Link, Address: r.Network.Address}
+		cut(&n.Link, &n.Address)
+		s.Network = &n
+	}
+	if r.Image != nil {
+		i := report.Image{Source: r.Image.Source, Size: r.Image.Size}
+		cut(&i.Source)
+		s.Image = &i
+	}
+	if r.Download != nil {
+		s.Download = &report.Download{Retries: r.Download.Retries}
+	}
+	return s
 }
 
 func (s *Store) read(file string) (report.Report, error) {
