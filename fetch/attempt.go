@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -23,8 +22,7 @@ func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Er
 	begun, received := time.Now(), e.stats.Received
 	s.delivered = false
 	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
-	var conn net.Conn
-	resp, a, err := e.ask(withConn(ctx, &conn), s)
+	resp, a, err := e.ask(ctx, s)
 	if err != nil {
 		return false, err
 	}
@@ -37,7 +35,7 @@ func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Er
 	if err := e.begin(life, s, resp, a); err != nil {
 		return false, err
 	}
-	return e.pour(ctx, cancel, s, inBatches(resp.Body, resp.ContentLength, conn), a)
+	return e.pour(ctx, cancel, s, resp.Body, a)
 }
 
 // ask sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.

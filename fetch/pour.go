@@ -11,7 +11,6 @@ import (
 // pour streams a body into the store, verifying, up to where the crew begins.
 func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) (whole bool, fault *Error) {
 	var f flow
-	f.idle, _ = body.(*batches)
 	begin := e.offset
 	if e.crew != nil {
 		body = &upToCrew{Reader: body, crew: e.crew, at: begin}
@@ -124,9 +123,6 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 				return
 			case now := <-tick.C:
 				got := f.received.Load()
-				if got == last && f.idle != nil {
-					f.idle.end()
-				}
 				e.meter.add(got-last+e.brought(), now.Sub(lastAt))
 				last, lastAt = got, now
 				e.report(e.progress(begin+got, got, s))

@@ -40,7 +40,6 @@ func (r *ring) Close() error { return unix.Munmap(r.memory) }
 type flow struct {
 	received atomic.Int64 // bytes of this body so far
 	starved  atomic.Bool  // the reader waits for the writer, not for the network
-	idle     *batches     // to be ended when nothing comes; may be nil
 }
 
 type chunk struct {

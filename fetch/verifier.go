@@ -2,11 +2,10 @@ package fetch
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"hash"
-
-	"netstage/fetch/sha256"
 )
 
 // Verifier checks an image as it streams by. It is used by one goroutine at a time.

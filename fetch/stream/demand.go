@@ -16,12 +16,12 @@ const (
 
 // demands are the spans that readers wait for.
 type demands struct {
-	mu      sync.Mutex
-	come    *sync.Cond
-	queue   []Span // not begun
-	under   []Span // asked for now
-	recent  []Span // ends of earlier ones, and how much was asked for
-	closed  bool
+	mu     sync.Mutex
+	come   *sync.Cond
+	queue  []Span // not begun
+	under  []Span // asked for now
+	recent []Span // ends of earlier ones, and how much was asked for
+	closed bool
 }
 
 func newDemands() *demands {

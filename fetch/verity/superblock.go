@@ -5,10 +5,9 @@ package verity
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-
-	"netstage/fetch/sha256"
 )
 
 const (

@@ -2,10 +2,9 @@ package verity
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"hash"
-
-	"netstage/fetch/sha256"
 )
 
 // Tree is a hash tree that was checked against its root hash.
