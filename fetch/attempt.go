@@ -116,8 +116,12 @@ func (e *engine) do(ctx context.Context, s *source, first, last int64, version v
 	}
 	r.Header.Set("User-Agent", e.req.UserAgent)
 	r.Header.Set("Accept-Encoding", "identity")
-	if e.req.Bearer != "" && s.url.User == nil {
-		r.Header.Set("Authorization", "Bearer "+e.req.Bearer)
+	if s.forgiven > 0 { // by whom, nobody knows: its certificate is out of date
+		r.URL.User = nil
+	} else if e.req.Bearer != nil && s.url.User == nil {
+		if token := e.req.Bearer(s.url); token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
 	}
 	if first > 0 || last >= 0 {
 		span := fmt.Sprintf("bytes=%d-", first)

@@ -46,8 +46,10 @@ type Request struct {
 	// Now is the clock that certificates are judged by; nil: time.Now. Where SHA256 or Verify vouch for the image,
 	// a certificate that is only too old or too new is accepted with a warning.
 	Now func() time.Time
-	// Bearer is a token sent to the mirrors whose URL has no user of its own; redirects to other hosts don't get it.
-	Bearer string
+	// Bearer is the token for a URL, or empty; nil: there is none. It is sent to mirrors whose URL has no user of its
+	// own. Neither goes along to another origin on a redirect, nor to a server whose certificate's dates were passed
+	// over.
+	Bearer func(*url.URL) string
 	// UserAgent is sent to servers; empty: "netstage".
 	UserAgent string
 

@@ -107,7 +107,7 @@ func TestProxyForHTTPS(t *testing.T) {
 	}()
 	t.Cleanup(func() { l.Close(); <-ended })
 	r, log := quick(t, content, "https://boot.example.test/x")
-	r.Roots, r.Bearer = ca.pool, "geheim"
+	r.Roots, r.Bearer = ca.pool, func(*url.URL) string { return "geheim" }
 	r.Proxy = throughProxy("http://joe:pw@" + l.Addr().String())
 	mustGet(t, r, content)
 	if n := connects.Load(); n != 2 {

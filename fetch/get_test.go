@@ -260,7 +260,7 @@ func TestGetCredentialsAreSentAndNeverPrinted(t *testing.T) {
 		}
 	}
 	r, _ = quick(t, content, s.URL("x"))
-	r.Bearer = "tok"
+	r.Bearer = func(*url.URL) string { return "tok" }
 	mustGet(t, r, content)
 	if l := s.Log(); l[len(l)-1].Auth != "Bearer tok" {
 		t.Errorf("Authorization %q", l[len(l)-1].Auth)

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestSecretsStayWithTheirServer(t *testing.T) {
 	content := imageBytes(100_000)
 	for name, secret := range map[string]func(*Request){
-		"bearer": func(r *Request) { r.Bearer = "geheim" },
+		"bearer": func(r *Request) { r.Bearer = func(*url.URL) string { return "geheim" } },
 		"password": func(r *Request) {
 			r.Mirrors = mirrors(strings.Replace(r.Mirrors[0].Raw, "http://", "http://joe:geheim@", 1))
 		},
@@ -54,7 +55,7 @@ func TestSecretsStayWithTheirServer(t *testing.T) {
 	t.Run("a redirect on the same server keeps the token", func(t *testing.T) {
 		s := serve(t, content, faulty.Behaviour{Location: "/y"})
 		r, _ := quick(t, content, s.URL("x"))
-		r.Bearer = "geheim"
+		r.Bearer = func(*url.URL) string { return "geheim" }
 		mustGet(t, r, content)
 		if l := s.Log(); len(l) != 2 || l[1].Auth != "Bearer geheim" {
 			t.Errorf("%+v", l)

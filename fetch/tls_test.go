@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,21 @@ func TestTLS(t *testing.T) {
 			r.Now = func() time.Time { return clock }
 			mustGet(t, r, content)
 			log.mustSay(t, "WARN image: boot.example.test: certificate is valid from 2026-01-01 to 2027-01-01 and the clock says "+clock.UTC().Format(time.DateOnly))
+			for _, secret := range []func(*Request){
+				func(r *Request) { r.Bearer = func(*url.URL) string { return "geheim" } },
+				func(r *Request) { r.Mirrors = mirrors("https://joe:geheim@boot.example.test/x") },
+			} {
+				s := serveTLS(t, good, content)
+				r, _ := request(t, s, content)
+				r.Now = func() time.Time { return clock }
+				secret(&r)
+				mustGet(t, r, content)
+				for _, asked := range s.Log() {
+					if asked.Auth != "" {
+						t.Errorf("a secret for whom nobody vouches: %+v", asked)
+					}
+				}
+			}
 		})
 	}
 	t.Run("1970: an address instead of a name is checked as well", func(t *testing.T) {

@@ -2,6 +2,8 @@ package fetch
 
 import (
 	"errors"
+	"net"
+	"net/url"
 	"strings"
 )
 
@@ -20,4 +22,17 @@ func ParseToken(text []byte) (string, error) {
 		return "", errors.New("it is not one token: letters, digits and -._~+/ alone")
 	}
 	return token, nil
+}
+
+// Origin is scheme, host and port of a URL (RFC 6454, 4): two that differ have nothing to do with each other.
+func Origin(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	case u.Scheme == "http":
+		port = "80"
+	}
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(net.JoinHostPort(u.Hostname(), port))
 }

@@ -47,7 +47,7 @@ func (a attack) run(t *testing.T) {
 		vouched: &good,
 		lan:     &network{options: a.dhcp, mirrors: []mirror{a.good, {content: evil.content, files: theirs}}},
 		copies:  map[string]string{"/etc/netstage/trusted.d/ops.pub": "{ops.pub}"},
-		files:   map[string]string{"/etc/netstage/policy.json": `{"version":1,"shell":"never","verify":"required"}`, "/etc/netstage/token": secret},
+		files:   map[string]string{"/etc/netstage/policy.json": `{"version":1,"shell":"never","verify":"required"}`, "/etc/netstage/token": `{"origin": "http://{addr}", "token": "` + secret + `"}`},
 		cmdline: fmt.Sprintf("soak.size=%d boot.fail_timeout=1 boot.network_timeout=10 rootfs.floor=65536/1 ", len(good.content)) + a.cmdline + " " + a.more,
 		ends:    a.ends,
 		shown:   append(a.shown, "!owned", "!leaves it", "!i shell", "!f shell", "!"+secret),
@@ -74,6 +74,9 @@ func TestHostileCommandLines(t *testing.T) {
 	evil := vouchOnce(t, owned)
 	const manifest = "rootfs.manifest={dir}/test.manifest "
 	for name, a := range map[string]attack{
+		"the token to the attacker":   {cmdline: "rootfs.manifest={dir2}/test.manifest rootfs.token=/etc/netstage/token", ends: refused("signature"), shown: []string{"no token goes to"}},
+		"the token by a proxy":        {more: "rootfs.token=/etc/netstage/token rootfs.proxy={dir2}", ends: refused("signature"), shown: []string{"no token goes to"}},
+		"the policy as a token":       {more: "rootfs.token=/etc/netstage/policy.json", ends: refused("policy"), shown: []string{"does not say where"}},
 		"another init":                {more: "init=/bin/sh", ends: refused("policy"), shown: []string{"init=/bin/sh is not the one it names"}},
 		"a program of the image":      {more: "init=" + system.Toplevel + "/nixos-version", ends: refused("policy")},
 		"the image's shell":           {more: "init=" + system.Shell, ends: refused("policy")},

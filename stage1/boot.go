@@ -7,18 +7,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
-	"netstage/fetch/vouch"
-	"netstage/mount"
 	"netstage/netup"
 	"netstage/nix"
 	"netstage/stage1/bootcount"
 	"netstage/stage1/config"
+	"netstage/stage1/devices"
+	"netstage/stage1/disks"
 	"netstage/stage1/fault"
 	"netstage/stage1/heartbeat"
-	"netstage/stage1/kmod"
+	"netstage/stage1/image"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
 )
@@ -91,8 +90,8 @@ func (b *Boot) steps() []step.Step {
 	return steps
 }
 
-// Boot is one attempt to boot. The first group is set by the caller.
-type Boot struct {
+// An Agent is what the boot runs in: who looks on, and who is told.
+type Agent struct {
 	Log       *slog.Logger
 	Status    func(string)                                                     // shows progress on the console; "" when it ends
 	Configure func(config.Config)                                              // told as soon as the command line is known; may be nil
@@ -104,44 +103,51 @@ type Boot struct {
 	SSH       func() (stop func(), err error)                                  // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
+}
 
-	// What the steps leave for each other.
-	config        config.Config
-	index         *kmod.Index  // of modules; nil where the initrd has none for this kernel
-	drivers       *kmod.Loader // nil likewise
-	hotplug       *step.Background
-	coldplugging  *step.Background // the drivers of what was there at the start
-	stopSSH       func()           // nil: it does not run
-	stopLog       func()           // likewise
-	logSent       time.Duration    // what was logged until then, since boot
-	stopHeartbeat func()           // nil: it has not begun
-	network       *netup.Network   // nil where the image needs none
-	image         *os.File
-	tree          *vouch.Tree // of the image, where it is mounted through dm-verity
-	source        report.Image
-	download      Download
-	lease         *report.Lease
-	system        nix.System
+// Boot is one attempt to boot: what its steps leave for each other.
+type Boot struct {
+	Agent
+	config   config.Config
+	devices  devices.Devices
+	media    *disks.Media   // with the image; nil: none was looked for
+	prepared disks.Prepared // file systems, to be mounted
+	network  wire
+	image    *image.Image
+	badImage bool // it could not be mounted, or somebody wants it anew; another one may be there
+	system   nix.System
 
-	// For the report.
-	failure   *fault.Failure // the last one
-	lastLinks LinkTable      // of a network that is gone
-	hardware  *report.Machine
-	hostname  string    // by DHCP
-	tellAt    time.Time // when to tell that the image still does not come
-	waiting   func(fault.Choice)
-
-	written     mount.Mount       // what is under the new root: it persists, or not
-	fileSystems []prepared        // to be mounted below it
-	imageIsBad  bool              // it could not be mounted, or somebody wants it anew; another one may be there
-	media       map[string]string // where disks with images are mounted
-
-	clockWasWrong bool // before this program was built
-	clockIsSet    bool // by a time server
-
+	clock       clockState
 	failedBoots bootcount.Count // in a row, once the step "handover" runs
+	services    services
+	record      record
 	timeline    step.Timeline
 	heart       heartbeat.Heartbeat
+}
+
+// services are what goes on beside the steps, by what ends it.
+type services struct {
+	stopSSH       func()        // nil: it does not run
+	stopLog       func()        // likewise
+	stopHeartbeat func()        // likewise
+	logSent       time.Duration // what was logged until then, since boot
+}
+
+// A wire is how the machine is on the network.
+type wire struct {
+	*netup.Network // nil where the image needs none
+	lease          *report.Lease
+	last           LinkTable // of a network that is gone
+	hostname       string    // by DHCP
+}
+
+// A record is what the report tells besides.
+type record struct {
+	failure  *fault.Failure // the last one
+	hardware *report.Machine
+	download Download
+	tellAt   time.Time // when to tell that the image still does not come
+	waiting  func(fault.Choice)
 }
 
 // HandOver is a new root, ready for PID 1 to switch to.
@@ -158,6 +164,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 	b.timeline.Started = step.SinceBoot()
 	b.config = config.Default() // until the command line has been read
 	b.Log = slog.New(b.heart.Handler(b.Log.Handler()))
+	b.devices.Log = b.Log
 	asked, listening := step.Requests(StepNames())
 	runner := step.Runner{
 		Log: b.Log, Timeline: &b.timeline,
@@ -172,10 +179,10 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 	choice := runner.Run(ctx, b.steps())
 	_ = listening.Stop() // an error is that it was left behind
 	b.stopShells()
-	b.stopHotplug()
+	b.devices.Stop()
 	b.endLog()
-	if b.stopHeartbeat != nil {
-		b.stopHeartbeat()
+	if b.services.stopHeartbeat != nil {
+		b.services.stopHeartbeat()
 	}
 	switch {
 	case choice != "":
@@ -191,7 +198,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 func (b *Boot) began(s step.Step) {
 	b.heart.Expect(s.QuietTime())
 	if !s.Brief {
-		b.record(b.Report(report.Running))
+		b.keepRecord(b.Report(report.Running))
 	}
 }
 
@@ -199,7 +206,7 @@ func (b *Boot) began(s step.Step) {
 func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
 	r := b.Report(report.Running)
 	r.Breakpoint = s.Name
-	b.record(r)
+	b.keepRecord(r)
 	b.heart.Expect(0)
 	defer b.heart.Expect(afterMenu)
 	return b.Break(ctx, b.config, s)
@@ -209,11 +216,11 @@ func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
 // a panic, for the sake of an outer supervisor.
 func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 	b.addFacts(&f)
-	b.failure = &f
+	b.record.failure = &f
 	b.heart.Expect(afterMenu)
 	r := b.withLog(report.Failed)
-	b.record(r)
-	end := posterFor(b.config, b.Log, b.Version, b.network).postFailure(r)
+	b.keepRecord(r)
+	end := posterFor(b.config, b.Log, b.Version, b.network.Network).postFailure(r)
 	choice := fault.Panic
 	switch {
 	case f.Class == fault.FsckReboot: // not to be mounted before the machine has started again
@@ -234,4 +241,4 @@ const afterMenu = 2 * time.Minute
 
 // asked makes an image that somebody goes back to, or before, be fetched anew:
 // what is there is verified, and may be yesterday's.
-func (b *Boot) asked(s step.Step) { b.imageIsBad = b.imageIsBad || s.Refetches }
+func (b *Boot) asked(s step.Step) { b.badImage = b.badImage || s.Refetches }

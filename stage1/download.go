@@ -74,7 +74,7 @@ func (b *Boot) follow() func(fetch.Progress) {
 	return func(p fetch.Progress) {
 		b.heart.Sign()
 		b.Status(p.String())
-		b.download = downloadOf(p)
+		b.record.download = downloadOf(p)
 		now := time.Now()
 		b.tellOfWaiting(now)
 		file, line := every.due(p, now)
@@ -84,7 +84,7 @@ func (b *Boot) follow() func(fetch.Progress) {
 		if !file {
 			return
 		}
-		if err := replaceJSON(downloadFile, b.download); err != nil && !told {
+		if err := replaceJSON(downloadFile, b.record.download); err != nil && !told {
 			b.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
 			told = true
 		}
@@ -96,6 +96,6 @@ func (b *Boot) follow() func(fetch.Progress) {
 func (b *Boot) noteDownload(err error) {
 	var failed *fetch.Error
 	if errors.As(err, &failed) {
-		b.download = downloadOf(failed.Progress())
+		b.record.download = downloadOf(failed.Progress())
 	}
 }

@@ -24,7 +24,7 @@ func (b *Boot) addFacts(f *fault.Failure) {
 	if links := b.lastSeen(); links.Version != 0 {
 		f.Facts = append(f.Facts, fault.Fact{Title: "Network", Lines: links.Table(factsWidth)})
 	}
-	f.Facts = append(f.Facts, fault.Fact{Title: "Mirrors", Lines: mirrorLines(b.download)}, memoryFact())
+	f.Facts = append(f.Facts, fault.Fact{Title: "Mirrors", Lines: mirrorLines(b.record.download)}, memoryFact())
 }
 
 func memoryFact() fault.Fact {

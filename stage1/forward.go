@@ -65,17 +65,17 @@ func (f Forwarder) send(c config.Config, t LogTarget) (stop func()) {
 func (b *Boot) startLog() {
 	m := b.machine()
 	if m.Hostname == "" {
-		m.MACs = []string{b.lease.MAC}
+		m.MACs = []string{b.network.lease.MAC}
 	}
-	target := logTarget(b.config, b.Log, m, b.network)
-	target.Since = b.logSent
-	b.stopLog = b.Forward.send(b.config, target)
+	target := logTarget(b.config, b.Log, m, b.network.Network)
+	target.Since = b.services.logSent
+	b.services.stopLog = b.Forward.send(b.config, target)
 }
 
 // endLog sends what is left of the log.
 func (b *Boot) endLog() {
-	if b.stopLog != nil {
-		b.stopLog()
-		b.stopLog, b.logSent = nil, step.SinceBoot()
+	if b.services.stopLog != nil {
+		b.services.stopLog()
+		b.services.stopLog, b.services.logSent = nil, step.SinceBoot()
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"netstage/mount"
+	"netstage/stage1/devices"
+	"netstage/stage1/image"
 	"netstage/stage1/step"
 )
 
@@ -28,9 +30,9 @@ const (
 func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.stopShells()
 	b.forgetFailedBoots(ctx)
-	b.stopHotplug()
+	b.devices.Stop()
 	// The loop device keeps a fetched image's memory alive.
-	if err := errors.Join(mount.Discard(imageDir), b.tellKernel(), unshareRules()); err != nil {
+	if err := errors.Join(mount.Discard(image.Dir), b.tellKernel(), devices.Unshare()); err != nil {
 		return err
 	}
 	b.postResult(ctx)
@@ -39,7 +41,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 		// Stage 2 configures the NIC anyway.
 		b.Log.Warn(fmt.Sprintf("network: %v", err))
 	}
-	b.record(b.Report(b.result()))
+	b.keepRecord(b.Report(b.result()))
 	if err := b.writeSystemdState(); err != nil {
 		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
 	}
@@ -48,11 +50,11 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 }
 
 func (b *Boot) leaveNetwork(ctx context.Context) error {
-	if b.network == nil {
+	if b.network.Network == nil {
 		return nil
 	}
 	b.keepLinks(nil)
-	defer func() { b.network = nil }()
+	defer func() { b.network.Network = nil }()
 	if b.config.KeepNetwork {
 		return errors.Join(b.describeNetwork(), b.network.Close())
 	}

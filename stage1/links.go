@@ -42,41 +42,41 @@ func (t LinkTable) Table(width int) []string {
 // Links is the table of links as it is now; it is empty before the network was
 // wanted. It is for whoever runs while no step does.
 func (b *Boot) Links() LinkTable {
-	if b.network == nil && b.lastLinks.Version != 0 {
-		age := step.SinceBoot() - time.Duration(b.lastLinks.AtMS)*time.Millisecond
-		links, err := linktable.Refresh(b.lastLinks.Links, age)
+	if b.network.Network == nil && b.network.last.Version != 0 {
+		age := step.SinceBoot() - time.Duration(b.network.last.AtMS)*time.Millisecond
+		links, err := linktable.Refresh(b.network.last.Links, age)
 		if err != nil {
 			b.Log.Warn(fmt.Sprintf("network: %v", err))
-			return b.lastLinks
+			return b.network.last
 		}
-		b.lastLinks = b.linkTable(links)
+		b.network.last = b.linkTable(links)
 	}
 	return b.lastSeen()
 }
 
 // lastSeen is the table as it is or, when the network is gone, as it was then.
 func (b *Boot) lastSeen() LinkTable {
-	if b.network != nil {
+	if b.network.Network != nil {
 		return b.linkTable(b.network.Links())
 	}
-	return b.lastLinks
+	return b.network.last
 }
 
 // keepLinks keeps the table of a network that failed or is about to be gone.
 func (b *Boot) keepLinks(err error) {
 	var failed *netup.Error
 	if !errors.As(err, &failed) {
-		b.lastLinks = b.lastSeen()
+		b.network.last = b.lastSeen()
 		return
 	}
-	b.lastLinks = b.linkTable(failed.Links())
-	if err := replaceJSON(linksFile, b.lastLinks); err != nil {
+	b.network.last = b.linkTable(failed.Links())
+	if err := replaceJSON(linksFile, b.network.last); err != nil {
 		b.Log.Warn(fmt.Sprintf("network: the links can't be told: %v", err))
 	}
 }
 
 func (b *Boot) linkTable(links []linktable.Row) LinkTable {
-	return LinkTable{Version: 1, AtMS: step.SinceBoot().Milliseconds(), Links: links, Undriven: b.undriven()}
+	return LinkTable{Version: 1, AtMS: step.SinceBoot().Milliseconds(), Links: links, Undriven: b.devices.Undriven()}
 }
 
 // watchLinks shows on the console, and in linksFile, what Up tells of the links.

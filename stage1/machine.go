@@ -15,16 +15,16 @@ import (
 // (Documentation/ABI/testing/sysfs-firmware-dmi-tables, or those of a device
 // tree) and its network cards.
 func (b *Boot) machine() report.Machine {
-	if b.hardware == nil {
+	if b.record.hardware == nil {
 		m := firmwareAt("/")
-		b.hardware = &m
+		b.record.hardware = &m
 	}
-	m := *b.hardware
+	m := *b.record.hardware
 	m.MACs = cardsAt("/")
-	if b.network != nil {
-		b.hostname = b.network.Lease().Host
+	if b.network.Network != nil {
+		b.network.hostname = b.network.Lease().Host
 	}
-	m.Hostname = b.hostname
+	m.Hostname = b.network.hostname
 	return m
 }
 

@@ -27,9 +27,9 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		return nil
 	}
 	b.endLog()
-	if b.network != nil { // a retry
+	if b.network.Network != nil { // a retry
 		b.network.Close()
-		b.network = nil
+		b.network.Network = nil
 	}
 	if limit := b.config.NetworkTimeout; limit > 0 {
 		var cancel context.CancelFunc
@@ -45,8 +45,8 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.network = network
-	b.lease = leaseOf(network.Lease())
+	b.network.Network = network
+	b.network.lease = leaseOf(network.Lease())
 	// For the tools of the debug shell; the agent asks the servers itself.
 	if err := os.WriteFile("/etc/resolv.conf", network.ResolvConf(), 0o644); err != nil {
 		b.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))
@@ -57,10 +57,7 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 
 // explainNoNIC looks for the reason why there is no NIC.
 func (b *Boot) explainNoNIC(err error) error {
-	missing := b.undriven()
-	if b.index == nil {
-		missing = []string{b.noModules()}
-	}
+	missing := b.devices.WhyNone()
 	if len(missing) == 0 {
 		return err
 	}

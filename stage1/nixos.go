@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"netstage/mount"
 	"netstage/nix"
@@ -25,10 +24,8 @@ func (b *Boot) mountEtc(ctx context.Context) error {
 	if spec.EtcImage == "" {
 		return nil
 	}
-	if b.drivers != nil {
-		if err := mayBeBuiltIn(b.drivers.Load(ctx, "erofs", "loop", "overlay")); err != nil {
-			return err
-		}
+	if err := b.devices.Load(ctx, "erofs", "loop", "overlay"); err != nil {
+		return err
 	}
 	if !b.mountsEtc() {
 		return nil
@@ -77,13 +74,4 @@ func (b *Boot) tellKernel() error {
 		return setModprobe("/sbin/modprobe")
 	}
 	return nixosinit.Kernel(b.system.Spec, "/proc", "/sys")
-}
-
-// aroundEtc splits file systems: what is mounted before /etc is, and what is
-// mounted in it.
-func aroundEtc(all []prepared) (before, inside []prepared) {
-	inEtc := func(p prepared) bool { return p.Target != "/etc" && mount.Inside(p.Target, "/etc") }
-	before = slices.DeleteFunc(slices.Clone(all), inEtc)
-	inside = slices.DeleteFunc(slices.Clone(all), func(p prepared) bool { return !inEtc(p) })
-	return before, inside
 }

@@ -20,6 +20,7 @@ import (
 	"netstage/netup"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
+	"netstage/stage1/image"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
 )
@@ -142,7 +143,7 @@ func posterFor(c config.Config, log *slog.Logger, version string, network *netup
 	if c.ReportTo == "" {
 		return nil
 	}
-	roots, err := authorities(c.CA, config.OwnCA)
+	roots, err := image.Authorities(c.CA, config.OwnCA)
 	if err != nil {
 		log.Warn(fmt.Sprintf("report: not sent: %v", err))
 		return nil
@@ -156,11 +157,11 @@ func posterFor(c config.Config, log *slog.Logger, version string, network *netup
 
 // postResult sends the report of a boot that is through.
 func (b *Boot) postResult(ctx context.Context) {
-	p := posterFor(b.config, b.Log, b.Version, b.network)
+	p := posterFor(b.config, b.Log, b.Version, b.network.Network)
 	switch {
 	case p == nil:
 		return
-	case b.network == nil:
+	case b.network.Network == nil:
 		b.Log.Warn("report: not sent: this boot needed no network")
 		return
 	}
@@ -200,17 +201,17 @@ func (p *poster) postFailure(r report.Report) (end func(fault.Choice)) {
 // tellOfWaiting reports a boot whose download does not come to an end: it tries
 // for ever, and nobody would hear of it. The download's goroutine calls it.
 func (b *Boot) tellOfWaiting(now time.Time) {
-	if b.config.ReportTo == "" || now.Before(b.tellAt) {
+	if b.config.ReportTo == "" || now.Before(b.record.tellAt) {
 		return
 	}
 	b.endWaiting()
-	b.tellAt = now.Add(waitingEvery)
-	b.waiting = posterFor(b.config, b.Log, b.Version, b.network).postFailure(b.withLog(report.Running))
+	b.record.tellAt = now.Add(waitingEvery)
+	b.record.waiting = posterFor(b.config, b.Log, b.Version, b.network.Network).postFailure(b.withLog(report.Running))
 }
 
 func (b *Boot) endWaiting() {
-	if b.waiting != nil {
-		b.waiting(fault.Retry)
-		b.waiting = nil
+	if b.record.waiting != nil {
+		b.record.waiting(fault.Retry)
+		b.record.waiting = nil
 	}
 }

@@ -118,10 +118,10 @@ func TestWaitingIsTold(t *testing.T) {
 	r := &receiver{t: t, codes: []int{200}, got: make(chan report.State, 10)}
 	server := httptest.NewServer(r)
 	defer server.Close()
-	b := Boot{Log: slog.New(slog.DiscardHandler), Version: "1.0", Status: func(string) {}}
+	b := Boot{Agent: Agent{Log: slog.New(slog.DiscardHandler), Version: "1.0", Status: func(string) {}}}
 	b.config.ReportTo = server.URL
 	start := time.Now()
-	b.tellAt = start.Add(waitingAfter)
+	b.record.tellAt = start.Add(waitingAfter)
 	for _, test := range []struct {
 		after time.Duration
 		told  bool

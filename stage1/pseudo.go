@@ -10,6 +10,7 @@ import (
 
 	"netstage/mount"
 	"netstage/stage1/config"
+	"netstage/stage1/image"
 	"netstage/stage1/keymap"
 )
 
@@ -17,7 +18,6 @@ import (
 const (
 	newRoot  = config.NewRoot
 	secrets  = "/.initrd-secrets"
-	imageDir = "/image" // the file system that a fetched image lies in
 	modprobe = "/sbin/modprobe"
 
 	// layersDir holds the two layers of a whole-root image.
@@ -28,7 +28,7 @@ const (
 // expect in an initrd. It starts with taking down what an earlier attempt may
 // have left.
 func (b *Boot) pseudo(context.Context) error {
-	if err := errors.Join(mount.Discard(newRoot), mount.Discard(imageDir)); err != nil {
+	if err := errors.Join(mount.Discard(newRoot), mount.Discard(image.Dir)); err != nil {
 		return err
 	}
 	if err := mount.MountMissing(mount.Pseudo); err != nil {
@@ -83,8 +83,8 @@ func (b *Boot) readConfig(context.Context) error {
 	if err := keymap.Load(keymapFile, "/dev/tty0"); err != nil {
 		b.Log.Warn(fmt.Sprintf("keyboard: %v", err))
 	}
-	if b.stopHeartbeat == nil {
-		b.stopHeartbeat = startHeartbeat(&b.heart, b.config.Watchdog, b.Beat)
+	if b.services.stopHeartbeat == nil {
+		b.services.stopHeartbeat = startHeartbeat(&b.heart, b.config.Watchdog, b.Beat)
 	}
 	if why := b.config.Policy.WhyNoShell; why != "" {
 		b.Log.Error("no shell will be offered: " + why)

@@ -31,7 +31,7 @@ func (b *Boot) Report(state report.State) report.Report {
 		Version: report.Version, State: state, Agent: b.Version, Kernel: release,
 		Written: time.Now().UTC().Format(time.RFC3339),
 		StartMS: b.timeline.Started.Milliseconds(), DurationMS: (step.SinceBoot() - b.timeline.Started).Milliseconds(),
-		Machine: b.machine(), Network: b.lease, Memory: memory(),
+		Machine: b.machine(), Network: b.network.lease, Memory: memory(),
 	}
 	var blank func(string) string
 	r.Parameters, blank = report.Parameters(b.config.Modules)
@@ -42,14 +42,14 @@ func (b *Boot) Report(state report.State) report.Report {
 		}
 		r.Steps = append(r.Steps, report.Step{Name: s.Step, StartMS: s.Start.Milliseconds(), DurationMS: took.Milliseconds(), Running: !s.Ended, Failure: s.Failure})
 	}
-	if f := b.failure; f != nil && state == report.Failed {
+	if f := b.record.failure; f != nil && state == report.Failed {
 		r.Failure = &fault.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
 	}
-	if b.source.Source != "" {
-		r.Image = &b.source
+	if b.image != nil {
+		r.Image = &b.image.Report
 	}
-	if b.download.What != "" {
-		r.Download = &b.download
+	if b.record.download.What != "" {
+		r.Download = &b.record.download
 	}
 	r.Links = linksOf(b.lastSeen().Links)
 	return r
@@ -101,7 +101,7 @@ func blankAll(lines []string, blank func(string) string) []string {
 	return out
 }
 
-func (b *Boot) record(r report.Report) { recordReport(b.Log, r) }
+func (b *Boot) keepRecord(r report.Report) { recordReport(b.Log, r) }
 
 // recordReport writes the report to its file. A boot does not fail for want of
 // it.

@@ -7,6 +7,7 @@ import (
 
 	"netstage/mount"
 	"netstage/nix"
+	"netstage/stage1/disks"
 )
 
 // mountRoot mounts the image and the file systems that are needed besides.
@@ -18,22 +19,29 @@ func (b *Boot) mountRoot(ctx context.Context) error {
 	// this process.
 	limit := imageLimit
 	if b.config.Persistence != "" {
-		limit = mountPatience
+		limit = disks.MountPatience
 	}
 	hung := time.AfterFunc(limit, func() { panic(fmt.Sprintf("the image was not mounted within %v", limit)) })
-	said := b.sayWhile(fmt.Sprintf("mounting the image, at most %v", limit))
+	said := b.disks().SayWhile(fmt.Sprintf("mounting the image, at most %v", limit))
 	err := b.mountImage(ctx)
 	hung.Stop()
 	said()
 	if err != nil {
-		b.imageIsBad = true
+		b.badImage = true
 		return err
 	}
 	seen, err := b.witness()
 	if err != nil {
 		return err
 	}
-	if err := b.mountFileSystems(ctx); err != nil {
+	before, inside := b.prepared.AroundEtc()
+	if err := b.disks().Mount(ctx, before); err != nil {
+		return err
+	}
+	if err := b.mountEtc(ctx); err != nil { // as late as it can be
+		return err
+	}
+	if err := b.disks().Mount(ctx, inside); err != nil {
 		return err
 	}
 	if err := seen.Check(); err != nil {
@@ -53,7 +61,7 @@ func (b *Boot) witness() (*mount.Witness, error) {
 			places = append(places, place)
 		}
 	}
-	if b.source.Layout == string(nix.StoreImage) {
+	if b.image.Report.Layout == string(nix.StoreImage) {
 		places = append(places, "/nix/store", "/nix/.ro-store")
 	}
 	return mount.NewWitness(newRoot, places...)
@@ -66,14 +74,12 @@ const imageLimit = 150 * time.Second
 // mountImage mounts the image the way it wants to be mounted, and proves that
 // the init inside can be executed.
 func (b *Boot) mountImage(ctx context.Context) error {
-	kind, err := mount.TypeOf(b.image)
+	kind, err := mount.TypeOf(b.image.File)
 	if err != nil {
 		return err
 	}
-	if b.drivers != nil {
-		if err := mayBeBuiltIn(b.drivers.Load(ctx, kind)); err != nil {
-			return err
-		}
+	if err := b.devices.Load(ctx, kind); err != nil {
+		return err
 	}
 	tree, err := b.openImage()
 	if err != nil {
@@ -85,14 +91,14 @@ func (b *Boot) mountImage(ctx context.Context) error {
 		return err
 	}
 	if layout == nix.StoreImage {
-		err = mount.NixStore(newRoot, b.written, tree)
+		err = mount.NixStore(newRoot, b.prepared.Written, tree)
 	} else {
-		err = mount.WholeRoot(newRoot, layersDir, b.written, tree)
+		err = mount.WholeRoot(newRoot, layersDir, b.prepared.Written, tree)
 	}
 	if err != nil {
 		return err
 	}
-	b.source.Layout = string(layout)
+	b.image.Report.Layout = string(layout)
 	if b.system, err = nix.Inspect(newRoot, b.config.Init); err != nil {
 		return err
 	}
@@ -102,13 +108,14 @@ func (b *Boot) mountImage(ctx context.Context) error {
 
 // openImage mounts the image, through dm-verity where that is asked for.
 func (b *Boot) openImage() (*mount.Tree, error) {
-	if b.tree == nil {
-		return mount.OpenImage(b.image)
+	if b.image.Tree == nil {
+		return mount.OpenImage(b.image.File)
 	}
-	b.source.DMVerity = true
+	tree := b.image.Tree
+	b.image.Report.DMVerity = true
 	b.Log.Info("image: every block is verified again when it is read (dm-verity)")
-	return mount.OpenVerityImage(b.image, mount.Verity{
-		Tree: b.tree.File, RootHash: b.tree.RootHash, Salt: b.tree.Salt, DataBlockSize: b.tree.DataBlockSize,
-		HashBlockSize: b.tree.HashBlockSize, DataBlocks: b.tree.DataBlocks, UUID: b.tree.UUID, OnCorruption: b.config.OnCorruption,
+	return mount.OpenVerityImage(b.image.File, mount.Verity{
+		Tree: tree.File, RootHash: tree.RootHash, Salt: tree.Salt, DataBlockSize: tree.DataBlockSize,
+		HashBlockSize: tree.HashBlockSize, DataBlocks: tree.DataBlocks, UUID: tree.UUID, OnCorruption: b.config.OnCorruption,
 	})
 }

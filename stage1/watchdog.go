@@ -28,8 +28,8 @@ func (b *Boot) checkWatchdog(ctx context.Context) {
 	if w.After == 0 {
 		return
 	}
-	if w.Soft && b.drivers != nil && heartbeat.At("/") == "" {
-		if err := b.drivers.Load(ctx, "softdog"); err != nil {
+	if w.Soft && b.devices.Indexed() && heartbeat.At("/") == "" {
+		if err := b.devices.Require(ctx, "softdog"); err != nil {
 			b.Log.Warn(fmt.Sprintf("watchdog: %v", err))
 		}
 	}

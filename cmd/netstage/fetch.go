@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -69,7 +70,7 @@ func newFetch(std streams) *cobra.Command {
 				}
 			}
 			if *token != "" {
-				if o.Fetch.Bearer, err = readToken(*token); err != nil {
+				if o.Fetch.Bearer, err = bearer(*token); err != nil {
 					return err
 				}
 			}
@@ -122,16 +123,17 @@ func parseDay(s string) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-func readToken(file string) (string, error) {
+// bearer is the token of a file, for every server that the user names.
+func bearer(file string) (func(*url.URL) string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	token, err := fetch.ParseToken(text)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return token, nil
+	return func(*url.URL) string { return token }, nil
 }
 
 func readAuthorities(file string) (*x509.CertPool, error) {

@@ -33,7 +33,7 @@ func runBoot() int {
 	mount.MountMissing(mount.Pseudo[:3])
 	log := openJournal()
 	people := newOperator(log)
-	boot := stage1.Boot{
+	boot := stage1.Boot{Agent: stage1.Agent{
 		Log: log.Logger, Version: version, Built: built(),
 		KernelLog: kernelLog, Forward: forward, Beat: beat,
 		Status: func(text string) { log.screen.SetStatus(text) },
@@ -45,7 +45,7 @@ func runBoot() int {
 		Break:  people.lookAround,
 		Rescue: people.rescue,
 		SSH:    people.remote.start,
-	}
+	}}
 	handOver, choice := boot.Run(context.Background())
 	if handOver == nil {
 		verdict := verdictOf(choice)

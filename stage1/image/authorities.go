@@ -1,11 +1,13 @@
-package stage1
+package image
 
 import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 
+	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -13,19 +15,19 @@ import (
 
 // warnOfNoAuthorities tells why https will fail where the initrd has no
 // authorities at all.
-func (b *Boot) warnOfNoAuthorities(o vouch.Order) {
+func (g *Getter) warnOfNoAuthorities(o vouch.Order) {
 	if !usesHTTPS(o) || o.Fetch.Roots != nil {
 		return
 	}
 	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
-		b.Log.Warn("image: no server will be trusted for https: the initrd has neither " + config.OwnCA + " nor /etc/ssl/certs/ca-certificates.crt")
+		g.Log.Warn("image: no server will be trusted for https: the initrd has neither " + config.OwnCA + " nor /etc/ssl/certs/ca-certificates.crt")
 	}
 }
 
-// authorities are the certificate authorities for https: those of the file
+// Authorities are the certificate authorities for https: those of the file
 // asked for, or of own, the initrd's policy, which no parameter loosens. Nil
 // stands for the system's, /etc/ssl/certs/ca-certificates.crt.
-func authorities(asked, own string) (*x509.CertPool, error) {
+func Authorities(asked, own string) (*x509.CertPool, error) {
 	file := own
 	_, err := os.Stat(own)
 	switch {
@@ -48,4 +50,11 @@ func authorities(asked, own string) (*x509.CertPool, error) {
 		return nil, fault.Errorf(fault.Policy, "certificate authorities: %s holds no certificate in PEM", file)
 	}
 	return pool, nil
+}
+
+// usesHTTPS reports whether anything is fetched from where certificates matter.
+func usesHTTPS(o vouch.Order) bool {
+	return slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(l ref.Location) bool {
+		return l.Scheme() == "https"
+	})
 }

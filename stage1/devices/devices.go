@@ -1,0 +1,259 @@
+// Package devices loads the drivers that the initrd holds for this kernel.
+package devices
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"netstage/stage1/cmdline"
+	"netstage/stage1/kmod"
+	"netstage/stage1/step"
+)
+
+// Devices are the machine's, with the drivers for them. The zero value of all
+// but Log is that of a machine before Open.
+type Devices struct {
+	Log *slog.Logger
+
+	index   *kmod.Index  // nil where the initrd has none for this kernel
+	loader  *kmod.Loader // nil likewise
+	hotplug *step.Background
+
+	coldplugging *step.Background // the drivers of what was there at the start
+}
+
+// Open indexes the modules that the initrd holds for this kernel; params are
+// those that drivers may look for.
+func (d *Devices) Open(params cmdline.Params) error {
+	if d.loader != nil {
+		return nil
+	}
+	release, err := kmod.Release()
+	if err != nil {
+		return err
+	}
+	index, err := kmod.Open(filepath.Join("/lib/modules", release))
+	if errors.Is(err, os.ErrNotExist) {
+		d.Log.Warn("modules: " + noModules())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rules, err := kmod.ReadConfigDirs("/etc/modprobe.d")
+	if err != nil {
+		d.Log.Warn(fmt.Sprintf("some module options are ignored: %v", err))
+	}
+	for _, p := range params {
+		if p.Key == "modprobe.blacklist" || p.Key == "module_blacklist" {
+			rules.Blacklist(strings.Split(p.Value, ",")...)
+		} else {
+			rules.KernelParam(p.Key, p.Value, p.HasValue)
+		}
+	}
+	index.Use(rules)
+	d.shareRules(rules)
+	d.index, d.loader = index, kmod.NewLoader(index, d.Log)
+	return nil
+}
+
+// noModules tells that the initrd was made for another kernel.
+func noModules() string {
+	release, _ := kmod.Release()
+	text := "the initrd has no modules for this kernel, " + release
+	others, err := filepath.Glob("/lib/modules/*")
+	switch {
+	case err != nil || len(others) == 0:
+	case filepath.Base(others[0]) == release:
+		text += " (its folder has no modules.dep)"
+	default:
+		text += ", only for " + filepath.Base(others[0])
+	}
+	return text + "; drivers that are built in have to do"
+}
+
+// sharedRules is for the modprobe that the kernel starts until the hand-over;
+// that of stage 2 has a configuration of its own.
+const sharedRules = "/run/modprobe.d/cmdline.conf"
+
+// shareRules tells the modprobe that the kernel starts what the command line
+// says of modules.
+func (d *Devices) shareRules(rules *kmod.Config) {
+	var text bytes.Buffer
+	rules.WriteTo(&text)
+	err := os.MkdirAll(filepath.Dir(sharedRules), 0o755)
+	if err == nil {
+		err = os.WriteFile(sharedRules, text.Bytes(), 0o600)
+	}
+	if err != nil {
+		d.Log.Warn(fmt.Sprintf("modules that the kernel asks for get no options of the command line: %v", err))
+	}
+}
+
+// Unshare leaves nothing of the command line for the modprobe of stage 2, which
+// runs the commands that it finds in such files.
+func Unshare() error {
+	err := os.Remove(sharedRules)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Drive loads what the hardware asks for, and goes on doing so for
+// devices that appear later.
+func (d *Devices) Drive(ctx context.Context) error {
+	if d.loader == nil {
+		return nil
+	}
+	if err := d.loader.Listen(); err != nil {
+		d.Log.Warn(fmt.Sprintf("drivers of devices that appear later will not be loaded: %v", err))
+	} else if d.hotplug == nil {
+		defer func() { d.hotplug = step.InBackground(d.loader.Hotplug) }()
+	}
+	if err := d.coldplug(ctx); err != nil {
+		return err
+	}
+	for _, missing := range d.Undriven() {
+		d.Log.Warn(missing)
+	}
+	ctx, cancel := context.WithTimeout(ctx, driverPatience)
+	defer cancel()
+	d.loadForced(ctx)
+	return nil
+}
+
+// driverPatience is how long the boot waits for the drivers of all that is
+// there. The steps that need a network card or a disk wait for that one
+// themselves.
+const driverPatience = 15 * time.Second
+
+// coldplug loads the drivers of what is there. One that takes its time, for its
+// hardware does, goes on starting beside the steps that follow.
+func (d *Devices) coldplug(ctx context.Context) error {
+	if d.coldplugging != nil { // a retry
+		_ = d.coldplugging.Stop() // that it was ended is no news
+	}
+	done := make(chan error, 1)
+	d.coldplugging = step.InBackground(func(ctx context.Context) error {
+		report, err := d.loader.Coldplug(ctx, "/sys")
+		if len(report.Loaded) > 0 {
+			d.Log.Info("drivers: " + strings.Join(report.Loaded, " "))
+		}
+		done <- err
+		return err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(driverPatience):
+		d.Log.Warn(fmt.Sprintf("drivers: going on; still starting after %v: %s", driverPatience, strings.Join(d.loader.Starting(), " ")))
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// forced are the files of modules-load.d(5) of the initrd: modules that no
+// device asks for.
+const forced = "/etc/modules-load.d/*.conf"
+
+// loadForced loads them. A boot may well do without.
+func (d *Devices) loadForced(ctx context.Context) {
+	files, err := filepath.Glob(forced)
+	for _, file := range files {
+		text, wrong := os.ReadFile(file)
+		err = errors.Join(err, wrong)
+		for line := range strings.Lines(string(text)) {
+			name := strings.TrimSpace(line)
+			if name == "" || strings.HasPrefix(name, "#") || strings.HasPrefix(name, ";") {
+				continue
+			}
+			err = errors.Join(err, d.Load(ctx, name))
+		}
+	}
+	if err != nil {
+		d.Log.Warn(fmt.Sprintf("modules that are loaded whatever the hardware is: %v", err))
+	}
+}
+
+// Undriven tells, in a line each, of network devices without a driver.
+func (d *Devices) Undriven() []string {
+	if d.index == nil {
+		return nil
+	}
+	var lines []string
+	for _, m := range d.index.MissingDrivers("/sys") {
+		lines = append(lines, m.String())
+	}
+	return lines
+}
+
+// Stop ends what Drive has begun. Drivers are loaded no more.
+func (d *Devices) Stop() {
+	if d.coldplugging != nil {
+		_ = d.coldplugging.Stop()
+		d.coldplugging = nil
+	}
+	if d.hotplug == nil {
+		return
+	}
+	if err := d.hotplug.Stop(); err != nil {
+		d.Log.Warn(fmt.Sprintf("drivers of late devices: %v", err))
+	}
+	d.hotplug = nil
+	if err := d.loader.Close(); err != nil {
+		d.Log.Warn("drivers: " + err.Error())
+	}
+}
+
+// Load loads modules. One that is not there may be built in: what needs it will
+// tell.
+func (d *Devices) Load(ctx context.Context, modules ...string) error {
+	return mayBeBuiltIn(d.Require(ctx, modules...))
+}
+
+// Require loads modules that have to be there; a kernel without modules has
+// what it has.
+func (d *Devices) Require(ctx context.Context, modules ...string) error {
+	if d.loader == nil {
+		return nil
+	}
+	return d.loader.Load(ctx, modules...)
+}
+
+// Indexed tells whether the initrd has modules for this kernel.
+func (d *Devices) Indexed() bool { return d.loader != nil }
+
+// WhyNone says, in a line each, why the machine may have no network device.
+func (d *Devices) WhyNone() []string {
+	if d.index == nil {
+		return []string{noModules()}
+	}
+	return d.Undriven()
+}
+
+// mayBeBuiltIn drops the complaints of a Load about modules that are not
+// there.
+func mayBeBuiltIn(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if errors.Is(err, kmod.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	var rest []error
+	for _, err := range joined.Unwrap() {
+		rest = append(rest, mayBeBuiltIn(err))
+	}
+	return errors.Join(rest...)
+}

@@ -1,0 +1,260 @@
+// Package image gets the image: what is wanted, from where, and what vouches for
+// it.
+package image
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"netstage/fetch"
+	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
+	"netstage/fetch/vouch"
+	"netstage/mount"
+	"netstage/stage1/config"
+	"netstage/stage1/fault"
+	"netstage/stage1/report"
+)
+
+// Dir is where the file system is mounted that a fetched image lies in.
+const Dir = "/image"
+
+// Media are the disks that an image may be on.
+type Media interface {
+	Path(ctx context.Context, l ref.Location) (string, error)
+	Close() error
+}
+
+// A Network is the one that leads to the image.
+type Network struct {
+	MAC  net.HardwareAddr
+	Base ref.Base // what relative references mean there
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// A Getter gets the image that Config asks for.
+type Getter struct {
+	Log      *slog.Logger
+	Config   config.Config
+	Initrd   string // the folder with the initrd's files
+	Agent    string // this program and its version
+	Network  *Network
+	Media    Media
+	Progress func(fetch.Progress)
+	// Clock is set before certificates are judged; may be nil.
+	Clock func(context.Context)
+}
+
+// Image is an image with what is known of it.
+type Image struct {
+	File   *os.File
+	Tree   *vouch.Tree // nil: it is not mounted through dm-verity
+	Report report.Image
+	Init   string // the one that was signed, or empty
+}
+
+// Close gives the image up.
+func (i *Image) Close() error {
+	err := i.File.Close()
+	if i.Tree != nil {
+		err = errors.Join(err, i.Tree.File.Close())
+	}
+	return err
+}
+
+// Get finds the image in the initrd or fetches it, with all that vouches for it.
+func (g *Getter) Get(ctx context.Context) (*Image, error) {
+	order, err := g.Order(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if g.Clock != nil && usesHTTPS(order) {
+		g.Clock(ctx)
+	}
+	got, err := vouch.Get(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	copied := order.Load != nil
+	if copied { // its disk has done its part
+		if err := g.Media.Close(); err != nil {
+			return nil, errors.Join(err, got.Close())
+		}
+	}
+	image := &Image{File: got.File, Tree: got.Tree, Report: reportOf(got)}
+	if got.Signed != nil {
+		image.Init = got.Init
+	}
+	if got.Stats.Requests == 0 {
+		g.Log.Info(fmt.Sprintf("image: %s, %d MiB", g.describe(got.Source, copied), got.Size>>20))
+	}
+	return image, nil
+}
+
+// Order says what image is wanted and what must vouch for it.
+func (g *Getter) Order(ctx context.Context) (vouch.Order, error) {
+	c := g.Config
+	keys, err := manifest.LoadKeys(os.DirFS(g.Initrd), config.TrustedKeys[1:])
+	if err != nil {
+		return vouch.Order{}, &fault.Error{Class: fault.Policy, Cause: err}
+	}
+	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer, KeepTree: c.MountVerity}
+	if c.WantInit {
+		o.Init = c.Init
+	}
+	if o.Images, err = g.locations(ctx, c.Images(g.Initrd)); err != nil {
+		return o, err
+	}
+	if o.Trees, err = g.locations(ctx, c.Verity); err != nil {
+		return o, err
+	}
+	if o.Manifests, err = g.locations(ctx, c.Manifest); err != nil {
+		return o, err
+	}
+	signed := len(keys) > 0 || len(c.Manifest) > 0
+	switch {
+	case signed:
+	case len(o.Images) == 0:
+		return o, fault.Errorf(fault.NoImage, "no rootfs= was given, and the initrd has no %s", config.LocalImage)
+	case c.SHA256 == nil && c.RootHash == nil && c.Policy.RequireVouched:
+		return o, fault.Errorf(fault.Policy, "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=")
+	case c.SHA256 == nil && c.RootHash == nil:
+		g.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
+	}
+	if o.Fetch, err = g.request(); err != nil {
+		return o, err
+	}
+	if g.copies(signed, o.Images) {
+		o.Load = mount.LengthOf
+	}
+	g.warnOfNoAuthorities(o)
+	o.Fetch.Bearer, err = g.bearer(o)
+	return o, err
+}
+
+// copies tells whether an image on a disk is copied into memory, and the copy
+// verified and used: where something vouches for it, because a disk may give
+// other bytes the second time. Where nothing does it is used in place, and also
+// where dm-verity verifies what is read, but for an image that is the disk
+// itself, which ends after it.
+func (g *Getter) copies(signed bool, images []ref.Location) bool {
+	c := g.Config
+	if len(images) == 0 {
+		return false
+	}
+	where := g.lies(images[0].Path)
+	vouched := signed || c.SHA256 != nil || c.RootHash != nil
+	return where != inInitrd && (c.CopyToRAM || vouched && (where == isDisk || !c.MountVerity))
+}
+
+// A place is where a local image lies.
+type place int
+
+const (
+	inInitrd place = iota // or on a server, or nowhere
+	onDisk
+	isDisk
+)
+
+// lies looks at what would be opened, however its name is written.
+func (g *Getter) lies(image string) place {
+	var file, initrd syscall.Stat_t
+	if !filepath.IsAbs(image) || syscall.Stat(image, &file) != nil || syscall.Stat(g.Initrd, &initrd) != nil {
+		return inInitrd
+	}
+	switch {
+	case file.Mode&syscall.S_IFMT == syscall.S_IFBLK:
+		return isDisk
+	case file.Dev != initrd.Dev:
+		return onDisk
+	}
+	return inInitrd
+}
+
+// describe tells where an image was that no server sent.
+func (g *Getter) describe(source string, copied bool) string {
+	switch {
+	case copied:
+		return source + " copied into memory"
+	case g.lies(source) != inInitrd:
+		return source + " in place"
+	}
+	return source + " of the initrd"
+}
+
+// locations are what references mean on this network: mirrors, or a file of
+// the initrd or of a disk.
+func (g *Getter) locations(ctx context.Context, all []ref.Location) ([]ref.Location, error) {
+	var places []ref.Location
+	for _, l := range all {
+		switch l.Kind {
+		case ref.File:
+			return []ref.Location{l}, g.regular(l.Path)
+		case ref.Device:
+			path, err := g.Media.Path(ctx, l)
+			return []ref.Location{ref.FileAt(path)}, err
+		}
+		place, err := l.Resolve(g.base())
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, place)
+	}
+	return places, nil
+}
+
+// regular refuses what has no end or can't be read twice, such as /dev/zero.
+func (g *Getter) regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.Mode()&fs.ModeType == fs.ModeDevice {
+		return nil // opening it will tell
+	}
+	return fault.Errorf(fault.NoImage, "image: %s is neither a file nor a disk", path)
+}
+
+func (g *Getter) base() ref.Base {
+	if g.Network == nil {
+		return ref.Base{}
+	}
+	return g.Network.Base
+}
+
+// request says how to fetch.
+func (g *Getter) request() (fetch.Request, error) {
+	r := fetch.Request{
+		Store: fetch.Memory(Dir), UserAgent: g.Agent, Floor: g.Config.Floor, Log: g.Log, Progress: g.Progress,
+	}
+	var err error
+	if g.Config.Proxy != "" {
+		proxy, err := config.ParseProxy(g.Config.Proxy)
+		if err != nil {
+			return r, err
+		}
+		r.Proxy = http.ProxyURL(proxy)
+	}
+	if r.Roots, err = Authorities(g.Config.CA, filepath.Join(g.Initrd, config.OwnCA)); err != nil || g.Network == nil {
+		return r, err
+	}
+	seed := fnv.New64a()
+	seed.Write(g.Network.MAC)
+	r.Dial, r.Seed = g.Network.Dial, seed.Sum64()
+	return r, nil
+}
+
+func reportOf(i *vouch.Image) report.Image {
+	r := report.Image{Source: i.Source, Size: i.Size, SHA256: hex.EncodeToString(i.SHA256), RootHash: hex.EncodeToString(i.RootHash)}
+	if i.Signed != nil {
+		r.Manifest = &report.Manifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: i.Signed.Key.ID()}
+	}
+	return r
+}
