@@ -84,8 +84,13 @@ func Complaint(wrong []error) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	err := errors.Join(wrong...)
-	return &fault.Error{Class: fault.BadParameter, Text: "kernel command line: " + strings.ReplaceAll(err.Error(), "\n", "; "), Cause: err}
+	err, class := errors.Join(wrong...), fault.Policy
+	for _, e := range wrong {
+		if fault.ClassOf(e) != fault.Policy {
+			class = fault.BadParameter
+		}
+	}
+	return &fault.Error{Class: class, Text: "kernel command line: " + strings.ReplaceAll(err.Error(), "\n", "; "), Cause: err}
 }
 
 // readers each know the parameters of one matter, and leave others alone.

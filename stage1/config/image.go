@@ -70,13 +70,16 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	}
 }
 
-// readVerityMount reads what dm-verity is to do.
+// readVerityMount reads what dm-verity is to do. Of two the stricter holds: none
+// loosens another.
 func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any)) {
 	c.MountVerity = true
 	switch p.Value {
 	case "", "1":
 	case "restart":
-		c.OnCorruption = mount.RestartOnCorruption
+		if c.OnCorruption == "" {
+			c.OnCorruption = mount.RestartOnCorruption
+		}
 	case "panic":
 		c.OnCorruption = mount.PanicOnCorruption
 	default:

@@ -27,33 +27,40 @@ var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "roo
 func Load(root string, breakable []string) (Config, []error) {
 	policy, err := loadPolicy(filepath.Join(root, policyFile), filepath.Join(root, passwordFile))
 	wrong := []error{err}
-	c, more := loadParameters(root, breakable)
+	own, line, err := readParameters(root)
+	wrong = append(wrong, err)
+	if policy.Cmdline.Kind == "" {
+		policy.Cmdline = defaultRule(root, policy, own)
+	}
+	wrong = append(wrong, policy.Cmdline.refuse(own, line), policy.refuseInit(own, line))
+	c, more := combine(own, line, breakable)
 	policy.limit(&c)
 	wrong = append(wrong, c.readTable(filepath.Join(root, tableFile)))
 	return c, slices.DeleteFunc(append(wrong, more...), func(err error) bool { return err == nil })
 }
 
-func loadParameters(root string, breakable []string) (Config, []error) {
-	line, err := os.ReadFile(filepath.Join(root, "proc/cmdline"))
+// readParameters reads the initrd's own parameters, which it need not have, and
+// the kernel command line.
+func readParameters(root string) (own, line cmdline.Params, err error) {
+	text, err := os.ReadFile(filepath.Join(root, "proc/cmdline"))
 	if err != nil {
-		return Default(), []error{err}
+		return nil, nil, err
 	}
-	own, err := os.ReadFile(filepath.Join(root, OwnParameters))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Parse(cmdline.Parse(string(line)), breakable)
+	line = cmdline.Parse(string(text))
+	text, err = os.ReadFile(filepath.Join(root, OwnParameters))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, line, nil
+	case err != nil: // a pin that can't be read must not become no pin
+		return nil, line, fmt.Errorf("the initrd's own parameters: %w", err)
 	}
-	if err != nil {
-		// A pin that can't be read must not become no pin.
-		c, _ := Parse(cmdline.Parse(string(line)), breakable)
-		return c, []error{fmt.Errorf("the initrd's own parameters: %w", err)}
-	}
-	return combine(cmdline.Parse(string(own)), cmdline.Parse(string(line)), breakable)
+	return cmdline.Parse(string(text)), line, nil
 }
 
 func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
 	params, wrong := merge(own, line)
 	c, more := Parse(params, breakable)
-	c.OwnPersistence = len(line.All("boot.persistence")) == 0
+	c.OwnPersistence = len(own.All("boot.persistence")) > 0 && len(line.All("boot.persistence")) == 0
 	return c, append(wrong, more...)
 }
 

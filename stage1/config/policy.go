@@ -14,9 +14,9 @@ import (
 
 // policyFile is a file of the initrd that limits what the command line may ask for. It is JSON:
 //
-//	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn"}
+//	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn", "cmdline": "any" | "listed" | "own" | [NAMES]}
 //
-// The two may be left out: "cmdline" and "warn". "password" offers shells in the failure menu whatever the command line
+// All but the version may be left out: "cmdline", "warn", and what defaultRule says. "password" offers shells in the failure menu whatever the command line
 // says, and every shell only to who knows the password.
 const policyFile = "/etc/netstage/policy.json"
 
@@ -41,9 +41,10 @@ type Policy struct {
 	Password       *password.Hash // asked for before every shell on a console; nil: none
 	WhyNoShell     string         // what is wrong with the password's hash
 	RequireVouched bool           // an image that nothing vouches for is refused
+	Cmdline        CmdlineRule    // what the kernel command line may hold
 }
 
-// loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing;
+// loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing, and ends the boot;
 // without a password's hash that can be understood, where one is wanted, there is no shell.
 func loadPolicy(file, passwordFile string) (Policy, error) {
 	p, err := loadRules(file)
@@ -79,13 +80,14 @@ func loadRules(file string) (Policy, error) {
 			return p, nil
 		}
 	}
-	return Policy{NoShell: true, RequireVouched: true}, fmt.Errorf("the initrd's policy %s: %w", policyFile, err)
+	return Policy{NoShell: true, RequireVouched: true, Cmdline: CmdlineRule{Kind: "any"}}, fmt.Errorf("the initrd's policy %s: %w", policyFile, err)
 }
 
 func parsePolicy(text []byte) (Policy, error) {
 	var p struct {
 		Version       int
 		Shell, Verify string
+		Cmdline       CmdlineRule
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // a rule that is not understood is not kept
@@ -106,7 +108,7 @@ func parsePolicy(text []byte) (Policy, error) {
 		wrong = append(wrong, fmt.Errorf(`verify %q: want "warn" or "required"`, p.Verify))
 	}
 	return Policy{
-		NoShell: p.Shell == "never", OfferShell: p.Shell == "password", RequireVouched: p.Verify == "required",
+		NoShell: p.Shell == "never", OfferShell: p.Shell == "password", RequireVouched: p.Verify == "required", Cmdline: p.Cmdline,
 	}, errors.Join(wrong...)
 }
 

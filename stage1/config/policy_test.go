@@ -3,12 +3,13 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
 
 func TestPolicy(t *testing.T) {
-	closed := Policy{NoShell: true, RequireVouched: true}
+	closed := Policy{NoShell: true, RequireVouched: true, Cmdline: CmdlineRule{Kind: "any"}}
 	none := filepath.Join(t.TempDir(), "none")
 	for text, want := range map[string]struct {
 		policy Policy
@@ -18,6 +19,11 @@ func TestPolicy(t *testing.T) {
 		`{"version":1,"shell":"cmdline","verify":"warn"}`: {},
 		`{"version":1,"shell":"never"}`:                   {policy: Policy{NoShell: true}},
 		`{"version":1,"verify":"required"}`:               {policy: Policy{RequireVouched: true}},
+		`{"version":1,"cmdline":"own"}`:                   {policy: Policy{Cmdline: CmdlineRule{Kind: "own"}}},
+		`{"version":1,"cmdline":["a","b.*"]}`:             {policy: Policy{Cmdline: CmdlineRule{Kind: "listed", More: []string{"a", "b.*"}}}},
+		`{"version":1,"cmdline":"all"}`:                   {closed, `cmdline "all": want "any"`},
+		`{"version":1,"cmdline":["*"]}`:                   {closed, `cmdline "*": want a parameter's name`},
+		`{"version":1,"cmdline":{}}`:                      {closed, `cmdline: want "any"`},
 		`{"version":2,"shell":"Never","verify":"yes"}`:    {closed, `version 2: want 1; shell "Never": want "cmdline", "password" or "never"; verify "yes": want`},
 		`{"version":1,"passwordHash":"$6$x$y"}`:           {closed, "passwordHash"},
 		`{"version":1}{"version":1}`:                      {closed, "more than one"},
@@ -29,14 +35,14 @@ func TestPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := loadPolicy(file, none)
-		if got != want.policy {
+		if !reflect.DeepEqual(got, want.policy) {
 			t.Errorf("%s: %+v, want %+v", text, got, want.policy)
 		}
 		if (err == nil) != (want.err == "") || err != nil && !strings.Contains(strings.ReplaceAll(err.Error(), "\n", "; "), want.err) {
 			t.Errorf("%s: %v, want %q", text, err, want.err)
 		}
 	}
-	if p, err := loadPolicy(none, none); p != (Policy{}) || err != nil {
+	if p, err := loadPolicy(none, none); !reflect.DeepEqual(p, Policy{}) || err != nil {
 		t.Errorf("no file: %+v, %v", p, err)
 	}
 }
@@ -113,7 +119,7 @@ func TestPolicyLimitsTheCommandLine(t *testing.T) {
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(`{"version":1,"shell":"never","verify":"required"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if p, err := parsePolicy(text); err == nil && (p != Policy{}) && !strings.Contains(string(text), "ersion") && !strings.Contains(string(text), `\u`) {
+		if p, err := parsePolicy(text); err == nil && (!reflect.DeepEqual(p, Policy{})) && !strings.Contains(string(text), "ersion") && !strings.Contains(string(text), `\u`) {
 			t.Errorf("%q: %+v without a version", text, p)
 		}
 	})

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
+)
+
+// CmdlineRule says which parameters the kernel command line may hold. Whoever
+// owns the boot server writes that line, and stage 2 obeys it: systemd.run=
+// alone is a root shell.
+type CmdlineRule struct {
+	Kind string   // "" (see Load), "any", "listed" or "own"
+	More []string // of "listed": further names, or beginnings of names and a "*"
+}
+
+// UnmarshalJSON reads "any", "listed", "own", or a list of names, which are
+// allowed besides the listed ones.
+func (r *CmdlineRule) UnmarshalJSON(text []byte) error {
+	if err := json.Unmarshal(text, &r.Kind); err == nil {
+		if !slices.Contains([]string{"any", "listed", "own"}, r.Kind) {
+			return fmt.Errorf(`cmdline %q: want "any", "listed", "own" or a list of names`, r.Kind)
+		}
+		return nil
+	}
+	if err := json.Unmarshal(text, &r.More); err != nil {
+		return errors.New(`cmdline: want "any", "listed", "own" or a list of names`)
+	}
+	r.Kind = "listed"
+	for _, name := range r.More {
+		if stem := strings.TrimSuffix(name, "*"); stem == "" || strings.ContainsAny(stem, "*= ") {
+			return fmt.Errorf("cmdline %q: want a parameter's name, or its beginning and a *", name)
+		}
+	}
+	return nil
+}
+
+// carried are the parameters that boot loaders add by themselves.
+var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF"}
+
+// listed are the parameters that neither run nor mount anything of their
+// sender's, and take no protection away: those of the agent that lead to an
+// image, which something has to vouch for, those about the network, and
+// the kernel's about hardware and messages (Documentation/admin-guide/
+// kernel-parameters.txt).
+var listed = slices.Concat(carried, []string{
+	// The agent's.
+	"rootfs", "rootfs.*", "roothash", "init", "root", "findiso", "copytoram",
+	"ip", "ifname", "nameserver", "rd.route", "vlan", "bond", "bootdev", "rd.bootif", "rd.iscsi.ibft", "rd.neednet",
+	"boot.dhcp.*", "boot.network", "boot.network_timeout",
+	"boot.debug1", "debug1", "boot.debug1devices", "boot.debug1mounts", "boot.break", "boot.shell_on_fail", "boot.ssh",
+	"boot.trace", "debugtrace", "boot.debugtrace", "boot.check", "boot.fail_timeout", "boot.panic_on_fail", "stage1panic",
+	"boot.log", "boot.report", "boot.watchdog",
+	// Consoles and messages.
+	"console", "earlycon", "earlyprintk", "loglevel", "quiet", "debug", "ignore_loglevel", "log_buf_len", "printk.*", "no_console_suspend",
+	"video", "vga", "fbcon", "nomodeset", "logo.nologo", "vt.*", "consoleblank", "splash", "systemd.show_status", "systemd.log_level", "systemd.log_target",
+	// What the machine is made of.
+	"acpi*", "apic", "noapic", "nolapic", "clocksource", "tsc", "hpet", "notsc", "pci", "pcie_*", "pci_aspm", "iommu", "iommu.*", "intel_*", "amd_*",
+	"processor.*", "idle", "nohlt", "cpuidle.*", "cpufreq.*", "maxcpus", "nr_cpus", "possible_cpus", "nosmt", "mitigations", "numa", "numa_balancing",
+	"isolcpus", "nohz", "nohz_full", "rcu_nocbs", "rcu_nocb_poll", "rcupdate.*", "rcutree.*", "irqaffinity", "threadirqs", "preempt", "skew_tick",
+	"hugepages", "hugepagesz", "default_hugepagesz", "transparent_hugepage", "mem", "crashkernel", "cma", "swiotlb", "zswap.*", "psi",
+	"reboot", "panic", "panic_on_oops", "oops", "nmi_watchdog", "nowatchdog", "watchdog_thresh", "softlockup_panic", "hung_task_panic",
+	"random.trust_cpu", "random.trust_bootloader", "elevator", "edd", "efi_pstore.*", "pstore.*", "usbcore.*", "usb-storage.*", "i915.*", "nvme_core.*",
+	// How stage 2 names and counts.
+	"net.ifnames", "biosdevname", "ipv6.disable", "cgroup_enable", "cgroup_disable", "systemd.unified_cgroup_hierarchy", "fsck.mode", "rootflags", "rootfstype", "ro", "rw",
+})
+
+// allows tells whether a parameter of the command line may be there.
+func (r CmdlineRule) allows(p cmdline.Param, own cmdline.Params) bool {
+	if r.Kind == "any" || slices.Contains(own, p) {
+		return true
+	}
+	names := carried
+	if r.Kind == "listed" {
+		names = slices.Concat(listed, r.More)
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return matches(name, p.Key) })
+}
+
+// matches compares as the kernel does, which takes - for _.
+func matches(pattern, key string) bool {
+	pattern, key = strings.ReplaceAll(pattern, "-", "_"), strings.ReplaceAll(key, "-", "_")
+	if stem, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(key, stem)
+	}
+	return key == pattern
+}
+
+// refuse names what the rule does not allow, all of it.
+func (r CmdlineRule) refuse(own, line cmdline.Params) error {
+	var refused []string
+	for _, p := range line {
+		if !r.allows(p, own) {
+			refused = append(refused, p.Key)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return fault.Errorf(fault.Policy, "the initrd's policy does not allow %s: allow it by \"cmdline\" in %s, or give it in %s",
+		strings.Join(refused, ", "), policyFile, OwnParameters)
+}
+
+// defaultRule is the rule where the policy has none: machines that want to know
+// what they boot take listed parameters only.
+func defaultRule(root string, p Policy, own cmdline.Params) CmdlineRule {
+	keys, _ := filepath.Glob(filepath.Join(root, TrustedKeys, "*.pub"))
+	if p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return slices.Contains(vouching, p.Key) }) {
+		return CmdlineRule{Kind: "listed"}
+	}
+	return CmdlineRule{Kind: "any"}
+}
+
+// vouching are the parameters of the initrd that say that what boots matters.
+var vouching = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer"}
+
+// refuseInit keeps init= of the command line from being a shell where the
+// policy allows none: of what the image holds, it starts a file called init.
+// An init= of the initrd's, or the manifest's, is another matter.
+func (p Policy) refuseInit(own, line cmdline.Params) error {
+	init, given := line.Last("init")
+	if _, pinned := own.Last("init"); !p.NoShell || !given || pinned || path.Base(init) == "init" {
+		return nil
+	}
+	return fault.Errorf(fault.Policy, "init=%s: the initrd's policy allows no shell, so that only a file called init is started; give it in %s", init, OwnParameters)
+}

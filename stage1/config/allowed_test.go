@@ -1,0 +1,116 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"netstage/mount"
+	"netstage/stage1/cmdline"
+	"netstage/stage1/fault"
+)
+
+// initrd writes the files of an initrd, and the kernel command line.
+func initrd(t *testing.T, line string, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	files["/proc/cmdline"] = line + "\n"
+	for name, text := range files {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// What is in the initrd says what its command line may hold: a row each.
+func TestWhatTheCommandLineMayHold(t *testing.T) {
+	const (
+		policy = "/etc/netstage/policy.json"
+		own    = OwnParameters
+		key    = TrustedKeys + "/ops.pub"
+		digest = "rootfs.sha256=0000000000000000000000000000000000000000000000000000000000000000"
+		free   = "console=ttyS0 loglevel=4 mitigations=off rootfs=http://h/x ip=dhcp BOOTIF=01-52-54-00-00-00-01 initrd=initrd.zst"
+	)
+	for name, test := range map[string]struct {
+		files   map[string]string
+		line    string
+		refused string // names; "" for none
+	}{
+		"nothing in the initrd":      {nil, free + " systemd.run=/bin/sh x.y=z", ""},
+		"required":                   {map[string]string{policy: `{"version":1,"verify":"required"}`}, free, ""},
+		"required, run":              {map[string]string{policy: `{"version":1,"verify":"required"}`}, free + " systemd.run=/bin/sh", "systemd.run"},
+		"a key, several":             {map[string]string{key: "k"}, free + " systemd.unit=x rdinit=/bin/sh sysctl.kernel.modprobe=/x", "systemd.unit, rdinit, sysctl.kernel.modprobe"},
+		"a key, dashes":              {map[string]string{key: "k"}, "systemd.debug-shell systemd.mount-extra=a:b systemd.set_credential=a:b", "systemd.debug-shell, systemd.mount-extra, systemd.set_credential"},
+		"a pin, protections":         {map[string]string{own: digest}, "lsm= module.sig-enforce=0 selinux=0 apparmor=0 lockdown=none", "lsm, module.sig-enforce, selinux, apparmor, lockdown"},
+		"a pin, a disk":              {map[string]string{own: digest}, "boot.persistence=/dev/sda boot.persistence.opt=dev", "boot.persistence, boot.persistence.opt"},
+		"a pin, its own disk":        {map[string]string{own: digest + " boot.persistence=LABEL=x"}, "boot.persistence.opt=dev,suid", "boot.persistence.opt"},
+		"a pin, the same again":      {map[string]string{own: digest + " a.b=c"}, digest + " a.b=c", ""},
+		"a pin, another value":       {map[string]string{own: digest + " a.b=c"}, "a.b=d", "a.b"},
+		"a pin, but any":             {map[string]string{own: digest, policy: `{"version":1,"cmdline":"any"}`}, "systemd.run=/bin/sh", ""},
+		"listed by name":             {map[string]string{policy: `{"version":1,"cmdline":["live.nixos.password*","hugetlb_free_vmemmap"]}`}, free + " live.nixos.passwordHash=x hugetlb-free-vmemmap=on", ""},
+		"own":                        {map[string]string{policy: `{"version":1,"cmdline":"own"}`, own: "console=ttyS0"}, "console=ttyS0 initrd=a BOOT_IMAGE=b BOOTIF=01-52-54-00-00-00-01", ""},
+		"own, more":                  {map[string]string{policy: `{"version":1,"cmdline":"own"}`, own: "console=ttyS0"}, "console=ttyS1 rootfs=http://h/x", "console, rootfs"},
+		"no shell, a shell as init":  {map[string]string{policy: `{"version":1,"shell":"never"}`}, "init=/nix/store/x-nixos-system-y/init/../bin/bash", "init=/nix/store/x-nixos-system-y/init/../bin/bash"},
+		"no shell, an init":          {map[string]string{policy: `{"version":1,"shell":"never"}`}, "init=/nix/store/x-nixos-system-y/init", ""},
+		"no shell, a pinned program": {map[string]string{policy: `{"version":1,"shell":"never"}`, own: "init=/sbin/launch"}, "init=/sbin/launch", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{}
+			for file, text := range test.files {
+				files[file] = text
+			}
+			_, wrong := Load(initrd(t, test.line, files), nil)
+			err := Complaint(wrong)
+			if test.refused == "" {
+				if err != nil {
+					t.Fatalf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil || fault.ClassOf(err) != fault.Policy {
+				t.Fatalf("%v, class %q; want policy", err, fault.ClassOf(err))
+			}
+			_, rest, _ := strings.Cut(err.Error(), "policy does not allow ")
+			names, _, _ := strings.Cut(rest, ":")
+			if names != test.refused && !strings.Contains(err.Error(), test.refused+": the initrd's policy allows no shell") {
+				t.Errorf("refused %q, want %q: %v", names, test.refused, err)
+			}
+		})
+	}
+}
+
+// No listed pattern lets through what runs something or takes a protection away.
+func TestNothingListedRuns(t *testing.T) {
+	rule := CmdlineRule{Kind: "listed"}
+	for _, key := range strings.Fields(`systemd.run systemd.run_success_action systemd.unit systemd.wants systemd.debug_shell systemd.debug-shell
+		systemd.default_debug_tty systemd.mount-extra systemd.swap-extra systemd.set_credential systemd.set_credential_binary systemd.import_credentials
+		systemd.setenv systemd.mask systemd.volatile systemd.crash_shell systemd.confirm_spawn systemd.default_standard_output systemd.firstboot systemd.pull
+		SYSTEMD_FSTAB rd.systemd.unit rd.break rdinit sysctl.kernel.core_pattern sysctl lsm security selinux enforcing apparmor ima_policy ima_appraise
+		evm lockdown module.sig_enforce module_blacklist modprobe.blacklist modules-load rd.modules-load initcall_blacklist kgdboc kgdbwait
+		usrhash mount.usr mount.usrfstype systemd.verity_root_data systemd.verity_root_hash boot.persistence boot.persistence.opt luks.uuid luks.key
+		vconsole.keymap locale.LANG live.nixos.password live.nixos.passwordHash boot.kexec nokaslr dyndbg trace_event ftrace kprobe_event bootconfig
+		efi memmap iomem mtdparts ubi.mtd nbd.url init_on_alloc slub_debug page_poison kmemleak memtest udev.exec_delay emergency rescue single 1 2 3 4 5`) {
+		if rule.allows(cmdline.Param{Key: key}, nil) {
+			t.Errorf("%s is let through", key)
+		}
+	}
+}
+
+// What dm-verity does about a wrong block, the command line can only make
+// stricter.
+func TestVerityMountIsNotLoosened(t *testing.T) {
+	for line, want := range map[string]string{
+		"rootfs.verity.mount=restart": mount.PanicOnCorruption, "rootfs.verity.mount": mount.PanicOnCorruption, "": mount.PanicOnCorruption,
+	} {
+		c, wrong := combine(cmdline.Parse("rootfs.verity.mount=panic roothash="+strings.Repeat("0", 64)), cmdline.Parse(line), nil)
+		if len(wrong) > 0 || c.OnCorruption != want {
+			t.Errorf("%q after panic: %q, %v; want %q", line, c.OnCorruption, wrong, want)
+		}
+	}
+}
