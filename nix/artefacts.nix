@@ -64,7 +64,8 @@ let
   policy = {
     version = 1;
     inherit (cfg.policy) shell verify;
-  };
+  }
+  // lib.optionalAttrs (cfg.policy.cmdline != null) { inherit (cfg.policy) cmdline; };
   key = k: if builtins.isPath k || lib.hasPrefix "/" k then k else text "key.pub" "${k}\n";
   https = lib.any (ref: lib.hasPrefix "https:" (lib.toLower ref)) cfg.rootfs;
 

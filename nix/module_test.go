@@ -172,7 +172,7 @@ func TestModuleDefaults(t *testing.T) {
 		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
 		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /outputs/netstage-image/nix-store.squashfs.roothash)",
 			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module", "!--prepend", "!keymap", "!hostid")
-		expectAll(t, "files", e.texts, `policy.json: {"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail", "cmdline: boot.dhcp.hostname=nixos\n")
+		expectAll(t, "files", e.texts, `policy.json: {"cmdline":[`, `"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail", "cmdline: boot.dhcp.hostname=nixos\n")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest", "--processors ${NIX_BUILD_CORES:-0}")
 		if e.Initrd || !e.Active || !slices.Contains(e.Images, "netstage") {

@@ -93,6 +93,17 @@ in
         defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
         description = "What becomes of an image that nothing vouches for.";
       };
+      cmdline = mkOption {
+        type = types.nullOr (types.either (types.enum [ "any" "listed" "own" ]) (types.listOf types.str));
+        default = if config.boot.netstage.policy.verify == "required" then config.boot.kernelParams else null;
+        defaultText = lib.literalMD "`boot.kernelParams` where an image has to be vouched for";
+        example = [ "systemd.unit=rescue.target" "hugetlb_*" ];
+        description = ''
+          What the kernel command line may hold besides the parameters that neither run nor
+          mount anything: names, names with a value, or the beginnings of names and a `*`. Any
+          other one ends the boot. `"own"` allows what the initrd itself has, and `"any"` all.
+        '';
+      };
     };
 
     shellPasswordHash = mkOption {

@@ -237,7 +237,7 @@ func TestPersistence(t *testing.T) {
 	scenario{
 		copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": policy},
 		cmdline: "boot.fail_timeout=1 init={init} rootfs.sha256={sha256} boot.persistence=LABEL=" + label("root"),
-		ends:    refused("policy"), shown: []string{"boot.persistence=: the initrd wants that something vouches", "!mount: / ext4"},
+		ends:    refused("policy"), shown: []string{"the initrd's policy does not allow boot.persistence", "!mount: / ext4"},
 	}.play(t)
 	scenario{
 		copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": policy, "/etc/netstage/cmdline": "boot.persistence=LABEL=" + label("root")},

@@ -43,6 +43,10 @@ func TestPolicyOfTheInitrd(t *testing.T) {
 			cmdline: "boot.shell_on_fail rootfs.sha256=" + strings.Repeat("0", 64), ends: refused("mismatch"), shown: []string{"!i shell", "!f shell"}}},
 		"nothing vouches": {`{"version":1,"verify":"required"}`, scenario{ends: refused("policy"), shown: []string{"nothing vouches for the image"}}},
 		"vouched":         {`{"version":1,"verify":"required"}`, scenario{cmdline: "rootfs.sha256={sha256}", shown: []string{`"sha256": "{sha256}`}}},
+		"what stage 2 would run": {`{"version":1,"verify":"required"}`, scenario{cmdline: "rootfs.sha256={sha256} systemd.run=/bin/sh rdinit=/bin/sh",
+			ends: refused("policy"), shown: []string{"does not allow systemd.run, rdinit"}}},
+		"that, where it may be": {`{"version":1,"verify":"required","cmdline":["systemd.run=/bin/sh"]}`, scenario{cmdline: "rootfs.sha256={sha256} systemd.run=/bin/sh"}},
+		"a shell as init":       {`{"version":1,"shell":"never"}`, scenario{cmdline: "init=/nix/store/x/bin/sh", ends: refused("policy"), shown: []string{"only a file called init"}}},
 		"not understood": {`{"version":1,"passwordHash":"$6$x$y"}`, scenario{
 			cmdline: "boot.debug1 boot.shell_on_fail rootfs.sha256={sha256}", ends: refused("bad-parameter"),
 			shown: []string{"passwordHash", "!i shell", "!breakpoint before step"}}},

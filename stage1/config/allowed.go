@@ -17,26 +17,29 @@ import (
 // owns the boot server writes that line, and stage 2 obeys it: systemd.run=
 // alone is a root shell.
 type CmdlineRule struct {
-	Kind string   // "" (see Load), "any", "listed" or "own"
-	More []string // of "listed": further names, or beginnings of names and a "*"
+	Kind string   // "" (see defaultRule), "any", "listed" or "own"
+	More []string // of "listed": further names, names with a value, or beginnings of names and a "*"
 }
 
-// UnmarshalJSON reads "any", "listed", "own", or a list of names, which are
-// allowed besides the listed ones.
+// UnmarshalJSON reads "any", "listed", "own", or a list of what is allowed
+// besides the listed ones.
 func (r *CmdlineRule) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &r.Kind); err == nil {
 		if !slices.Contains([]string{"any", "listed", "own"}, r.Kind) {
-			return fmt.Errorf(`cmdline %q: want "any", "listed", "own" or a list of names`, r.Kind)
+			return fmt.Errorf(`cmdline %q: want "any", "listed", "own" or a list of parameters`, r.Kind)
 		}
 		return nil
 	}
 	if err := json.Unmarshal(text, &r.More); err != nil {
-		return errors.New(`cmdline: want "any", "listed", "own" or a list of names`)
+		return errors.New(`cmdline: want "any", "listed", "own" or a list of parameters`)
 	}
 	r.Kind = "listed"
 	for _, name := range r.More {
-		if stem := strings.TrimSuffix(name, "*"); stem == "" || strings.ContainsAny(stem, "*= ") {
-			return fmt.Errorf("cmdline %q: want a parameter's name, or its beginning and a *", name)
+		stem := strings.TrimSuffix(name, "*")
+		switch words := cmdline.Parse(name); {
+		case len(words) == 1 && words[0].HasValue:
+		case stem == "" || len(words) != 1 || strings.Contains(stem, "*"):
+			return fmt.Errorf("cmdline %q: want a parameter's name, one with its value, or the beginning of one and a *", name)
 		}
 	}
 	return nil
@@ -81,11 +84,19 @@ func (r CmdlineRule) allows(p cmdline.Param, own cmdline.Params) bool {
 	if r.Kind == "listed" {
 		names = slices.Concat(listed, r.More)
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return matches(name, p.Key) })
+	return slices.ContainsFunc(names, func(name string) bool { return matches(name, p) })
 }
 
-// matches compares as the kernel does, which takes - for _.
-func matches(pattern, key string) bool {
+// matches compares names as the kernel does, which takes - for _.
+func matches(pattern string, p cmdline.Param) bool {
+	key := p.Key
+	if strings.Contains(pattern, "=") {
+		want := cmdline.Parse(pattern)[0]
+		if !p.HasValue || p.Value != want.Value {
+			return false
+		}
+		pattern = want.Key
+	}
 	pattern, key = strings.ReplaceAll(pattern, "-", "_"), strings.ReplaceAll(key, "-", "_")
 	if stem, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(key, stem)

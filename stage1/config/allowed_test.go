@@ -54,6 +54,8 @@ func TestWhatTheCommandLineMayHold(t *testing.T) {
 		"a pin, another value":       {map[string]string{own: digest + " a.b=c"}, "a.b=d", "a.b"},
 		"a pin, but any":             {map[string]string{own: digest, policy: `{"version":1,"cmdline":"any"}`}, "systemd.run=/bin/sh", ""},
 		"listed by name":             {map[string]string{policy: `{"version":1,"cmdline":["live.nixos.password*","hugetlb_free_vmemmap"]}`}, free + " live.nixos.passwordHash=x hugetlb-free-vmemmap=on", ""},
+		"listed with its value":      {map[string]string{policy: `{"version":1,"cmdline":["lsm=landlock,yama","dyndbg=\"file a +p\""]}`}, `lsm=landlock,yama dyndbg="file a +p"`, ""},
+		"listed with another value":  {map[string]string{policy: `{"version":1,"cmdline":["lsm=landlock,yama","a=b*"]}`}, "lsm=landlock lsm a=bc", "lsm, lsm, a"},
 		"own":                        {map[string]string{policy: `{"version":1,"cmdline":"own"}`, own: "console=ttyS0"}, "console=ttyS0 initrd=a BOOT_IMAGE=b BOOTIF=01-52-54-00-00-00-01", ""},
 		"own, more":                  {map[string]string{policy: `{"version":1,"cmdline":"own"}`, own: "console=ttyS0"}, "console=ttyS1 rootfs=http://h/x", "console, rootfs"},
 		"no shell, a shell as init":  {map[string]string{policy: `{"version":1,"shell":"never"}`}, "init=/nix/store/x-nixos-system-y/init/../bin/bash", "init=/nix/store/x-nixos-system-y/init/../bin/bash"},
