@@ -97,6 +97,14 @@ type Tree struct {
 
 // Open makes the file system of m without attaching it. Errors are *Error.
 func (m Mount) Open() (*Tree, error) {
+	tree, err := m.open()
+	if err != nil && isLong(m.Options) {
+		return m.openLong()
+	}
+	return tree, err
+}
+
+func (m Mount) open() (*Tree, error) {
 	fs, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, &Error{Mount: m, Op: "fsopen", Cause: err}
@@ -114,6 +122,11 @@ func (m Mount) Open() (*Tree, error) {
 		// A read-only mount of a file system that is itself writable would
 		// still write to its device.
 		if _, ok := attributes[option]; ok && option != "ro" {
+			continue
+		}
+		if done, err := setLong(fs, m.Type, option); err != nil {
+			return fail("fsconfig lowerdir+", err)
+		} else if done {
 			continue
 		}
 		if err := set(fs, option); err != nil {

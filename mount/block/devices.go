@@ -100,11 +100,12 @@ func (d *Devices) lookWithin(name string, patience time.Duration) (device Device
 	}
 	result := make(chan Device, 1)
 	go func() {
-		result <- d.look(name)
+		device := d.look(name)
 		d.mu.Lock()
 		delete(d.busy, name)
 		d.mu.Unlock()
 		close(done)
+		result <- device
 	}()
 	select {
 	case device := <-result:

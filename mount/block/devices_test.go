@@ -99,13 +99,14 @@ func TestFind(t *testing.T) {
 	}
 	devices := m.devices()
 	for text, want := range map[string]string{
-		`LABEL=a label/1`:                               "vda",
-		`/dev/disk/by-label/a\x20label\x2f1`:            "vda",
-		"LABEL=twice":                                   "vdb",
-		"LABEL=inner":                                   "sda1",
-		`PARTLABEL=the data`:                            "sda1",
-		`/dev/disk/by-partlabel/the\x20data`:            "sda1",
-		"PARTUUID=0F0E0D0C-0B0A-0908-0706-050403020100": "sda1",
+		`LABEL=a label/1`:                    "vda",
+		`/dev/disk/by-label/a\x20label\x2f1`: "vda",
+		`LABEL=a\x20label/1`:                 "vda", `LABEL="a label/1"`: "vda", `PARTLABEL="the data"`: "sda1",
+		"LABEL=twice":                        "vdb",
+		"LABEL=inner":                        "sda1",
+		`PARTLABEL=the data`:                 "sda1",
+		`/dev/disk/by-partlabel/the\x20data`: "sda1",
+		"PARTUUID=0F0E0D0C-0B0A-0908-0706-050403020100":              "sda1",
 		"/dev/disk/by-partuuid/0f0e0d0c-0b0a-0908-0706-050403020100": "sda1",
 		"LABEL=nowhere":                                            "",
 		"/dev/disk/by-id/virtio-my_disk_1":                         "vda",

@@ -39,7 +39,8 @@ func ParseName(text string) (Name, error) {
 	if tagged && !strings.HasPrefix(text, "/") {
 		for _, known := range byDir {
 			if strings.EqualFold(tag, known) {
-				n.tag, n.value = known, strings.Trim(value, `"`)
+				// Blanks as udev and systemd write them, or in quotes.
+				n.tag, n.value = known, unescape(strings.Trim(value, `"'`))
 			}
 		}
 		if n.value == "" {

@@ -42,10 +42,17 @@ func Probe(device io.ReaderAt, size int64) (Content, error) {
 			continue
 		}
 		if c, ok := f.read(b[f.at:]); ok {
-			if c.Type == "vfat" {
+			switch c.Type {
+			case "vfat":
 				if label, ok := rootDirLabel(device, b); ok {
 					c.Label = label
 				}
+			case "exfat":
+				c.Label = exFATLabel(device, b)
+			case "ntfs":
+				c.Label = ntfsLabel(device, b)
+			case "udf":
+				c.Label = udfLabel(device)
 			}
 			return c, nil
 		}
@@ -69,8 +76,12 @@ var formats = []format{
 	{0x10000, 0x22b, readBtrfs},
 	{1024, 264, readExt},
 	{1024, 128, readErofs},
+	{1024, 124 + 1024, readF2FS},
+	{0x8000, 0x2000, readUDF}, // may have an ISO 9660 as well
 	{0x8000, 0x340, readISO9660},
 	{0, 4096, readSwap},
+	{0, 512, readExFAT},
+	{0, 512, readNTFS},
 	{0, 512, readFAT},
 }
 

@@ -23,6 +23,10 @@ e2fsprogs ext4 disks for persistent roots
 xfsprogs other file systems that disks may hold
 btrfs-progs likewise
 dosfstools likewise
+f2fs-tools likewise
+exfatprogs likewise
+ntfs-3g likewise
+udftools likewise
 mtools files in an EFI system partition, without the kernel
 genisoimage likewise
 fdisk sfdisk, the peer for partition tables

@@ -113,7 +113,7 @@ func (d *Disks) prepare(ctx context.Context, disks *block.Devices, e mount.Entry
 		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
 	}
 	if e.Type == "auto" {
-		if e.Type = device.Type; e.Type == "" {
+		if e.Type = block.KindOf(device.Type).Driver; e.Type == "" {
 			return prepared{}, fmt.Errorf("%s: %w", e.Target, fault.Errorf(fault.Mount, "%s holds no file system that is known here", device.Path))
 		}
 	}

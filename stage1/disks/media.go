@@ -91,11 +91,12 @@ func (m *Media) mount(ctx context.Context, disks *block.Devices, device block.De
 	if device.Type == "" {
 		return "", fault.Errorf(fault.NoImage, "%s holds no file system that is known here", device.Path)
 	}
-	if err := errors.Join(m.loadFileSystem(ctx, device.Type), disks.Assemble(device)); err != nil {
+	kind := block.KindOf(device.Type)
+	if err := errors.Join(m.loadFileSystem(ctx, kind.Driver), disks.Assemble(device)); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(MediaDir, strings.ReplaceAll(strings.TrimPrefix(device.Path, "/dev/"), "/", "-"))
-	return dir, mount.Mount{Type: device.Type, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev,noexec"}.Do()
+	return dir, mount.Mount{Type: kind.Driver, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev,noexec", Try: kind.LookOnly}.Do()
 }
 
 // findISO looks for the file on all disks, also on those that appear yet, and
