@@ -110,10 +110,51 @@ func TestQEMUSickDiskAtTheReboot(t *testing.T) {
 		cmdline: "loglevel=4 console=ttyS0 boot.break=root boot.shell_on_fail init={init}", copies: inInitrd,
 		story: []step{
 			prompt, types("mkdir /d; mount /dev/vda /d && echo moun''ted\r"), shows("mounted"),
-			types("dd if=/dev/zero of=/d/x bs=1M count=8 && echo writ''ten\r"), shows("written"),
+			types("cp /init /d/x && echo writ''ten\r"), shows("written"),
 			stalls("/machine/peripheral/sickdev/virtio-backend"),
 			types("sync &\r"), types("sleep 2; exit 1\r"), menu, types(xoff + "r"),
 		},
 		ends: ending{nsmachine.Rebooted, nil},
+	})(t)
+}
+
+// A disk that hangs in its driver's start does not stop a boot that needs no
+// disk: neither the step devices, nor the hand-over, with a thread of the boot
+// still inside the kernel.
+func TestQEMUDiskThatHangsInItsDriver(t *testing.T) {
+	t.Parallel()
+	disk := bootDisk(t, nil)
+	c := sick(t, disk)
+	c.Drives[0] += ",throttling.bps-total=1"
+	within(3*time.Minute, scenario{
+		kernel: xzModules, qemu: c, modules: []string{"virtio_net", "+virtio_blk"},
+		cmdline: "loglevel=4 init={init}", copies: inInitrd,
+		shown: []string{"drivers: going on; still starting after 15s: virtio_blk", "still starting, and left to the kernel: virtio_blk", "boot has ended but for what a driver or a disk holds"},
+	})(t)
+}
+
+// A disk that may fail stops answering between the look at it and the mount:
+// it is told of, and left out.
+func TestQEMUDiskThatStopsBeforeTheMount(t *testing.T) {
+	t.Parallel()
+	c := sick(t, ext4(t, "sick", t.TempDir()))
+	within(3*time.Minute, scenario{
+		kernel: xzModules, qemu: c, modules: []string{"virtio_net", "+virtio_blk", "+ext4"},
+		cmdline: "loglevel=4 init={init} boot.break=root", copies: inInitrd,
+		files: map[string]string{"/etc/netstage/fstab": "LABEL=sick /data ext4 nofail,x-systemd.mount-timeout=20s 0 0\n"},
+		story: []step{prompt, stalls("/machine/peripheral/sickdev/virtio-backend"), types("exit\r")},
+		shown: []string{"disks: mounting /data (ext4), at most 20s", "disks: /data is not mounted: mount: "},
+	})(t)
+}
+
+// An init that exits makes the kernel panic, and that makes the machine start
+// again, although nothing on the command line says so.
+func TestQEMUInitThatExits(t *testing.T) {
+	t.Parallel()
+	within(3*time.Minute, scenario{
+		image:  system.Files{"init": system.Script("echo panic=$(cat /proc/sys/kernel/panic); cat /run/sysctl.d/*; exit 3\n"), "nixos-version": "25.05"},
+		kernel: xzModules, qemu: vm.Config{Direct: true, NoNIC: true, Plain: true}, copies: inInitrd,
+		cmdline: "console=ttyS0 init={init}",
+		ends:    ending{nsmachine.Panicked, []string{"panic=60", "kernel.panic = 0", "Rebooting in 60 seconds"}},
 	})(t)
 }
