@@ -251,6 +251,7 @@ func TestDriversThatNeverStart(t *testing.T) {
 		if took := time.Since(began); took > 2*slowStart {
 			t.Errorf("a driver waited %v for seven that never start", took)
 		}
+		synctest.Wait()
 		cancel()
 		err := l.Close()
 		if err == nil || !strings.Contains(err.Error(), "still starting, and left to the kernel: a b c d e f h") {
