@@ -18,10 +18,12 @@ import (
 )
 
 const driversHelp = `Says which modules of a kernel drive the network cards of a machine, and whether an
-initrd has them. The machine is this one, or what is named: a modalias; a FILE of
-modaliases, a line each; the report of a boot (/run/netstage/boot.json), which
-names the drivers of the cards that had one. FILE - is standard input. On a
-machine that is up, this lists its hardware:
+initrd has them; then the lines of a NixOS configuration that have them packed, or
+built into the kernel. The machine is this one, or what is named: a modalias, or
+VENDOR:DEVICE; a FILE with what lspci -nn (-nnk, -n, -mmn, -vmmn), lsusb, ethtool
+-i, inxi -Nxxx or udevadm info says, or of modaliases, a line each; the report of a
+boot (/run/netstage/boot.json), which names the drivers of the cards that had one.
+FILE - is standard input. On a machine that is up, this lists its hardware:
 
   cat /sys/bus/*/devices/*/modalias
 
@@ -30,7 +32,8 @@ With --initrd it fails where the initrd lacks a module, and says what to pack.
 examples:
   netstage drivers
   netstage drivers --kernel-modules /lib/modules/6.12.1 --initrd initrd.zst hardware.txt
-  netstage drivers --kernel-modules … pci:v00008086d00001533sv00000000sd00000000bc02sc00i00
+  netstage drivers --kernel-modules … 8086:15bc
+  ssh web7 lspci -nn | netstage drivers --kernel-modules … -
   ssh web7 'cat /sys/bus/*/devices/*/modalias' | netstage drivers --kernel-modules … --initrd initrd.zst -`
 
 func newDrivers(std streams) *cobra.Command {
@@ -105,11 +108,16 @@ func runningKernel(in *inspect.Initrd) (string, error) {
 func tellDrivers(ctx context.Context, out io.Writer, kernel *initrd.Kernel, in *inspect.Initrd, devices []device, all bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	shown, without := 0, 0
-	var lacking []string
+	var lacking, wanted []string
 	for _, d := range devices {
-		drivers, err := kernel.Drivers(ctx, d.alias)
-		if err != nil {
-			return err
+		var drivers []initrd.Driver
+		for _, alias := range d.aliases() {
+			var err error
+			if drivers, err = kernel.Drivers(ctx, alias); err != nil {
+				return err
+			} else if len(drivers) > 0 {
+				break
+			}
 		}
 		network := d.network || slices.ContainsFunc(drivers, func(r initrd.Driver) bool { return r.Network })
 		if !network && !d.named && !all {
@@ -128,12 +136,17 @@ func tellDrivers(ctx context.Context, out io.Writer, kernel *initrd.Kernel, in *
 			fmt.Fprintf(w, "%s\t%s\n", d.name, describeDriver(r, in, missing))
 			if network || d.named {
 				lacking = append(lacking, missing...)
+				if !r.Builtin {
+					wanted = append(wanted, r.Module)
+				}
 			}
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	slices.Sort(wanted)
+	writeConfiguration(out, slices.Compact(wanted))
 	slices.Sort(lacking)
 	lacking = slices.Compact(lacking)
 	switch {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,10 +15,11 @@ import (
 
 // A device is something that wants a driver.
 type device struct {
-	name    string // for people
-	alias   string // its modalias, or its driver's name
-	network bool   // surely a network card
-	named   bool   // on the command line, or by a report
+	name    string   // for people
+	alias   string   // its modalias, or its driver's name
+	others  []string // that it may have instead
+	network bool     // surely a network card
+	named   bool     // on the command line, or by a report
 }
 
 // readHardware reads what the words name, or else this machine, whose sysfs is at sys. Each alias is there once.
@@ -42,7 +44,13 @@ func readHardware(words []string, sys string, in io.Reader) ([]device, error) {
 	}
 	for _, word := range words {
 		if _, err := os.Stat(word); err != nil && word != "-" && strings.Contains(word, ":") {
-			d := deviceOf(word)
+			d, named, err := deviceOfLine(word)
+			if err == nil && !named {
+				err = errors.New("names no device")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s %w", word, err)
+			}
 			d.named = true
 			add(d)
 			continue
@@ -76,12 +84,12 @@ func readDevices(name string, in io.Reader) ([]device, error) {
 	if len(text) > most {
 		return nil, fmt.Errorf("%s is too large for a list of modaliases", name)
 	}
-	var all []device
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		r, err := report.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		var all []device
 		for _, l := range r.Links {
 			if l.Driver != "" {
 				all = append(all, device{name: strings.TrimSpace(l.Name + " " + l.MAC + " " + l.Device), alias: l.Driver, network: true, named: true})
@@ -89,19 +97,7 @@ func readDevices(name string, in io.Reader) ([]device, error) {
 		}
 		return all, nil
 	}
-	number := 0
-	for line := range strings.Lines(string(text)) {
-		number++
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line[0] == '#':
-		case !strings.Contains(line, ":"):
-			return nil, fmt.Errorf("%s: line %d is no modalias: %.40q", name, number, line)
-		default:
-			all = append(all, deviceOf(line))
-		}
-	}
-	return all, nil
+	return readListing(name, string(text))
 }
 
 // The forms of modaliases on the buses that network cards are on (Linux: scripts/mod/file2alias.c).

@@ -42,6 +42,7 @@ func writeModules(dir string) error {
 		"kernel/drivers/net/ethernet/intel/igb/igb.ko": fake.Module(v, "name=igb", "alias=pci:v00008086d00001533sv*sd*bc*sc*i*", "depends=i2c-algo-bit", "firmware=x.bin"),
 		"kernel/drivers/i2c/algos/i2c-algo-bit.ko":     fake.Module(v, "name=i2c_algo_bit"),
 		"kernel/sound/pci/snd-card.ko":                 fake.Module(v, "name=snd_card", "alias=pci:v00008086d00002668sv*"),
+		"kernel/drivers/net/usb/r8152.ko":              fake.Module(v, "name=r8152", "alias=usb:v0BDAp8153d*dc*dsc*dp*ic02isc06ip00in*"),
 		"modules.builtin":                              []byte("kernel/drivers/virtio/virtio_pci.ko\n"),
 		"modules.builtin.modinfo":                      []byte("nic.alias=pci:v00001AF4d*\x00"),
 	} {

@@ -76,10 +76,10 @@ func TestScriptsNeverStop(t *testing.T) {
 
 func TestCmdlinesIPXECannotPass(t *testing.T) {
 	for cmdline, ok := range map[string]bool{
-		"init=/init a=b=c quiet":   true,
-		"a || b":                   false,
-		"a #b":                     false,
-		"a#b":                      true,
+		"init=/init a=b=c quiet": true,
+		"a || b":                 false,
+		"a #b":                   false,
+		"a#b":                    true,
 	} {
 		if err := checkCmdline(cmdline); (err == nil) != ok {
 			t.Errorf("%.20q: %v", cmdline, err)
