@@ -72,6 +72,38 @@ func TestNothingIsOfferedWithoutTheInitramfs(t *testing.T) {
 	}.run)
 }
 
+// The shell that is PID 1 can do by hand what PID 1 does: become another program,
+// or switch to the new root, with a system that was mounted before.
+func TestShellThatIsPID1(t *testing.T) {
+	t.Parallel()
+	const missing = "init=/nix/store/missing/init boot.shell_on_fail"
+	shell, program := []step{menu, types("f"), prompt}, build(t, "./testdata/stage2")
+	for name, test := range map[string]struct {
+		command string
+		shown   []string
+		ends    ending
+	}{
+		"exec": {"exec /stage2 with this", []string{`stage 2: pid 1, args ["/stage2" "with" "this"]`}, stage2},
+		"switch_root": {
+			"mkdir /x; mount -t tmpfs x /x; mkdir /x/sbin; cp /stage2 /x/sbin/init; switch_root /x /sbin/init extra",
+			[]string{`stage 2: pid 1, args ["/sbin/init" "extra"]`, "mount: x / tmpfs", "mount: proc /proc proc", "!entry: /nix-store.squashfs"}, stage2,
+		},
+		"switch_root to nothing":  {"switch_root /nowhere /init || echo st''ays", []string{"switch_root: refused to leave the initramfs: open the new root /nowhere: no such file", "stays"}, rebooted},
+		"switch_root without one": {"switch_root || echo st''ays", []string{"usage: switch_root NEWROOT INIT", "stays"}, rebooted},
+		"exec of nothing":         {"exec nothing || echo st''ays", []string{"exec: ", "stays"}, rebooted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story := append(shell[:len(shell):len(shell)], types(test.command+"\r"))
+			for _, text := range test.shown {
+				if text == "stays" {
+					story = append(story, shows(text), types("exit\r"))
+				}
+			}
+			scenario{copies: map[string]string{"/nix-store.squashfs": "{image}", "/stage2": program}, cmdline: missing, story: story, ends: test.ends, shown: test.shown}.run(t)
+		})
+	}
+}
+
 // stalls has a disk of QEMU's answer nothing any more: a byte a second.
 func stalls(device string) step {
 	return qmp("block_set_io_throttle", map[string]any{"id": device, "bps": 1, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})

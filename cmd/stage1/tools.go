@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -50,6 +51,10 @@ func tools() map[string]applets.Func {
 			"blkid": func(_ context.Context, _ []string, _ io.Reader, stdout, _ io.Writer) int {
 				return block.BlkidMain(stdout)
 			},
+			"switch_root": func(_ context.Context, args []string, _ io.Reader, _, stderr io.Writer) int {
+				fmt.Fprintf(stderr, "switch_root: %v\n", switchRoot(args[1:], nil))
+				return 1
+			},
 			"lsmod": func(_ context.Context, _ []string, _ io.Reader, stdout, stderr io.Writer) int {
 				return kmod.LsmodMain(stdout, stderr)
 			},
@@ -62,12 +67,14 @@ func runTool(name string, args []string) int {
 	table := tools()
 	if name == "sh" {
 		expose()
+		var replace map[string]func(args, env []string) error
 		if os.Getpid() == 1 {
 			go pid1.ReapOrphans()
+			replace = map[string]func(args, env []string) error{"exec": pid1.Exec, "switch_root": switchRoot}
 		}
 		names := append(slices.Sorted(maps.Keys(table)), "sh")
 		status, err := shell.Run(context.Background(), shell.Options{
-			Args: args, Exe: "/proc/self/exe", Applets: names, Prompt: "stage1",
+			Args: args, Exe: "/proc/self/exe", Applets: names, Prompt: "stage1", Replace: replace,
 			Words: func(command string, args []string) []string {
 				if command == "boot" {
 					return bootcmd.Complete(args)
@@ -87,6 +94,14 @@ func runTool(name string, args []string) int {
 		return 127
 	}
 	return tool(context.Background(), append([]string{name}, args...), os.Stdin, os.Stdout, os.Stderr)
+}
+
+// switchRoot is what the shell that is PID 1 does in place of the boot's end.
+func switchRoot(args, _ []string) error {
+	if len(args) < 2 {
+		return errors.New("usage: switch_root NEWROOT INIT [ARGUMENT...]")
+	}
+	return pid1.SwitchRoot(say, args[0], args[1:])
 }
 
 // download is wget's: one plain request. What resumes and verifies is the

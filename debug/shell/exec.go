@@ -25,6 +25,11 @@ const applet = "applet\x00"
 // others for builtins and doesn't have them; its wait, and its read from a
 // terminal, can't be interrupted.
 func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
+	if replace, ok := s.Replace[args[0]]; ok && (args[0] != "exec" || len(args) > 1) {
+		hc := interp.HandlerCtx(ctx)
+		fmt.Fprintf(hc.Stderr, "%s: %v\n", args[0], replace(args[1:], environ(hc.Env)))
+		return []string{"false"}, nil
+	}
 	switch args[0] {
 	case "kill", "help":
 		if s.isApplet(args[0]) {

@@ -36,6 +36,10 @@ type Options struct {
 	Exe string
 	// Applets are the names Exe answers to. They go before PATH.
 	Applets []string
+	// Replace are commands that are given arguments and environment to replace
+	// this process, and return only when that failed. Exec without a command
+	// stays the interpreter's.
+	Replace map[string]func(args, env []string) error
 	// Words are what may follow a command and some arguments, for the line
 	// editor; nil or none: files.
 	Words func(command string, args []string) []string
