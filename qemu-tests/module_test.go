@@ -34,6 +34,7 @@ func TestQEMUModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, work+"/closure/registration", string(closure))
+	writeFile(t, work+"/modprobe-nixos", "blacklist pcspkr\n")
 
 	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "../nix/testdata/eval.nix",
 		"--arg", "settings", `{

@@ -37,7 +37,7 @@ let
       inherit modDirVersion;
     };
     boot.kernelParams = [ "loglevel=4" ];
-    environment.etc."modprobe.d/nixos.conf".source = "/modprobe-nixos";
+    environment.etc."modprobe.d/nixos.conf".source = "${work}/modprobe-nixos";
     nix.package = "/nix-package";
     system.boot.loader.kernelFile = kernelFile;
     system.modulesTree = modulesTree;
