@@ -29,7 +29,11 @@ type familyClient struct {
 	entry   ipparam.Entry // where the address is not given
 	dynamic bool
 
-	acd *acd.Detector
+	acd    *acd.Detector
+	tries  *retry.Backoff // of the proof
+	round  int            // gateways left to try before other servers are
+	looks  int            // for other servers, in vain
+	others time.Time      // when those may be looked for
 }
 
 // clients are those of a session's link.
@@ -38,7 +42,8 @@ func (s *session) clients() []*familyClient {
 	for _, f := range []lease.Family{lease.V4, lease.V6} {
 		w := &familyClient{
 			session: s, family: f, static: s.n.plan.static(s.l, s.name, f),
-			acd: &acd.Detector{Index: s.l.index, Name: s.name, MAC: s.l.mac, Log: s.n.log},
+			acd:   &acd.Detector{Index: s.l.index, Name: s.name, MAC: s.l.mac, Log: s.n.log},
+			tries: retry.New(time.Second, 8*time.Second, retry.Rand(s.l.mac)),
 		}
 		w.entry, w.dynamic = dynamic(s.l.entries, f)
 		// A link that was found configured is used as it is.
@@ -62,7 +67,7 @@ func (c *familyClient) run() {
 	if !c.dynamic {
 		c.n.board.leased(c.l, c.family, &c.static[0], "static")
 		c.n.log.Info(fmt.Sprintf("%s: %s as given", c.name, c.static[0]))
-		c.checkConnectivity(c.ctx)
+		c.checkConnectivity(c.ctx, false)
 		<-c.ctx.Done()
 		return
 	}
@@ -71,7 +76,7 @@ func (c *familyClient) run() {
 		l.Acquired, l.Took = time.Now(), time.Since(c.start)
 		c.n.log.Info(fmt.Sprintf("%s: already configured: %s", c.name, l))
 		c.n.board.leased(c.l, c.family, &l, "configured")
-		c.checkConnectivity(c.ctx)
+		c.checkConnectivity(c.ctx, false)
 		<-c.ctx.Done()
 		return
 	}
@@ -116,6 +121,9 @@ func (c *familyClient) fixed() bool {
 type protocol interface {
 	// Acquire returns a lease or the end of ctx; see dhcp4.Client.
 	Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, func(), error)
+	// Another returns another lease where one led nowhere, and what closes the
+	// conversation that led to it.
+	Another(ctx context.Context, l lease.Lease) (lease.Lease, func(), bool)
 	// Renew returns when the lease has changed or is lost.
 	Renew(ctx context.Context, l lease.Lease) (lease.Lease, error)
 }
@@ -163,12 +171,25 @@ func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
 	c.n.board.leased(c.l, c.family, &l, linktable.Bound)
 	c.n.log.Info(fmt.Sprintf("%s: %s in %s", c.name, l, millis(l.Took)))
 
-	ctx, cancel := context.WithCancel(c.ctx)
-	var proof sync.WaitGroup
-	proof.Go(func() { c.checkConnectivity(ctx) })
-	err = c.keep(p, l)
-	cancel()
-	proof.Wait()
+	for {
+		ctx, cancel := context.WithCancel(c.ctx)
+		failed := false
+		var proof sync.WaitGroup
+		proof.Go(func() {
+			if failed = !c.checkConnectivity(ctx, true); failed {
+				cancel()
+			}
+		})
+		l, err = c.keep(ctx, p, l)
+		cancel()
+		proof.Wait()
+		if !failed || c.ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			break
+		}
+		if l, err = c.another(p, l); err != nil {
+			break
+		}
+	}
 	if c.ctx.Err() != nil {
 		return // the address stays; the next session asks for it again
 	}
@@ -220,16 +241,17 @@ func (c *familyClient) configure(l lease.Lease) error {
 	return nil
 }
 
-// keep renews the lease for ever; it returns why it is lost.
-func (c *familyClient) keep(p protocol, l lease.Lease) error {
+// keep renews the lease for ever; it returns the last one, and why it is lost.
+func (c *familyClient) keep(ctx context.Context, p protocol, l lease.Lease) (lease.Lease, error) {
 	for {
-		next, err := p.Renew(c.ctx, l)
+		next, err := p.Renew(ctx, l)
 		if err != nil {
-			return err
+			return l, err
 		}
+		next = next.By(l.Gateway()) // which the proof may have chosen
 		next.Took = l.Took
 		if err := c.configure(next); err != nil {
-			return err
+			return l, err
 		}
 		if next.Says(l) && (next.Source == "ra" || next.Acquired.Equal(l.Acquired)) { // routers repeat themselves
 			c.n.log.Debug(fmt.Sprintf("%s: %s advertised again, for %s", c.name, next.Addr, next.Time.Round(time.Second)))

@@ -180,7 +180,7 @@ func overrule(l lease.Lease, e ipparam.Entry) lease.Lease {
 	}
 	if e.Gateway.Is4() {
 		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r lease.Route) bool { return r.Dst.Bits() == 0 })
-		l.Routes = append(l.Routes, lease.DefaultBy(e.Gateway))
+		l.Routes, l.Gateways = append(l.Routes, lease.DefaultBy(e.Gateway)), nil
 	}
 	if e.Peer.Is4() {
 		l.Next = e.Peer

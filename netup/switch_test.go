@@ -40,7 +40,7 @@ func (p *peer) bridge(t testing.TB, addr string, links ...string) {
 }
 
 // neighbour is another host at the peer's switch, with an address.
-func (p *peer) neighbour(t testing.TB, addr string) {
+func (p *peer) neighbour(t testing.TB, addr string) *peer {
 	t.Helper()
 	other := newPeer(t)
 	p.do(t, func() error {
@@ -66,6 +66,7 @@ func (p *peer) neighbour(t testing.TB, addr string) {
 		})
 		return answers
 	})
+	return other
 }
 
 // Two links on one switch and one subnet: both hold a lease while both prove,

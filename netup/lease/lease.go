@@ -23,9 +23,12 @@ type Lease struct {
 	Index int    // interface index
 	MAC   net.HardwareAddr
 
-	Addr     netip.Prefix   // the address with its on-link prefix
-	More     []netip.Prefix // further addresses of the same source, of further IPv6 prefixes
-	Routes   []Route        // in the order given; none when the lease leads nowhere
+	Addr   netip.Prefix   // the address with its on-link prefix
+	More   []netip.Prefix // further addresses of the same source, of further IPv6 prefixes
+	Routes []Route        // in the order given; none when the lease leads nowhere
+	// Gateways are further default gateways, in order, to try where the one of
+	// Routes leads nowhere.
+	Gateways []netip.Addr
 	DNS      []netip.Addr
 	Search   []string // domain search list (option 119, then 15)
 	NTP      []netip.Addr
@@ -70,6 +73,24 @@ func (l Lease) Gateway() netip.Addr {
 		}
 	}
 	return netip.Addr{}
+}
+
+// By is the lease with its default route by another of its gateways; the one
+// until now comes last of the others.
+func (l Lease) By(gw netip.Addr) Lease {
+	i := slices.Index(l.Gateways, gw)
+	if i < 0 {
+		return l
+	}
+	l.Routes, l.Gateways = slices.Clone(l.Routes), slices.Delete(slices.Clone(l.Gateways), i, i+1)
+	for j, r := range l.Routes {
+		if r.Dst.Bits() == 0 && r.Gateway.IsValid() {
+			l.Routes[j].Gateway = gw
+			l.Gateways = append(l.Gateways, r.Gateway)
+			break
+		}
+	}
+	return l
 }
 
 // Demoted reports whether a lease must give way to better ones: it is

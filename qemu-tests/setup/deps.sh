@@ -33,6 +33,9 @@ fdisk sfdisk, the peer for partition tables
 mmdebstrap a Debian with systemd as stage 2
 patchelf that systemd as a Nix store would hold it
 dnsmasq-base a real DHCP server
+isc-dhcp-server another one
+kea-dhcp4-server another one
+radvd a real IPv6 router
 nginx-light a real web server
 iproute2 network namespaces and bridges
 refind a boot manager whose stanza is tried

@@ -57,6 +57,8 @@ type Client struct {
 	Rejected func(why string)
 	BOOTP    bool // ask as BOOTP does, too (RFC 951)
 
+	tried []netip.Addr // servers whose leases led nowhere; their offers are not taken
+
 	oddMu sync.Mutex
 	odd   map[netip.Addr][]string // what was told of a server's messages
 	probe *acd.Probe              // for the address last asked for; nil: none
@@ -110,7 +112,7 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 		if round == 0 && hint.IsValid() {
 			r, err = c.reboot(ctx, cl, hint)
 		} else {
-			r, err = c.select4(ctx, cl, start)
+			r, err = c.select4(ctx, cl, start, 0)
 		}
 		switch {
 		case err == nil:
@@ -137,8 +139,9 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 	}
 }
 
-// select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever.
-func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Time) (lease.Lease, error) {
+// select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever, or until
+// patience is over, where that is not 0.
+func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Time, patience time.Duration) (lease.Lease, error) {
 	m := c.message(dhcpv4.MessageTypeDiscover)
 	var offer lease.Lease
 	isOffer := func(p *dhcpv4.DHCPv4) bool {
@@ -152,11 +155,20 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 			c.reject("offer", err)
 			return false
 		}
+		if slices.Contains(c.tried, offer.Server) {
+			return false
+		}
 		c.passedOver(offer.Server, odd(p))
 		return true
 	}
 	wait := retry.Retransmit(c.Rand)
 	for sent := 1; ; sent++ {
+		left := wait.Next()
+		if patience > 0 {
+			if left = min(left, patience-time.Since(start)); left <= 0 {
+				return lease.Lease{}, errNoOffer
+			}
+		}
 		c.Note("discovering", sent)
 		m.NumSeconds = uint16(min(time.Since(start)/time.Second, 0xffff))
 		sub, cancel := context.WithCancel(ctx)
@@ -167,7 +179,7 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 		if c.BOOTP && sent%2 == 1 {
 			q = c.plain(m)
 		}
-		got, err := c.exchange(sub, cl, q, wait.Next(), isOffer)
+		got, err := c.exchange(sub, cl, q, left, isOffer)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			err = nil

@@ -38,7 +38,7 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	}
 	l.Addr = netip.PrefixFrom(addr, maskBits(m, addr))
 	l.Source = "dhcp"
-	l.Routes = routesFrom(m)
+	l.Routes, l.Gateways = routesFrom(m)
 	l.DNS = addrs(m, dhcpv4.OptionDomainNameServer)
 	l.NTP = addrs(m, dhcpv4.OptionNTPServers)
 	l.Search = searchFrom(m)
@@ -102,16 +102,37 @@ func maskBits(m *dhcpv4.DHCPv4, a netip.Addr) int {
 
 // routesFrom takes option 121 when present and then ignores option 3, as RFC
 // 3442 demands; Microsoft's 249 comes next.
-func routesFrom(m *dhcpv4.DHCPv4) []lease.Route {
+func routesFrom(m *dhcpv4.DHCPv4) (routes []lease.Route, more []netip.Addr) {
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
 		if routes, _ := classless(m.Options.Get(code)); len(routes) > 0 {
-			return routes
+			return oneDefault(routes)
 		}
 	}
-	for _, a := range addrs(m, dhcpv4.OptionRouter) {
-		return []lease.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: a}}
+	routers := addrs(m, dhcpv4.OptionRouter)
+	if len(routers) == 0 {
+		return nil, nil
 	}
-	return nil
+	if len(routers) > 1 {
+		more = routers[1:]
+	}
+	return []lease.Route{lease.DefaultBy(routers[0])}, more
+}
+
+// oneDefault leaves the first of several default routes; the gateways of the
+// others are for when it leads nowhere.
+func oneDefault(all []lease.Route) (routes []lease.Route, more []netip.Addr) {
+	found := false
+	for _, r := range all {
+		if r.Dst.Bits() == 0 && r.Gateway.IsValid() {
+			if found {
+				more = append(more, r.Gateway)
+				continue
+			}
+			found = true
+		}
+		routes = append(routes, r)
+	}
+	return routes, more
 }
 
 func searchFrom(m *dhcpv4.DHCPv4) []string {

@@ -59,6 +59,15 @@ func TestLeaseOptions(t *testing.T) {
 			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.7") }},
 		{"the last route is cut", []dhcpv4.Modifier{dhcpv4.WithGeneric(dhcpv4.OptionClasslessStaticRoute, []byte{0, 10, 0, 0, 7, 24, 10, 1})},
 			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.7") }},
+		{"two routers", []dhcpv4.Modifier{dhcpv4.WithRouter([]byte{10, 0, 0, 7}, []byte{10, 0, 0, 8})},
+			func(l lease.Lease) bool {
+				by := l.By(netip.MustParseAddr("10.0.0.8"))
+				return l.Gateway().String() == "10.0.0.7" && by.Gateway().String() == "10.0.0.8" && by.By(by.Gateways[0]).Gateway() == l.Gateway()
+			}},
+		{"two default routes", []dhcpv4.Modifier{dhcpv4.WithGeneric(dhcpv4.OptionClasslessStaticRoute, []byte{0, 10, 0, 0, 7, 0, 10, 0, 0, 8})},
+			func(l lease.Lease) bool {
+				return len(l.Routes) == 1 && len(l.Gateways) == 1 && l.Gateway().String() == "10.0.0.7"
+			}},
 		{"NUL at the end", []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptBootFileName("a\x00"))}, func(l lease.Lease) bool { return l.BootFile == "a" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

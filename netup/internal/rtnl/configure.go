@@ -57,6 +57,33 @@ func (k Conn) Configure(l lease.Lease, metric int, keep []lease.Lease, had []net
 			log.Warn(fmt.Sprintf("%s: mtu %d from the lease refused: %v", l.Link, l.MTU, err))
 		}
 	}
+	if err := k.addAddrs(l); err != nil {
+		return err
+	}
+	if l.Addr.Addr().Is4() {
+		if err := k.dropAddrs(l, keep, had); err != nil {
+			return err
+		}
+		// The kernel takes with an address the ones that came after it in its
+		// subnet (promote_secondaries in ip-sysctl.rst).
+		if slices.ContainsFunc(had, func(p netip.Prefix) bool { return p != l.Addr }) {
+			if err := k.addAddrs(l); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range Routes(l, metric) {
+		log.Debug(fmt.Sprintf("%s: add route %s", l.Link, RouteText(r)))
+		if err := k.RouteReplace(r); err != nil {
+			// One bad route of several must not cost the boot.
+			log.Warn(fmt.Sprintf("%s: add route %s: %v", l.Link, RouteText(r), err))
+		}
+	}
+	return nil
+}
+
+// addAddrs adds a lease's addresses.
+func (k Conn) addAddrs(l lease.Lease) error {
 	for _, a := range l.Addrs() {
 		addr := &netlink.Addr{IPNet: ipNet(a, false), Flags: unix.IFA_F_NOPREFIXROUTE}
 		if a.Addr().Is6() {
@@ -66,21 +93,9 @@ func (k Conn) Configure(l lease.Lease, metric int, keep []lease.Lease, had []net
 			left := max(int(time.Until(l.Acquired.Add(l.Time))/time.Second)+1, 1)
 			addr.ValidLft, addr.PreferedLft = left, left
 		}
-		log.Debug(fmt.Sprintf("%s: add address %s", l.Link, a))
-		if err := k.AddrReplace(link, addr); err != nil {
+		k.Log.Debug(fmt.Sprintf("%s: add address %s", l.Link, a))
+		if err := k.AddrReplace(ByIndex(l.Index), addr); err != nil {
 			return fmt.Errorf("%s: add address %s: %w", l.Link, a, err)
-		}
-	}
-	if l.Addr.Addr().Is4() {
-		if err := k.dropAddrs(l, keep, had); err != nil {
-			return err
-		}
-	}
-	for _, r := range Routes(l, metric) {
-		log.Debug(fmt.Sprintf("%s: add route %s", l.Link, RouteText(r)))
-		if err := k.RouteReplace(r); err != nil {
-			// One bad route of several must not cost the boot.
-			log.Warn(fmt.Sprintf("%s: add route %s: %v", l.Link, RouteText(r), err))
 		}
 	}
 	return nil

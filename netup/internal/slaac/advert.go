@@ -28,6 +28,7 @@ type advert struct {
 	routes   []netip.Prefix // more specific than its default route
 	dns      []netip.Addr
 	search   []string
+	tried    int // 0: it has not led nowhere; else the higher the later it did
 }
 
 type prefixInfo struct {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ type Client struct {
 	// What is known; one of Acquire and Renew runs at a time.
 	routers routers
 	given   *dhcp6.Answer // a DHCPv6 server's answer
+	tried   []netip.Addr  // routers that led nowhere, the last one tried last
 	warned  bool          // of an advertisement of no use
 }
 
@@ -213,11 +215,11 @@ func (c *Client) compose(enough bool) (lease.Lease, bool) {
 		if len(c.routers) == 0 && !enough {
 			return lease.Lease{}, false
 		}
-		l := c.routers.leased(c.given.Reply, c.given.At, c.Name, now)
+		l := c.known().leased(c.given.Reply, c.given.At, c.Name, now)
 		l.Server = c.given.From
 		return c.finish(l), true
 	}
-	l, ok := c.routers.slaac(c.Name, c.MAC, now)
+	l, ok := c.known().slaac(c.Name, c.MAC, now)
 	if !ok || c.Always {
 		return lease.Lease{}, false
 	}
@@ -230,7 +232,20 @@ func (c *Client) compose(enough bool) (lease.Lease, bool) {
 	return c.finish(l), true
 }
 
+// known are the routers, those last that led nowhere.
+func (c *Client) known() routers {
+	return c.routers.but(c.tried)
+}
+
 func (c *Client) finish(l lease.Lease) lease.Lease {
 	l.Link, l.Index, l.MAC = c.Name, c.Index, c.MAC
 	return c.Amend(l)
+}
+
+// Another is l by another router than the one that led nowhere (RFC 4861
+// section 6.3.6). False: there is none.
+func (c *Client) Another(_ context.Context, l lease.Lease) (lease.Lease, func(), bool) {
+	c.tried = append(slices.DeleteFunc(c.tried, func(a netip.Addr) bool { return a == l.Gateway() }), l.Gateway())
+	next, ok := c.compose(true)
+	return next, func() {}, ok && next.Gateway() != l.Gateway()
 }

@@ -42,17 +42,30 @@ func (rs routers) other() bool {
 	return slices.ContainsFunc(rs, func(a advert) bool { return a.other })
 }
 
-// gateway is the default router to use: the most preferred one, the first heard
-// among equals; nil when none is one, or is any more.
+// gateway is the default router to use: the most preferred one that has not
+// led nowhere yet, the first heard among equals; nil when none is one, or is any more.
 func (rs routers) gateway(now time.Time) *advert {
 	var best *advert
 	for i := range rs {
 		a := &rs[i]
-		if a.lifetime > 0 && now.Before(a.at.Add(a.lifetime)) && (best == nil || a.rank > best.rank) {
+		if a.lifetime > 0 && now.Before(a.at.Add(a.lifetime)) && (best == nil || a.tried < best.tried || a.tried == best.tried && a.rank > best.rank) {
 			best = a
 		}
 	}
 	return best
+}
+
+// but are the routers with those of a list behind all others of the same use, in
+// the list's order: they led nowhere.
+func (rs routers) but(tried []netip.Addr) routers {
+	if len(tried) == 0 {
+		return rs
+	}
+	out := slices.Clone(rs)
+	for i := range out {
+		out[i].tried = 1 + slices.Index(tried, out[i].router)
+	}
+	return out
 }
 
 // prefixes are those of all routers that now live and pick lets through, each
