@@ -46,7 +46,8 @@ func readParameters(root string) (own, line cmdline.Params, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	line = cmdline.Parse(string(text))
+	// The line break that /proc adds is no part of a last word with an open quote.
+	line = cmdline.Parse(strings.TrimSuffix(string(text), "\n"))
 	text, err = os.ReadFile(filepath.Join(root, OwnParameters))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

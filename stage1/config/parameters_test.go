@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -91,4 +92,18 @@ func FuzzOwnParameters(f *testing.F) {
 			t.Errorf("%q gives %+v", line, c)
 		}
 	})
+}
+
+// The line that /proc ends with a line break may end in an open quote.
+func TestOpenQuoteAtTheEnd(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(root+"/proc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root+"/proc/cmdline", []byte("init=/init x=\"y\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, wrong := Load(root, nil); len(wrong) > 0 || c.Init != "/init" {
+		t.Errorf("init %q, %v", c.Init, wrong)
+	}
 }
