@@ -114,6 +114,13 @@ func TestHostileCommandLines(t *testing.T) {
 		"no manifest":                 {cmdline: "init={init}", ends: refused("signature")},
 		"a canary":                    {more: "boot.check", ends: poweredOff},
 		"a report to the attacker":    {more: "boot.report={dir2}/"},
+		"a rule for modprobe":         {more: "x.y=\"1\ninstall configfs /bin/sh -c reboot #\"", ends: refused("bad-parameter")},
+		"an escape sequence":          {more: "x.y=\x1b[2J", ends: refused("bad-parameter")},
+		"a bell":                      {more: "boot.report=http://10.77.0.1/\x07", ends: refused("bad-parameter")},
+		"a proxy of the attacker's":   {cmdline: "rootfs.manifest=http://images.test/test.manifest rootfs.proxy=http://{addr2}/", ends: refused("signature")},
+		"no patience":                 {more: "boot.fail_timeout=-1", ends: refused("bad-parameter")},
+		"a local manifest, unsigned":  {cmdline: "rootfs.manifest=/etc/netstage/trusted.d/ops.pub", ends: refused("signature")},
+		"the console of another":      {more: "console=sda console=../etc/netstage/token"},
 		"an unbalanced quote":         {more: `x="boot.debug1`},
 	} {
 		t.Run(name, a.run)
