@@ -2,7 +2,6 @@ package qemutests
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -48,7 +47,7 @@ func (a attack) run(t *testing.T) {
 		lan:     &network{options: a.dhcp, mirrors: []mirror{a.good, {content: evil.content, files: theirs}}},
 		copies:  map[string]string{"/etc/netstage/trusted.d/ops.pub": "{ops.pub}"},
 		files:   map[string]string{"/etc/netstage/policy.json": `{"version":1,"shell":"never","verify":"required"}`, "/etc/netstage/token": `{"origin": "http://{addr}", "token": "` + secret + `"}`},
-		cmdline: fmt.Sprintf("soak.size=%d boot.fail_timeout=1 boot.network_timeout=10 rootfs.floor=65536/1 ", len(good.content)) + a.cmdline + " " + a.more,
+		cmdline: "boot.fail_timeout=1 boot.network_timeout=10 rootfs.floor=65536/1 " + a.cmdline + " " + a.more,
 		ends:    a.ends,
 		shown:   append(a.shown, "!owned", "!leaves it", "!i shell", "!f shell", "!"+secret),
 		check: func(p *played) {
@@ -77,14 +76,14 @@ func TestHostileCommandLines(t *testing.T) {
 		"the token to the attacker":   {cmdline: "rootfs.manifest={dir2}/test.manifest rootfs.token=/etc/netstage/token", ends: refused("signature"), shown: []string{"no token goes to"}},
 		"the token by a proxy":        {more: "rootfs.token=/etc/netstage/token rootfs.proxy={dir2}", ends: refused("signature"), shown: []string{"no token goes to"}},
 		"the policy as a token":       {more: "rootfs.token=/etc/netstage/policy.json", ends: refused("policy"), shown: []string{"does not say where"}},
-		"another init":                {more: "init=/bin/sh", ends: refused("policy"), shown: []string{"init=/bin/sh is not the one it names"}},
+		"another init":                {more: "init=/bin/sh", ends: refused("policy"), shown: []string{"only a file called init is started"}},
 		"a program of the image":      {more: "init=" + system.Toplevel + "/nixos-version", ends: refused("policy")},
 		"the image's shell":           {more: "init=" + system.Shell, ends: refused("policy")},
 		"an init beside the right":    {more: "init={init}/../init", ends: refused("policy")},
 		"two inits":                   {more: "init={init} init=/bin/sh", ends: refused("policy")},
 		"an empty init":               {more: "init=", ends: refused("bad-parameter")},
-		"the kernel's rdinit":         {more: "rdinit=/bin/sh"},
-		"words for init":              {more: "-- /bin/sh -c reboot"},
+		"the kernel's rdinit":         {more: "rdinit=/bin/sh", ends: refused("policy"), shown: []string{"does not allow rdinit"}},
+		"words for init":              {more: "-- /bin/sh -c reboot", ends: refused("policy"), shown: []string{"does not allow --, /bin/sh, -c"}},
 		"unsigned":                    {cmdline: "rootfs={url2}", ends: refused("signature")},
 		"unsigned, pinned":            {cmdline: "init={init} rootfs={url2} rootfs.sha256=" + evil.sha256, ends: refused("signature")},
 		"unsigned, with a tree":       {cmdline: "init={init} rootfs={url2} roothash=" + evil.root, ends: refused("signature")},
@@ -121,9 +120,29 @@ func TestHostileCommandLines(t *testing.T) {
 		"no patience":                 {more: "boot.fail_timeout=-1", ends: refused("bad-parameter")},
 		"a local manifest, unsigned":  {cmdline: "rootfs.manifest=/etc/netstage/trusted.d/ops.pub", ends: refused("signature")},
 		"the console of another":      {more: "console=sda console=../etc/netstage/token"},
-		"an unbalanced quote":         {more: `x="boot.debug1`},
+		"an unbalanced quote":         {more: `x="boot.debug1`, ends: refused("policy"), shown: []string{"does not allow x"}},
 	} {
 		t.Run(name, a.run)
+	}
+}
+
+// What stage 2, its kernel or this program's runtime would obey is refused by
+// name, and nothing is fetched for it.
+func TestHostileWordsForStage2(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{
+		"systemd.run=\"/bin/sh -c reboot\"", "systemd.unit=rescue.target", "systemd.wants=debug-shell.service", "systemd.mask=sshd.service", "systemd.debug_shell",
+		"systemd.debug-shell=1", "systemd.mount-extra=/dev/sda:/nix", "systemd.swap-extra=/dev/sda", "systemd.set_credential=passwd.hashed-password.root:", "systemd.set_credential_binary=a:b",
+		"systemd.setenv=LD_PRELOAD=/x.so", "systemd.import_credentials=yes", "systemd.verity_root_data=/dev/sda", "systemd.volatile=yes", "systemd.journald.forward_to_console=1",
+		"sysctl.kernel.core_pattern=|/bin/sh", "sysctl/kernel/modprobe=/bin/sh", "lsm=", "selinux=0", "apparmor=0", "lockdown=none", "ima_appraise=off", "module.sig_enforce=0", "security=none",
+		"modprobe.blacklist=tpm", "module_blacklist=tpm", "emergency", "rescue", "single", "S", "1", "nfsroot=10.77.0.1:/", "dm-mod.create=x", "resume=/dev/sda", "hostname=$(reboot)",
+		"rd.break", "rd.systemd.unit=rescue.target", "boot.persistence=LABEL=x", "boot.persistence.opt=exec,dev,suid", "live.nixos.password=x", "live.nixos.passwordHash=x",
+		"GOMEMLIMIT=x", "GODEBUG=http2debug=2", "GOTRACEBACK=crash", "LD_PRELOAD=/x.so", "PATH=/tmp", "INIT_VERSION=1", "kgdboc=ttyS0", "slub_debug=P", "init_on_alloc=0", "nokaslr", "mem_encrypt=off",
+	} {
+		t.Run(word, func(t *testing.T) {
+			name, _, _ := strings.Cut(word, "=")
+			attack{more: word, ends: refused("policy"), shown: []string{"does not allow " + name, "!manifest: "}}.run(t)
+		})
 	}
 }
 

@@ -82,10 +82,8 @@ echo "stage 2: pid $$"
 while read -r source target type rest; do
 	if [ $target = /nix/.ro-store ]; then device=$source; fi
 done < /proc/self/mounts
-for word in $(cat /proc/cmdline); do
-	case $word in soak.size=*) size=${word#soak.size=} ;; esac
-done
-echo "` + name + `: $(head -c $size $device | busybox sha256sum)"
+used=$(busybox od -A n -t u8 -j 40 -N 8 $device) # of the superblock
+echo "` + name + `: $(head -c $(((used + 4095) / 4096 * 4096)) $device | busybox sha256sum)"
 echo "stage 2 done"
 ` + system.PowerOff)}
 }
@@ -119,7 +117,7 @@ func (d *draw) boot(t *testing.T) soakBoot {
 	v := vouchOnce(t, sworn("digest"))
 	b := soakBoot{sha256: v.sha256, bound: soakBound}
 	b.vouched = &v
-	words := []string{fmt.Sprintf("soak.size=%d boot.network_timeout=20 boot.fail_timeout=1 rootfs.floor=65536/2", len(v.content))}
+	words := []string{"boot.network_timeout=20 boot.fail_timeout=1 rootfs.floor=65536/2"}
 	b.copies = map[string]string{}
 	local := d.chance(4)
 	if local {
