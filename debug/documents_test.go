@@ -69,13 +69,13 @@ func TestDocumentHasItsPictures(t *testing.T) {
 	}
 }
 
-// The classes in README's table are those that have advice, and all of them.
-func TestREADMEHasTheClasses(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+// The classes in the document's table are those that have advice, and all of them.
+func TestDocumentHasTheClasses(t *testing.T) {
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "\n## When a boot stalls\n")
+	_, section, _ := strings.Cut(string(text), "\n## Classes\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	told := map[fault.Class]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(section, -1) {
@@ -84,17 +84,17 @@ func TestREADMEHasTheClasses(t *testing.T) {
 		}
 	}
 	if len(told) < 20 {
-		t.Errorf("only %d classes are found in README's table", len(told))
+		t.Errorf("only %d classes are found in the document's table", len(told))
 	}
 	for class := range told {
 		if !class.Known() {
-			t.Errorf("README's table has the class %q, which has no advice", class)
+			t.Errorf("the document's table has the class %q, which has no advice", class)
 		}
 	}
 	for class := range examples() {
 		kin := class == "http-503" || class == "something-new" // of http-404, and of no class that there is
 		if !told[class] && !kin {
-			t.Errorf("README's table lacks the class %q", class)
+			t.Errorf("the document's table lacks the class %q", class)
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// README's table has every parameter that the readers of the command line know, and no other ones: they are found in
+// The table of docs/parameters.md has every parameter that the readers of the command line know, and no other ones: they are found in
 // the sources, as what a switch over a parameter's key names, and what Parse hands to ipparam.
-func TestParametersStandInREADME(t *testing.T) {
+func TestParametersAreDocumented(t *testing.T) {
 	read := parametersRead(t)
 	for _, known := range []string{"rootfs", "roothash", "boot.debug1", "debug1", "boot.report", "findiso", "ip", "BOOTIF", "bond"} {
 		if !slices.Contains(read, known) {
@@ -28,12 +28,12 @@ func TestParametersStandInREADME(t *testing.T) {
 	told := parametersTold(t)
 	for _, name := range read {
 		if !slices.Contains(told, name) {
-			t.Errorf("%s is read, and not in README's table of kernel parameters", name)
+			t.Errorf("%s is read, and not in docs/parameters.md", name)
 		}
 	}
 	for _, name := range told {
 		if !slices.Contains(read, name) {
-			t.Errorf("%s is in README's table of kernel parameters, and not read", name)
+			t.Errorf("%s is in docs/parameters.md, and not read", name)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func parametersRead(t *testing.T) []string {
 
 // parametersTold are the names in the first column of the table.
 func parametersTold(t *testing.T) []string {
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/parameters.md")
 	if err != nil {
 		t.Fatal(err)
 	}
