@@ -16,7 +16,7 @@ import (
 
 // Mount is how a file system on a block device is mounted below root.
 func (e Entry) Mount(root, device string) Mount {
-	return Mount{Type: e.Type, Source: device, Target: filepath.Join(root, e.Target), Options: e.kernelOptions(root)}
+	return Mount{Type: e.Type, Source: device, Target: filepath.Join(root, e.Target), Options: e.kernelOptions(func(name string) string { return filepath.Join(root, name) })}
 }
 
 // Do mounts e below root. device is the node of its block device, empty where
@@ -36,11 +36,24 @@ func (e Entry) Do(ctx context.Context, root, device string) error {
 func (e Entry) do(ctx context.Context, root, device string) error {
 	m := e.Mount(root, device)
 	kind, source := e.Source(root)
+	var wrong []error
+	at := func(name string) string {
+		found, err := inRoot(root, name)
+		wrong = append(wrong, err)
+		return found
+	}
+	m.Target, m.Options = at(e.Target), e.kernelOptions(at)
+	if kind == OnPath && source == filepath.Join(root, e.Device) {
+		source = at(e.Device)
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return &Error{Mount: e.Mount(root, device), Op: "find its places", Cause: err}
+	}
 	switch {
 	case kind == NoSource:
 		m.Source = source
 		if e.Type == "overlay" {
-			if err := e.makeLayers(root); err != nil {
+			if err := e.makeLayers(at); err != nil {
 				return &Error{Mount: m, Op: "mkdir", Cause: err}
 			}
 		}
@@ -62,10 +75,10 @@ func (e Entry) do(ctx context.Context, root, device string) error {
 func (e Entry) DoFile(root string) error { return e.Mount(root, e.Device).loop() }
 
 // makeLayers makes the directories that an overlay writes to.
-func (e Entry) makeLayers(root string) error {
+func (e Entry) makeLayers(at func(string) string) error {
 	for _, key := range []string{"upperdir", "workdir"} {
 		if dir, ok := e.Value(key); ok {
-			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			if err := os.MkdirAll(at(dir), 0o755); err != nil {
 				return err
 			}
 		}

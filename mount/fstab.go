@@ -226,8 +226,8 @@ var forUserspace = []string{
 }
 
 // kernelOptions are those to mount with: without those for systemd and
-// mount(8), and with the directories of an overlay below root.
-func (e Entry) kernelOptions(root string) string {
+// mount(8), and with the directories of an overlay where at has them.
+func (e Entry) kernelOptions(at func(name string) string) string {
 	var options []string
 	if e.readOnly() && !e.Has("ro") {
 		options = append(options, "ro")
@@ -241,7 +241,7 @@ func (e Entry) kernelOptions(root string) string {
 			dirs := strings.Split(value, ":")
 			for i, dir := range dirs {
 				if path.IsAbs(dir) {
-					dirs[i] = path.Join(root, dir)
+					dirs[i] = at(dir)
 				}
 			}
 			options = append(options, key+"="+strings.Join(dirs, ":"))

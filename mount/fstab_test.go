@@ -57,7 +57,7 @@ func TestEntry(t *testing.T) {
 	} {
 		e := entry(t, line)
 		kind, source := e.Source("/mnt-root")
-		if options := e.kernelOptions("/mnt-root"); kind != want.kind || source != want.source || options != want.options {
+		if options := e.kernelOptions(func(dir string) string { return "/mnt-root" + dir }); kind != want.kind || source != want.source || options != want.options {
 			t.Errorf("%s: %v %q %q, want %+v", line, kind, source, options, want)
 		}
 	}
@@ -82,7 +82,7 @@ func FuzzParseTable(f *testing.F) {
 		table, _ := ParseTable(text)
 		for _, e := range table {
 			e.Source("/mnt-root")
-			if strings.Contains(e.kernelOptions("/mnt-root"), "x-systemd") && e.Has("x-systemd.growfs") {
+			if strings.Contains(e.kernelOptions(func(dir string) string { return "/mnt-root" + dir }), "x-systemd") && e.Has("x-systemd.growfs") {
 				t.Errorf("%+v keeps systemd's options", e)
 			}
 			if !strings.HasPrefix(e.Target, "/") || strings.Contains(e.Target, "/../") {

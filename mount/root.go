@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,12 +21,20 @@ func (m Mount) at(target string) Mount {
 // /nix/.rw-store, and their overlay at /nix/store. systemd finds its fstab
 // fulfilled. On failure nothing stays mounted.
 func NixStore(root string, written Mount, image *Tree) error {
-	ro, rw := filepath.Join(root, "nix/.ro-store"), filepath.Join(root, "nix/.rw-store")
+	var ro, rw, store string
 	return build(root,
 		written.at(root).Do,
+		func() (err error) { // a disk in its place may have links there
+			for name, at := range map[string]*string{"nix/.ro-store": &ro, "nix/.rw-store": &rw, "nix/store": &store} {
+				if *at, err = inRoot(root, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		func() error { return image.Attach(ro) },
-		Volatile.at(rw).Do,
-		func() error { return overlay(filepath.Join(root, "nix/store"), ro, rw, "store") },
+		func() error { return Volatile.at(rw).Do() },
+		func() error { return overlay(store, ro, rw, "store") },
 	)
 }
 
@@ -33,7 +42,7 @@ func NixStore(root string, written Mount, image *Tree) error {
 // its place, at root. The two layers go below the directory layers ("lower" and
 // "rw"), which should survive into stage 2. On failure nothing stays mounted.
 func WholeRoot(root, layers string, written Mount, image *Tree) error {
-	lower, rw := filepath.Join(layers, "lower"), filepath.Join(layers, "rw")
+	lower, rw := layersOf(layers)
 	err := build(root,
 		func() error { return image.Attach(lower) },
 		written.at(rw).Do,
@@ -44,6 +53,17 @@ func WholeRoot(root, layers string, written Mount, image *Tree) error {
 		Discard(lower)
 	}
 	return err
+}
+
+func layersOf(dir string) (lower, rw string) {
+	return filepath.Join(dir, "lower"), filepath.Join(dir, "rw")
+}
+
+// TakeDown unmounts what NixStore or WholeRoot made, so that nothing holds the
+// image of an earlier try.
+func TakeDown(root, layers string) error {
+	lower, rw := layersOf(layers)
+	return errors.Join(Discard(root), Discard(rw), Discard(lower))
 }
 
 // build runs the steps in order, and takes root down when one fails.

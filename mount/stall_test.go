@@ -36,9 +36,14 @@ func stalled(t *testing.T) string {
 // nothing behind once the source answers.
 func TestMountThatHangs(t *testing.T) {
 	dir, root := stalled(t), t.TempDir()
-	if err := os.Symlink(dir, filepath.Join(root, "sick")); err != nil {
+	sick := filepath.Join(root, "sick")
+	if err := os.Mkdir(sick, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := unix.Mount(dir, sick, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(sick, unix.MNT_DETACH) })
 	e := Entry{Device: "/sick/file", Target: "/data", Type: "none", Options: []string{"bind"}}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("it does not answer"))
 	defer cancel()

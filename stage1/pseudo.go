@@ -28,7 +28,7 @@ const (
 // expect in an initrd. It starts with taking down what an earlier attempt may
 // have left.
 func (b *Boot) pseudo(context.Context) error {
-	if err := errors.Join(mount.Discard(newRoot), mount.Discard(image.Dir)); err != nil {
+	if err := errors.Join(mount.TakeDown(newRoot, layersDir), mount.Discard(image.Dir)); err != nil {
 		return err
 	}
 	if err := mount.MountMissing(mount.Pseudo); err != nil {

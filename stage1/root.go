@@ -12,7 +12,7 @@ import (
 
 // mountRoot mounts the image and the file systems that are needed besides.
 func (b *Boot) mountRoot(ctx context.Context) error {
-	if err := mount.Discard(newRoot); err != nil { // a retry
+	if err := mount.TakeDown(newRoot, layersDir); err != nil { // a retry
 		return err
 	}
 	// Nothing ends the reading of a disk that does not answer but the end of
