@@ -117,13 +117,13 @@ for arg; do case $arg in
 --command-line=*) echo "${arg#--command-line=}" >`+kexec+`/cmdline ;;
 esac; done
 `)
-	load := exec.Command(tree+"/kexec-boot", "--load", "last")
+	load := exec.Command(tree+"/kexec-boot", "--load", "quiet")
 	load.Env = append(os.Environ(), "PATH="+kexec+":"+os.Getenv("PATH"), "TMPDIR="+work)
 	if out, err := load.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cmdline, err = os.ReadFile(kexec + "/cmdline")
-	if err != nil || !strings.HasSuffix(string(cmdline), " last\n") {
+	if err != nil || !strings.HasSuffix(string(cmdline), " quiet\n") {
 		t.Fatalf("%v, the command line is %q", err, cmdline)
 	}
 	m = start(t, vm.Config{Kernel: tree + "/bzImage", Initrds: []string{kexec + "/initrd"}, Direct: true, Plain: true, Append: string(cmdline), Memory: 1024})
