@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,11 @@ func newInitrd(std streams) *cobra.Command {
 				}
 				o.Init = agent
 			}
-			report, err := writeInitrd(ctx, o, *output)
+			var report initrd.Report
+			err = working(std.err, "packing "+*output, time.Second, func() (err error) {
+				report, err = writeInitrd(ctx, o, *output)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -181,8 +186,11 @@ func writeInitrd(ctx context.Context, o initrd.Options, file string) (report ini
 	}()
 	buffer := bufio.NewWriterSize(temp, 1<<20)
 	report, err = initrd.Build(ctx, o, buffer)
-	err = errors.Join(err, buffer.Flush(), temp.Chmod(0o644), temp.Close())
-	if err != nil {
+	if err = cmp.Or(err, buffer.Flush(), temp.Chmod(0o644)); err != nil {
+		temp.Close()
+		return report, err
+	}
+	if err := errors.Join(temp.Close(), ctx.Err()); err != nil {
 		return report, err
 	}
 	return report, os.Rename(temp.Name(), file)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -92,7 +93,11 @@ func openStart(name string) (*os.File, []byte, error) {
 
 func inspectImage(ctx context.Context, w io.Writer, file *os.File) error {
 	name := file.Name()
-	i, err := inspect.ReadImage(ctx, file)
+	var i *inspect.Image
+	err := working(os.Stderr, "reading "+name, time.Second, func() (err error) {
+		i, err = inspect.ReadImage(ctx, file)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -15,18 +15,17 @@ import (
 	"netstage/fetch"
 )
 
-// messages shows what an engine tells, with its progress in a line below on a terminal, and every five seconds
-// elsewhere.
+// messages shows what an engine tells, with its progress in a line below on a
+// terminal, and nowhere else.
 type messages struct {
 	mu       sync.Mutex
 	w        io.Writer
 	terminal bool
 	shown    int // columns of the progress on the screen
-	last     time.Time
 }
 
 func newMessages(w io.Writer) *messages {
-	m := &messages{w: w, last: time.Now()}
+	m := &messages{w: w}
 	if f, ok := w.(*os.File); ok {
 		m.terminal = term.IsTerminal(int(f.Fd()))
 	}
@@ -36,14 +35,46 @@ func newMessages(w io.Writer) *messages {
 func (m *messages) progress(p fetch.Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	text := p.String()
+	m.show(p.String())
+}
+
+// show replaces the line of progress; it needs m.mu.
+func (m *messages) show(text string) {
 	if m.terminal {
 		m.clear()
 		m.shown, _ = fmt.Fprint(m.w, text)
-	} else if time.Since(m.last) >= 5*time.Second {
-		fmt.Fprintln(m.w, text)
-		m.last = time.Now()
 	}
+}
+
+// working runs f, and tells after a while on a terminal what it is that takes so
+// long, and for how long already.
+func working(w io.Writer, what string, after time.Duration, f func() error) error {
+	m := newMessages(w)
+	if !m.terminal {
+		return f()
+	}
+	start, stop := time.Now(), make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		wait := time.NewTimer(after)
+		defer wait.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-wait.C:
+				m.mu.Lock()
+				m.show(fmt.Sprintf("%s, %d s", what, int(time.Since(start).Seconds())))
+				m.mu.Unlock()
+				wait.Reset(time.Second)
+			}
+		}
+	})
+	err := f()
+	close(stop)
+	ticking.Wait()
+	m.close()
+	return err
 }
 
 // clear needs m.mu.

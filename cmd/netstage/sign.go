@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/internal/inspect"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
@@ -65,7 +66,13 @@ func newSign(std streams) *cobra.Command {
 					return err
 				}
 			}
-			signed, err := describeImage(ctx, file, *ref)
+			var signed manifest.Image
+			err = working(std.err, "reading "+file, time.Second, func() (err error) {
+				if signed, err = describeImage(ctx, file, *ref); err != nil {
+					return err
+				}
+				return checkInit(ctx, file, *init)
+			})
 			if err != nil {
 				return err
 			}
@@ -106,6 +113,24 @@ func pathBeside(manifest, image string) (string, error) {
 		return "", err
 	}
 	return filepath.Rel(from, to)
+}
+
+// checkInit refuses to sign an init that the image does not have: no machine would
+// start it. What can't be looked into is signed as it is said.
+func checkInit(ctx context.Context, file, init string) error {
+	opened, begin, err := openStart(file)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	if !inspect.IsImage(begin) {
+		return nil
+	}
+	found, err := inspect.HasInit(ctx, opened, init)
+	if err == nil && !found {
+		err = fmt.Errorf("%s has no %s: netstage inspect tells what it has", file, init)
+	}
+	return err
 }
 
 // describeImage reads an image for what a manifest says of it. A tree that isn't the image's is an error: no machine

@@ -40,6 +40,10 @@ func Table(o Options) map[string]Func {
 		table[name] = c.fn()
 	}
 	maps.Copy(table, o.Extra)
+	table["which"] = command{
+		usage: "which NAME...", about: "tell where programs are",
+		run: whichFunc(func(name string) bool { return table[name] != nil }),
+	}.fn()
 	names := append(slices.Collect(maps.Keys(table)), "help")
 	slices.Sort(names)
 	table["help"] = command{
@@ -64,33 +68,37 @@ func Table(o Options) map[string]Func {
 // commands is the table of this package's own utilities.
 func commands(o Options) map[string]command {
 	all := map[string]command{
-		"cat":      {"cat [FILE...]", "write files, or standard input, to standard output", "", runCat},
-		"chroot":   {"chroot DIR [COMMAND [ARG...]]", "run a command, /bin/sh by default, with another root", "+", runChroot},
-		"clear":    {"clear", "clear the screen", "", runClear},
-		"cp":       {"cp [-afpr] SOURCE... DEST", "copy files; -r or -a: folders too", "afprR", runCp},
-		"df":       {"df [-h] [PATH...]", "show the space of file systems", "h", runDf},
-		"dmesg":    {"dmesg [-w] [-r] [-l LEVEL] [-n LEVEL]", "show the kernel log; -w: follow; -l: up to LEVEL (0-7); -n: what the kernel prints on consoles", "wrl:n:", runDmesg},
-		"env":      {"env [NAME=VALUE...] [COMMAND [ARG...]]", "show the environment, or run a command in a changed one", "+", runEnv},
-		"find":     {"find [PATH...] [-name GLOB] [-type f|d|l] [-maxdepth N] [-xdev]", "list files", "find", runFind},
-		"free":     {"free [-m]", "show memory in KiB; -m: in MiB", "m", runFree},
-		"grep":     {"grep [-cinqrvEF] PATTERN [FILE...]", "show the lines that match; -F: as text, not as an expression", "cinqrvEF", runGrep},
-		"head":     {"head [-n LINES] [-c BYTES] [FILE...]", "show the beginning", "n:c:", runHead},
-		"hexdump":  {"hexdump [-C] [-n BYTES] [-s SKIP] [FILE]", "show bytes", "Cn:s:", runHexdump},
-		"kill":     {"kill [-SIGNAL] PID...", "send a signal, TERM by default; a negative PID is a process group", "kill", runKill},
-		"ln":       {"ln [-fs] TARGET [NAME]", "make a link; -s: symbolic", "fs", runLn},
-		"ls":       {"ls [-1aAdhlnrRt] [PATH...]", "list files; -l: long, -t: newest first, -r: reversed, -R: and below", "1aAdhlnrRt", runLs},
-		"mkdir":    {"mkdir [-p] [-m MODE] DIR...", "make folders", "pm:", runMkdir},
-		"mount":    {"mount [-r] [-t TYPE] [-o OPTIONS] [SOURCE] DIR", "mount; without arguments list what is mounted", "rt:o:", runMount},
-		"mv":       {"mv [-f] SOURCE... DEST", "move files", "f", runMv},
-		"poweroff": {"poweroff [-fn]", "write what is cached, then power off; -n: don't write", "fn", powerFunc(power{off: true})},
-		"ps":       {"ps", "list processes", "aefwx", runPs},
-		"reboot":   {"reboot [-fn]", "write what is cached, then reboot; -n: don't write", "fn", powerFunc(power{})},
-		"rm":       {"rm [-fr] PATH...", "remove files; -r: folders too", "frRi", runRm},
-		"sleep":    {"sleep SECONDS", "wait; 0.5, 2m and 1h work too", "", runSleep},
-		"sync":     {"sync", "write what is cached", "", runSync},
-		"tail":     {"tail [-f] [-n LINES] [FILE...]", "show the end; -f: and what is added", "fn:", runTail},
-		"umount":   {"umount [-fl] DIR...", "unmount; -l: detach now, finish when unused", "fl", runUmount},
-		"uname":    {"uname [-amnrsv]", "show the kernel's name and version", "amnrsv", runUname},
+		"cat":       {"cat [FILE...]", "write files, or standard input, to standard output", "", runCat},
+		"chroot":    {"chroot DIR [COMMAND [ARG...]]", "run a command, /bin/sh by default, with another root", "+", runChroot},
+		"clear":     {"clear", "clear the screen", "", runClear},
+		"cp":        {"cp [-afpr] SOURCE... DEST", "copy files; -r or -a: folders too", "afprR", runCp},
+		"date":      {"date [-s TIME] [+FORMAT]", "show the time in UTC; -s: set it", "us:", runDate},
+		"df":        {"df [-h] [PATH...]", "show the space of file systems", "h", runDf},
+		"dmesg":     {"dmesg [-w] [-r] [-l LEVEL] [-n LEVEL]", "show the kernel log; -w: follow; -l: up to LEVEL (0-7); -n: what the kernel prints on consoles", "wrl:n:", runDmesg},
+		"env":       {"env [NAME=VALUE...] [COMMAND [ARG...]]", "show the environment, or run a command in a changed one", "+", runEnv},
+		"find":      {"find [PATH...] [-name GLOB] [-type f|d|l] [-maxdepth N] [-xdev]", "list files", "find", runFind},
+		"free":      {"free [-m]", "show memory in KiB; -m: in MiB", "m", runFree},
+		"grep":      {"grep [-cinqrvEF] PATTERN [FILE...]", "show the lines that match; -F: as text, not as an expression", "cinqrvEF", runGrep},
+		"head":      {"head [-n LINES] [-c BYTES] [FILE...]", "show the beginning", "n:c:", runHead},
+		"hexdump":   {"hexdump [-C] [-n BYTES] [-s SKIP] [FILE]", "show bytes", "Cn:s:", runHexdump},
+		"kill":      {"kill [-SIGNAL] PID...", "send a signal, TERM by default; a negative PID is a process group", "kill", runKill},
+		"less":      {"less [FILE...]", "show page by page; space and b, j and k, g and G, q", "", runLess},
+		"ln":        {"ln [-fs] TARGET [NAME]", "make a link; -s: symbolic", "fs", runLn},
+		"ls":        {"ls [-1aAdhlnrRt] [PATH...]", "list files; -l: long, -t: newest first, -r: reversed, -R: and below", "1aAdhlnrRt", runLs},
+		"lspci":     {"lspci", "list PCI devices: class, numbers, driver, network card", "knv", lspciFunc("/sys")},
+		"mkdir":     {"mkdir [-p] [-m MODE] DIR...", "make folders", "pm:", runMkdir},
+		"mount":     {"mount [-r] [-t TYPE] [-o OPTIONS] [SOURCE] DIR", "mount; without arguments list what is mounted", "rt:o:", runMount},
+		"mv":        {"mv [-f] SOURCE... DEST", "move files", "f", runMv},
+		"poweroff":  {"poweroff [-fn]", "write what is cached, then power off; -n: don't write", "fn", powerFunc(power{off: true})},
+		"ps":        {"ps", "list processes", "aefwx", runPs},
+		"reboot":    {"reboot [-fn]", "write what is cached, then reboot; -n: don't write", "fn", powerFunc(power{})},
+		"rm":        {"rm [-fr] PATH...", "remove files; -r: folders too", "frRi", runRm},
+		"sha256sum": {"sha256sum [FILE...]", "show digests", "", runSHA256Sum},
+		"sleep":     {"sleep SECONDS", "wait; 0.5, 2m and 1h work too", "", runSleep},
+		"sync":      {"sync", "write what is cached", "", runSync},
+		"tail":      {"tail [-f] [-n LINES] [FILE...]", "show the end; -f: and what is added", "fn:", runTail},
+		"umount":    {"umount [-fl] DIR...", "unmount; -l: detach now, finish when unused", "fl", runUmount},
+		"uname":     {"uname [-amnrsv]", "show the kernel's name and version", "amnrsv", runUname},
 	}
 	if o.Wget != nil {
 		all["wget"] = command{"wget [-q] [-O FILE|-] URL", "fetch a URL", "qO:", wgetFunc(o.Wget)}
@@ -213,6 +221,10 @@ func options(spec string, args []string) (map[byte]string, []string, error) {
 			if strings.HasPrefix(spec, "+") {
 				return opts, append(rest, args...), nil
 			}
+			continue
+		}
+		if digit := arg[1]; '0' <= digit && digit <= '9' && strings.Contains(spec, "n:") && !strings.ContainsRune(spec, rune(digit)) {
+			opts['n'] = arg[1:] // head -3
 			continue
 		}
 		for i := 1; i < len(arg); i++ {

@@ -150,6 +150,9 @@ func runTail(c *call) error {
 	first := true
 	err = c.eachFile(c.args, func(name string, r io.Reader) error {
 		c.title(name, &first)
+		if strings.HasPrefix(c.opts['n'], "+") {
+			return c.from(r, n)
+		}
 		// All is read, the last n lines are kept: files here are small.
 		last := make([]string, 0, min(n, 1024))
 		in := bufio.NewReader(r)
@@ -177,6 +180,18 @@ func runTail(c *call) error {
 		}
 		return nil
 	})
+	return err
+}
+
+// from writes what begins with line n, the first one being 1.
+func (c *call) from(r io.Reader, n int64) error {
+	in := bufio.NewReader(r)
+	for i := int64(1); i < n; i++ {
+		if _, err := in.ReadString('\n'); err != nil {
+			return notEOF(err)
+		}
+	}
+	_, err := io.Copy(c.out, in)
 	return err
 }
 

@@ -199,3 +199,36 @@ func (c contextReader) Read(p []byte) (int, error) {
 	}
 	return c.r.Read(p)
 }
+
+// HasInit tells whether an image has the store path, or in a whole root the
+// folder at the top, that an init is in.
+func HasInit(ctx context.Context, file *os.File, init string) (bool, error) {
+	begin := make([]byte, imageStart)
+	n, err := file.ReadAt(begin, 0)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	var l lister = squashfs(file.Name())
+	if imageKind(begin[:n]) == "erofs" {
+		l = erofs(file.Name())
+	}
+	names, err := l.list(ctx, "/")
+	if err != nil {
+		return false, err
+	}
+	first := func(path string) string {
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return name
+	}
+	rest, inStore := strings.CutPrefix(path.Clean(init), nix.StoreDir+"/")
+	switch {
+	case inStore && !slices.Contains(names, "nix"):
+		return slices.Contains(names, first(rest)), nil
+	case inStore:
+		names, err = l.list(ctx, nix.StoreDir)
+		return slices.Contains(names, first(rest)), err
+	case slices.Contains(names, nix.Registration):
+		return false, nil
+	}
+	return slices.Contains(names, first(path.Clean(init))), nil
+}
