@@ -106,9 +106,17 @@ func (r *remote) serve(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		kind, text, _ := strings.Cut(lines.Text(), " ")
+	lines := bufio.NewReaderSize(stdout, longestLine)
+	for {
+		line, cut, err := lines.ReadLine()
+		if err != nil {
+			break
+		}
+		for rest := cut; rest; { // a line that is too long is cut, and not the last
+			_, rest, err = lines.ReadLine()
+			rest = rest && err == nil
+		}
+		kind, text, _ := strings.Cut(string(line), " ")
 		switch kind {
 		case "people":
 			var n int64
@@ -126,6 +134,9 @@ func (r *remote) serve(ctx context.Context) error {
 	}
 	return cmd.Wait()
 }
+
+// longestLine is how much of what the server says is heeded.
+const longestLine = 4 << 10
 
 // runSSHD is that process.
 func runSSHD() int {

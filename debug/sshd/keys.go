@@ -99,6 +99,10 @@ func (k Keys) config() *ssh.ServerConfig {
 			return &ssh.Permissions{Extensions: map[string]string{fingerprint: ssh.FingerprintSHA256(key)}}, nil
 		},
 	}
+	// What today's clients speak, and nothing by SHA-1, NIST curves or CBC.
+	config.KeyExchanges = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}
+	config.Ciphers = []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES256GCM, ssh.CipherAES128GCM, ssh.CipherAES256CTR}
+	config.MACs = []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM}
 	config.AddHostKey(k.host)
 	return config
 }

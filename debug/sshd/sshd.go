@@ -33,7 +33,7 @@ type Options struct {
 
 // Limits of a server that knows a handful of people.
 const (
-	maxConnections = 16 // logged in or about to
+	maxConnections = 16 // logged in
 	maxSessions    = 8  // of one connection
 	loginTime      = 30 * time.Second
 	aliveEvery     = 15 * time.Second // a connection whose other end does not answer for twice that is closed
@@ -48,7 +48,6 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	defer all.Wait()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	places := make(chan struct{}, maxConnections)
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
@@ -61,21 +60,15 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 			l.Close()
 			return fmt.Errorf("ssh: %w", err)
 		}
-		select {
-		case places <- struct{}{}:
-			all.Go(func() {
-				defer func() { <-places }()
-				s.connection(ctx, conn)
-			})
-		default:
-			conn.Close()
-		}
+		s.waiting.add(conn)
+		all.Go(func() { s.connection(ctx, conn) })
 	}
 }
 
 type server struct {
 	Options
-	config *ssh.ServerConfig
+	config  *ssh.ServerConfig
+	waiting waiting
 
 	mu       sync.Mutex
 	loggedIn int
@@ -90,6 +83,7 @@ func (s *server) connection(ctx context.Context, conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(loginTime))
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	client, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	s.waiting.remove(conn)
 	if err != nil {
 		s.tellRefused(conn.RemoteAddr(), err)
 		return
@@ -99,7 +93,12 @@ func (s *server) connection(ctx context.Context, conn net.Conn) {
 	}
 	conn.SetDeadline(time.Time{})
 	s.Log.Warn(fmt.Sprintf("ssh: %s logged in with key %s", conn.RemoteAddr(), client.Permissions.Extensions[fingerprint]))
-	s.count(1)
+	if !s.count(1) {
+		s.Log.Warn("ssh: too many are logged in")
+		s.count(-1)
+		client.Close()
+		return
+	}
 	defer s.count(-1)
 	defer s.Log.Info(fmt.Sprintf("ssh: %s logged out", conn.RemoteAddr()))
 
@@ -169,17 +168,24 @@ func keepAlive(ctx context.Context, client ssh.Conn) {
 	}
 }
 
-func (s *server) count(change int) {
+// count counts who is logged in, and tells whether that may be.
+func (s *server) count(change int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loggedIn += change
 	if s.LoggedIn != nil {
 		s.LoggedIn(s.loggedIn)
 	}
+	return s.loggedIn <= maxConnections
 }
 
 // tellRefused logs who did not get in, without letting them fill the log.
 func (s *server) tellRefused(from net.Addr, err error) {
+	text := err.Error()
+	const most = 200
+	if len(text) > most {
+		text = text[:most] + "…" // it holds what the other side sent
+	}
 	if errors.Is(err, io.EOF) {
 		return // somebody knocked: a check of the port
 	}
@@ -189,7 +195,7 @@ func (s *server) tellRefused(from net.Addr, err error) {
 	s.mu.Unlock()
 	switch {
 	case n < 20:
-		s.Log.Warn(fmt.Sprintf("ssh: %s was not let in: %v", from, err))
+		s.Log.Warn(fmt.Sprintf("ssh: %s was not let in: %s", from, text))
 	case n%100 == 20:
 		s.Log.Warn(fmt.Sprintf("ssh: %d connections were not let in, the last from %s", n, from))
 	}

@@ -278,3 +278,30 @@ func (p *place) noChildren() {
 		p.t.Errorf("a process is left:\n%.300s", status)
 	}
 }
+
+// Silent connections of one address don't lock anybody out, nor does a request
+// of 100,000 bytes, which is logged in a line that can be read.
+func TestStrangersDoNotLockOut(t *testing.T) {
+	p := open(t)
+	for range 40 {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+p.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	conn, err := net.Dial("tcp", "127.0.0.1:"+p.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "SSH-2.0-%s\r\n", strings.Repeat("x", 100000))
+	if out, err := p.ssh("right", "root@127.0.0.1", "echo in").CombinedOutput(); err != nil || !strings.Contains(string(out), "in") {
+		t.Errorf("locked out: %v: %s", err, out)
+	}
+	for line := range strings.Lines(p.Log()) {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+}
