@@ -35,6 +35,17 @@ func TestXOFF(t *testing.T) {
 	}
 }
 
+// The kernel makes variables of the parameters that it does not know; what the
+// Go runtime reads of them before any code of ours ends nothing.
+func TestVariablesOfTheRuntime(t *testing.T) {
+	t.Parallel()
+	for _, variable := range []string{"GOMEMLIMIT=x", "GOGC=much", "GODEBUG=inittrace=1", "GOTRACEBACK=crash"} {
+		t.Run(variable, scenario{
+			copies: inInitrd, cmdline: "init={init} " + variable, env: []string{"HOME=/", "TERM=linux", variable}, shown: []string{"!malformed", "!init internal"},
+		}.run)
+	}
+}
+
 // notELF passes every look at a program but the kernel's own: it has nothing to
 // load.
 func notELF() string {
