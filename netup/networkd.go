@@ -46,6 +46,9 @@ func (n *Network) Networkd() networkd.State {
 		k.Stack = n.stackOf(l.Link)
 	}
 	for _, l := range leases {
+		if l.RouteMTU != 0 {
+			k.RouteMTU = l.RouteMTU
+		}
 		for _, a := range l.Addrs() {
 			if a.IsValid() && !slices.Contains(k.Addresses, a) {
 				k.Addresses = append(k.Addresses, a)

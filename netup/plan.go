@@ -200,7 +200,7 @@ func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 	l.DNS = dns
 	l.NTP = append(slices.Clone(e.NTP), l.NTP...)
 	if e.MTU != 0 {
-		l.MTU = e.MTU
+		l.MTU, l.RouteMTU = e.MTU, 0
 	}
 	if e.Hostname != "" {
 		l.Host = e.Hostname

@@ -33,6 +33,7 @@ type Lease struct {
 	Search   []string // domain search list (option 119, then 15)
 	NTP      []netip.Addr
 	MTU      int // 0: not given
+	RouteMTU int // of the IPv4 routes alone: smaller than what IPv6 takes; 0: not given
 	Host     string
 	Server   netip.Addr // who gave the lease
 	Next     netip.Addr // next-server (siaddr); not valid when not given
@@ -139,7 +140,7 @@ func (l Lease) Addrs() []netip.Prefix {
 
 // Says reports whether a lease says the same as another, of whatever time.
 func (l Lease) Says(o Lease) bool {
-	return l.String() == o.String() && l.MTU == o.MTU && l.BootFile == o.BootFile &&
+	return l.String() == o.String() && l.MTU == o.MTU && l.RouteMTU == o.RouteMTU && l.BootFile == o.BootFile &&
 		slices.Equal(l.Routes, o.Routes) && slices.Equal(l.Search, o.Search) && slices.Equal(l.NTP, o.NTP)
 }
 

@@ -43,8 +43,9 @@ type State struct {
 	Lease int `json:"lease_seconds,omitempty"`
 	Left  int `json:"left_seconds,omitempty"`
 
-	LinkMTU int  `json:"-"` // the link's own: a router's is IPv6's alone, and networkd hears it again
-	Asked6  bool `json:"-"` // DHCPv6 was asked whatever routers say
+	LinkMTU  int  `json:"-"` // the link's own: a router's is IPv6's alone, and networkd hears it again
+	RouteMTU int  `json:"-"` // of the IPv4 routes
+	Asked6   bool `json:"-"` // DHCPv6 was asked whatever routers say
 }
 
 // Route is a route; without Via it is on the link.
@@ -106,6 +107,9 @@ func (k State) Network() []byte {
 	if k.from("dhcp") { // the identity that the lease was given to
 		id, _ := hex.DecodeString(k.ClientID)
 		line("\n[DHCPv4]\n%s", strings.Join(clientID(id, mac), "\n"))
+		if k.RouteMTU != 0 {
+			line("UseMTU=no\nRouteMTUBytes=%d", k.RouteMTU)
+		}
 	}
 	if k.from("dhcp6") && len(mac) > 0 {
 		line("\n[DHCPv6]\nIAID=%d\nDUIDType=link-layer\nDUIDRawData=00:01:%s", dhcp6.IAID(mac), mac)

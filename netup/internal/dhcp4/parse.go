@@ -20,6 +20,8 @@ const (
 	// minMTU is what every IPv4 host must accept (RFC 791); a smaller value in
 	// option 26 is a mistake.
 	minMTU = 576
+	// minMTU6 is what every link with IPv6 must carry (RFC 8200 section 5).
+	minMTU6 = 1280
 )
 
 // Parse reads an OFFER, an ACK or a BOOTP reply, normalised. What makes the
@@ -43,7 +45,9 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	l.NTP = addrs(m, dhcpv4.OptionNTPServers)
 	l.Search = searchFrom(m)
 	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, m.Options); err == nil && mtu >= minMTU {
-		l.MTU = int(mtu)
+		if l.MTU = int(mtu); l.MTU < minMTU6 { // IPv6 would go from the link
+			l.MTU, l.RouteMTU = 0, l.MTU
+		}
 	}
 	if h := lease.Text(m.HostName()); lease.ValidName(h) {
 		l.Host = h

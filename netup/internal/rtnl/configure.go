@@ -111,7 +111,7 @@ func Routes(l lease.Lease, metric int) []*netlink.Route {
 	route := func(dst netip.Prefix, gw netip.Addr) *netlink.Route {
 		r := &netlink.Route{
 			LinkIndex: l.Index, Dst: ipNet(dst, true), Priority: metric,
-			Protocol: proto, Scope: netlink.SCOPE_LINK,
+			Protocol: proto, Scope: netlink.SCOPE_LINK, MTU: l.RouteMTU,
 		}
 		if len(l.More) == 0 { // else the kernel knows best (RFC 6724)
 			r.Src = l.Addr.Addr().AsSlice()

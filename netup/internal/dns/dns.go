@@ -1,0 +1,200 @@
+// Package dns is a stub resolver that fares as libc's does with the servers
+// there are (resolv.conf(5)): it asks again without EDNS0 where that is not
+// understood, goes on to the next server, and completes names by a search list.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Resolver looks names up. Its fields are set before it is used.
+type Resolver struct {
+	Servers func() []netip.Addr
+	Search  func() []string
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+
+	mu    sync.Mutex
+	turn  int                 // of the server to ask first; grows when one fails
+	plain map[netip.Addr]bool // servers that do not understand EDNS0
+	cache map[question]answer
+}
+
+type question struct {
+	name string // lower case, without a dot at the end
+	typ  uint16
+}
+
+type answer struct {
+	addrs []netip.Addr
+	until time.Time
+}
+
+const (
+	// patience is how long a server may take to answer a question.
+	patience = 1500 * time.Millisecond
+	// rounds is how often all servers are asked.
+	rounds = 2
+	// kept bounds how long an answer is good for: a boot outlives no server's
+	// move, and asks no server twice for one.
+	kept = time.Minute
+)
+
+// ErrNoServer says that there is nobody to ask.
+var ErrNoServer = errors.New("the lease names no DNS server")
+
+// ErrNotFound says that there is no such name, or none with such an address.
+var ErrNotFound = errors.New("no such host")
+
+// Lookup returns a name's addresses of one family.
+func (r *Resolver) Lookup(ctx context.Context, name string, six bool) ([]netip.Addr, error) {
+	q := question{typ: typeA}
+	if six {
+		q.typ = typeAAAA
+	}
+	var first error
+	for _, candidate := range r.candidates(name) {
+		q.name = candidate
+		addrs, err := r.ask(ctx, q)
+		switch {
+		case err == nil:
+			return addrs, nil
+		case !errors.Is(err, ErrNotFound):
+			return nil, err
+		case first == nil:
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// candidates are the names that a name may stand for, in order: one with a dot
+// is first taken as it is (ndots:1), one with a dot at the end not otherwise.
+func (r *Resolver) candidates(name string) []string {
+	name = strings.ToLower(name)
+	if whole, ok := strings.CutSuffix(name, "."); ok {
+		return []string{whole}
+	}
+	var out []string
+	for _, s := range r.Search() {
+		out = append(out, name+"."+strings.ToLower(strings.TrimSuffix(s, ".")))
+	}
+	if strings.Contains(name, ".") {
+		return append([]string{name}, out...)
+	}
+	return append(out, name)
+}
+
+// ask asks the servers one by one until one of them knows.
+func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
+	r.mu.Lock()
+	known, ok := r.cache[q]
+	turn := r.turn
+	r.mu.Unlock()
+	if ok && time.Now().Before(known.until) {
+		return known.addrs, nil
+	}
+	servers := r.Servers()
+	if len(servers) == 0 {
+		return nil, ErrNoServer
+	}
+	var last error
+	for n := range rounds * len(servers) {
+		server := servers[(turn+n)%len(servers)]
+		addrs, ttl, err := r.askOne(ctx, server, q)
+		if err == nil {
+			r.keep(q, answer{addrs, time.Now().Add(min(ttl, kept))})
+			return addrs, nil
+		}
+		if errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+			return nil, err
+		}
+		last = fmt.Errorf("%s: %w", server, err)
+		r.mu.Lock()
+		if r.turn == turn+n {
+			r.turn++
+		}
+		r.mu.Unlock()
+	}
+	return nil, last
+}
+
+func (r *Resolver) keep(q question, a answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cache == nil {
+		r.cache = map[question]answer{}
+	}
+	r.cache[q] = a
+}
+
+// askOne asks one server, again without EDNS0 where it does not answer with it
+// as it should, and over TCP where the answer is too long for a datagram.
+func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question) ([]netip.Addr, time.Duration, error) {
+	r.mu.Lock()
+	edns := !r.plain[server]
+	r.mu.Unlock()
+	m, err := r.exchange(ctx, "udp", server, q, edns)
+	if edns && ctx.Err() == nil && (err != nil || m.rcode == rcodeFormat || m.rcode == rcodeNotImplemented || m.rcode == rcodeBadVersion) {
+		plain, perr := r.exchange(ctx, "udp", server, q, false)
+		if perr == nil && plain.rcode != rcodeFormat && plain.rcode != rcodeNotImplemented {
+			r.mu.Lock()
+			if r.plain == nil {
+				r.plain = map[netip.Addr]bool{}
+			}
+			r.plain[server] = true
+			r.mu.Unlock()
+		}
+		if perr == nil || err != nil {
+			m, err = plain, perr
+		}
+		edns = false
+	}
+	if err == nil && m.truncated {
+		m, err = r.exchange(ctx, "tcp", server, q, edns)
+	}
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case m.rcode == rcodeNoName || m.rcode == 0 && len(m.addrs) == 0:
+		return nil, 0, ErrNotFound
+	case m.rcode != 0:
+		return nil, 0, fmt.Errorf("the server answers with code %d", m.rcode)
+	}
+	return m.addrs, m.ttl, nil
+}
+
+// exchange sends a question once and waits for its answer.
+func (r *Resolver) exchange(ctx context.Context, network string, server netip.Addr, q question, edns bool) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := r.Dial(ctx, network, netip.AddrPortFrom(server, 53).String())
+	if err != nil {
+		return reply{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	id := newID()
+	if err := send(conn, network, query(id, q, edns)); err != nil {
+		return reply{}, err
+	}
+	for {
+		b, err := receive(conn, network)
+		if err != nil {
+			if ctx.Err() != nil {
+				return reply{}, errors.New("no answer")
+			}
+			return reply{}, err
+		}
+		if m, err := parse(b, id, q); err == nil || !errors.Is(err, errOther) {
+			return m, err
+		}
+	}
+}

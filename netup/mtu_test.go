@@ -1,0 +1,55 @@
+package netup
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"netstage/netup/ipparam"
+	"netstage/netup/lease"
+)
+
+// A DHCP server's MTU that is less than IPv6 takes is the IPv4 routes': the
+// link keeps IPv6, and the boot that goes by it.
+func TestSmallMTUKeepsIPv6(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.1.0.1/24")
+	p.routerAddrs(t, "eth0p", "2001:db8::1/64", "fe80::1/64")
+	p.greeter(t, "[2001:db8::1]:8080")
+	p.dnsmasq(t, "--port=0", "--interface=eth0p", "--enable-ra", "--dhcp-range=2001:db8::,ra-only,64,1h",
+		"--dhcp-range=10.1.0.50,10.1.0.60,1h", "--dhcp-option=option:mtu,1000")
+	s := start(t, Options{Prove: reaches("[2001:db8::1]:8080")})
+	n := s.wait(t)
+	eventually(t, "both leases", func() bool { return len(n.board.leases()) == 2 })
+	if m := mtuOf(t, "eth0"); m != 1500 {
+		t.Errorf("the link's mtu is %d", m)
+	}
+	must(withLink("eth0", func(l netlink.Link) error {
+		routes, err := netlink.RouteList(l, netlink.FAMILY_V4)
+		for _, r := range routes {
+			if r.MTU != 1000 {
+				t.Errorf("%s has mtu %d", r, r.MTU)
+			}
+		}
+		if len(routes) != 2 {
+			t.Errorf("routes %v", routes)
+		}
+		return err
+	}))
+	if a := addrs6Of(t, "eth0"); len(a) != 1 {
+		t.Errorf("addresses %v", a)
+	}
+	if text := string(n.Networkd().Network()); !strings.Contains(text, "RouteMTUBytes=1000\n") || strings.Contains(text, "\nMTUBytes=") {
+		t.Error(text)
+	}
+}
+
+// What the operator says is the link's.
+func TestSmallMTUOfTheOperator(t *testing.T) {
+	l := plan{}.amend(lease.Lease{Addr: netip.MustParsePrefix("10.1.0.9/24"), RouteMTU: 900}, ipparam.Entry{MTU: 1000})
+	if l.MTU != 1000 || l.RouteMTU != 0 {
+		t.Errorf("%+v", l)
+	}
+}
