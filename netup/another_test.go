@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
@@ -66,6 +67,7 @@ func site(t testing.TB) (dead, good *peer) {
 		return withLink("lo", func(l netlink.Link) error {
 			a, _ := netlink.ParseAddr("10.9.0.1/32")
 			b, _ := netlink.ParseAddr("2001:db8:9::1/128")
+			b.Flags = unix.IFA_F_NODAD
 			return errors.Join(netlink.AddrAdd(l, a), netlink.AddrAdd(l, b))
 		})
 	})

@@ -7,35 +7,51 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
+	"netstage/netup/internal/dns"
 	"netstage/netup/internal/sock"
 	"netstage/netup/lease"
+	"netstage/stage1/fault"
 )
 
-var errNoDNS = errors.New("the lease names no DNS server")
+// Times of RFC 8305: how long an answer of the fourth family waits for one of
+// the sixth, and how long a connection may take before another is begun beside.
+const (
+	resolutionDelay = 50 * time.Millisecond
+	attemptDelay    = 250 * time.Millisecond
+)
 
-// Dialer dials on any link and looks names up with Resolver. DialContext knows
-// more.
-func (n *Network) Dialer() *net.Dialer {
-	return &net.Dialer{Resolver: n.Resolver()}
+// dialer connects to names and addresses of the families it has.
+type dialer struct {
+	net   net.Dialer
+	dns   *dns.Resolver
+	six   bool
+	four  bool
+	lease func() lease.Lease
 }
 
-// DialContext is Dialer's, with the lease's search list for names without a
-// dot and with errors of class dns that name the servers asked.
+func newDialer(link string, l func() lease.Lease) *dialer {
+	d := &dialer{net: net.Dialer{Control: sock.BindTo(link)}, six: true, four: true, lease: l}
+	d.dns = &dns.Resolver{
+		Servers: func() []netip.Addr { return l().DNS },
+		Search:  func() []string { return l().Search },
+		Dial:    d.net.DialContext,
+	}
+	return d
+}
+
+// DialContext dials on any link. Names are looked up at the lease's DNS servers
+// and no others, completed by its search list, in both address families at
+// once; the first connection is used (RFC 8305). Errors of class dns name the
+// servers asked.
 func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	return dial(ctx, n.Dialer(), n.Lease(), network, addr)
+	return n.dialer.dial(ctx, network, addr)
 }
 
 // A Path dials through a lease's link only, look-ups included, whatever routes
 // other links have. It needs the right to bind to a device.
 type Path struct{ Lease lease.Lease }
-
-func (p Path) dialer() *net.Dialer {
-	return &net.Dialer{
-		Control:  sock.BindTo(p.Lease.Link),
-		Resolver: resolver(func() []netip.Addr { return p.Lease.DNS }, p.Lease.Link),
-	}
-}
 
 // DialContext is Network.DialContext through the lease's link and by its address
 // family only, so that a connection proves the lease.
@@ -45,14 +61,13 @@ func (p Path) DialContext(ctx context.Context, network, addr string) (net.Conn, 
 	if a, err := netip.ParseAddr(host); err == nil && lease.FamilyOf(a.Unmap()) != lease.FamilyOf(l.Addr.Addr()) {
 		return nil, &familyError{lease: l.Addr, server: a}
 	}
-	if network == "tcp" || network == "udp" {
-		network += map[lease.Family]string{lease.V4: "4", lease.V6: "6"}[lease.FamilyOf(l.Addr.Addr())]
-	}
-	return dial(ctx, p.dialer(), l, network, addr)
+	d := newDialer(l.Link, func() lease.Lease { return l })
+	d.six = lease.FamilyOf(l.Addr.Addr()) == lease.V6
+	d.four = !d.six
+	return d.dial(ctx, network, addr)
 }
 
-// familyError says that a server can't be reached from an address. Its class
-// is no-route.
+// familyError says that a server can't be reached from an address.
 type familyError struct {
 	lease  netip.Prefix
 	server netip.Addr
@@ -62,48 +77,47 @@ func (e *familyError) Error() string {
 	return fmt.Sprintf("the address %s of the other family can't be reached from %s", e.server, e.lease.Addr())
 }
 
-// Class names the failure for operators.
-func (*familyError) Class() string { return "no-route" }
+// Unwrap has its class.
+func (e *familyError) Unwrap() error { return &fault.Error{Class: fault.NoRoute, Text: e.Error()} }
 
-func dial(ctx context.Context, d *net.Dialer, l lease.Lease, network, addr string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
-	hosts := []string{host}
-	if !strings.ContainsAny(host, ".:") {
-		hosts = nil
-		for _, s := range l.Search {
-			hosts = append(hosts, host+"."+s)
-		}
-		hosts = append(hosts, host)
+	if a, err := netip.ParseAddr(host); err == nil || host == "" {
+		return d.net.DialContext(ctx, d.network(network, a), addr)
 	}
-	for i, h := range hosts {
-		var c net.Conn
-		c, err = d.DialContext(ctx, network, net.JoinHostPort(h, port))
-		var dns *net.DNSError
-		switch {
-		case err == nil:
-			return c, nil
-		case !errors.As(err, &dns):
-			return nil, err
-		case !dns.IsNotFound || i == len(hosts)-1:
-			return nil, lookupError(host, l, dns)
-		}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &attempts{d: d, network: network, port: port, found: make(chan found, 2), made: make(chan made)}
+	c, err := r.run(ctx, host)
+	if err != nil && r.dials == 0 {
+		return nil, d.lookupError(host, err)
 	}
-	return nil, err
+	return c, err
 }
 
-// lookupError puts the servers really asked in the place of the one that Go's
-// resolver read from a resolv.conf which has no say here.
-func lookupError(host string, l lease.Lease, cause *net.DNSError) error {
+// network is tcp4 for tcp, where the family is given.
+func (d *dialer) network(network string, a netip.Addr) string {
+	switch {
+	case network != "tcp" && network != "udp":
+	case d.six && !d.four:
+		return network + "6"
+	case d.four && !d.six:
+		return network + "4"
+	}
+	return network
+}
+
+func (d *dialer) lookupError(host string, cause error) error {
 	var tried []string
-	for _, a := range l.DNS {
+	for _, a := range d.lease().DNS {
 		tried = append(tried, a.String())
 	}
-	msg := fmt.Sprintf("dns: %s: %s", host, cause.Err)
-	if len(tried) > 0 {
+	msg := fmt.Sprintf("dns: %s: %v", host, cause)
+	if len(tried) > 0 && !errors.Is(cause, context.Canceled) {
 		msg += ", asked " + strings.Join(tried, ", ")
 	}
-	return &Error{class: "dns", msg: msg, tried: tried, cause: cause}
+	return &fault.Error{Class: fault.DNS, Text: msg, Tried: tried, Cause: cause}
 }

@@ -6,41 +6,35 @@ import (
 	"strings"
 
 	"netstage/netup/linktable"
+	"netstage/stage1/fault"
 )
 
-// Error says why there is no network. Its Class is one of no-nic, no-carrier,
+// Error says why there is no network. Its class is one of no-nic, no-carrier,
 // no-lease, no-route, or the class of the error that Options.Prove returned.
 type Error struct {
-	class string
-	msg   string
-	tried []string
+	fault *fault.Error
 	links []linktable.Row
-	cause error
 }
 
 // Error is one line: the cause and what was tried.
-func (e *Error) Error() string { return e.msg }
-
-// Class is stable and short, for scripts and advice.
-func (e *Error) Class() string { return e.class }
-
-// Tried is the last proofs that failed, newest last; Links has the rest.
-func (e *Error) Tried() []string { return e.tried }
+func (e *Error) Error() string { return e.fault.Error() }
 
 // Links is the table of links when Up gave up.
 func (e *Error) Links() []linktable.Row { return e.links }
 
-// Unwrap gives the end of the context or the last failed proof.
-func (e *Error) Unwrap() error { return e.cause }
+// Unwrap gives the class, the last proofs that failed, and the end of the
+// context or the last failed proof as the cause.
+func (e *Error) Unwrap() error { return e.fault }
 
 // failure describes the state of the race as an error; cause is why it ends.
 func (n *Network) failure(cause error) *Error {
 	links := n.Links()
-	e := &Error{links: links, cause: cause}
+	f := &fault.Error{Cause: cause}
+	e := &Error{fault: f, links: links}
 	n.board.mu.Lock()
 	proofErr := n.board.proofErr
 	for _, p := range n.board.proofs {
-		e.tried = append(e.tried, p.String())
+		f.Tried = append(f.Tried, p.String())
 	}
 	n.board.mu.Unlock()
 	var carrier, lease bool
@@ -51,29 +45,29 @@ func (n *Network) failure(cause error) *Error {
 	secs := fmt.Sprintf("%d s", seconds(n.started))
 	switch {
 	case len(links) == 0:
-		e.class = "no-nic"
-		e.msg = "network: no network card found in " + secs + " (no driver, or none fitted)"
+		f.Class = fault.NoNIC
+		f.Text = "network: no network card found in " + secs + " (no driver, or none fitted)"
 		if w := n.plan.wanted(); w != "" {
-			e.msg = "network: no network card as " + w + " wants it in " + secs
+			f.Text = "network: no network card as " + w + " wants it in " + secs
 		}
-		e.tried = n.board.ignoredLinks()
+		f.Tried = n.board.ignoredLinks()
 	case !carrier:
-		e.class = "no-carrier"
-		e.msg = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
+		f.Class = fault.NoCarrier
+		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
-		e.class = "no-lease"
-		e.msg = "network: " + n.plan.nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
+		f.Class = fault.NoLease
+		f.Text = "network: " + n.plan.nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
 	default:
-		e.class = "no-route"
-		e.msg = "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs
+		f.Class = fault.NoRoute
+		f.Text = "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs
 		if proofErr != nil {
-			e.cause = proofErr
-			e.msg += ": " + proofErr.Error()
-			if c := classOf(proofErr); c != "" {
-				e.class = c
+			f.Cause = proofErr
+			f.Text += ": " + proofErr.Error()
+			if c := fault.ClassOf(proofErr); c != fault.Failed && c != fault.StepTimeout {
+				f.Class = c
 			}
 		} else if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Leased() && l.Fault != "" }); i >= 0 {
-			e.msg += ": " + links[i].Fault
+			f.Text += ": " + links[i].Fault
 		}
 	}
 	return e

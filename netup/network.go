@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -18,15 +16,15 @@ import (
 // Network is the network once it is up: one link with a proven lease, which is
 // renewed until Down or Close.
 type Network struct {
-	opts     Options
-	plan     plan
-	kernel   rtnl.Conn
-	dhcp     dhcp4.Port
-	quieted  rtnl.Sysctls // while several links race
-	resolver *net.Resolver
-	log      *slog.Logger
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup // the race and all it started
+	opts    Options
+	plan    plan
+	kernel  rtnl.Conn
+	dhcp    dhcp4.Port
+	quieted rtnl.Sysctls // while several links race
+	dialer  *dialer
+	log     *slog.Logger
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // the race and all it started
 
 	board   *board
 	stack   *stack
@@ -59,7 +57,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	}
 	n.stack = &stack{plan: plan, kernel: n.kernel, log: n.log, on: map[int]bool{}}
 	n.opener = newOpener(n)
-	n.resolver = resolver(func() []netip.Addr { return n.Lease().DNS }, "")
+	n.dialer = newDialer("", n.Lease)
 	n.wg.Go(func() { n.race(run) })
 	var cause error
 	select {
@@ -125,3 +123,6 @@ func (n *Network) stop() {
 	n.wg.Wait()
 	n.dhcp.Wait()
 }
+
+// ResolvConf is the text of a resolv.conf for the winning lease.
+func (n *Network) ResolvConf() []byte { return n.Lease().ResolvConf() }

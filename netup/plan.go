@@ -13,6 +13,7 @@ import (
 
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
+	"netstage/stage1/fault"
 )
 
 // plan is what an operator fixed about the links.
@@ -25,7 +26,7 @@ type plan struct {
 func (p plan) check() error {
 	named := slices.ContainsFunc(p.Entries, func(e ipparam.Entry) bool { return e.Method != ipparam.Off })
 	if off := p.anyLink(); len(off) > 0 && off[0].Method == ipparam.Off && !named {
-		return &Error{class: "bad-parameter", msg: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
+		return &Error{fault: &fault.Error{Class: fault.BadParameter, Text: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/ipparam"
+	"netstage/stage1/fault"
 )
 
 func config(t testing.TB, p ipparam.Params) ipparam.Config {
@@ -205,7 +206,7 @@ func TestPinnedLinkIsMissing(t *testing.T) {
 	log, _ := logTo(t)
 	_, err := Up(within(t), Options{Log: log, NoNICTimeout: 30 * time.Millisecond, Config: config(t, ipparam.Params{IP: []string{"eth7:dhcp"}})})
 	e, ok := err.(*Error)
-	if !ok || e.Class() != "no-nic" || !strings.Contains(e.Error(), "ip=eth7:dhcp") || len(e.Tried()) != 1 || !strings.Contains(e.Tried()[0], "eth0") {
+	if !ok || fault.ClassOf(e) != "no-nic" || !strings.Contains(e.Error(), "ip=eth7:dhcp") || len(fault.TriedOf(e)) != 1 || !strings.Contains(fault.TriedOf(e)[0], "eth0") {
 		t.Errorf("%v", err)
 	}
 }

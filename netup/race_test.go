@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/lease"
+	"netstage/stage1/fault"
 )
 
 func classify(err error) string {
@@ -24,7 +25,7 @@ func classify(err error) string {
 	if !errors.As(err, &e) {
 		return "no *Error: " + err.Error()
 	}
-	return e.Class()
+	return string(fault.ClassOf(e))
 }
 
 func TestRouteLessLeaseOfTheOnlyLinkWins(t *testing.T) {
@@ -90,8 +91,7 @@ func TestProofChoosesAmongTwinSubnets(t *testing.T) {
 				return ctx.Err()
 			}
 		}
-		d := Path{l}.dialer()
-		c, err := d.DialContext(ctx, "tcp", "image.test:8080")
+		c, err := Path{l}.DialContext(ctx, "tcp", "image.test:8080")
 		if l.Link == "eth0" {
 			mu.Lock()
 			if tried["eth0"] == 1 {
@@ -112,7 +112,7 @@ func TestProofChoosesAmongTwinSubnets(t *testing.T) {
 	if a := addrsOf(t, "eth0"); len(a) > 0 {
 		t.Errorf("the loser keeps %v", a)
 	}
-	c, err := n.Dialer().DialContext(t.Context(), "tcp", "image.test:8080")
+	c, err := n.DialContext(t.Context(), "tcp", "image.test:8080")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,15 +242,15 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p.cable(t, "eth0", "")
 		p.unplug(t, "eth0")
 		e := endAt(t, Options{}, "still waiting")
-		if e.Class() != "no-carrier" || !strings.Contains(e.Error(), "eth0") || len(e.Links()) != 1 || !errors.Is(e, context.Canceled) {
-			t.Errorf("%s: %v, links %+v", e.Class(), e, e.Links())
+		if fault.ClassOf(e) != "no-carrier" || !strings.Contains(e.Error(), "eth0") || len(e.Links()) != 1 || !errors.Is(e, context.Canceled) {
+			t.Errorf("%s: %v, links %+v", fault.ClassOf(e), e, e.Links())
 		}
 	})
 	t.Run("no-lease", func(t *testing.T) {
 		p := newPeer(t)
 		p.cable(t, "eth0", "")
-		if e := endAt(t, Options{}, "send DISCOVER"); e.Class() != "no-lease" || e.Links()[0].V4.State != "discovering" {
-			t.Errorf("%s: %v, links %+v", e.Class(), e, e.Links())
+		if e := endAt(t, Options{}, "send DISCOVER"); fault.ClassOf(e) != "no-lease" || e.Links()[0].V4.State != "discovering" {
+			t.Errorf("%s: %v, links %+v", fault.ClassOf(e), e, e.Links())
 		}
 	})
 	t.Run("refused", func(t *testing.T) {
@@ -258,8 +258,8 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p.cable(t, "eth0", "10.1.0.1/24")
 		p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
 		e := endAt(t, Options{Prove: func(context.Context, lease.Lease) error { return refusedErr{} }}, "no path")
-		if e.Class() != "refused" || !strings.Contains(e.Error(), "connection refused") || !errors.Is(e, refusedErr{}) {
-			t.Errorf("%s: %v, tried %q", e.Class(), e, e.Tried())
+		if fault.ClassOf(e) != "refused" || !strings.Contains(e.Error(), "connection refused") || !errors.Is(e, refusedErr{}) {
+			t.Errorf("%s: %v, tried %q", fault.ClassOf(e), e, fault.TriedOf(e))
 		}
 	})
 }

@@ -235,12 +235,3 @@ func (b *board) ignoredLinks() []string {
 	slices.Sort(out)
 	return out
 }
-
-// classOf finds the class of an error of another package.
-func classOf(err error) string {
-	var c interface{ Class() string }
-	if errors.As(err, &c) {
-		return c.Class()
-	}
-	return ""
-}

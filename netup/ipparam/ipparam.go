@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"netstage/stage1/fault"
 	"reflect"
 	"slices"
 	"strings"
@@ -107,8 +108,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s %q: expected %s", e.Param, e.Field, e.Got, e.Want)
 }
 
-// Class is bad-parameter.
-func (e *Error) Class() string { return "bad-parameter" }
+// Unwrap has the class, bad-parameter.
+func (e *Error) Unwrap() error { return &fault.Error{Class: fault.BadParameter, Text: e.Error()} }
 
 // Parse reads all parameters. Every mistake is reported, joined; what could be
 // read is returned with them.
