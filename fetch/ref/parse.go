@@ -63,7 +63,7 @@ func parseURL(s string) (*url.URL, error) {
 	bad := func(why string) (*url.URL, error) {
 		return nil, newError("%s: %s", Redacted(s), why)
 	}
-	u, err := url.Parse(s)
+	u, err := url.Parse(withZone(s))
 	if err != nil {
 		// The parser's own text quotes the whole URL.
 		return bad("not a URL")
@@ -77,4 +77,21 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
+}
+
+// withZone has the zone of an IPv6 address as url.Parse wants it:
+// [fe80::1%eth0] is right (RFC 9844), and was [fe80::1%25eth0] before
+// (RFC 6874).
+func withZone(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	host, path, _ := cutAny(rest, "/?#")
+	open := strings.LastIndexByte(host, '[')
+	if !ok || open < 0 {
+		return s
+	}
+	address, zone, ok := strings.Cut(host[open:], "%")
+	if !ok || strings.HasPrefix(zone, "25") && !strings.HasPrefix(zone, "25]") {
+		return s
+	}
+	return scheme + "://" + host[:open] + address + "%25" + zone + path
 }

@@ -50,6 +50,7 @@ func TestResolve(t *testing.T) {
 		{"x", Base{BootFile: "http://h", NextServer: "10.0.2.9"}, "http://h/x"},
 		{"x", Base{NextServer: "fe80::1%eth0"}, "http://[fe80::1%25eth0]/x"},
 		{"x", Base{NextServer: "fd00::1"}, "http://[fd00::1]/x"},
+		{"x", Base{Rootfs: mustURL(t, "http://[fe80::1%eth0]:8080/d")}, "http://[fe80::1%25eth0]:8080/d/x"},
 	} {
 		got, err := resolve(c.ref, c.base)
 		if err != nil || got != c.want {
@@ -115,6 +116,15 @@ func TestRedacted(t *testing.T) {
 		"http://tok@h":                 "http://h",
 		"http://u:p@h?x@y":             "http://h?…",
 		"name?tok=1":                   "name?…",
+		"http://deploy:geheim/42@h/x":  "http://h/x",
+		"http://deploy:ge?heim@h/x":    "http://h/x",
+		"http://deploy:ge#heim@h/x":    "http://h/x",
+		"http://deploy:ge heim@h/x?y":  "http://h/x?…",
+		"http://a:b@c@h:port/x":        "http://h:port/x",
+		"deploy:geheim@proxy:3128":     "proxy:3128",
+		"http://h/a@b":                 "http://h/a@b",
+		"http://u:p@[fe80::1%eth0]/x":  "http://[fe80::1%eth0]/x",
+		"img@v1.squashfs":              "img@v1.squashfs",
 	} {
 		if got := Redacted(in); got != want {
 			t.Errorf("Redacted(%q) = %q, want %q", in, got, want)
@@ -197,4 +207,19 @@ func FuzzRef(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestZone(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://[fe80::1%eth0]/x":      "fe80::1%eth0",
+		"http://[fe80::1%25eth0]/x":    "fe80::1%eth0",
+		"http://u@[fe80::1%2]:80/x%20": "fe80::1%2",
+		"http://[fe80::1%25]/x":        "fe80::1%25",
+		"http://[fd00::1]/x%20[a%eth]": "",
+	} {
+		l, err := ParseURL(in)
+		if (err == nil) != (want != "") || err == nil && l.URL().Hostname() != want {
+			t.Errorf("%s: %v, %v", in, l.URL(), err)
+		}
+	}
 }

@@ -45,7 +45,15 @@ func withoutSecrets(key, value string) string {
 			return blanked + value[at:]
 		}
 	}
-	parts := strings.Split(value, ",")
+	var parts []string
+	for _, part := range strings.Split(value, ",") {
+		// A password may have a comma in it.
+		if n := len(parts); n > 0 && strings.Contains(parts[n-1], "://") && !strings.Contains(part, "://") {
+			parts[n-1] += "," + part
+			continue
+		}
+		parts = append(parts, part)
+	}
 	for i, part := range parts {
 		if strings.Contains(part, "://") {
 			parts[i] = ref.Redacted(part)
