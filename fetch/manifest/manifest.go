@@ -6,12 +6,29 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 )
 
 // Most is the largest manifest that is read, in bytes.
 const Most = 1 << 20
+
+// ReadFile reads a file of at most that many bytes, and no more of one that
+// has no end.
+func ReadFile(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = refuse("manifest", "%s has more than the %d bytes that are read of it", name, most)
+	}
+	return text, err
+}
 
 // Manifest names a system: its images and its stage 2.
 type Manifest struct {

@@ -239,3 +239,23 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// What is no tree is refused at its head, whatever comes after it.
+func TestCollectorOfNoTree(t *testing.T) {
+	zeros := make([]byte, 64<<10)
+	if n, err := Collect(make([]byte, 32)).Write(zeros); n != 0 || err == nil {
+		t.Errorf("%d bytes of zeros are kept, %v", n, err)
+	}
+	huge := Superblock{DataBlockSize: 4096, HashBlockSize: 4096, DataBlocks: 1 << 33}.marshal()
+	if _, err := Collect(make([]byte, 32)).Write(huge); err == nil || !strings.Contains(err.Error(), "at most 256 MiB") {
+		t.Error(err)
+	}
+	f, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := Read(f, make([]byte, 32)); err == nil {
+		t.Error("/dev/zero is a tree")
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
@@ -88,6 +87,9 @@ func getManifest(ctx context.Context, o Order) (*Signed, error) {
 	return anyManifest(ctx, o)
 }
 
+// mostSignature is the largest signature that is read.
+const mostSignature = 4 << 10
+
 // pause is how long a manifest that was refused is given.
 const pause = time.Second
 
@@ -117,11 +119,11 @@ func anyManifest(ctx context.Context, o Order) (*Signed, error) {
 }
 
 func openManifest(place ref.Location, keys manifest.Keys) (*Signed, error) {
-	body, err := os.ReadFile(place.Path)
+	body, err := manifest.ReadFile(place.Path, manifest.Most)
 	if err != nil {
 		return nil, refuse("signature", "manifest: %v", err)
 	}
-	signature, err := os.ReadFile(place.WithSuffix(manifest.Suffix).Path)
+	signature, err := manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, mostSignature)
 	if err != nil {
 		return nil, refuse("signature", "manifest: its signature: %v", err)
 	}
@@ -134,7 +136,6 @@ func openManifest(place ref.Location, keys manifest.Keys) (*Signed, error) {
 
 // fetchManifest also says which mirror the signature is from, once there is one.
 func fetchManifest(ctx context.Context, o Order, places []ref.Location) (s *Signed, from string, err error) {
-	const mostSignature = 4 << 10
 	r := o.Fetch
 	r.What, r.Checked, r.Digest, r.Mirrors, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {

@@ -207,9 +207,6 @@ func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
 	return fetch.Load(ctx, o.Fetch, f, length)
 }
 
-// mostTree is the largest tree that is read: of an image of 32 GiB.
-const mostTree = 256 << 20
-
 // getTree gets the verity tree and checks it against its root. The file is the caller's to close.
 func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	places := o.Trees
@@ -224,7 +221,7 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	collector := verity.Collect(o.RootHash)
 	r := o.Fetch
 	r.Mirrors, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
-	blob, err := fetch.GetBlob(ctx, r, mostTree)
+	blob, err := fetch.GetBlob(ctx, r, verity.Most)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -238,11 +235,7 @@ func openTree(place string, root []byte) (*verity.Tree, *os.File, error) {
 	if err != nil {
 		return nil, nil, refuse("no-image", "verity tree: %v", err)
 	}
-	text, err := io.ReadAll(file)
-	if err != nil {
-		return nil, nil, errors.Join(refuse("no-image", "verity tree: %v", err), file.Close())
-	}
-	tree, err := verity.Open(text, root)
+	tree, err := verity.Read(file, root)
 	if err != nil {
 		return nil, nil, errors.Join(refuse("mismatch", "%s: %v", place, err), file.Close())
 	}

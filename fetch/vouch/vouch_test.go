@@ -215,6 +215,12 @@ func TestLocal(t *testing.T) {
 	mustRefuse(t, signed, "no-image", "verity tree")
 	os.Remove(sig)
 	mustRefuse(t, signed, "signature", "minisig")
+	zero := ref.FileAt("/dev/zero")
+	o.Trees, o.RootHash = []ref.Location{zero}, w.root
+	mustRefuse(t, o, "mismatch", "no signature")
+	endless := signed
+	endless.Manifests = []ref.Location{zero}
+	mustRefuse(t, endless, "signature", "more than the 1048576 bytes")
 	mustRefuse(t, Order{Images: places("/nowhere"), Fetch: o.Fetch}, "no-image", "/nowhere")
 	mustRefuse(t, Order{Fetch: o.Fetch}, "no-image", "")
 }

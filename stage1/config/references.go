@@ -33,7 +33,7 @@ func (c Config) named() []ref.Location {
 	if len(c.Rootfs) > 0 || len(c.Manifest) == 0 || c.Manifest[0].Kind != ref.File {
 		return nil
 	}
-	text, err := os.ReadFile(c.Manifest[0].Path)
+	text, err := manifest.ReadFile(c.Manifest[0].Path, manifest.Most)
 	if err != nil {
 		return nil
 	}

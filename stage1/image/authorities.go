@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
 	"netstage/stage1/config"
@@ -41,7 +42,8 @@ func Authorities(asked, own string) (*x509.CertPool, error) {
 	default:
 		file = asked
 	}
-	text, err := os.ReadFile(file)
+	const most = 4 << 20 // Mozilla's list has 0.2
+	text, err := manifest.ReadFile(file, most)
 	if err != nil {
 		return nil, fault.Errorf(fault.Policy, "certificate authorities: %w", err)
 	}
