@@ -65,6 +65,27 @@ func (l *list) Set(value string) error {
 	return nil
 }
 
+// given is a flag that is not empty where it is given: a variable of a script
+// that is not set must not mean that nothing is verified.
+type given string
+
+func (g *given) String() string { return string(*g) }
+
+func (g *given) Type() string { return "" }
+
+func (g *given) Set(value string) error {
+	if value == "" {
+		return fmt.Errorf("is empty")
+	}
+	*g = given(value)
+	return nil
+}
+
+// givenVar defines such a flag.
+func givenVar(fs *pflag.FlagSet, p *string, name, usage string) {
+	fs.Var((*given)(p), name, usage)
+}
+
 // names are those of the commands that help shows.
 func names(root *cobra.Command) string {
 	var all []string

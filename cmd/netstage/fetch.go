@@ -37,9 +37,12 @@ func newFetch(std streams) *cobra.Command {
 	var v vouching
 	v.flags(fs)
 	output := fs.StringP("output", "o", "", "write the image to `FILE`")
-	ca := fs.String("ca", "", "trust the certificate authorities in `FILE` alone")
-	token := fs.String("token", "", "send the bearer token in `FILE` to the servers, never to where they redirect")
-	newer := fs.String("newer", "", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
+	var ca string
+	givenVar(fs, &ca, "ca", "trust the certificate authorities in `FILE` alone")
+	var token string
+	givenVar(fs, &token, "token", "send the bearer token in `FILE` to the servers, never to where they redirect")
+	var newer string
+	givenVar(fs, &newer, "newer", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
 	return newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
 		func(ctx context.Context, refs []string) error {
@@ -59,18 +62,18 @@ func newFetch(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if *ca != "" {
-				if o.Fetch.Roots, err = readAuthorities(*ca); err != nil {
+			if ca != "" {
+				if o.Fetch.Roots, err = readAuthorities(ca); err != nil {
 					return err
 				}
 			}
-			if *newer != "" {
-				if o.NotBefore, err = parseDay(*newer); err != nil {
-					return usageError("--newer " + *newer + " is neither a day nor a time")
+			if newer != "" {
+				if o.NotBefore, err = parseDay(newer); err != nil {
+					return usageError("--newer " + newer + " is neither a day nor a time")
 				}
 			}
-			if *token != "" {
-				if o.Fetch.Bearer, err = bearer(*token); err != nil {
+			if token != "" {
+				if o.Fetch.Bearer, err = bearer(token); err != nil {
 					return err
 				}
 			}

@@ -55,6 +55,9 @@ func TestFetchAsDocumented(t *testing.T) {
 		"another init":       {append(token, "--manifest", url+"web.manifest", "--trusted", file("ops.pub"), "--init", "/bin/sh"), "policy: "},
 		"manifest of old":    {append(token, "--manifest", url+"web.manifest", "--trusted", file("ops.pub"), "--newer", "2999-01-01"), "policy: "},
 		"no token":           {[]string{url + "image"}, "http-401: "},
+		"empty digest":       {append(token, url+"image", "--sha256", ""), "--sha256"},
+		"empty root hash":    {append(token, url+"image", "--roothash="), "--roothash"},
+		"empty init":         {append(token, "--manifest", url+"web.manifest", "--trusted", file("ops.pub"), "--init", ""), "--init"},
 		"token that is none": {[]string{url + "image", "--token", file("key")}, "it is not one token"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,8 @@ examples:
 func newStorm(std streams) *cobra.Command {
 	fs := newFlags()
 	clients := fs.Int("clients", 100, "how many: `N`")
-	digest := fs.String("sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
+	var digest string
+	givenVar(fs, &digest, "sha256", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 2m (default never)")
 	spread := fs.Duration("spread", 0, "the clients start within `TIME`, such as 20s (default all at once)")
 	seed := fs.Uint64("seed", 0, "`NUMBER` of the first client; the rest follow it")
@@ -57,8 +58,8 @@ func newStorm(std streams) *cobra.Command {
 				mirrors = append(mirrors, l)
 			}
 			request := fetch.Request{Mirrors: mirrors, UserAgent: "netstage/" + version, Seed: *seed}
-			if *digest != "" {
-				if request.SHA256, err = nix.ParseSHA256(*digest); err != nil {
+			if digest != "" {
+				if request.SHA256, err = nix.ParseSHA256(digest); err != nil {
 					return usageError("--sha256: " + err.Error())
 				}
 			}

@@ -20,12 +20,12 @@ type vouching struct {
 
 func (v *vouching) flags(fs *pflag.FlagSet) {
 	v.given = func(flag string) bool { return fs.Changed(strings.TrimPrefix(flag, "--")) }
-	fs.StringVar(&v.sha256, "sha256", "", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
-	fs.StringVar(&v.rootHash, "roothash", "", "the root `DIGEST` of the image's verity tree")
+	givenVar(fs, &v.sha256, "sha256", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
+	givenVar(fs, &v.rootHash, "roothash", "the root `DIGEST` of the image's verity tree")
 	fs.Var(&v.trees, "verity", "the verity tree `REF` (default beside the image, with .verity appended); may be repeated")
 	fs.Var(&v.manifests, "manifest", "the signed manifest `REF`; may be repeated")
 	fs.Var(&v.trust, "trusted", "a public key `FILE` that may sign; may be repeated")
-	fs.StringVar(&v.init, "init", "", "the init `PATH` that a machine would be told; the manifest must name it")
+	givenVar(fs, &v.init, "init", "the init `PATH` that a machine would be told; the manifest must name it")
 }
 
 // place is a REF of the tool's: a URL, or a file by any path.
