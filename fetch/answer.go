@@ -3,6 +3,7 @@ package fetch
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -10,25 +11,31 @@ import (
 type answer struct {
 	restart  string // why the body begins at the first byte though more was asked for; "": it continues
 	complete bool   // there is nothing left to read
+	part     bool   // the body is the range that was asked for
 	size     int64  // of the whole image; -1: not known
 	last     int64  // of the body's bytes, when they are a range; else -1
 	framed   bool   // the body's end is told from a broken connection
 }
 
 // judge reads the header of a response to a request from byte offset on; size is what is known so far, or -1, and
-// trusted says that it comes from the operator. Everything unusable is an *Error.
-func judge(s *source, resp *http.Response, offset, size int64, trusted bool, retryAfterCap time.Duration, now time.Time) (answer, *Error) {
+// trusted says that it comes from the operator. The body must be of a version, unless that is zero. Everything unusable
+// is an *Error.
+func judge(s *source, resp *http.Response, offset int64, version validator, size int64, trusted bool, retryAfterCap time.Duration, now time.Time) (answer, *Error) {
 	h := resp.Header
-	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" && resp.StatusCode/100 == 2 {
+	if enc := coding(h); enc != "" && resp.StatusCode/100 == 2 {
 		return answer{}, newError(mirror, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
 	}
 	a := answer{size: -1, last: -1, framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || s.url.Scheme == "tftp"}
-	switch resp.StatusCode {
+	switch status(resp, offset) {
 	case http.StatusOK:
 		a.size = resp.ContentLength
+		if offset > 0 && size > 0 && a.size == size-offset {
+			// A proxy's way to send a part and to say that it is the whole.
+			return a, newError(transient, "bad-range", nil, "%s: asked from byte %d on it sends the %d that are left, as if they were all", s.name, offset, a.size)
+		}
 		if offset > 0 {
 			a.restart = "it sends no ranges"
-			if how, changed := s.version.differs(validatorOf(h)); changed {
+			if how, changed := version.differs(validatorOf(h)); changed {
 				a.restart = how
 			} else if a.size >= 0 && size >= 0 && a.size != size {
 				a.restart = fmt.Sprintf("its length %d became %d", size, a.size)
@@ -39,11 +46,11 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 		if offset == 0 || !ok || r.first != offset || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
 			return a, newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, offset, h.Get("Content-Range"))
 		}
-		a.size, a.last = r.total, r.last
+		a.size, a.last, a.part = r.total, r.last, true
 		if trusted && a.size >= 0 && a.size != size {
 			return a, wrongSize(s, a.size, size)
 		}
-		if how, changed := s.version.differs(validatorOf(h)); changed {
+		if how, changed := version.differs(validatorOf(h)); changed {
 			return a, newError(transient, "changed", nil, "%s: %s", s.name, how)
 		}
 		if size >= 0 && a.size >= 0 && a.size != size {
@@ -72,6 +79,28 @@ func judge(s *source, resp *http.Response, offset, size int64, trusted bool, ret
 		return a, newError(mirror, "short", nil, "%s: its image is empty", s.name)
 	}
 	return a, nil
+}
+
+// status is that of a response to a request from byte offset on. One that
+// tells its range is a part, though it says 200, as some proxies do.
+func status(resp *http.Response, offset int64) int {
+	if resp.StatusCode == http.StatusOK && offset > 0 && resp.Header.Get("Content-Range") != "" {
+		return http.StatusPartialContent
+	}
+	return resp.StatusCode
+}
+
+// coding is the content coding that keeps a body from being the bytes of the
+// file, empty where there is none. What is no coding of RFC 9110's registry,
+// such as aws-chunked or none, says nothing about the bytes.
+func coding(h http.Header) string {
+	for _, token := range strings.Split(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+		switch token = strings.ToLower(strings.TrimSpace(token)); token {
+		case "gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm":
+			return token
+		}
+	}
+	return ""
 }
 
 // wrongSize blames a mirror whose image has another length than the one that is vouched for.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"net/http/httptrace"
+	"os"
 	"time"
 
 	"netstage/fetch/ref"
@@ -55,7 +58,7 @@ func (e *engine) ask(ctx context.Context, s *source) (*http.Response, answer, *E
 			return nil, answer{}, classify(s.name, err)
 		}
 		s.answer = resp.Proto + " " + oneLine(resp.Status)
-		a, fault := judge(s, resp, e.asked(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
+		a, fault := judge(s, resp, e.asked(s), e.demanded(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
 		if fault == nil {
 			return resp, a, nil
 		}
@@ -94,13 +97,21 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 	if first > 0 {
 		last = e.crew.gap(first)
 	}
-	// Where nothing vouches for the image, only the very version in hand may be continued.
-	version := s.version
-	if !e.req.vouched() {
-		version = e.version
-	}
 	e.stats.Requests++
-	return e.do(ctx, s, first, last, version)
+	return e.do(ctx, s, first, last, e.demanded(s))
+}
+
+// demanded is the version that s must continue; zero: whatever it has. Where something vouches for the image, that
+// tells whether it is right, and no validator does: behind one name there may be several servers, each with its own
+// validators for the same bytes. A mirror that is asked alone, after a mixture was wrong, must be consistent.
+func (e *engine) demanded(s *source) validator {
+	switch {
+	case !e.req.vouched():
+		return e.version
+	case e.pure:
+		return s.version
+	}
+	return validator{}
 }
 
 // do asks a mirror for the bytes first to last, -1 for all that follow, if they are of a version. It may be called by
@@ -134,15 +145,33 @@ func (e *engine) do(ctx context.Context, s *source, first, last int64, version v
 		}
 	}
 	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, s.location, first))
+	client := e.client
 	if s.client != nil {
-		return s.client.Do(r)
+		client = s.client
 	}
-	return e.client.Do(r)
+	return withinTime(client, r, s.allow(e.req.Timeouts.Header))
+}
+
+// withinTime asks, and gives up when the header of the answer is not there in time. The time begins when there is a
+// connection: to get one has a time of its own.
+func withinTime(client *http.Client, r *http.Request, limit time.Duration) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context()) // ends with the request's own, which whoever reads the body ends
+	timer := time.AfterFunc(math.MaxInt64, func() { cancel(os.ErrDeadlineExceeded) })
+	defer timer.Stop()
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { timer.Stop() }, // of a redirect
+		GotConn: func(httptrace.GotConnInfo) { timer.Reset(limit) },
+	}
+	resp, err := client.Do(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	if err != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
+		err = fmt.Errorf("no header within %v: %w", limit, os.ErrDeadlineExceeded)
+	}
+	return resp, err
 }
 
 // begin makes ready for the body of an accepted answer.
 func (e *engine) begin(life context.Context, s *source, resp *http.Response, a answer) *Error {
-	if resp.StatusCode == http.StatusOK {
+	if !a.part {
 		// Its first byte is the image's first.
 		if a.restart == "" {
 			a.restart = "it sends no ranges"
@@ -157,7 +186,8 @@ func (e *engine) begin(life context.Context, s *source, resp *http.Response, a a
 		e.version = validatorOf(resp.Header)
 		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(max(a.size, e.size)), ref.Redacted(resp.Request.URL.String())))
 	} else {
-		e.mixed = e.mixed || e.from != s || s.version.ifRange() == ""
+		_, differs := s.version.differs(validatorOf(resp.Header))
+		e.mixed = e.mixed || e.from != s || differs || s.version.ifRange() == ""
 		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.position(), s.name))
 	}
 	e.from = s
@@ -165,7 +195,7 @@ func (e *engine) begin(life context.Context, s *source, resp *http.Response, a a
 	if a.size >= 0 {
 		e.size = a.size
 	}
-	if e.crew == nil && e.dividable(resp) {
+	if e.crew == nil && e.dividable(resp, a) {
 		e.crew = newCrew(life, e)
 	}
 	return nil

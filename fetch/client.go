@@ -25,7 +25,6 @@ func newClient(req Request, d *dialer) *http.Client {
 		DialContext:            d.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: req.Roots, MinVersion: tls.VersionTLS12, Time: req.Now},
 		TLSHandshakeTimeout:    req.Timeouts.TLS,
-		ResponseHeaderTimeout:  req.Timeouts.Header,
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxIdleConnsPerHost:    req.Parallel.Streams,
 		IdleConnTimeout:        30 * time.Second,

@@ -139,6 +139,9 @@ func (e *engine) record(s *source, err *Error) {
 	s.faults++
 	s.answer, s.class = err.text, err.class
 	e.meter = meter{}
+	if !s.delivered && (err.class == "timeout" || err.class == "stalled") {
+		s.waited++
+	}
 	switch {
 	case err.scope == mirror:
 		s.dead = err

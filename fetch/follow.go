@@ -31,8 +31,8 @@ func (u *upToCrew) Read(p []byte) (int, error) {
 
 // dividable tells whether several streams may be used after such an answer: the size is known and reserved, the server
 // has ranges, and pieces of different versions would be noticed.
-func (e *engine) dividable(resp *http.Response) bool {
-	ranges := resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Accept-Ranges") == "bytes"
+func (e *engine) dividable(resp *http.Response, a answer) bool {
+	ranges := a.part || resp.Header.Get("Accept-Ranges") == "bytes"
 	return e.req.Parallel.Streams > 1 && ranges && e.size > 0 && e.room >= e.size && !e.pure &&
 		(e.req.vouched() || e.version.ifRange() != "")
 }

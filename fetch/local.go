@@ -30,7 +30,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 		p := Progress{What: e.req.What, Bytes: n, Total: size, ETA: -1, Elapsed: time.Since(start)}
 		if s := p.Elapsed.Seconds(); s > 0 && n > 0 {
 			p.Rate = float64(n) / s
-			p.ETA = time.Duration(float64(size-n) / p.Rate * float64(time.Second))
+			p.ETA = eta(size-n, p.Rate)
 		}
 		r.Progress(p)
 	}

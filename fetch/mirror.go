@@ -23,6 +23,7 @@ type source struct {
 	noRanges  bool                // it answers ranges wrongly, so it is read from the start
 	failures  int                 // in a row, without bytes to speak of
 	faults    int                 // in all
+	waited    int                 // how often its first byte was not waited for long enough
 	delivered bool                // its last body brought something
 	ready     time.Time           // not to be asked before
 	rate      float64             // bytes per second that it delivered; 0: not known
@@ -72,6 +73,13 @@ func newSources(mirrors []ref.Location, proxy func(*http.Request) (*url.URL, err
 func (s *source) state() Mirror {
 	return Mirror{URL: s.location.String(), Bytes: s.bytes + s.ahead.Load(), Rate: s.rate, Faults: s.faults, Answer: s.answer, Class: s.class, Bad: s.dead != nil}
 }
+
+// mostWaited bounds how often the time for a first byte doubles: 20 s become 160.
+const mostWaited = 3
+
+// allow is how long is waited for what s begins with, where d is not enough for some of its answers: a proxy that has to
+// get the image first, for instance.
+func (s *source) allow(d time.Duration) time.Duration { return d << min(s.waited, mostWaited) }
 
 // patience is how long a much faster mirror is waited for while a slow one is ready.
 const (

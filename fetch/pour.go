@@ -45,6 +45,9 @@ func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *so
 
 // keep writes and verifies the next bytes.
 func (e *engine) keep(s *source, p []byte) error {
+	if e.size >= 0 && e.offset+int64(len(p)) > e.size && e.mixed && !e.pure {
+		return e.purify(s, fmt.Errorf("more than the %d bytes of the image came", e.size))
+	}
 	if e.size >= 0 && e.offset+int64(len(p)) > e.size {
 		return newError(mirror, "mismatch", nil, "%s: sends more than the %d bytes of the image", s.name, e.size)
 	}
@@ -86,13 +89,18 @@ func (e *engine) verdict(s *source, a answer) *Error {
 		s.mismatch = e.offset
 		return newError(transient, "short", err, "%s: the body has no length and ended after %d bytes, which do not verify: %v", s.name, e.offset, err)
 	case e.mixed && !e.pure:
-		e.pure = true
-		e.restart(s, fmt.Sprintf("the parts received do not make up the image (%v)", err))
-		return newError(transient, "mismatch", err, "%s: %v, after a resume; one mirror alone will tell which is wrong", s.name, err)
+		return e.purify(s, err)
 	}
 	fault := e.mismatch(s, err)
 	e.restart(s, err.Error())
 	return fault
+}
+
+// purify starts over after a mixture was wrong, from one mirror alone: that tells which is.
+func (e *engine) purify(s *source, err error) *Error {
+	e.pure = true
+	e.restart(s, fmt.Sprintf("the parts received do not make up the image (%v)", err))
+	return newError(transient, "mismatch", err, "%s: %v, after a resume; one mirror alone will tell which is wrong", s.name, err)
 }
 
 // mismatch blames a mirror for wrong bytes. A verifier may know a better class.
@@ -115,7 +123,9 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 		defer close(ended)
 		tick := time.NewTicker(e.tick())
 		defer tick.Stop()
-		floor := newFloorGauge(e.req.Floor, time.Now())
+		limit := e.req.Floor
+		limit.Window = s.allow(limit.Window)
+		floor := newFloorGauge(limit, time.Now())
 		last, lastAt := int64(0), time.Now()
 		for {
 			select {
@@ -125,11 +135,15 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 				got := f.received.Load()
 				e.meter.add(got-last+e.brought(), now.Sub(lastAt))
 				last, lastAt = got, now
+				if got > 0 && limit != e.req.Floor {
+					limit = e.req.Floor // the long time was for the first byte
+					floor = newFloorGauge(limit, now)
+				}
 				e.report(e.progress(begin+got, got, s))
 				e.divide(now, begin+got, got, s, f.starved.Load())
 				if rate, stalled := floor.add(now, got, f.starved.Load()); stalled {
 					cancel(newError(transient, "stalled", nil, "%s: stalled: %s over %v, the floor is %s", s.name,
-						rateString(rate), e.req.Floor.Window, rateString(e.req.Floor.rate())))
+						rateString(rate), limit.Window, rateString(limit.rate())))
 					return
 				}
 			}
@@ -147,8 +161,8 @@ func (e *engine) progress(bytes, under int64, s *source) Progress {
 	if s != nil {
 		p.Mirror = s.name
 	}
-	if p.Total >= 0 && p.Rate > 0 {
-		p.ETA = time.Duration(float64(p.Total-bytes) / p.Rate * float64(time.Second))
+	if p.Total >= 0 {
+		p.ETA = eta(p.Total-bytes, p.Rate)
 	}
 	for i, m := range e.sources {
 		if p.Mirrors[i] = m.state(); m == s {

@@ -60,6 +60,19 @@ func (p Progress) String() string {
 	return s + " from " + string(host) + tail
 }
 
+// longest is the longest time that is worth telling: what comes at such a rate
+// is not coming.
+const longest = 100 * time.Hour
+
+// eta is how long the rest takes at a rate, -1 where that says nothing.
+func eta(left int64, rate float64) time.Duration {
+	seconds := float64(left) / rate
+	if rate <= 0 || left < 0 || seconds > longest.Seconds() {
+		return -1
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
 // rateString has two significant digits or more: "118 MiB/s", "1.4 MiB/s", "12 KiB/s".
 func rateString(bytesPerSecond float64) string {
 	switch mibs := bytesPerSecond / (1 << 20); {

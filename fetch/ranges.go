@@ -65,12 +65,12 @@ func (r *Ranges) Get(ctx context.Context, mirror int, first, last int64) (io.Rea
 func (r *Ranges) judge(s *source, resp *http.Response, first, last int64) *Error {
 	h := resp.Header
 	span, ok := parseContentRange(h.Get("Content-Range"))
-	switch enc := h.Get("Content-Encoding"); {
-	case resp.StatusCode == http.StatusOK:
+	switch enc := coding(h); {
+	case resp.StatusCode == http.StatusOK && !ok:
 		return newError(transient, "bad-range", nil, "%s: sends all where a part was asked for", s.name)
-	case resp.StatusCode != http.StatusPartialContent:
+	case resp.StatusCode != http.StatusPartialContent && resp.StatusCode != http.StatusOK:
 		return statusError(s, resp, r.e.req.RetryAfterCap, r.e.req.Now())
-	case enc != "" && enc != "identity":
+	case enc != "":
 		return newError(transient, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
 	case !ok || span.first != first || span.last > last:
 		return newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, first, h.Get("Content-Range"))

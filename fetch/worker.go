@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -114,33 +113,27 @@ func (c *crew) request(w *worker, p *piece, buf []byte) *Error {
 	c.mu.Lock()
 	first, last := p.have, p.end-1
 	c.mu.Unlock()
-	version := w.own.version
-	if c.must != (validator{}) {
-		version = c.must
-	}
 	c.requests.Add(1)
-	resp, failed := c.e.do(w.ctx, &w.own, first, last, version)
+	resp, failed := c.e.do(w.ctx, &w.own, first, last, c.must)
 	if failed != nil {
 		return classify(w.own.name, failed)
 	}
 	defer resp.Body.Close()
-	a, err := judge(&w.own, resp, first, c.size, c.e.req.Size > 0, c.e.req.RetryAfterCap, c.e.req.Now())
+	a, err := judge(&w.own, resp, first, c.must, c.size, c.e.req.Size > 0, c.e.req.RetryAfterCap, c.e.req.Now())
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusPartialContent {
+	if !a.part {
 		class := "bad-range"
-		if _, changed := w.own.version.differs(validatorOf(resp.Header)); changed {
+		if _, changed := c.must.differs(validatorOf(resp.Header)); changed {
 			class = "changed"
 		}
 		return newError(transient, class, nil, "%s: sends all where a part was asked for: %s", w.own.name, cmp.Or(a.restart, "it sends no ranges"))
 	}
+	_, differs := w.own.version.differs(validatorOf(resp.Header))
 	w.own.version = validatorOf(resp.Header)
-	if how, differs := c.must.differs(w.own.version); differs {
-		return newError(transient, "changed", nil, "%s: %s", w.own.name, how)
-	}
 	c.mu.Lock()
-	p.sure = w.own.version.ifRange() != ""
+	p.sure = w.own.version.ifRange() != "" && !differs
 	c.mu.Unlock()
 	for {
 		n, failed := resp.Body.Read(buf)

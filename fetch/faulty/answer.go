@@ -37,7 +37,11 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	a := compose(b, r, content, modified)
 	sent, whole := int64(0), false
-	if _, err = rw.WriteString(a.header); err == nil && r.Method != http.MethodHead {
+	_, err = rw.WriteString(a.header)
+	if b.BodyDelay > 0 && (rw.Flush() != nil || !s.sleep(time.Duration(b.BodyDelay)*time.Millisecond)) {
+		return
+	}
+	if err == nil && r.Method != http.MethodHead {
 		sent, whole = s.body(rw.Writer, b, a)
 	}
 	if rw.Flush() != nil {
@@ -163,8 +167,11 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 	if ranged {
 		c = composed{status: http.StatusPartialContent, data: content[from:to], offset: from, chunked: b.Chunked}
 	}
+	if b.PartAs200 {
+		c.status = http.StatusOK
+	}
 	start(c.status)
-	if ranged {
+	if ranged && !b.NoPartHeader {
 		cr := fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 		if b.ContentRange != "" {
 			cr = b.ContentRange

@@ -21,21 +21,24 @@ type Behaviour struct {
 	// Times is for how many requests this holds: 0 means one, -1 all that follow.
 	Times int `json:"times,omitempty"`
 
-	DelayMS    int    `json:"delay_ms,omitempty"`    // before the header
-	Hang       bool   `json:"hang,omitempty"`        // accept the request and never answer
-	Status     int    `json:"status,omitempty"`      // an answer without an image, such as 404 or 503
-	RetryAfter string `json:"retry_after,omitempty"` // with Status
-	Location   string `json:"location,omitempty"`    // redirect; "loop" leads back here
+	DelayMS    int    `json:"delay_ms,omitempty"`      // before the header
+	BodyDelay  int    `json:"body_delay_ms,omitempty"` // between header and body, in ms
+	Hang       bool   `json:"hang,omitempty"`          // accept the request and never answer
+	Status     int    `json:"status,omitempty"`        // an answer without an image, such as 404 or 503
+	RetryAfter string `json:"retry_after,omitempty"`   // with Status
+	Location   string `json:"location,omitempty"`      // redirect; "loop" leads back here
 
-	NoRanges     bool   `json:"no_ranges,omitempty"`     // 200 from the start whatever is asked
-	NoLength     bool   `json:"no_length,omitempty"`     // the end of the connection is the end of the body
-	Chunked      bool   `json:"chunked,omitempty"`       // likewise without a length
-	Length       int64  `json:"length,omitempty"`        // claimed instead of the right one
-	NoValidators bool   `json:"no_validators,omitempty"` // neither ETag nor Last-Modified
-	ETag         string `json:"etag,omitempty"`          // instead of the right one, quotes included
-	IgnoreIf     bool   `json:"ignore_if,omitempty"`     // If-Range is not looked at
-	ContentRange string `json:"content_range,omitempty"` // instead of the right one
-	Encoding     string `json:"encoding,omitempty"`      // Content-Encoding
+	NoRanges     bool   `json:"no_ranges,omitempty"`      // 200 from the start whatever is asked
+	NoLength     bool   `json:"no_length,omitempty"`      // the end of the connection is the end of the body
+	Chunked      bool   `json:"chunked,omitempty"`        // likewise without a length
+	Length       int64  `json:"length,omitempty"`         // claimed instead of the right one
+	NoValidators bool   `json:"no_validators,omitempty"`  // neither ETag nor Last-Modified
+	ETag         string `json:"etag,omitempty"`           // instead of the right one, quotes included
+	IgnoreIf     bool   `json:"ignore_if,omitempty"`      // If-Range is not looked at
+	ContentRange string `json:"content_range,omitempty"`  // instead of the right one
+	Encoding     string `json:"encoding,omitempty"`       // Content-Encoding
+	PartAs200    bool   `json:"part_as_200,omitempty"`    // a part has the status 200
+	NoPartHeader bool   `json:"no_part_header,omitempty"` // and it does not tell its range
 
 	End  string  `json:"end,omitempty"`  // how the body ends after Cut of its bytes; empty: it is whole
 	Cut  int64   `json:"cut,omitempty"`  // bytes of this body
