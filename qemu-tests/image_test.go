@@ -173,3 +173,19 @@ func TestHTTPS(t *testing.T) {
 		t.Run(name, s.run)
 	}
 }
+
+// A disk and a server are mirrors of each other, in whatever order: a disk that
+// is not there keeps nobody from asking the server, nor a server without the
+// image from looking at the disk.
+func TestDiskAndServerAreMirrors(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]scenario{
+		"no such disk":               {cmdline: "rootfs=LABEL=none-of-these:/image rootfs={url}"},
+		"no such disk, last":         {cmdline: "rootfs={url} rootfs=LABEL=none-of-these:/image"},
+		"no such file on the server": {cmdline: "rootfs={url}-none rootfs=/nix-store.squashfs", copies: inInitrd},
+	} {
+		s.lan = &network{}
+		s.cmdline += " init={init} rootfs.sha256={sha256}"
+		t.Run(name, s.run)
+	}
+}

@@ -42,3 +42,20 @@ func TestNoModuleRulesForStage2(t *testing.T) {
 		shown:   []string{"rules: ", "!cmdline.conf"},
 	}.run(t)
 }
+
+// A program that is many is called by the name that init= has, not by the one
+// that its links lead to: BusyBox would print how it is used, and end.
+func TestInitByItsName(t *testing.T) {
+	files, err := system.Root(system.Files{
+		"sbin/init":   "->../bin/busybox",
+		"etc/inittab": "::sysinit:/bin/rc\n",
+		"bin/rc":      "#!/bin/sh\n" + system.Tell + system.PowerOff,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := vouchFor(t, pack(t, files, true))
+	scenario{
+		lan: &network{}, vouched: &image, cmdline: "init=/sbin/init rootfs={url} rootfs.sha256={sha256}",
+	}.run(t)
+}

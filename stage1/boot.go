@@ -154,6 +154,7 @@ type record struct {
 type HandOver struct {
 	Root  string   // mount point
 	Move  []string // mount points to take along
+	Name  string   // what init is called by: as it was asked for, a program may be many
 	State string   // a file for systemd's --deserialize=; empty where init is not systemd itself
 	nix.System
 }
@@ -191,7 +192,7 @@ func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
 		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
 		return nil, fault.PowerOff
 	}
-	return &HandOver{Root: newRoot, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
+	return &HandOver{Root: newRoot, Name: b.config.Init, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
 }
 
 // began notes that a step has begun.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"netstage/fetch/ref"
 	"netstage/netup"
@@ -31,16 +32,24 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 		b.network.Close()
 		b.network.Network = nil
 	}
-	if limit := b.config.NetworkTimeout; limit > 0 {
+	limit, why := b.config.NetworkTimeout, "boot.network_timeout=%.0f is over"
+	if limit == 0 && b.config.HasDisk() {
+		limit, why = diskInstead, "%.0f s are over, and a disk may have the image"
+	}
+	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("boot.network_timeout=%.0f is over", limit.Seconds()))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf(why, limit.Seconds()))
 		defer cancel()
 	}
 	network, err := b.up(ctx)
 	b.Status("")
 	b.keepLinks(err)
 	if fault.ClassOf(err) == fault.NoNIC {
-		return b.explainNoNIC(err)
+		err = b.explainNoNIC(err)
+	}
+	if err != nil && b.config.HasDisk() {
+		b.Log.Warn(fmt.Sprintf("network: %v; the image may be on a disk", err))
+		return nil
 	}
 	if err != nil {
 		return err
@@ -54,6 +63,10 @@ func (b *Boot) bringUpNetwork(ctx context.Context) error {
 	b.startLog()
 	return nil
 }
+
+// diskInstead is how long the network is waited for where the image may be on a
+// disk, too.
+const diskInstead = time.Minute
 
 // explainNoNIC looks for the reason why there is no NIC.
 func (b *Boot) explainNoNIC(err error) error {

@@ -57,7 +57,7 @@ func runBoot() int {
 	return log.leave(pid1.Verdict{
 		Action: pid1.HandOver, Rescue: lastWords(commandLine()),
 		Stage2: &pid1.Stage2{
-			Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Prepare: handOver.Prepare, State: handOver.State,
+			Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Name: handOver.Name, Prepare: handOver.Prepare, State: handOver.State,
 		},
 	})
 }

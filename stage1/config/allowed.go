@@ -122,11 +122,17 @@ func (r CmdlineRule) refuse(own, line cmdline.Params) error {
 // defaultRule is the rule where the policy has none: machines that want to know
 // what they boot take listed parameters only.
 func defaultRule(root string, p Policy, own cmdline.Params) CmdlineRule {
-	keys, _ := filepath.Glob(filepath.Join(root, TrustedKeys, "*.pub"))
-	if p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return slices.Contains(vouching, p.Key) }) {
+	if wantsVouching(root, p, own) {
 		return CmdlineRule{Kind: "listed"}
 	}
 	return CmdlineRule{Kind: "any"}
+}
+
+// wantsVouching tells whether the initrd wants that something vouches for what
+// is booted: by its policy, by a key, or by what it pins.
+func wantsVouching(root string, p Policy, own cmdline.Params) bool {
+	keys, _ := filepath.Glob(filepath.Join(root, TrustedKeys, "*.pub"))
+	return p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return slices.Contains(vouching, p.Key) })
 }
 
 // vouching are the parameters of the initrd that say that what boots matters.

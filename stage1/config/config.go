@@ -49,6 +49,7 @@ type Config struct {
 	Breaks  map[string]bool
 
 	Policy      Policy   // of the initrd
+	Vouching    bool     // the initrd wants that something vouches for what is booted
 	Refused     []string // what the command line asked for and the policy forbids
 	ShellOnFail bool
 	PanicOnFail bool

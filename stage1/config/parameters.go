@@ -19,8 +19,28 @@ import (
 // rootfs.verity.mount it can't take away.
 const OwnParameters = "/etc/netstage/cmdline"
 
-// pins are the parameters of the initrd that the command line can't replace.
-var pins = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer", "rootfs.verity.mount"}
+// A say is what the command line may do about a parameter that the initrd has,
+// too.
+type say int
+
+const (
+	replaces say = iota // it holds instead of the initrd's
+	joins               // both are read, and the stricter holds
+	yields              // the initrd's holds
+)
+
+// says tells what may loosen what. A parameter that is not in it replaces.
+var says = map[string]say{
+	"init":                  joins, // it may be repeated, or be a specialisation
+	"rootfs.sha256":         joins,
+	"rootfs.roothash":       joins,
+	"roothash":              joins,
+	"rootfs.manifest.newer": joins,
+	"rootfs.verity.mount":   joins,
+	"rootfs.ca":             yields,
+	"rootfs.token":          yields,
+	"boot.persistence.opt":  yields, // options of the initrd's disk are as good as what is on it
+}
 
 // Load reads the initrd's policy, its own parameters and the kernel command line,
 // from the files below root. What it returns is that of Parse.
@@ -34,6 +54,7 @@ func Load(root string, breakable []string) (Config, []error) {
 	}
 	wrong = append(wrong, policy.Cmdline.refuse(own, line), policy.refuseInit(own, line))
 	c, more := combine(own, line, breakable)
+	c.Vouching = wantsVouching(root, policy, own)
 	policy.limit(&c)
 	wrong = append(wrong, c.readTable(filepath.Join(root, tableFile)))
 	return c, slices.DeleteFunc(append(wrong, more...), func(err error) bool { return err == nil })
@@ -71,7 +92,7 @@ func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
 func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 	pinned, init := false, ""
 	for _, p := range own {
-		if slices.Contains(pins, p.Key) || !slices.ContainsFunc(line, func(other cmdline.Param) bool { return other.Key == p.Key }) {
+		if says[p.Key] != replaces || !has(line, p.Key) {
 			params = append(params, p)
 		}
 		if p.Key == "init" {
@@ -79,6 +100,9 @@ func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 		}
 	}
 	for _, p := range line {
+		if says[p.Key] == yields && has(own, p.Key) {
+			continue
+		}
 		if p.Key == "init" && pinned && p.Value != init && !specialisationOf(init, p.Value) {
 			wrong = append(wrong, fmt.Errorf("init=%s: this initrd starts init=%s and nothing else (%s)", p.Value, init, OwnParameters))
 			continue
@@ -86,6 +110,10 @@ func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 		params = append(params, p)
 	}
 	return params, wrong
+}
+
+func has(params cmdline.Params, key string) bool {
+	return slices.ContainsFunc(params, func(p cmdline.Param) bool { return p.Key == key })
 }
 
 // specialisationOf tells whether other is the init of a specialisation of

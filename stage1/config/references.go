@@ -14,6 +14,15 @@ func (c Config) NeedsNetwork() bool {
 	return c.WantNetwork && c.KeepNetwork || len(c.Remote()) > 0
 }
 
+// HasDisk tells whether rootfs= names a place on this machine beside servers.
+func (c Config) HasDisk() bool {
+	remote, here := false, false
+	for _, l := range c.Rootfs {
+		remote, here = remote || l.Remote(), here || !l.Remote()
+	}
+	return remote && here
+}
+
 // Remote are the references that need the network.
 func (c Config) Remote() []ref.Location {
 	var remote []ref.Location

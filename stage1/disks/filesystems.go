@@ -58,7 +58,7 @@ func (d *Disks) Prepare(ctx context.Context, c config.Config) (Prepared, error) 
 	}
 	disks, started := d.look(), time.Now()
 	if c.Persistence != "" {
-		if err := c.MayPersist("/"); err != nil {
+		if err := c.MayPersist(); err != nil {
 			return p, err
 		}
 		e := mount.Entry{Device: c.Persistence, Target: "/", Type: "auto", Options: strings.Split(c.PersistenceOpt, ","), Check: true}

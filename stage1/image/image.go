@@ -51,6 +51,7 @@ type Getter struct {
 	Network  *Network
 	Media    Media
 	Progress func(fetch.Progress)
+	Store    func() fetch.Store // where an image is kept; nil: in memory, at Dir
 	// Clock is set before certificates are judged; may be nil.
 	Clock func(context.Context)
 }
@@ -73,8 +74,18 @@ func (i *Image) Close() error {
 }
 
 // Get finds the image in the initrd or fetches it, with all that vouches for it.
+// A disk and servers that are to have it are asked side by side.
 func (g *Getter) Get(ctx context.Context) (*Image, error) {
-	order, err := g.Order(ctx)
+	all := g.Config.Images(g.Initrd)
+	if here, servers := g.kinds(all); len(here) > 0 && len(servers) > 0 {
+		return g.either(ctx, here, servers)
+	}
+	return g.get(ctx, all)
+}
+
+// get gets the image from one kind of place.
+func (g *Getter) get(ctx context.Context, images []ref.Location) (*Image, error) {
+	order, err := g.Order(ctx, images)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +112,8 @@ func (g *Getter) Get(ctx context.Context) (*Image, error) {
 	return image, nil
 }
 
-// Order says what image is wanted and what must vouch for it.
-func (g *Getter) Order(ctx context.Context) (vouch.Order, error) {
+// Order says which of the images is wanted and what must vouch for it.
+func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order, error) {
 	c := g.Config
 	keys, err := manifest.LoadKeys(os.DirFS(g.Initrd), config.TrustedKeys[1:])
 	if err != nil {
@@ -112,7 +123,7 @@ func (g *Getter) Order(ctx context.Context) (vouch.Order, error) {
 	if c.WantInit {
 		o.Init = c.Init
 	}
-	if o.Images, err = g.locations(ctx, c.Images(g.Initrd)); err != nil {
+	if o.Images, err = g.locations(ctx, images); err != nil {
 		return o, err
 	}
 	if o.Trees, err = g.locations(ctx, c.Verity); err != nil {
@@ -229,10 +240,17 @@ func (g *Getter) base() ref.Base {
 	return g.Network.Base
 }
 
+func (g *Getter) store() fetch.Store {
+	if g.Store != nil {
+		return g.Store()
+	}
+	return fetch.Memory(Dir)
+}
+
 // request says how to fetch.
 func (g *Getter) request() (fetch.Request, error) {
 	r := fetch.Request{
-		Store: fetch.Memory(Dir), UserAgent: g.Agent, Floor: g.Config.Floor, Log: g.Log, Progress: g.Progress,
+		Store: g.store(), UserAgent: g.Agent, Floor: g.Config.Floor, Log: g.Log, Progress: g.Progress,
 	}
 	var err error
 	if g.Config.Proxy != "" {

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -13,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"netstage/fetch"
 	"netstage/fetch/ref"
 	"netstage/stage1/cmdline"
 	"netstage/stage1/config"
@@ -107,7 +112,7 @@ func TestOrder(t *testing.T) {
 			if test.line == "rootfs=http://a/x rootfs.verity=/dev/../dev/zero roothash="+sha {
 				g.Config.Verity[0] = ref.FileAt("//dev/zero")
 			}
-			o, err := g.Order(t.Context())
+			o, err := g.Order(t.Context(), g.Config.Images(g.Initrd))
 			text := log.String()
 			if err != nil {
 				text += err.Error()
@@ -203,7 +208,7 @@ func TestTokenIsBound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, log := getter(t, "rootfs.token=/"+file+" rootfs="+test.url+" rootfs.sha256="+sha+" "+test.line, map[string]string{file: test.text})
-			o, err := g.Order(t.Context())
+			o, err := g.Order(t.Context(), g.Config.Images(g.Initrd))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,12 +234,12 @@ func TestNoTokenFile(t *testing.T) {
 		`{"origin": "https://a/b", "token": "geheim"}`, `{"origin": "https://u@a", "token": "geheim"}`, `{"origin": "https://a", "token": "ge heim"}`,
 		`{"origin": "https://a", "token": "geheim", "more": 1}`, `{"origin": "https://a", "token": "geheim"} geheim`, "$6$geheim$x"} {
 		g, _ := getter(t, "rootfs.token=/etc/netstage/t rootfs=https://a/x rootfs.sha256="+sha, map[string]string{"etc/netstage/t": text})
-		if _, err := g.Order(t.Context()); fault.ClassOf(err) != fault.Policy || strings.Contains(err.Error(), "geheim") {
+		if _, err := g.Order(t.Context(), g.Config.Images(g.Initrd)); fault.ClassOf(err) != fault.Policy || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 	g, _ := getter(t, "rootfs.token=/etc/netstage/none rootfs=https://a/x rootfs.sha256="+sha, nil)
-	if _, err := g.Order(t.Context()); fault.ClassOf(err) != fault.Policy {
+	if _, err := g.Order(t.Context(), g.Config.Images(g.Initrd)); fault.ClassOf(err) != fault.Policy {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -301,3 +306,66 @@ func TestGet(t *testing.T) {
 		t.Errorf("another file: %v", err)
 	}
 }
+
+// slowMedia are disks that appear when they are told to.
+type slowMedia struct {
+	media
+	appears chan error
+}
+
+func (m *slowMedia) Path(ctx context.Context, l ref.Location) (string, error) {
+	select {
+	case err := <-m.appears:
+		m.appears <- err
+		return m.dir + l.Path, err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// A disk and a server are mirrors of each other: whichever has the image.
+func TestDiskAndServerAreMirrors(t *testing.T) {
+	const pin = " rootfs.sha256=2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+	serves := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "x") }
+	missing := http.NotFound
+	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	gone := fault.Errorf(fault.NoDevice, "no such disk")
+	for name, test := range map[string]struct {
+		server http.HandlerFunc
+		disk   error // nil: it is there; errLate: it never comes, and is waited for
+		source string
+		class  fault.Class
+	}{
+		"a disk that never comes": {serves, errLate, "http", ""},
+		"no disk":                 {serves, gone, "http", ""},
+		"a server without it":     {missing, nil, "/", ""},
+		"a server that is silent": {silent, nil, "/", ""},
+		"neither":                 {missing, gone, "", "http-404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(test.server)
+			defer server.Close()
+			g, log := getter(t, "rootfs=LABEL=x:/x rootfs="+server.URL+"/x"+pin, nil)
+			disks := &slowMedia{media: media{dir: t.TempDir()}, appears: make(chan error, 1)}
+			if err := os.WriteFile(disks.dir+"/x", []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if test.disk != errLate {
+				disks.appears <- test.disk
+			}
+			g.Media, g.Network.Dial, g.Network.Base = disks, new(net.Dialer).DialContext, ref.Base{}
+			g.Store = func() fetch.Store { return fetch.File(filepath.Join(t.TempDir(), "image")) }
+			image, err := g.Get(t.Context())
+			if fault.ClassOf(err) != test.class || err == nil && !strings.HasPrefix(image.Report.Source, test.source) {
+				t.Fatalf("%+v, %v\n%s", image, err, log)
+			}
+			if err == nil {
+				if err := image.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+var errLate = errors.New("late")

@@ -72,7 +72,11 @@ func (c Config) back(sw *switchover, failed error) error {
 // arguments are those of init. systemd takes over state as it does from itself
 // after it has switched roots (systemd: src/core/main.c, do_reexecute).
 func (c Config) arguments(s Stage2) []string {
-	argv := append([]string{s.Init}, s.Args...)
+	name := s.Name
+	if name == "" {
+		name = s.Init
+	}
+	argv := append([]string{name}, s.Args...)
 	if s.State == "" {
 		return argv
 	}

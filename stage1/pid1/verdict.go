@@ -37,6 +37,7 @@ type Stage2 struct {
 	Root    string   `json:"root"`              // mount point, such as /mnt-root
 	Move    []string `json:"move"`              // mount points to take along, such as /proc
 	Init    string   `json:"init"`              // inside Root, without links
+	Name    string   `json:"name,omitempty"`    // what Init is called by; empty: its path
 	Args    []string `json:"args,omitempty"`    // of Init, after its name
 	Prepare string   `json:"prepare,omitempty"` // run inside Root before Init
 	State   string   `json:"state,omitempty"`   // inside Root: what an Init that is systemd is to go on from
