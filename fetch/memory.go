@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,14 +51,28 @@ func (m *memory) Create(size int64) (*os.File, error) {
 
 func (m *memory) mount(size int64) error {
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	var err error
-	for _, m.options = range []string{"mode=0700,huge=always", "mode=0700"} {
+	online, err := os.ReadFile("/sys/devices/system/node/online")
+	if err != nil {
+		online = nil // a kernel for one node
+	}
+	for _, m.options = range memoryOptions(string(online)) {
 		if err = unix.Mount("tmpfs", m.dir, "tmpfs", flags, m.optionsFor(size)); err == nil {
 			m.mounted = true
 			return nil
 		}
 	}
 	return fmt.Errorf("mount tmpfs at %s (%s): %w", m.dir, m.optionsFor(size), err)
+}
+
+// memoryOptions are those to try, the best first. Where memory is on several
+// nodes (Documentation/filesystems/tmpfs.rst, mpol) the image lies on all: it is
+// read by processors of all, and may be larger than one.
+func memoryOptions(nodesOnline string) []string {
+	options := []string{"mode=0700,huge=always", "mode=0700"}
+	if !strings.ContainsAny(nodesOnline, ",-") {
+		return options
+	}
+	return append([]string{"mode=0700,huge=always,mpol=interleave", "mode=0700,mpol=interleave"}, options...)
 }
 
 func (m *memory) optionsFor(size int64) string {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (d *Devices) Open(params cmdline.Params) error {
 	if err != nil {
 		return err
 	}
-	rules, err := kmod.ReadConfigDirs("/etc/modprobe.d")
+	rules, err := kmod.ReadConfigDirs(slices.DeleteFunc(slices.Clone(kmod.ConfigDirs[:]), func(dir string) bool { return dir == filepath.Dir(sharedRules) })...)
 	if err != nil {
 		d.Log.Warn(fmt.Sprintf("some module options are ignored: %v", err))
 	}

@@ -23,8 +23,9 @@ NAME is a module or an alias of one (a modalias, net-pf-10, fs-squashfs).
   -b  obey the blacklist for names too
 `
 
-// ConfigDirs is where modprobe.d files are looked for, first wins.
-var ConfigDirs = [...]string{"/etc/modprobe.d", "/run/modprobe.d", "/lib/modprobe.d"}
+// ConfigDirs is where modprobe.d files are looked for, first wins (kmod:
+// libkmod/libkmod.c).
+var ConfigDirs = [...]string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
 
 type modprobeArgs struct {
 	all, remove, dry, show, quiet, verbose, blacklist, help bool
