@@ -167,6 +167,9 @@ func (b *board) unproven(l *link, err error) {
 	line := fmt.Sprintf("%s: no path: %v", l.name, err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.winner != nil { // meanwhile: nobody waits for this path any more
+		return
+	}
 	wrongFamily := errors.As(err, new(*familyError))
 	if !wrongFamily || b.proofErr == nil { // the other family's lease has more to tell
 		l.fault, b.proofErr = "no path: "+err.Error(), err

@@ -49,6 +49,8 @@ const (
 // ErrNoServer says that there is nobody to ask.
 var ErrNoServer = errors.New("the lease names no DNS server")
 
+var errSilent = errors.New("no answer")
+
 // ErrNotFound says that there is no such name, or none with such an address.
 var ErrNotFound = errors.New("no such host")
 
@@ -107,7 +109,7 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 	var last error
 	for n := range rounds * len(servers) {
 		server := servers[(turn+n)%len(servers)]
-		addrs, ttl, err := r.askOne(ctx, server, q)
+		addrs, ttl, err := r.askOne(ctx, server, q, n < len(servers))
 		if err == nil {
 			r.keep(q, answer{addrs, time.Now().Add(min(ttl, kept))})
 			return addrs, nil
@@ -116,6 +118,9 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 			return nil, err
 		}
 		last = fmt.Errorf("%s: %w", server, err)
+		if errors.As(err, new(codeError)) {
+			continue // it is there, and may know other names
+		}
 		r.mu.Lock()
 		if r.turn == turn+n {
 			r.turn++
@@ -134,27 +139,32 @@ func (r *Resolver) keep(q question, a answer) {
 	r.cache[q] = a
 }
 
-// askOne asks one server, again without EDNS0 where it does not answer with it
-// as it should, and over TCP where the answer is too long for a datagram.
-func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question) ([]netip.Addr, time.Duration, error) {
+// codeError is an answer that says why there is none.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("the server answers with code %d", int(e)) }
+
+// askOne asks one server: with EDNS0 where edns says so, at once without it
+// where the answer shows that it is not understood, and over TCP where the
+// answer is too long for a datagram. Silence may be a dead server's: it is
+// asked without EDNS0 when all others were asked.
+func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question, edns bool) ([]netip.Addr, time.Duration, error) {
 	r.mu.Lock()
-	edns := !r.plain[server]
+	edns = edns && !r.plain[server]
 	r.mu.Unlock()
 	m, err := r.exchange(ctx, "udp", server, q, edns)
-	if edns && ctx.Err() == nil && (err != nil || m.rcode == rcodeFormat || m.rcode == rcodeNotImplemented || m.rcode == rcodeBadVersion) {
-		plain, perr := r.exchange(ctx, "udp", server, q, false)
-		if perr == nil && plain.rcode != rcodeFormat && plain.rcode != rcodeNotImplemented {
-			r.mu.Lock()
-			if r.plain == nil {
-				r.plain = map[netip.Addr]bool{}
-			}
-			r.plain[server] = true
-			r.mu.Unlock()
-		}
-		if perr == nil || err != nil {
-			m, err = plain, perr
-		}
+	if edns && ctx.Err() == nil && !errors.Is(err, errSilent) &&
+		(err != nil || m.rcode == rcodeFormat || m.rcode == rcodeNotImplemented || m.rcode == rcodeBadVersion) {
 		edns = false
+		m, err = r.exchange(ctx, "udp", server, q, false)
+	}
+	if !edns && err == nil && m.rcode != rcodeFormat && m.rcode != rcodeNotImplemented {
+		r.mu.Lock()
+		if r.plain == nil {
+			r.plain = map[netip.Addr]bool{}
+		}
+		r.plain[server] = true
+		r.mu.Unlock()
 	}
 	if err == nil && m.truncated {
 		m, err = r.exchange(ctx, "tcp", server, q, edns)
@@ -165,7 +175,7 @@ func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question) ([
 	case m.rcode == rcodeNoName || m.rcode == 0 && len(m.addrs) == 0:
 		return nil, 0, ErrNotFound
 	case m.rcode != 0:
-		return nil, 0, fmt.Errorf("the server answers with code %d", m.rcode)
+		return nil, 0, codeError(m.rcode)
 	}
 	return m.addrs, m.ttl, nil
 }
@@ -189,7 +199,7 @@ func (r *Resolver) exchange(ctx context.Context, network string, server netip.Ad
 		b, err := receive(conn, network)
 		if err != nil {
 			if ctx.Err() != nil {
-				return reply{}, errors.New("no answer")
+				return reply{}, errSilent
 			}
 			return reply{}, err
 		}
