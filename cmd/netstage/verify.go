@@ -34,7 +34,7 @@ func newVerify(std streams) *cobra.Command {
 			case len(images) == 0 && len(v.manifests) == 0:
 				return usageError("which image? Give IMAGE, or --manifest FILE")
 			}
-			if len(images) == 1 && !v.given("sha256") && !v.given("roothash") && len(v.manifests) == 0 && len(v.trust) == 0 {
+			if len(images) == 1 && v.sha256 == "" && v.rootHash == "" && len(v.manifests) == 0 && len(v.trust) == 0 {
 				if v.sha256, err = image.ReadDigest(images[0]); err != nil {
 					return err
 				}

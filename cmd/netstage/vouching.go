@@ -15,11 +15,9 @@ import (
 type vouching struct {
 	sha256, rootHash, init  string
 	trees, manifests, trust list
-	given                   func(flag string) bool // tells "" from nothing
 }
 
 func (v *vouching) flags(fs *pflag.FlagSet) {
-	v.given = func(flag string) bool { return fs.Changed(strings.TrimPrefix(flag, "--")) }
 	givenVar(fs, &v.sha256, "sha256", "the image's SHA-256 `DIGEST`: hex, nix32 or SRI")
 	givenVar(fs, &v.rootHash, "roothash", "the root `DIGEST` of the image's verity tree")
 	fs.Var(&v.trees, "verity", "the verity tree `REF` (default beside the image, with .verity appended); may be repeated")
@@ -42,7 +40,7 @@ func (v *vouching) order(images []string) (vouch.Order, error) {
 	var o vouch.Order
 	var err error
 	pin := func(name, text string) (digest []byte) {
-		if err != nil || text == "" && !v.given(name) {
+		if err != nil || text == "" {
 			return nil
 		}
 		var wrong error
