@@ -19,9 +19,11 @@ let
       cfg.manifest
     else
       [ "nix-store.squashfs.manifest" ];
-  run =
-    name: script:
+  run = runWith { };
+  runWith =
+    passthru: name: script:
     pkgs.runCommand name {
+      inherit passthru;
       nativeBuildInputs = [ cfg.toolPackage ];
       # The names of store paths in manifests and scripts are for the machine
       # that boots: who serves a tree is to have it, and not the system besides.
@@ -166,7 +168,7 @@ in
       echo ${init} >$out/init
     '';
 
-    netstageRamdisk = run "netstage-initrd" ''
+    netstageRamdisk = runWith { inherit (needed) table; } "netstage-initrd" ''
       mkdir -p $out
       cp ${text "cmdline" (lib.concatMapStrings (p: "${p}\n") parameters)} cmdline
       chmod +w cmdline

@@ -136,7 +136,10 @@ let
     let
       option = attrByPath (splitString "." row.name) null options;
       exists = option != null && option._type or "" == "option" && option.visible or true != false;
-      places = filter (d: foreign d && counts ((row.left or lib.id) d.value)) option.definitionsWithLocations;
+      # Conditions within a definition are settled in the option's value alone.
+      settled =
+        v: if builtins.isAttrs v && builtins.isAttrs option.value then builtins.intersectAttrs v option.value else v;
+      places = filter (d: foreign d && counts ((row.left or lib.id) (settled d.value))) option.definitionsWithLocations;
     in
     if exists then lib.unique (map (d: toString d.file) places) else [ ];
 

@@ -50,6 +50,13 @@ func count(n int, noun string) string {
 func describeContents(w io.Writer, i *inspect.Initrd) {
 	l := lines{w}
 	l.add("size", "%.2f MiB, %.2f MiB unpacked; %s", mib(i.Size), mib(i.Unpacked), strings.Join(i.Archives, ", then "))
+	if early := i.Below("/kernel"); len(early) > 0 {
+		where := "first and not compressed, where the kernel looks"
+		if i.Archives[0] != "cpio" {
+			where = "of no use: the kernel looks only before what is compressed (--prepend)"
+		}
+		l.add("early", "%s; %s", strings.Join(early, ", "), where)
+	}
 	l.add("agent", "%s", describeAgent(i.Agent))
 	switch len(i.Kernels) {
 	case 0:

@@ -249,3 +249,28 @@ func TestLinkedFolders(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// Archives of microcode come first and as they are, at multiples of four bytes;
+// what the kernel would not find is refused.
+func TestPrepend(t *testing.T) {
+	dir := writeTree(t, map[string][]byte{"ucode": []byte("070701 microcode"), "acpi": []byte("070701 tables"), "gz": []byte("\x1f\x8b"), "fw/asked.bin": []byte("firmware")})
+	o := Options{Init: agent(t), Compression: None, Prepend: []string{dir + "/ucode", dir + "/acpi"}}
+	b, _ := build(t, o)
+	o.Prepend = nil
+	plain, _ := build(t, o)
+	if want := append([]byte("070701 microcode070701 tables\x00\x00\x00"), plain...); !bytes.Equal(b, want) {
+		t.Errorf("begins with %q", b[:40])
+	}
+	for name, want := range map[string]string{"gz": "or compressed", "none": "no such file"} {
+		o.Prepend = []string{dir + "/" + name}
+		if _, err := Build(t.Context(), o, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Firmware that nothing names is packed when it is asked for.
+	o = Options{Init: agent(t), KernelModules: fakeTree(t), FirmwareDir: dir + "/fw", FirmwareFiles: []string{"asked.bin", "gone.bin"}}
+	_, r := build(t, o)
+	if !slices.Contains(r.Firmware, "asked.bin") || !slices.Contains(r.MissingFirmware, "--firmware-file: gone.bin") {
+		t.Errorf("firmware %q, missing %q", r.Firmware, r.MissingFirmware)
+	}
+}

@@ -1,0 +1,226 @@
+# Configurations that a nixpkgs and third parties' modules make, and what becomes
+# of each with netstage:
+#   works    it is booted as it is
+#   warns    so it is, and a warning names what is not done
+#   refused  an assertion says why it can't be
+#   off      something else boots it
+# initrd and table are texts of how the initrd is made, and of its file systems.
+{ nixpkgs, third, lib }:
+
+let
+  nixos = nixpkgs + "/nixos";
+  inherit (lib) mapAttrs nameValuePair;
+  works = config: { inherit config; is = "works"; };
+  warns = text: config: { inherit config text; is = "warns"; };
+  refused = text: config: { inherit config text; is = "refused"; };
+  off = config: { inherit config; is = "off"; };
+  packs = texts: config: works config // { initrd = texts; };
+  mounts = texts: config: works config // { table = texts; };
+  disk = mount: more: { fileSystems.${mount} = { device = "/dev/disk/by-label/data"; fsType = "ext4"; } // more; };
+  needed = disk "/persist" { neededForBoot = true; };
+  fs = mount: device: fsType: { fileSystems.${mount} = { inherit device fsType; neededForBoot = true; }; };
+  group = prefix: lib.mapAttrs' (name: nameValuePair "${prefix}: ${name}");
+
+  toplevels = group "toplevel" {
+    "as nixpkgs has it" = works { };
+    "scripted" = works { boot.initrd.systemd.enable = false; };
+    "systemd" = works { boot.initrd.systemd.enable = true; };
+    "etc overlay" = packs [ "?erofs" ] { system.etc.overlay.enable = true; services.userborn.enable = true; };
+    "etc overlay, immutable" = works { system.etc.overlay = { enable = true; mutable = false; }; services.userborn.enable = true; };
+    "etc overlay, sysusers" = works { system.etc.overlay = { enable = true; mutable = false; }; systemd.sysusers.enable = true; users.mutableUsers = false; users.users.root.initialHashedPassword = "!"; };
+    "userborn" = works { services.userborn.enable = true; };
+    "nixos-init" = works { system.nixos-init.enable = true; system.etc.overlay.enable = true; services.userborn.enable = true; };
+    "perlless" = works { imports = [ (nixos + "/modules/profiles/perlless.nix") ]; };
+    "bashless" = works { imports = [ (nixos + "/modules/profiles/bashless.nix") ]; };
+    "no nix" = works { nix.enable = false; };
+    "no switch" = works { system.switch.enable = false; };
+    "a specialisation" = works { specialisation.debug.configuration = { boot.kernelParams = [ "debug" ]; }; };
+    "two imports of the module" = works { imports = [ ../module.nix ]; };
+    "pkgs.netstage by an overlay" = works ({ lib, ... }: { nixpkgs.overlays = [ (final: _: { netstage = final.callPackage ../package.nix { }; }) ]; });
+  };
+
+  profiles = group "profile" (
+    mapAttrs (_: file: works { imports = [ (nixos + "/modules/profiles/${file}.nix") ]; }) {
+      minimal = "minimal";
+      headless = "headless";
+      hardened = "hardened";
+      base = "base";
+      qemu-guest = "qemu-guest";
+      all-hardware = "all-hardware";
+      image-based-appliance = "image-based-appliance";
+    }
+    // {
+      "installation-device" = works { imports = [ (nixos + "/modules/profiles/installation-device.nix") ]; };
+      "netboot-base" = works { imports = [ (nixos + "/modules/installer/netboot/netboot-base.nix") ]; };
+      "netboot-minimal" = works { imports = [ (nixos + "/modules/installer/netboot/netboot-minimal.nix") ]; };
+      "netboot" = works { imports = [ (nixos + "/modules/installer/netboot/netboot.nix") ]; };
+    }
+  );
+
+  kept = group "kept" {
+    "intel microcode" = packs [ "--prepend" "intel-ucode.img" ] ({ hardware.cpu.intel.updateMicrocode = true; nixpkgs.config.allowUnfree = true; });
+    "amd microcode" = packs [ "--prepend" "amd-ucode.img" ] { hardware.cpu.amd.updateMicrocode = true; };
+    "an ACPI table" = packs [ "--prepend" ] ({ pkgs, ... }: { boot.initrd.prepend = [ "${pkgs.runCommand "acpi" { } "touch $out"}" ]; });
+    "blacklisted modules" = packs [ "/etc/modprobe.d/nixos.conf" ] { boot.blacklistedKernelModules = [ "nouveau" ]; };
+    "modprobe options" = packs [ "/etc/modprobe.d/nixos.conf" ] { boot.extraModprobeConfig = "options igb x=1"; };
+    "modules that are loaded" = packs [ "+i2c_i801" "/etc/modules-load.d/nixos.conf" ] { boot.initrd.kernelModules = [ "i2c_i801" ]; };
+    "modules that are there" = packs [ "?mlx5_core" ] { boot.initrd.availableKernelModules = [ "mlx5_core" ]; };
+    "a module by a set" = packs [ "?mlx5_core" ] { boot.initrd.availableKernelModules.mlx5_core = true; };
+    "missing modules" = packs [ "?none" ] { boot.initrd.allowMissingModules = true; boot.initrd.kernelModules = [ "none" ]; };
+    "firmware" = packs [ "--firmware-file" "x/fw.bin" ] { boot.initrd.extraFirmwarePaths = [ "x/fw.bin" ]; };
+    "redistributable firmware" = packs [ "--firmware" ] { hardware.enableRedistributableFirmware = true; };
+    "extra files" = packs [ "/etc/motd" ] ({ pkgs, ... }: { boot.initrd.extraFiles."/etc/motd".source = pkgs.writeText "motd" "x"; });
+    "a secret" = packs [ "/etc/token" ] { boot.initrd.secrets."/etc/token" = ../package.nix; };
+    "key map" = packs [ "loadkeys" "/etc/netstage/keymap" ] { console.keyMap = "de"; };
+    "X key map" = works { services.xserver.xkb.layout = "de"; console.useXkbConfig = true; };
+    "host id" = packs [ "hostid" ] { networking.hostId = "8425e349"; };
+    "host name" = works { networking.hostName = "web1"; };
+    "no fsck of journals" = works (lib.recursiveUpdate needed { boot.initrd.checkJournalingFS = false; });
+    "network kept" = works { boot.initrd.network.enable = true; boot.initrd.network.flushBeforeStage2 = false; };
+    "initrd network" = works { boot.initrd.network.enable = true; };
+    "file systems for the initrd" = works { boot.initrd.supportedFilesystems = [ "btrfs" "vfat" ]; };
+    "kernel of today" = works ({ pkgs, ... }: { boot.kernelPackages = pkgs.linuxPackages_latest; });
+    "extra module packages" = works ({ config, ... }: { boot.extraModulePackages = [ config.boot.kernelPackages.r8125 ]; nixpkgs.config.allowBroken = true; });
+    "tmp on tmpfs" = works { boot.tmp.useTmpfs = true; };
+    "networkd" = works { networking.useNetworkd = true; networking.useDHCP = true; };
+    "ssh server" = works { services.openssh.enable = true; };
+    "docker" = works { virtualisation.docker.enable = true; };
+    "containers" = works { containers.web = { config = { }; autoStart = true; }; };
+    "zram" = works { zramSwap.enable = true; };
+    "crypttab" = works { environment.etc.crypttab.text = "data /dev/sda1"; };
+    "lvm in stage 2" = works { services.lvm.enable = true; };
+    "raid in stage 2" = works { boot.swraid.enable = true; };
+    "zfs in stage 2" = works { boot.supportedFilesystems = [ "zfs" ]; networking.hostId = "8425e349"; boot.zfs.extraPools = [ "tank" ]; };
+    "systemd-boot" = works { boot.loader.systemd-boot.enable = true; };
+    "grub" = works { boot.loader.grub.device = "/dev/sda"; };
+  };
+
+  tables = group "file system" {
+    "ext4" = mounts [ "/dev/disk/by-label/data /persist ext4" ] needed;
+    "not needed for boot" = works (disk "/data" { });
+    "a root on a disk" = works (disk "/" { });
+    "a root on btrfs" = works { fileSystems."/" = { device = "/dev/sda1"; fsType = "btrfs"; options = [ "subvol=root" ]; }; };
+    "a boot partition" = works { fileSystems."/boot" = { device = "/dev/disk/by-uuid/1234-ABCD"; fsType = "vfat"; }; };
+    "xfs by a tag" = mounts [ "PARTLABEL=var /var xfs" ] (fs "/var" "PARTLABEL=var" "xfs");
+    "a label" = mounts [ "/dev/disk/by-label/state /state ext4" ] { fileSystems."/state" = { label = "state"; fsType = "ext4"; neededForBoot = true; }; };
+    "tmpfs" = mounts [ "tmpfs /scratch tmpfs" ] (fs "/scratch" "tmpfs" "tmpfs");
+    "a bind" = mounts [ "/persist/var/log /var/log none" ] (lib.recursiveUpdate needed { fileSystems."/var/log" = { device = "/persist/var/log"; fsType = "none"; options = [ "bind" ]; }; });
+    "an overlay" = mounts [ "lowerdir=/a,upperdir=/b,workdir=/c" ] { fileSystems."/opt" = { overlay = { lowerdir = [ "/a" ]; upperdir = "/b"; workdir = "/c"; }; neededForBoot = true; }; };
+    "an overlay, scripted" = mounts [ "lowerdir=/a,upperdir=/b,workdir=/c" ] { boot.initrd.systemd.enable = false; fileSystems."/opt" = { overlay = { lowerdir = [ "/a" ]; upperdir = "/b"; workdir = "/c"; }; neededForBoot = true; }; };
+    "9p" = mounts [ "host /host 9p" ] (fs "/host" "host" "9p") // { initrd = [ "9pnet_virtio" "--filesystem 9p" ]; };
+    "virtiofs" = mounts [ "host /host virtiofs" ] (fs "/host" "host" "virtiofs");
+    "autoResize" = works (lib.recursiveUpdate needed { fileSystems."/persist".autoResize = true; });
+    "x-initrd.mount" = mounts [ "/dev/sdb1 /x ext4" ] { fileSystems."/x" = { device = "/dev/sdb1"; fsType = "ext4"; options = [ "x-initrd.mount" ]; }; };
+    "swap" = works { swapDevices = [ { device = "/dev/sda2"; } ]; };
+    "/nix" = refused "would hide: /nix" (disk "/nix" { });
+    "/nix, needed" = refused "would hide: /nix" (disk "/nix" { neededForBoot = true; });
+    "/nix/persist" = mounts [ "/nix/persist ext4" ] (disk "/nix/persist" { neededForBoot = true; });
+    "/nix/store, forced" = refused "lays out /nix/store itself" ({ lib, ... }: { fileSystems."/nix/store" = lib.mkForce { device = "/dev/sda1"; fsType = "ext4"; }; });
+    "/nix/store" = works (disk "/nix/store" { });
+    "autoFormat" = refused "autoFormat" (lib.recursiveUpdate needed { fileSystems."/persist".autoFormat = true; });
+    "zfs" = refused "assembles no" (lib.recursiveUpdate (fs "/data" "tank/data" "zfs") { networking.hostId = "8425e349"; });
+    "zfs as root" = refused "zfs" { fileSystems."/" = { device = "tank/root"; fsType = "zfs"; }; networking.hostId = "8425e349"; };
+    "lvm" = refused "/dev/vg0/data" (fs "/data" "/dev/vg0/data" "ext4");
+    "mapper" = refused "/dev/mapper/x" (fs "/data" "/dev/mapper/x" "ext4");
+    "md" = refused "/dev/md127" (fs "/data" "/dev/md127" "ext4");
+    "bcache" = refused "/dev/bcache0" (fs "/data" "/dev/bcache0" "ext4");
+    "by path" = refused "by-path" (fs "/data" "/dev/disk/by-path/pci-0" "ext4");
+    "nfs" = refused "NFS" (fs "/data" "srv:/x" "nfs");
+    "mergerfs" = refused "FUSE" (fs "/data" "/a:/b" "fuse.mergerfs");
+    "bcachefs" = refused "/data" (fs "/data" "/dev/sda1" "bcachefs");
+    "stratis" = refused "/data" { fileSystems."/data" = { device = "/dev/stratis/p/d"; fsType = "xfs"; neededForBoot = true; stratis.poolUuid = "04c68063-90a5-4235-b9dd-6180098a20d9"; }; };
+  };
+
+  named = group "option" (
+    mapAttrs (name: config: warns "${name} has no effect" config) {
+      "boot.initrd.preLVMCommands" = { boot.initrd.preLVMCommands = "x"; };
+      "boot.initrd.preDeviceCommands" = { boot.initrd.preDeviceCommands = "x"; };
+      "boot.initrd.postDeviceCommands" = { boot.initrd.postDeviceCommands = "x"; };
+      "boot.initrd.postMountCommands" = { boot.initrd.postMountCommands = "x"; };
+      "boot.initrd.extraUtilsCommands" = { boot.initrd.extraUtilsCommands = "x"; };
+      "boot.initrd.services.udev.rules" = { boot.initrd.services.udev.rules = "x"; };
+      "boot.initrd.network.postCommands" = { boot.initrd.network.postCommands = "x"; };
+      "boot.initrd.network.ssh.enable" = { boot.initrd.network = { enable = true; ssh = { enable = true; authorizedKeys = [ "ssh-ed25519 A" ]; hostKeys = [ "/k" ]; }; }; };
+      "boot.initrd.network.udhcpc.extraArgs" = { boot.initrd.network.udhcpc.extraArgs = [ "-x" ]; };
+      "boot.initrd.systemd.network.networks" = { boot.initrd.systemd.network.networks."10-x".matchConfig.Name = "e*"; };
+      "boot.initrd.systemd.services" = { boot.initrd.systemd.services.x.script = "true"; };
+      "boot.initrd.systemd.contents" = { boot.initrd.systemd.contents."/x".text = "x"; };
+      "boot.initrd.systemd.extraBin" = { boot.initrd.systemd.extraBin.x = "/bin/x"; };
+      "boot.initrd.systemd.initrdBin" = ({ pkgs, ... }: { boot.initrd.systemd.initrdBin = [ pkgs.hello ]; });
+      "boot.initrd.systemd.emergencyAccess" = { boot.initrd.systemd.emergencyAccess = true; };
+      "boot.initrd.systemd.tmpfiles.settings" = { boot.initrd.systemd.tmpfiles.settings.x."/run/x".w.argument = "y"; };
+      "boot.initrd.systemd.mounts" = { boot.initrd.systemd.mounts = [ { what = "/dev/sdb"; where = "/sysroot/x"; } ]; };
+      "boot.initrd.systemd.root" = { boot.initrd.systemd.root = "gpt-auto"; };
+      "boot.initrd.systemd.users" = { boot.initrd.systemd.users.x = { }; };
+      "boot.initrd.compressor" = { boot.initrd.compressor = "xz"; };
+      "boot.initrd.stage1Greeting" = { boot.initrd.stage1Greeting = "hi"; };
+      "boot.initrd.clevis.enable" = { boot.initrd.clevis.enable = true; };
+      "boot.initrd.services.lvm.enable" = { boot.initrd.services.lvm.enable = true; };
+      "boot.initrd.services.swraid.enable" = { boot.initrd.services.swraid.enable = true; };
+      "boot.resumeDevice" = { boot.resumeDevice = "/dev/sda2"; };
+      "boot.plymouth.enable" = { boot.plymouth.enable = true; };
+      "boot.crashDump.enable" = { boot.crashDump.enable = true; };
+      "services.multipath.enable" = { services.multipath = { enable = true; pathGroups = [ ]; }; };
+    }
+    // mapAttrs (name: config: refused name config) {
+      "boot.initrd.luks.devices" = { boot.initrd.luks.devices.root.device = "/dev/sda1"; } ;
+      "boot.initrd.systemd.repart.enable" = { boot.initrd.systemd.repart.enable = true; };
+      "boot.iscsi-initiator.discoverPortal" = { boot.iscsi-initiator = { discoverPortal = "192.0.2.1"; target = "iqn.x"; name = "iqn.y"; }; };
+      "boot.initrd.enable" = { boot.initrd.enable = true; };
+      "boot.initrd.secrets" = { boot.initrd.secrets."/etc/x" = "/etc/secret"; };
+    }
+    // { "boot.initrd.luks.devices" = refused "opens no LUKS devices: root" { boot.initrd.luks.devices.root.device = "/dev/sda1"; }; }
+  );
+
+  elsewhere = group "elsewhere" {
+    "qemu-vm.nix" = off { imports = [ (nixos + "/modules/virtualisation/qemu-vm.nix") ]; };
+    "iso-image.nix" = off { imports = [ (nixos + "/modules/installer/cd-dvd/iso-image.nix") ]; };
+    "sd-image.nix" = off { imports = [ (nixos + "/modules/installer/sd-card/sd-image.nix") ]; fileSystems."/boot" = { device = "/dev/x"; fsType = "vfat"; }; boot.loader.grub.enable = false; boot.loader.generic-extlinux-compatible.enable = true; sdImage.populateFirmwareCommands = ""; sdImage.populateRootCommands = ""; };
+    "a container" = off { boot.isContainer = true; };
+    "build-vm" = works ({ config, ... }: { system.extraDependencies = [ ]; warnings = if config.virtualisation.vmVariant.boot.netstage.active then [ "netstage is on in build-vm" ] else builtins.seq config.system.build.vm.drvPath [ ]; });
+    "build-image, netstage" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.netstage.drvPath [ ]; });
+    "build-image, raw" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.raw.drvPath [ ]; });
+    "build-image, iso" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.iso.drvPath [ ]; });
+    "build-image, kexec" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.kexec.drvPath [ ]; });
+  };
+
+  impermanence = third + "/impermanence/nixos.nix";
+  preservation = third + "/preservation/module.nix";
+  disko = third + "/disko/module.nix";
+  hardware = third + "/nixos-hardware";
+  others = group "third party" (lib.optionalAttrs (third != null) (
+    {
+      "impermanence" = mounts [ "/persist/var/log /var/log none" "/persist/var/lib /var/lib none" ] (lib.recursiveUpdate needed { imports = [ impermanence ]; environment.persistence."/persist" = { directories = [ "/var/log" "/var/lib" "/srv" ]; files = [ "/etc/machine-id" ]; }; });
+      "impermanence, scripted" = warns "boot.initrd.postMountCommands" (lib.recursiveUpdate needed { imports = [ impermanence ]; boot.initrd.systemd.enable = false; environment.persistence."/persist".directories = [ "/var/log" ]; });
+      "impermanence below /nix" = mounts [ "/nix/persist ext4" ] (lib.recursiveUpdate (disk "/nix/persist" { neededForBoot = true; }) { imports = [ impermanence ]; environment.persistence."/nix/persist".directories = [ "/var/log" ]; });
+      "impermanence with /nix on a disk" = refused "would hide: /nix" (lib.recursiveUpdate (disk "/nix" { neededForBoot = true; }) { imports = [ impermanence ]; environment.persistence."/nix/persist".directories = [ "/srv" ]; });
+      "preservation" = mounts [ "/persist/etc/machine-id /etc/machine-id none" "x-netstage.file" ] (lib.recursiveUpdate needed { imports = [ preservation ]; preservation = { enable = true; preserveAt."/persist" = { directories = [ "/var/lib/nixos" ]; files = [ { file = "/etc/machine-id"; inInitrd = true; } ]; }; }; });
+      "preservation, a folder" = mounts [ "/persist/var/lib/nixos /var/lib/nixos none" ] (lib.recursiveUpdate needed { imports = [ preservation ]; preservation = { enable = true; preserveAt."/persist".directories = [ { directory = "/var/lib/nixos"; inInitrd = true; } ]; }; });
+      "disko, a data disk" = works { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.data = { size = "100%"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/data"; }; }; }; }; };
+      "disko, /nix" = refused "would hide: /nix" { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.nix = { size = "100%"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/nix"; }; }; }; }; };
+      "disko, luks" = refused "opens no LUKS" { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.data = { size = "100%"; content = { type = "luks"; name = "data"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/data"; }; }; }; }; }; };
+      "disko, tmpfs root" = works { imports = [ disko ]; disko.devices.nodev."/" = { fsType = "tmpfs"; mountOptions = [ "size=2G" ]; }; };
+      "sops-nix" = works { imports = [ (third + "/sops-nix/modules/sops") ]; };
+      "agenix" = works { imports = [ (third + "/agenix/modules/age.nix") ]; };
+      "agenix, a secret" = works { imports = [ (third + "/agenix/modules/age.nix") ]; age.secrets.x.file = ../package.nix; age.identityPaths = [ "/etc/ssh/ssh_host_ed25519_key" ]; };
+      "nixos-images, remote access" = works { imports = [ (third + "/nixos-images/nix/restore-remote-access.nix") ]; };
+      "nixos-images, networkd" = works { imports = [ (third + "/nixos-images/nix/networkd.nix") ]; };
+      "nixos-images, noninteractive" = works { imports = [ (third + "/nixos-images/nix/noninteractive.nix") ]; };
+      "srvos, server" = works { imports = [ (third + "/srvos/nixos/server") ]; };
+      "srvos, hetzner" = works { imports = [ (third + "/srvos/nixos/hardware/hetzner-cloud") ]; };
+      "microvm, a host" = works { imports = [ (third + "/microvm.nix/nixos-modules/host") ]; };
+    }
+    // mapAttrs (_: file: works { imports = [ (hardware + "/${file}") ]; nixpkgs.config.allowUnfree = true; }) {
+      "nixos-hardware, Intel" = "common/cpu/intel";
+      "nixos-hardware, AMD" = "common/cpu/amd";
+      "nixos-hardware, AMD GPU" = "common/gpu/amd";
+      "nixos-hardware, SSD" = "common/pc/ssd";
+      "nixos-hardware, ThinkPad" = "lenovo/thinkpad/x1";
+      "nixos-hardware, PC Engines" = "pcengines/apu";
+      "nixos-hardware, Supermicro" = "supermicro";
+      "nixos-hardware, Framework" = "framework/13-inch/7040-amd";
+      "nixos-hardware, Dell" = "dell/poweredge/r7515";
+    }
+  ));
+in
+toplevels // profiles // kept // tables // named // elsewhere // others
