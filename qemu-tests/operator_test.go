@@ -113,17 +113,23 @@ func TestFailureMenu(t *testing.T) {
 // A network that an operator sets up by hand is as good as any other: the boot
 // goes on after the step that failed.
 func TestContinueByHand(t *testing.T) {
-	scenario{
-		lan:     &network{noDHCP: true},
-		cmdline: "boot.shell_on_fail boot.network_timeout=1 init={init} rootfs.sha256={sha256} rootfs={url}",
-		story: []step{
-			shows("boot failed: no-lease", "c continue with image"), types("i"), prompt,
-			types("ip link set eth0 up; ip addr add 10.77.0.99/24 dev eth0; exit 1\r"),
-			menu, types("n"), shows("10.77.0.99/24"), types("q"),
-			menu, types("c"), shows("network (5/8): left out"),
-		},
-		shown: []string{"verified"},
-	}.run(t)
+	t.Parallel()
+	for name, place := range map[string]string{
+		"a URL":                    "rootfs={url}",
+		"relative to rootfs.base=": "rootfs=image.squashfs rootfs.base={dir}",
+	} {
+		t.Run(name, scenario{
+			lan:     &network{noDHCP: true},
+			cmdline: "boot.shell_on_fail boot.network_timeout=1 init={init} rootfs.sha256={sha256} " + place,
+			story: []step{
+				shows("boot failed: no-lease", "c continue with image"), types("i"), prompt,
+				types("ip link set eth0 up; ip addr add 10.77.0.99/24 dev eth0; exit 1\r"),
+				menu, types("n"), shows("10.77.0.99/24"), types("q"),
+				menu, types("c"), shows("network (5/8): left out"),
+			},
+			shown: []string{"verified"},
+		}.run)
+	}
 }
 
 // While the boot waits no key does anything: no shell, no stop, no end.

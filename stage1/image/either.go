@@ -34,8 +34,13 @@ var errDisk = errors.New("the image is on a disk of this machine")
 // there before a server has sent anything, or else from the servers, and from
 // either where the other fails.
 func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Image, error) {
-	if g.Network == nil {
-		return g.get(ctx, here)
+	if g.Network == nil { // or one that an operator has made
+		image, err := g.get(ctx, here)
+		if err == nil || ctx.Err() != nil {
+			return image, err
+		}
+		g.Log.Warn(fmt.Sprintf("image: %v; now the servers", err))
+		return g.get(ctx, servers)
 	}
 	looking, stopLooking := context.WithCancel(ctx)
 	defer stopLooking()

@@ -234,8 +234,8 @@ func (g *Getter) regular(path string) error {
 }
 
 func (g *Getter) base() ref.Base {
-	if g.Network == nil {
-		return ref.Base{}
+	if g.Network == nil { // or one that an operator has made
+		return ref.Base{Rootfs: g.Config.Base}
 	}
 	return g.Network.Base
 }

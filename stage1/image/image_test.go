@@ -307,6 +307,26 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// Without a network of the agent's, an operator may have made one: what is
+// relative is so to rootfs.base=.
+func TestNetworkByHand(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, strings.TrimPrefix(r.URL.Path, "/dir/"))
+	}))
+	defer server.Close()
+	for _, line := range []string{"rootfs=x", "rootfs=LABEL=x:/none rootfs=x"} {
+		g, log := getter(t, line+" rootfs.base="+server.URL+"/dir rootfs.sha256=2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", nil)
+		g.Network, g.Store = nil, func() fetch.Store { return fetch.File(filepath.Join(t.TempDir(), "image")) }
+		image, err := g.Get(t.Context())
+		if err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		if err := image.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // slowMedia are disks that appear when they are told to.
 type slowMedia struct {
 	media
