@@ -120,6 +120,11 @@ func stalls(device string) step {
 	return qmp("block_set_io_throttle", map[string]any{"id": device, "bps": 1, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
 }
 
+// answers undoes stalls.
+func answers(device string) step {
+	return qmp("block_set_io_throttle", map[string]any{"id": device, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
+}
+
 // sick is a disk for stalls.
 func sick(t *testing.T, file string) vm.Config {
 	t.Helper()
@@ -185,7 +190,7 @@ func TestQEMUDiskThatStopsBeforeTheMount(t *testing.T) {
 		kernel: xzModules, qemu: c, modules: []string{"virtio_net", "+virtio_blk", "+ext4"},
 		cmdline: "loglevel=4 init={init} boot.break=root", copies: inInitrd,
 		files: map[string]string{"/etc/netstage/fstab": "LABEL=sick /data ext4 nofail,x-systemd.mount-timeout=20s 0 0\n"},
-		story: []step{prompt, stalls("/machine/peripheral/sickdev/virtio-backend"), types("exit\r")},
+		story: []step{prompt, stalls("/machine/peripheral/sickdev/virtio-backend"), types("exit\r"), shows("stage 2 done"), answers("/machine/peripheral/sickdev/virtio-backend")}, // it powers off by way of a sync
 		shown: []string{"disks: mounting /data (ext4), at most 20s", "disks: /data is not mounted: mount: "},
 	})(t)
 }

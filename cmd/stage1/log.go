@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -49,8 +50,12 @@ func openJournal() *journal {
 	}
 	j.kernel = log
 	_, limitErr := kmsg.Unlimit("/proc/sys/kernel/printk_devkmsg")
+	printk := ""
+	if limitErr != nil {
+		printk = os.DevNull // what the kernel drops it does not print: better twice than not at all
+	}
 	j.Logger = slog.New(kmsg.NewHandler(kmsg.HandlerOptions{
-		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level,
+		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level, Printk: printk, IgnoreLoglevel: printk,
 	}))
 	if err != nil {
 		j.Warn("the kernel log can't be written: " + err.Error())

@@ -116,7 +116,7 @@ func length(s string) int { return utf8.RuneCountInString(s) }
 // fit makes s one line of at most n characters.
 func fit(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return -1
 		}
 		return r

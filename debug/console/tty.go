@@ -36,6 +36,11 @@ func Open(path string) (*TTY, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: open %s: %w", path, err)
 	}
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil || info.Mode&unix.S_IFMT != unix.S_IFCHR {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("console: %s is no terminal", path) // console=sda
+	}
 	t := &TTY{f: os.NewFile(uintptr(fd), path), fd: fd}
 	t.w = newWriter(t.write)
 	return t, nil

@@ -57,11 +57,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.pumping, w.moved = true, time.Now()
 		go w.pump()
 	}
-	if w.lost > 0 || len(w.kept)+len(p) > room {
-		w.lost += len(p)
-		return all, nil
+	if w.lost == 0 { // else it would come before what is told of
+		n := min(len(p), room-len(w.kept))
+		w.kept, p = append(w.kept, p[:n]...), p[n:]
 	}
-	w.kept = append(w.kept, p...)
+	w.lost += len(p)
 	return all, nil
 }
 

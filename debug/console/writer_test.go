@@ -55,17 +55,40 @@ func TestWriterKeepsAndDrops(t *testing.T) {
 	w.Flush()
 	w.Write([]byte("last\n"))
 	text := v.String()
-	for _, want := range []string{"first\nxxx", "\n-- 34500 bytes lost: this console took nothing --\n", "--\nlast\n"} {
+	for _, want := range []string{"first\nxxx", "\n-- 34464 bytes lost: this console took nothing --\n", "--\nlast\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
 	}
-	if n := strings.Count(text, "x"); n != 99*(room/100) {
+	if n := strings.Count(text, "x"); n != room-room/100 {
 		t.Errorf("%d x", n)
 	}
 	v.gone.Store(true)
 	if _, err := w.Write([]byte("to nobody")); err == nil {
 		t.Error("a device that is gone is no error")
+	}
+}
+
+// What console= names may be a disk: it is not written to.
+func TestOpenTakesNoDisk(t *testing.T) {
+	file := t.TempDir() + "/sda"
+	if err := os.WriteFile(file, []byte("superblock"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if tty, err := Open(file); err == nil {
+		tty.Write([]byte("=== boot failed"))
+		t.Error("a file was taken for a terminal")
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "superblock" {
+		t.Errorf("left %q %v", text, err)
+	}
+}
+
+// Neither C0 nor C1 controls, by which a server could move the cursor, reach
+// the status.
+func TestStatusHasNoControls(t *testing.T) {
+	if got := fit("a\x1b[2Jb\u009b31mc\x7fd\u00e9", 80); got != "a[2Jb31mcdé" {
+		t.Errorf("%q", got)
 	}
 }
 

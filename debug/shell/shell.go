@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 	"mvdan.cc/sh/v3/expand"
@@ -55,7 +56,7 @@ const usage = "usage: sh [-c COMMAND [NAME [ARG...]] | FILE [ARG...]]\n"
 // command. An error means that the shell itself could not do its work; it comes
 // with a status that is not 0. Nothing it started is left when it returns: what
 // runs in the background of an interactive shell is ended, as when a terminal
-// goes away, and of a script waited for.
+// goes away, and of a script waited for. What even a SIGKILL does not end stays.
 //
 // On a terminal it should be the only user of the process's signals.
 func Run(ctx context.Context, o Options) (exit int, err error) {
@@ -64,7 +65,7 @@ func Run(ctx context.Context, o Options) (exit int, err error) {
 		return 2, fmt.Errorf("sh: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.procs.Wait()
+	defer s.leaveBehind()
 	defer func() {
 		if s.tty == nil && ctx.Err() == nil {
 			s.procs.Wait() // what a script left running is part of its work
@@ -100,6 +101,20 @@ func Run(ctx context.Context, o Options) (exit int, err error) {
 		return s.loop(ctx, &lineReader{in: s.stdin}), nil
 	}
 	return s.interactive(ctx, o.Greeting)
+}
+
+// leaveBehind waits for what was told to end, but not for a process that the
+// kernel holds, for a disk that does not answer.
+func (s *shell) leaveBehind() {
+	done := make(chan struct{})
+	go func() {
+		s.procs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(3 * killAfter):
+	}
 }
 
 // shell is one running sh.

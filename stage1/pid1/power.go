@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -54,6 +55,11 @@ func (c Config) becomeShell(console string) error {
 		tty, err := unix.Open(console, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return err
+		}
+		var info unix.Stat_t
+		if err := unix.Fstat(tty, &info); err != nil || info.Mode&unix.S_IFMT != unix.S_IFCHR {
+			unix.Close(tty)
+			return fmt.Errorf("%s is no terminal", console)
 		}
 		unix.SetNonblock(tty, false)
 		// A session of its own, for job control; PID 1 may lead one already.
