@@ -2,12 +2,15 @@ package qemutests
 
 import (
 	"bytes"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/vm"
 	"netstage/qemu-tests/nsmachine"
 	"netstage/qemu-tests/system"
@@ -112,4 +115,26 @@ func TestQEMUHTTPBoot(t *testing.T) {
 		// The firmware's own drivers and HTTP client, not those of iPXE.
 		ExtraArgs: []string{"-global", "virtio-net-pci.romfile="},
 	}).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1")
+}
+
+// Chained by iPXE without Secure Boot, the command line is iPXE's: the file's
+// name, if nothing else. What the initrd itself has for parameters holds all the
+// same.
+func TestQEMUChainedByIPXE(t *testing.T) {
+	t.Parallel()
+	dir, a := t.TempDir(), store(t, classic())
+	install(t, a.path, dir+"/nix-store.squashfs")
+	writeFile(t, dir+"/boot.ipxe", "#!ipxe\nchain boot.efi console=ttyS0\n")
+	own := filepath.Join(t.TempDir(), "cmdline")
+	writeFile(t, own, "rootfs=nix-store.squashfs rootfs.sha256="+a.sha256+" init="+system.Init+"\n")
+	c := guestWith(t, xzModules, []string{"virtio_net"}, initrd.File{Source: own, Target: "/etc/netstage/cmdline"})
+	makeUKI(t, c, "console=ttyS0 of=the-file", dir+"/boot.efi")
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(server.Close)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, vm.Config{UEFI: true, Memory: 1024, BootURL: "http://10.0.2.2:" + port + "/boot.ipxe"}).end(vm.PowerOff,
+		"Command line: boot.efi console=ttyS0", "!of=the-file", "verified", "stage 2: pid 1")
 }

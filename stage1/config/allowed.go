@@ -45,8 +45,9 @@ func (r *CmdlineRule) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// carried are the parameters that boot loaders add by themselves.
-var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF"}
+// carried are the parameters that boot loaders add by themselves: GRUB, and
+// pxelinux by SYSAPPEND.
+var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF", "SYSUUID", "CPU"}
 
 // listed are the parameters that neither run nor mount anything of their
 // sender's, and take no protection away: those of the agent that lead to an
@@ -107,7 +108,10 @@ func matches(pattern string, p cmdline.Param) bool {
 // refuse names what the rule does not allow, all of it.
 func (r CmdlineRule) refuse(own, line cmdline.Params) error {
 	var refused []string
-	for _, p := range line {
+	for i, p := range line {
+		if i == 0 && namesKernel(p) {
+			continue
+		}
 		if !r.allows(p, own) {
 			refused = append(refused, p.Key)
 		}
@@ -117,6 +121,18 @@ func (r CmdlineRule) refuse(own, line cmdline.Params) error {
 	}
 	return fault.Errorf(fault.Policy, "the initrd's policy does not allow %s: allow it by \"cmdline\" in %s, or give it in %s",
 		strings.Join(refused, ", "), policyFile, OwnParameters)
+}
+
+// namesKernel tells whether a word is the file name of what was started, which
+// UEFI's load options begin with by custom: iPXE puts it there.
+func namesKernel(p cmdline.Param) bool {
+	name := p.Key[strings.LastIndexAny(p.Key, `/\`)+1:]
+	for _, stem := range []string{"vmlinuz", "bzImage", "Image", "linux", "kernel"} {
+		if rest, ok := strings.CutPrefix(name, stem); ok && !p.HasValue && (rest == "" || rest[0] == '-') {
+			return true
+		}
+	}
+	return !p.HasValue && strings.HasSuffix(strings.ToLower(name), ".efi")
 }
 
 // defaultRule is the rule where the policy has none: machines that want to know
