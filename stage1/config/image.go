@@ -43,6 +43,9 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	case "roothash", "rootfs.roothash":
 		c.RootHash = pin(c.RootHash, p, complain)
 	case "rootfs.base":
+		if p.Value == "" { // an iPXE that does not know where it is
+			return
+		}
 		base, err := ref.Parse(p.Value)
 		if err != nil || base.Kind != ref.URL {
 			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", ref.Redacted(p.Value))

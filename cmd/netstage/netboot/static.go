@@ -52,7 +52,11 @@ const staticHead = "#!ipxe\n# Written by netstage scripts.\n"
 
 // staticScript names everything relative to itself. A script that embeds it may set cmdline to more parameters, as
 // with nixpkgs' netboot.ipxe.
+//
+// A DHCP server tells clients apart: what it answers iPXE it may not answer the agent. So iPXE hands over where it found
+// the script. An iPXE that does not know leaves the value empty, which the agent takes for nothing.
 func staticScript(b Boot) string {
+	b.Base = "${cwduri}"
 	return staticHead + "\n" + scriptBoot(b, "", " ${cmdline}")
 }
 
