@@ -177,7 +177,7 @@ func (e *engine) begin(life context.Context, s *source, resp *http.Response, a a
 			a.restart = "it sends no ranges"
 		}
 		e.restart(s, a.restart)
-		if err := e.prepare(max(a.size, e.size)); err != nil {
+		if err := e.room.prepare(max(a.size, e.size)); err != nil {
 			if err.scope == mirror {
 				err.text = s.name + ": " + err.text
 			}

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch/verity"
+
+	"netstage/fetch/store"
 )
 
 // BenchmarkFetch downloads one image over loopback from nginx into tmpfs with every contender in turn, several rounds,
@@ -141,7 +143,7 @@ func tmpfs(b *testing.B, options string) string {
 func benchGet(b *testing.B, dir, url string, digest []byte, v Verifier) time.Duration {
 	b.Helper()
 	before := cpuTime(b)
-	image, err := Get(b.Context(), Request{Mirrors: mirrors(url), SHA256: digest, Verify: v, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
+	image, err := Get(b.Context(), Request{Mirrors: mirrors(url), SHA256: digest, Verify: v, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/fetch/store"
 )
 
 // Blob is a small file in memory: a manifest, a signature, a hash tree. Nothing can change it.
@@ -41,7 +43,7 @@ func (b *Blob) Detach() (*os.File, error) {
 // GetBlob is Get for a file of at most limit bytes that is needed whole; req.Store is ignored. A larger one is an
 // error of class too-large.
 func GetBlob(ctx context.Context, req Request, limit int64) (*Blob, error) {
-	req.Store = &sealed{limit: limit}
+	req.Store = store.Sealed(limit)
 	image, err := Get(ctx, req)
 	if err != nil {
 		return nil, err
@@ -51,64 +53,4 @@ func GetBlob(ctx context.Context, req Request, limit int64) (*Blob, error) {
 		return nil, storeError(errors.Join(fmt.Errorf("map %d bytes: %w", image.Size, err), image.Close()))
 	}
 	return &Blob{Bytes: mapped, SHA256: image.SHA256, Source: image.Source, file: image.File, mapped: mapped}, nil
-}
-
-// sealed is a store in a memfd that nothing can write to once it is complete.
-type sealed struct {
-	limit int64
-	file  *os.File
-}
-
-func (s *sealed) InMemory() bool { return true }
-
-func (s *sealed) Create(size int64) (*os.File, error) {
-	if err := s.Grow(size); err != nil {
-		return nil, err
-	}
-	if s.file != nil {
-		return s.file, s.file.Truncate(0)
-	}
-	fd, err := unix.MemfdCreate("netstage", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	s.file = os.NewFile(uintptr(fd), "memfd:netstage")
-	return s.file, nil
-}
-
-// Grow lets a body of unknown size have one step at a time; Commit looks at what it became.
-func (s *sealed) Grow(size int64) error {
-	if size > max(s.limit, growStep) {
-		return s.tooLarge(size)
-	}
-	return nil
-}
-
-func (s *sealed) tooLarge(size int64) *Error {
-	return newError(mirror, "too-large", nil, "%d bytes where at most %d are expected", size, s.limit)
-}
-
-func (s *sealed) Commit(size int64) (*os.File, string, error) {
-	if size > s.limit {
-		return nil, "", s.tooLarge(size)
-	}
-	if err := s.file.Truncate(size); err != nil {
-		return nil, "", err
-	}
-	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(s.file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, "", fmt.Errorf("seal memfd: %w", err)
-	}
-	f := s.file
-	s.file = nil
-	return f, f.Name(), nil
-}
-
-func (s *sealed) Close() error {
-	if s.file == nil {
-		return nil
-	}
-	err := s.file.Close()
-	s.file = nil
-	return err
 }

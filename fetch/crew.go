@@ -61,7 +61,7 @@ const (
 )
 
 func newCrew(ctx context.Context, e *engine) *crew {
-	c := &crew{e: e, file: e.file, size: e.size, grain: grain(e.verify), news: make(chan struct{}, 1)}
+	c := &crew{e: e, file: e.room.file, size: e.size, grain: grain(e.verify), news: make(chan struct{}, 1)}
 	c.ctx, c.end = context.WithCancel(ctx)
 	c.turn = sync.NewCond(&c.mu)
 	if !e.req.vouched() {

@@ -41,7 +41,7 @@ func newPoolModel(t *testing.T, seed uint64, grain int64) *poolModel {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m.c = newCrew(t.Context(), &engine{file: f, size: size, verify: blocks(grain)})
+	m.c = newCrew(t.Context(), &engine{room: &room{file: f}, size: size, verify: blocks(grain)})
 	m.c.length = pieceAlign * (1 + dice.Int64N(8))
 	return m
 }

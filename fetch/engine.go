@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"time"
 )
 
@@ -21,8 +20,7 @@ type engine struct {
 	verify  Verifier
 	sum     *digest // nil: not computed
 
-	file   *os.File
-	room   int64 // bytes the store has room for
+	room   *room // where the image goes
 	size   int64 // of the image; -1: not known
 	offset int64 // verified and written so far; a retry resumes here
 
@@ -44,7 +42,7 @@ type engine struct {
 
 func newEngine(req Request) (*engine, error) {
 	req = req.withDefaults()
-	e := &engine{req: req, rng: newRand(req.Seed), room: -1, start: time.Now()}
+	e := &engine{req: req, rng: newRand(req.Seed), room: newRoom(req), start: time.Now()}
 	sources, fault := newSources(req.Mirrors, req.Proxy)
 	if fault != nil {
 		return nil, fault

@@ -14,6 +14,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 )
 
 // An image from a server, verified by its digest while it streams. The file
@@ -38,7 +39,7 @@ func ExampleGet() {
 	image, err := fetch.Get(context.Background(), fetch.Request{
 		Mirrors: []ref.Location{mirror},
 		SHA256:  digest[:],
-		Store:   fetch.File(filepath.Join(dir, "image")),
+		Store:   store.File(filepath.Join(dir, "image")),
 		Log:     slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 )
 
 // Request says what to fetch, from where, what vouches for it and where it goes. Mirrors, Store and Log are required.
@@ -34,7 +35,7 @@ type Request struct {
 	Checked bool
 	// What the file is called in messages; empty: "image".
 	What  string
-	Store Store
+	Store store.Store
 	Log   *slog.Logger
 
 	// Dial opens connections; nil: the system's own way.
@@ -93,7 +94,7 @@ type Image struct {
 	SHA256 [32]byte // zero unless it was pinned or asked for
 	Source string   // URL of the mirror that finished it, without credentials
 	Stats  Stats
-	store  Store
+	store  store.Store
 }
 
 // Close closes File and gives back the store: an image in memory is gone then.

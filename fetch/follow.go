@@ -33,7 +33,7 @@ func (u *upToCrew) Read(p []byte) (int, error) {
 // has ranges, and pieces of different versions would be noticed.
 func (e *engine) dividable(resp *http.Response, a answer) bool {
 	ranges := a.part || resp.Header.Get("Accept-Ranges") == "bytes"
-	return e.req.Parallel.Streams > 1 && ranges && e.size > 0 && e.room >= e.size && !e.pure &&
+	return e.req.Parallel.Streams > 1 && ranges && e.size > 0 && e.room.size >= e.size && !e.pure &&
 		(e.req.vouched() || e.version.ifRange() != "")
 }
 
@@ -126,7 +126,7 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 // verifyStored verifies the next bytes of a piece that is in the store.
 func (e *engine) verifyStored(p piece, buf []byte) *Error {
 	buf = buf[:min(int64(len(buf)), p.have-e.offset)]
-	if _, err := e.file.ReadAt(buf, e.offset); err != nil {
+	if _, err := e.room.file.ReadAt(buf, e.offset); err != nil {
 		return storeError(err)
 	}
 	e.mixed = e.mixed || e.from != p.from || !p.sure

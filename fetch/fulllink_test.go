@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch/verity"
+
+	"netstage/fetch/store"
 )
 
 // shapedLink is two network namespaces and a cable between them, whose rate
@@ -138,7 +140,7 @@ func BenchmarkFullLink(b *testing.B) {
 				dir := tmpfs(b, "size=90%")
 				before := l.carried(b)
 				image, err := Get(b.Context(), Request{Mirrors: mirrors(fmt.Sprintf("http://%s/image", shapedServer)), Verify: tree.Verifier(2),
-					Size: tree.Size(), Dial: dial, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
+					Size: tree.Size(), Dial: dial, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -23,6 +23,7 @@ import (
 
 	"netstage/fetch/faulty"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 )
 
 // imageBytes is incompressible and the same in every run.
@@ -86,7 +87,7 @@ func quick(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	dir := filepath.Join(t.TempDir(), "image")
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	r := Request{
-		Mirrors: mirrors(urls...), Store: Memory(dir), Log: slog.New(log), Seed: 1,
+		Mirrors: mirrors(urls...), Store: store.Memory(dir), Log: slog.New(log), Seed: 1,
 		Backoff:  Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 		Floor:    Floor{Bytes: 16 << 10, Window: 250 * time.Millisecond},
 		Timeouts: Timeouts{Dial: time.Second, TLS: time.Second, Header: 500 * time.Millisecond},
@@ -144,8 +145,8 @@ func mustFailIn(t *testing.T, ctx context.Context, r Request, class string) *Err
 	if e.Class() != class {
 		t.Errorf("class %s, want %s: %v", e.Class(), class, err)
 	}
-	if m, ok := r.Store.(*memory); ok {
-		if isMountPoint(t, m.dir) {
+	if m, ok := r.Store.(*store.Tmpfs); ok {
+		if isMountPoint(t, m.Dir) {
 			t.Error("the tmpfs is still mounted after the failure")
 		}
 	}
@@ -202,7 +203,7 @@ func TestGetIntoFile(t *testing.T) {
 	s := serve(t, content)
 	r, _ := quick(t, content, s.URL("x"))
 	path := filepath.Join(t.TempDir(), "out.squashfs")
-	r.Store = File(path)
+	r.Store = store.File(path)
 	image := mustGet(t, r, content)
 	if err := image.Close(); err != nil {
 		t.Fatal(err)
@@ -213,7 +214,7 @@ func TestGetIntoFile(t *testing.T) {
 
 	// A wrong image leaves neither the file nor its part.
 	bad := filepath.Join(t.TempDir(), "bad.squashfs")
-	r.Store, r.SHA256 = File(bad), sum([]byte("other"))
+	r.Store, r.SHA256 = store.File(bad), sum([]byte("other"))
 	mustFail(t, r, "mismatch")
 	if left, _ := filepath.Glob(bad + "*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -331,7 +332,7 @@ func TestGetLargerThanMemoryIsRefusedBeforeTheFirstByte(t *testing.T) {
 }
 
 func TestGetOfUnknownSizeGrows(t *testing.T) {
-	content := imageBytes(growStep + 1<<20)
+	content := imageBytes(store.Step + 1<<20)
 	s := serve(t, content, faulty.Behaviour{Chunked: true})
 	r, _ := quick(t, content, s.URL("x"))
 	asked := 0
@@ -387,7 +388,7 @@ func TestFileWithoutRoomIsRefusedBeforeTheFirstByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	r.Store = File(filepath.Join(dir, "x"))
+	r.Store = store.File(filepath.Join(dir, "x"))
 	err := mustFail(t, r, "no-space")
 	if !strings.Contains(err.Error(), "3 MiB") {
 		t.Error(err)

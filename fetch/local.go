@@ -17,8 +17,9 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 			err = errors.Join(err, r.Store.Close())
 		}
 	}()
-	e := engine{req: r.withDefaults()}
-	if err := e.prepare(size); err != nil {
+	r = r.withDefaults()
+	room := newRoom(r)
+	if err := room.prepare(size); err != nil {
 		return nil, err
 	}
 	start, told := time.Now(), time.Time{}
@@ -27,7 +28,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 			return
 		}
 		told = time.Now()
-		p := Progress{What: e.req.What, Bytes: n, Total: size, ETA: -1, Elapsed: time.Since(start)}
+		p := Progress{What: r.What, Bytes: n, Total: size, ETA: -1, Elapsed: time.Since(start)}
 		if s := p.Elapsed.Seconds(); s > 0 && n > 0 {
 			p.Rate = float64(n) / s
 			p.ETA = eta(size-n, p.Rate)
@@ -37,7 +38,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 	const piece = 2 << 20
 	done := int64(0)
 	for done < size && ctx.Err() == nil {
-		n, err := io.CopyN(e.file, from, min(piece, size-done))
+		n, err := io.CopyN(room.file, from, min(piece, size-done))
 		done += n
 		switch {
 		case errors.Is(err, io.EOF):

@@ -8,16 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"netstage/fetch/store"
 )
 
 // inMemory is a file that counts as memory.
-type inMemory struct{ Store }
+type inMemory struct{ store.Store }
 
 func (inMemory) InMemory() bool { return true }
 
 func TestLoad(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 1<<18)
-	request := Request{Store: inMemory{File(filepath.Join(t.TempDir(), "image"))}, Log: slog.New(slog.DiscardHandler)}
+	request := Request{Store: inMemory{store.File(filepath.Join(t.TempDir(), "image"))}, Log: slog.New(slog.DiscardHandler)}
 	var last Progress
 	request.Progress = func(p Progress) { last = p }
 	file, err := Load(t.Context(), request, strings.NewReader(content+"more"), int64(len(content)))

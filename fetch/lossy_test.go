@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/fetch/store"
 )
 
 // link is a network namespace with a line that loses and delays packets. It is one TUN device, where all that is sent
@@ -178,7 +180,7 @@ func BenchmarkLossy(b *testing.B) {
 		curl = append(curl, time.Since(start).Seconds())
 		start = time.Now()
 		image, err := Get(b.Context(), Request{
-			Mirrors: mirrors(url), SHA256: sum(content), Dial: l.dial, Store: Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler),
+			Mirrors: mirrors(url), SHA256: sum(content), Dial: l.dial, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			b.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/store"
 )
 
 // limited is the rate of every stream of a server in these tests: slow enough that there is time for more of them.
@@ -101,7 +102,7 @@ func TestSeveralStreams(t *testing.T) {
 	t.Run("into a file", func(t *testing.T) {
 		s := serve(t, content, slow()...)
 		r, _ := divided(t, content, s.URL("x"))
-		r.Store = File(t.TempDir() + "/x")
+		r.Store = store.File(t.TempDir() + "/x")
 		mustGet(t, r, content)
 		if len(ranges(s)) < 2 {
 			t.Error("one stream")

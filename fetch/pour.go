@@ -51,13 +51,13 @@ func (e *engine) keep(s *source, p []byte) error {
 	if e.size >= 0 && e.offset+int64(len(p)) > e.size {
 		return newError(mirror, "mismatch", nil, "%s: sends more than the %d bytes of the image", s.name, e.size)
 	}
-	if err := e.grow(e.offset + int64(len(p))); err != nil {
+	if err := e.room.grow(e.offset + int64(len(p))); err != nil {
 		return err
 	}
 	// Written first, then hashed: measured a third cheaper than the other order or both at once. Bytes that turn out
 	// wrong are on the store for a moment; they are beyond e.offset, so they are written over, cut off, or dropped
 	// with the store.
-	if _, err := e.file.WriteAt(p, e.offset); err != nil {
+	if _, err := e.room.file.WriteAt(p, e.offset); err != nil {
 		return storeError(err)
 	}
 	n, verr := e.verify.Write(p)

@@ -4,19 +4,19 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/fetch/store"
+	"netstage/stage1/fault"
 )
 
-const (
-	// memoryMargin stays free besides the image: the buffers, the agent, and the first steps of stage 2.
-	memoryMargin = 64 << 20
-	// growStep is how much room an image of unknown size is given at a time.
-	growStep = 32 << 20
-)
+// memoryMargin stays free besides the image: the buffers, the agent, and the first steps of stage 2.
+const memoryMargin = 64 << 20
 
 // SystemMemAvailable is MemAvailable of /proc/meminfo, in bytes.
 func SystemMemAvailable() (int64, error) {
@@ -37,54 +37,68 @@ func SystemMemAvailable() (int64, error) {
 // mib rounds up to MiB.
 func mib(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
+// room is the file that an image is put into, and what there is room for.
+type room struct {
+	store     store.Store
+	available func() (int64, error) // memory
+	log       *slog.Logger
+	what      string
+	file      *os.File
+	size      int64 // bytes there is room for
+}
+
+func newRoom(req Request) *room {
+	return &room{store: req.Store, available: req.MemAvailable, log: req.Log, what: req.What, size: -1}
+}
+
 // prepare makes the store ready for an image of size bytes from its start, or -1 where that is not known.
-func (e *engine) prepare(size int64) *Error {
-	if e.file != nil {
-		if size == e.room {
+func (r *room) prepare(size int64) *Error {
+	if r.file != nil {
+		if size == r.size {
 			return nil // the same image once more: it is written over
 		}
 		// What is there goes first, so that it counts as available again.
-		if err := e.file.Truncate(0); err != nil {
+		if err := r.file.Truncate(0); err != nil {
 			return storeError(err)
 		}
 	}
-	room := size
+	want := size
 	if size < 0 {
-		room = growStep
+		want = store.Step
 	}
-	if err := e.checkMemory(room, 0); err != nil {
+	if err := r.checkMemory(want, 0); err != nil {
 		return err
 	}
-	f, err := e.req.Store.Create(room)
+	f, err := r.store.Create(want)
 	if err != nil {
 		return storeError(err)
 	}
-	e.file, e.room = f, room
+	r.file, r.size = f, want
 	return nil
 }
 
 // grow makes room for at least size bytes in all.
-func (e *engine) grow(size int64) *Error {
-	for size > e.room {
-		if err := e.checkMemory(growStep, e.room); err != nil {
+func (r *room) grow(size int64) *Error {
+	for size > r.size {
+		if err := r.checkMemory(store.Step, r.size); err != nil {
 			return err
 		}
-		if err := e.req.Store.Grow(e.room + growStep); err != nil {
+		if err := r.store.Grow(r.size + store.Step); err != nil {
 			return storeError(err)
 		}
-		e.room += growStep
+		r.size += store.Step
 	}
 	return nil
 }
 
 // checkMemory refuses what would not fit: more bytes besides the ones already there.
-func (e *engine) checkMemory(more, have int64) *Error {
-	if !e.req.Store.InMemory() {
+func (r *room) checkMemory(more, have int64) *Error {
+	if !r.store.InMemory() {
 		return nil
 	}
-	available, err := e.req.MemAvailable()
+	available, err := r.available()
 	if err != nil {
-		e.req.Log.Warn(fmt.Sprintf("%s: cannot tell the memory available: %v", e.req.What, err))
+		r.log.Warn(fmt.Sprintf("%s: cannot tell the memory available: %v", r.what, err))
 		return nil
 	}
 	if more <= available-memoryMargin {
@@ -104,6 +118,8 @@ func storeError(err error) *Error {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case fault.ClassOf(err) == fault.TooLarge:
+		return newError(mirror, string(fault.TooLarge), err, "%v", err)
 	case errors.Is(err, unix.ENOMEM):
 		return newError(fatal, "no-memory", err, "the image does not fit: %v", err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):

@@ -15,6 +15,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 	"netstage/fetch/vouch"
 	"netstage/stage1/fault"
 )
@@ -85,7 +86,7 @@ func newFetch(std streams) *cobra.Command {
 			console := newMessages(std.err)
 			defer console.close()
 			o.Fetch.Log, o.Fetch.Progress = console.logger(), console.progress
-			o.Fetch.Store, o.Fetch.Digest = fetch.File(*output), true
+			o.Fetch.Store, o.Fetch.Digest = store.File(*output), true
 			o.Fetch.UserAgent = "netstage/" + version
 			i, err := getImage(ctx, o)
 			if err != nil {
@@ -152,4 +153,4 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 }
 
 // storeIn is a store for an image that is not kept.
-func storeIn(dir string) fetch.Store { return fetch.File(filepath.Join(dir, "image")) }
+func storeIn(dir string) store.Store { return store.File(filepath.Join(dir, "image")) }

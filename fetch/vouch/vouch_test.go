@@ -19,6 +19,7 @@ import (
 	"netstage/fetch/faulty"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 	"netstage/fetch/verity"
 )
 
@@ -90,7 +91,7 @@ func (w *world) serve(t *testing.T) *faulty.Server {
 func order(t *testing.T) (Order, *bytes.Buffer) {
 	var log bytes.Buffer
 	return Order{Fetch: fetch.Request{
-		Store: fetch.File(filepath.Join(t.TempDir(), "out")), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Store: store.File(filepath.Join(t.TempDir(), "out")), Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 	}}, &log
 }
@@ -267,7 +268,7 @@ func TestLocalCopy(t *testing.T) {
 }
 
 type countingStore struct {
-	fetch.Store
+	store.Store
 	closed int
 }
 

@@ -19,6 +19,7 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 	"netstage/fetch/vouch"
 	"netstage/mount"
 	"netstage/stage1/config"
@@ -51,7 +52,7 @@ type Getter struct {
 	Network  *Network
 	Media    Media
 	Progress func(fetch.Progress)
-	Store    func() fetch.Store // where an image is kept; nil: in memory, at Dir
+	Store    func() store.Store // where an image is kept; nil: in memory, at Dir
 	// Clock is set before certificates are judged; may be nil.
 	Clock func(context.Context)
 }
@@ -240,11 +241,11 @@ func (g *Getter) base() ref.Base {
 	return g.Network.Base
 }
 
-func (g *Getter) store() fetch.Store {
+func (g *Getter) store() store.Store {
 	if g.Store != nil {
 		return g.Store()
 	}
-	return fetch.Memory(Dir)
+	return store.Memory(Dir)
 }
 
 // request says how to fetch.

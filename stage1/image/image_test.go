@@ -17,8 +17,8 @@ import (
 	"strings"
 	"testing"
 
-	"netstage/fetch"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 	"netstage/stage1/cmdline"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -316,7 +316,7 @@ func TestNetworkByHand(t *testing.T) {
 	defer server.Close()
 	for _, line := range []string{"rootfs=x", "rootfs=LABEL=x:/none rootfs=x"} {
 		g, log := getter(t, line+" rootfs.base="+server.URL+"/dir rootfs.sha256=2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", nil)
-		g.Network, g.Store = nil, func() fetch.Store { return fetch.File(filepath.Join(t.TempDir(), "image")) }
+		g.Network, g.Store = nil, func() store.Store { return store.File(filepath.Join(t.TempDir(), "image")) }
 		image, err := g.Get(t.Context())
 		if err != nil {
 			t.Fatalf("%v\n%s", err, log)
@@ -374,7 +374,7 @@ func TestDiskAndServerAreMirrors(t *testing.T) {
 				disks.appears <- test.disk
 			}
 			g.Media, g.Network.Dial, g.Network.Base = disks, new(net.Dialer).DialContext, ref.Base{}
-			g.Store = func() fetch.Store { return fetch.File(filepath.Join(t.TempDir(), "image")) }
+			g.Store = func() store.Store { return store.File(filepath.Join(t.TempDir(), "image")) }
 			image, err := g.Get(t.Context())
 			if fault.ClassOf(err) != test.class || err == nil && !strings.HasPrefix(image.Report.Source, test.source) {
 				t.Fatalf("%+v, %v\n%s", image, err, log)

@@ -1,4 +1,4 @@
-package fetch
+package store
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ type file struct {
 	part *os.File
 }
 
-// File is a Store that writes path, which appears only when the image is complete and verified; until then it is
+// File is a store that writes path, which appears only when the image is complete and verified; until then it is
 // path.part. Room is reserved first where the file system can.
 func File(path string) Store { return &file{path: path} }
 
@@ -42,7 +42,7 @@ func (f *file) Grow(size int64) error {
 	if err == nil || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil
 	}
-	return fmt.Errorf("reserve %d MiB for %s: %w", mib(size), f.path, err)
+	return fmt.Errorf("reserve %d MiB for %s: %w", (size+1<<20-1)>>20, f.path, err)
 }
 
 func (f *file) Commit(size int64) (*os.File, string, error) {

@@ -1,4 +1,4 @@
-package fetch
+package store
 
 import (
 	"errors"
@@ -12,24 +12,27 @@ import (
 
 const hugePage = 2 << 20
 
-// memory is a tmpfs that holds one image.
-type memory struct {
-	dir     string
+// Tmpfs is a file system in memory that holds one image.
+type Tmpfs struct {
+	Dir     string
 	options string // what the kernel took besides the size
 	mounted bool
 	file    *os.File
 }
 
-// Memory is a Store that mounts a tmpfs at dir, of the image's size rounded up to whole huge pages, with huge=always
+// Memory is a store that mounts a tmpfs at dir, of the image's size rounded up to whole huge pages, with huge=always
 // where the kernel has it: writing 4 KiB pages costs four times as much. The image is dir/image. Close unmounts.
-func Memory(dir string) Store { return &memory{dir: dir} }
+func Memory(dir string) *Tmpfs { return &Tmpfs{Dir: dir} }
 
-func (m *memory) path() string   { return filepath.Join(m.dir, "image") }
-func (m *memory) InMemory() bool { return true }
+func (m *Tmpfs) path() string { return filepath.Join(m.Dir, "image") }
 
-func (m *memory) Create(size int64) (*os.File, error) {
+// InMemory is true.
+func (m *Tmpfs) InMemory() bool { return true }
+
+// Create mounts the file system, or empties its file.
+func (m *Tmpfs) Create(size int64) (*os.File, error) {
 	if !m.mounted {
-		if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		if err := os.MkdirAll(m.Dir, 0o755); err != nil {
 			return nil, err
 		}
 		if err := m.mount(size); err != nil {
@@ -49,19 +52,19 @@ func (m *memory) Create(size int64) (*os.File, error) {
 	return m.file, m.Grow(size)
 }
 
-func (m *memory) mount(size int64) error {
+func (m *Tmpfs) mount(size int64) error {
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	online, err := os.ReadFile("/sys/devices/system/node/online")
 	if err != nil {
 		online = nil // a kernel for one node
 	}
 	for _, m.options = range memoryOptions(string(online)) {
-		if err = unix.Mount("tmpfs", m.dir, "tmpfs", flags, m.optionsFor(size)); err == nil {
+		if err = unix.Mount("tmpfs", m.Dir, "tmpfs", flags, m.optionsFor(size)); err == nil {
 			m.mounted = true
 			return nil
 		}
 	}
-	return fmt.Errorf("mount tmpfs at %s (%s): %w", m.dir, m.optionsFor(size), err)
+	return fmt.Errorf("mount tmpfs at %s (%s): %w", m.Dir, m.optionsFor(size), err)
 }
 
 // memoryOptions are those to try, the best first. Where memory is on several
@@ -75,21 +78,23 @@ func memoryOptions(nodesOnline string) []string {
 	return append([]string{"mode=0700,huge=always,mpol=interleave", "mode=0700,mpol=interleave"}, options...)
 }
 
-func (m *memory) optionsFor(size int64) string {
+func (m *Tmpfs) optionsFor(size int64) string {
 	// size=0 would mean without limit.
 	size = max(1, (size+hugePage-1)/hugePage) * hugePage
 	return fmt.Sprintf("%s,size=%d", m.options, size)
 }
 
-func (m *memory) Grow(size int64) error {
+// Grow makes the file system larger.
+func (m *Tmpfs) Grow(size int64) error {
 	const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("tmpfs", m.dir, "tmpfs", flags, m.optionsFor(size)); err != nil {
-		return fmt.Errorf("remount tmpfs at %s (%s): %w", m.dir, m.optionsFor(size), err)
+	if err := unix.Mount("tmpfs", m.Dir, "tmpfs", flags, m.optionsFor(size)); err != nil {
+		return fmt.Errorf("remount tmpfs at %s (%s): %w", m.Dir, m.optionsFor(size), err)
 	}
 	return nil
 }
 
-func (m *memory) Commit(size int64) (*os.File, string, error) {
+// Commit cuts the file, and leaves nobody who can write it.
+func (m *Tmpfs) Commit(size int64) (*os.File, string, error) {
 	if err := m.file.Truncate(size); err != nil {
 		return nil, "", err
 	}
@@ -106,7 +111,8 @@ func (m *memory) Commit(size int64) (*os.File, string, error) {
 	return f, m.path(), nil
 }
 
-func (m *memory) Close() error {
+// Close unmounts the file system.
+func (m *Tmpfs) Close() error {
 	if !m.mounted {
 		return nil
 	}
@@ -115,8 +121,8 @@ func (m *memory) Close() error {
 		err = m.file.Close()
 		m.file = nil
 	}
-	if e := unix.Unmount(m.dir, 0); e != nil {
-		return errors.Join(err, fmt.Errorf("unmount %s: %w", m.dir, e))
+	if e := unix.Unmount(m.Dir, 0); e != nil {
+		return errors.Join(err, fmt.Errorf("unmount %s: %w", m.Dir, e))
 	}
 	m.mounted = false
 	return err

@@ -1,8 +1,13 @@
-package fetch
+// Package store is where a download puts an image: into memory, a file, or a
+// memory file that nothing can change.
+package store
 
 import "os"
 
-// Store is where Get puts an image: Memory or File. Its methods are called from one goroutine.
+// Step is how much room an image of unknown size is given at a time.
+const Step = 32 << 20
+
+// Store keeps one image: Memory, File or Sealed. Its methods are called from one goroutine.
 type Store interface {
 	// Create returns an empty file with room for size bytes. A second call drops what the first one's file held and
 	// may return the same file.
