@@ -26,13 +26,18 @@ func ParseToken(text []byte) (string, error) {
 
 // Origin is scheme, host and port of a URL (RFC 6454, 4): two that differ have nothing to do with each other.
 func Origin(u *url.URL) string {
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(HostPort(u))
+}
+
+// HostPort is what to connect to for a URL.
+func HostPort(u *url.URL) string {
 	port := u.Port()
 	switch {
 	case port != "":
-	case u.Scheme == "https":
+	case strings.EqualFold(u.Scheme, "https"):
 		port = "443"
-	case u.Scheme == "http":
+	default:
 		port = "80"
 	}
-	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(net.JoinHostPort(u.Hostname(), port))
+	return net.JoinHostPort(u.Hostname(), port)
 }

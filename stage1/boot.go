@@ -221,7 +221,7 @@ func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
 	b.heart.Expect(afterMenu)
 	r := b.withLog(report.Failed)
 	b.keepRecord(r)
-	end := posterFor(b.config, b.Log, b.Version, b.network.Network).postFailure(r)
+	end := posterFor(b.config, b.Log, b.Version, b.network.Network).Failure(r)
 	choice := fault.Panic
 	switch {
 	case f.Class == fault.FsckReboot: // not to be mounted before the machine has started again

@@ -38,7 +38,7 @@ func (c CrashReport) Tell() (end func(fault.Choice)) {
 		target.Hostname = strings.ReplaceAll(r.Network.MAC, ":", "-")
 	}
 	stopLog := c.Forward.send(c.Config, target)
-	endPost := posterFor(c.Config, c.Log, c.Version, nil).postFailure(r)
+	endPost := posterFor(c.Config, c.Log, c.Version, nil).Failure(r)
 	stopHeartbeat := startHeartbeat(new(heartbeat.Heartbeat), c.Config.Watchdog, c.Beat)
 	return func(choice fault.Choice) {
 		endPost(choice)

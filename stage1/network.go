@@ -3,13 +3,12 @@ package stage1
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"netstage/fetch"
 	"netstage/fetch/ref"
 	"netstage/netup"
 	"netstage/netup/lease"
@@ -119,19 +118,7 @@ func serverOf(c config.Config, l ref.Location, base ref.Base) (string, error) {
 			return "", err
 		}
 	}
-	return hostPort(u), nil
-}
-
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case strings.EqualFold(u.Scheme, "https"):
-		port = "443"
-	default:
-		port = "80"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return fetch.HostPort(u), nil
 }
 
 // base is what relative references mean with this lease.

@@ -1,0 +1,154 @@
+// Package poster sends boot reports to a server.
+package poster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"netstage/fetch"
+	"netstage/fetch/ref"
+	"netstage/stage1/fault"
+	"netstage/stage1/report"
+	"netstage/stage1/step"
+)
+
+const (
+	leaving = 2 * time.Second // for a report under way when the menu has been left for good
+	tries   = 8               // with half a minute of pauses between them
+)
+
+// A Poster sends reports to one URL. Failure may be called of a nil one, which
+// sends none.
+type Poster struct {
+	URL   string
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	Roots *x509.CertPool // nil: the system's
+	Agent string         // this program and its version
+	Log   *slog.Logger
+}
+
+// A refusal is an answer that another try will not change.
+type refusal struct{ status string }
+
+func (r refusal) Error() string { return "the server answered " + r.status }
+
+// Post sends r, again and later with each failure, until ctx ends.
+func (p *Poster) Post(ctx context.Context, r report.Report) error {
+	var text bytes.Buffer
+	if err := r.Encode(&text); err != nil {
+		return err
+	}
+	started := time.Now()
+	var err error
+	for n := range tries {
+		if n > 0 {
+			// Machines that fail together do not come back together.
+			pause := time.Second << min(n, 5) / 4
+			select {
+			case <-time.After(pause/2 + rand.N(pause)):
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if err = p.once(ctx, text.Bytes()); err == nil {
+			p.Log.Info(fmt.Sprintf("report: sent to %s in %d ms", ref.Redacted(p.URL), time.Since(started).Milliseconds()))
+			return nil
+		}
+		if _, final := errors.AsType[refusal](err); final {
+			break
+		}
+	}
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		err = cause
+	case cause != nil:
+		err = fmt.Errorf("%w (%v)", cause, err)
+	}
+	return fmt.Errorf("report: not sent to %s: %w", ref.Redacted(p.URL), err)
+}
+
+// once sends a report on a connection of its own, which no other goroutine
+// uses, so that nothing of it is left when ctx has ended.
+func (p *Poster) once(ctx context.Context, text []byte) error {
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := p.Dial(ctx, "tcp", fetch.HostPort(u))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if u.Scheme == "https" {
+		secure := tls.Client(conn, &tls.Config{ServerName: u.Hostname(), RootCAs: p.Roots, MinVersion: tls.VersionTLS12})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		conn = secure
+	}
+	request, err := http.NewRequest(http.MethodPost, p.URL, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", p.Agent)
+	if u.User != nil {
+		password, _ := u.User.Password()
+		request.SetBasicAuth(u.User.Username(), password)
+	}
+	request.Close = true
+	if err := request.Write(conn); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 64<<10)), request)
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	switch code := answer.StatusCode; {
+	case code/100 == 2:
+		return nil
+	case code/100 == 5, code == http.StatusRequestTimeout, code == http.StatusTooManyRequests:
+		return fmt.Errorf("the server answered %s", answer.Status)
+	}
+	return refusal{answer.Status}
+}
+
+// Failure starts to send the report of a boot that is held up, while an
+// operator is asked what to do. The function it returns ends that.
+func (p *Poster) Failure(r report.Report) (end func(fault.Choice)) {
+	if p == nil {
+		return func(fault.Choice) {}
+	}
+	sending := step.InBackground(func(ctx context.Context) error {
+		err := p.Post(ctx, r)
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn(err.Error())
+		}
+		return err
+	})
+	return func(choice fault.Choice) {
+		grace := leaving // what is under way may arrive
+		if choice == fault.Retry || choice == fault.Continue {
+			grace = 0
+		}
+		sending.StopAfter(grace)
+	}
+}
