@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
-	"net/http/httptrace"
-	"os"
 	"time"
 
 	"netstage/fetch/ref"
@@ -25,7 +22,7 @@ func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Er
 	begun, received := time.Now(), e.stats.Received
 	s.delivered = false
 	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
-	resp, a, err := e.ask(ctx, s)
+	resp, a, err := e.answerOf(ctx, s)
 	if err != nil {
 		return false, err
 	}
@@ -41,14 +38,14 @@ func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Er
 	return e.pour(ctx, cancel, s, resp.Body, a)
 }
 
-// ask sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
-func (e *engine) ask(ctx context.Context, s *source) (*http.Response, answer, *Error) {
+// answerOf sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
+func (e *engine) answerOf(ctx context.Context, s *source) (*http.Response, answer, *Error) {
 	if why, must := e.mustRestart(s); must {
 		e.restart(s, why)
 	}
 	for {
 		resp, err := e.send(ctx, s)
-		if err != nil && e.forgiveDates(s, err) {
+		if err != nil && e.ask.forgiveDates(s, err) {
 			continue
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -98,7 +95,7 @@ func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 		last = e.crew.gap(first)
 	}
 	e.stats.Requests++
-	return e.do(ctx, s, first, last, e.demanded(s))
+	return e.ask.do(ctx, s, first, last, e.demanded(s))
 }
 
 // demanded is the version that s must continue; zero: whatever it has. Where something vouches for the image, that
@@ -112,61 +109,6 @@ func (e *engine) demanded(s *source) validator {
 		return s.version
 	}
 	return validator{}
-}
-
-// do asks a mirror for the bytes first to last, -1 for all that follow, if they are of a version. It may be called by
-// several goroutines at once.
-func (e *engine) do(ctx context.Context, s *source, first, last int64, version validator) (*http.Response, error) {
-	if last >= 0 && last < first {
-		// No server has such a part: asking again would never help.
-		return nil, newError(fatal, "internal", nil, "the next request would be for the bytes %d to %d of the %s: a fault of this program", first, last, e.req.What)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
-	if err != nil {
-		return nil, newError(mirror, "bad-url", nil, "%s: not a URL", s.name)
-	}
-	r.Header.Set("User-Agent", e.req.UserAgent)
-	r.Header.Set("Accept-Encoding", "identity")
-	if s.forgiven > 0 { // by whom, nobody knows: its certificate is out of date
-		r.URL.User = nil
-	} else if e.req.Bearer != nil && s.url.User == nil {
-		if token := e.req.Bearer(s.url); token != "" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-	}
-	if first > 0 || last >= 0 {
-		span := fmt.Sprintf("bytes=%d-", first)
-		if last >= 0 {
-			span += fmt.Sprint(last)
-		}
-		r.Header.Set("Range", span)
-		if v := version.ifRange(); v != "" {
-			r.Header.Set("If-Range", v)
-		}
-	}
-	e.req.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", e.req.What, s.location, first))
-	client := e.client
-	if s.client != nil {
-		client = s.client
-	}
-	return withinTime(client, r, s.allow(e.req.Timeouts.Header))
-}
-
-// withinTime asks, and gives up when the header of the answer is not there in time. The time begins when there is a
-// connection: to get one has a time of its own.
-func withinTime(client *http.Client, r *http.Request, limit time.Duration) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(r.Context()) // ends with the request's own, which whoever reads the body ends
-	timer := time.AfterFunc(math.MaxInt64, func() { cancel(os.ErrDeadlineExceeded) })
-	defer timer.Stop()
-	trace := &httptrace.ClientTrace{
-		GetConn: func(string) { timer.Stop() }, // of a redirect
-		GotConn: func(httptrace.GotConnInfo) { timer.Reset(limit) },
-	}
-	resp, err := client.Do(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
-	if err != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
-		err = fmt.Errorf("no header within %v: %w", limit, os.ErrDeadlineExceeded)
-	}
-	return resp, err
 }
 
 // begin makes ready for the body of an accepted answer.

@@ -14,10 +14,10 @@ const mostForgiven = 4
 // forgiveDates makes s be asked again as if it were a day on which its certificates were valid, if their dates are all
 // that err complains of and the image is verified anyway: a machine without a battery wakes in 1970, and the digest
 // doesn't care. Names and authorities are checked by crypto/tls as ever.
-func (e *engine) forgiveDates(s *source, err error) bool {
+func (q *requester) forgiveDates(s *source, err error) bool {
 	var invalid x509.CertificateInvalidError
 	var failed *tls.CertificateVerificationError
-	if !e.req.trusting() || s.forgiven == mostForgiven || !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 ||
+	if !q.req.trusting() || s.forgiven == mostForgiven || !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0 ||
 		!errors.As(err, &invalid) || invalid.Reason != x509.Expired {
 		return false
 	}
@@ -25,14 +25,14 @@ func (e *engine) forgiveDates(s *source, err error) bool {
 	s.forgiven++
 	s.chains = append(s.chains, failed.UnverifiedCertificates...)
 	at := commonTime(s.chains)
-	req := e.req
+	req := q.req
 	req.Now = func() time.Time { return at }
 	if s.client != nil {
 		s.client.CloseIdleConnections()
 	}
-	s.client = newClient(req, e.dialer)
-	e.req.Log.Warn(fmt.Sprintf("%s: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %[1]s itself is verified",
-		e.req.What, s.name, day(leaf.NotBefore), day(leaf.NotAfter), day(e.req.Now())))
+	s.client = newClient(req, q.dialer)
+	q.req.Log.Warn(fmt.Sprintf("%s: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %[1]s itself is verified",
+		q.req.What, s.name, day(leaf.NotBefore), day(leaf.NotAfter), day(q.req.Now())))
 	return true
 }
 

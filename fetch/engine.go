@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"time"
 )
 
 // engine is one download under way. All of it belongs to the goroutine of Get; what others touch is atomic.
 type engine struct {
 	req     Request
-	client  *http.Client
-	dialer  *dialer
+	ask     *requester
 	sources []*source
 	rng     *rand.Rand
 	ring    *ring
@@ -71,21 +69,14 @@ func newEngine(req Request) (*engine, error) {
 		return nil, newError(fatal, "no-memory", err, "image: %v", err)
 	}
 	e.ring = ring
-	e.dialer = newDialer(req)
-	e.client = newClient(req, e.dialer)
+	e.ask = newRequester(req)
 	return e, nil
 }
 
 // close ends everything that the download started.
 func (e *engine) close() error {
 	e.disband()
-	e.dialer.close()
-	e.client.CloseIdleConnections()
-	for _, s := range e.sources {
-		if s.client != nil {
-			s.client.CloseIdleConnections()
-		}
-	}
+	e.ask.close(e.sources)
 	return e.ring.Close()
 }
 

@@ -157,7 +157,7 @@ func TestRangeThatNoServerHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.close()
-	_, err = e.do(soon(t), e.sources[0], 500, 499, validator{})
+	_, err = e.ask.do(soon(t), e.sources[0], 500, 499, validator{})
 	fault := classify("x", err)
 	if fault.class != "internal" || fault.scope != fatal || !strings.Contains(fault.text, "bytes 500 to 499") {
 		t.Errorf("%+v", fault)

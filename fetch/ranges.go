@@ -10,8 +10,8 @@ import (
 // blocks the caller verifies: it compares no versions, and follows no order.
 // Its methods may be called by several goroutines at once.
 type Ranges struct {
-	e    *engine
-	size int64
+	ask     *requester
+	sources []*source
 }
 
 // NewRanges makes one of a request's Mirrors, names and ways to connect. Verify
@@ -22,22 +22,19 @@ func NewRanges(req Request) (*Ranges, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{req: req, sources: sources}
-	e.dialer = newDialer(req)
-	e.client = newClient(req, e.dialer)
-	return &Ranges{e: e, size: req.Size}, nil
+	return &Ranges{ask: newRequester(req), sources: sources}, nil
 }
 
 // Mirrors is how many there are.
-func (r *Ranges) Mirrors() int { return len(r.e.sources) }
+func (r *Ranges) Mirrors() int { return len(r.sources) }
 
 // Name is what messages call a mirror.
-func (r *Ranges) Name(mirror int) string { return r.e.sources[mirror].name }
+func (r *Ranges) Name(mirror int) string { return r.sources[mirror].name }
 
 // Get asks a mirror for the bytes first to last. The body may end early. A
 // mirror that has no ranges fails with the class "bad-range"; errors are *Error.
 func (r *Ranges) Get(ctx context.Context, mirror int, first, last int64) (io.ReadCloser, error) {
-	s := r.e.sources[mirror]
+	s := r.sources[mirror]
 	if s.dead != nil {
 		return nil, s.dead
 	}
@@ -46,10 +43,10 @@ func (r *Ranges) Get(ctx context.Context, mirror int, first, last int64) (io.Rea
 	var resp *http.Response
 	for {
 		var err error
-		if resp, err = r.e.do(ctx, own, first, last, validator{}); err == nil {
+		if resp, err = r.ask.do(ctx, own, first, last, validator{}); err == nil {
 			break
 		}
-		if !r.e.forgiveDates(own, err) {
+		if !r.ask.forgiveDates(own, err) {
 			return nil, classify(own.name, err)
 		}
 	}
@@ -69,19 +66,18 @@ func (r *Ranges) judge(s *source, resp *http.Response, first, last int64) *Error
 	case resp.StatusCode == http.StatusOK && !ok:
 		return newError(transient, "bad-range", nil, "%s: sends all where a part was asked for", s.name)
 	case resp.StatusCode != http.StatusPartialContent && resp.StatusCode != http.StatusOK:
-		return statusError(s, resp, r.e.req.RetryAfterCap, r.e.req.Now())
+		return statusError(s, resp, r.ask.req.RetryAfterCap, r.ask.req.Now())
 	case enc != "":
 		return newError(transient, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)
 	case !ok || span.first != first || span.last > last:
 		return newError(transient, "bad-range", nil, "%s: asked from byte %d on it answers Content-Range %q", s.name, first, h.Get("Content-Range"))
-	case span.total >= 0 && span.total != r.size:
-		return newError(transient, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, span.total, r.size)
+	case span.total >= 0 && span.total != r.ask.req.Size:
+		return newError(transient, "mismatch", nil, "%s: its image has %d bytes, expected %d", s.name, span.total, r.ask.req.Size)
 	}
 	return nil
 }
 
 // Close ends what is under way and waits for it.
 func (r *Ranges) Close() {
-	r.e.dialer.close()
-	r.e.client.CloseIdleConnections()
+	r.ask.close(r.sources)
 }

@@ -114,7 +114,7 @@ func (c *crew) request(w *worker, p *piece, buf []byte) *Error {
 	first, last := p.have, p.end-1
 	c.mu.Unlock()
 	c.requests.Add(1)
-	resp, failed := c.e.do(w.ctx, &w.own, first, last, c.must)
+	resp, failed := c.e.ask.do(w.ctx, &w.own, first, last, c.must)
 	if failed != nil {
 		return classify(w.own.name, failed)
 	}
