@@ -3,6 +3,9 @@ package netup
 import (
 	"log/slog"
 	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"netstage/netup/lease"
 )
@@ -54,4 +57,29 @@ func (b *board) leases() []lease.Lease {
 		}
 	}
 	return out
+}
+
+// saw notes what the kernel says of a link, and returns whether it had carrier
+// before.
+func (b *board) saw(l *link, a *netlink.LinkAttrs, up, bond bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := l.carrier
+	l.operState, l.carrier = a.OperState.String(), up
+	if l.sess == nil && len(l.entries) > 0 && bond {
+		l.mac = a.HardwareAddr // its first slave's, by now
+	}
+	if was != up {
+		l.carrierSince = time.Now()
+		for f := range l.families {
+			l.families[f].sent = 0
+			if !up {
+				l.families[f].state = ""
+			}
+		}
+		if !up && l.ctx.Err() == nil {
+			l.fault = "the carrier was lost"
+		}
+	}
+	return was
 }

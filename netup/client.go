@@ -213,7 +213,7 @@ func (c *familyClient) configure(l lease.Lease) error {
 	switch {
 	case c.family == lease.V6 && c.entry.MTU == 0 && c.dynamic:
 		put.MTU = 0 // a router's is IPv6's alone (RFC 4861 section 6.3.4)
-		c.n.setMTU6(c.l, l.MTU)
+		c.setMTU6(l.MTU)
 	case !c.n.board.newMTU(c.l, l.MTU):
 		put.MTU = 0
 	}
@@ -225,7 +225,7 @@ func (c *familyClient) configure(l lease.Lease) error {
 		return err
 	}
 	if put.MTU != 0 {
-		c.n.setMTU6(c.l, 0) // the kernel has forgotten it
+		c.setMTU6(0) // the kernel has forgotten it
 	}
 	if before != nil && len(c.static) == 0 {
 		if err := c.n.kernel.Withdraw(*before, l, c.l.metric, nil); err != nil {
@@ -268,4 +268,20 @@ func millis(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%d s", int(d.Seconds()))
+}
+
+// setMTU6 sets the MTU that IPv6 alone has on a link, to that which a router
+// said last, where mtu is 0.
+func (c *familyClient) setMTU6(mtu int) {
+	l := c.l
+	c.n.board.mu.Lock()
+	if mtu != 0 {
+		l.mtu6 = mtu
+	}
+	mtu = l.mtu6
+	c.n.board.mu.Unlock()
+	if mtu == 0 {
+		return
+	}
+	rtnl.SetMTU6(c.n.log, c.n.opts.Sysfs, l.name, mtu)
 }

@@ -39,7 +39,7 @@ func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool 
 			return true
 		}
 		n.board.note(c.l, c.family, "proving the path", c.tries.Count()+1, "")
-		err := n.prove(ctx, *l)
+		err := c.prove(ctx, *l)
 		if err == nil {
 			n.board.settle(c.l, c.family)
 			return true
@@ -83,7 +83,7 @@ func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
 	case c.round > 0:
 		next = l.By(l.Gateways[0])
 	case !time.Now().Before(c.others):
-		ctx, done := c.n.untilWon(c.ctx)
+		ctx, done := c.n.board.untilWon(c.ctx)
 		other, closer, ok := p.Another(ctx, l)
 		done()
 		c.tail.Go(closer)
@@ -124,12 +124,12 @@ func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
 
 // untilWon is a context that ends when the race is won. The function returned
 // ends it, and what it takes.
-func (n *Network) untilWon(ctx context.Context) (context.Context, func()) {
+func (b *board) untilWon(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
-		case <-n.board.won:
+		case <-b.won:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -140,12 +140,12 @@ func (n *Network) untilWon(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-func (n *Network) prove(ctx context.Context, l lease.Lease) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, n.opts.ProveTimeout, errors.New("proof of the path timed out"))
+func (c *familyClient) prove(ctx context.Context, l lease.Lease) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.n.opts.ProveTimeout, errors.New("proof of the path timed out"))
 	defer cancel()
-	ctx, done := n.untilWon(ctx)
+	ctx, done := c.n.board.untilWon(ctx)
 	defer done()
-	return n.opts.Prove(ctx, l)
+	return c.n.opts.Prove(ctx, l)
 }
 
 // settle ends the race in favour of a lease of l, unless it is over.

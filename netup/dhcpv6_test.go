@@ -261,3 +261,17 @@ func TestDHCPv6RenewRebindLose(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// A network with a DHCPv6 server and without a router is asked all the same,
+// after a while.
+func TestDHCPv6WithoutRouter(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	p.routerAddrs(t, "eth0p", "2001:db8::1/64", "fe80::1/64")
+	p.fakeDHCP6(t, "eth0p", func(f *fakeDHCP6, m *dhcpv6.Message) *dhcpv6.Message { return f.polite(m, "2001:db8::7", time.Hour) })
+	s := start(t, auto(t, "auto6"))
+	s.until(t, "no IPv6 router speaks, asking DHCPv6 servers")
+	if l := s.wait(t).Lease(); l.Source != "dhcp6" || l.Addr.Addr().String() != "2001:db8::7" {
+		t.Errorf("lease %s", l)
+	}
+}

@@ -77,7 +77,7 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 }
 
 // about introduces a link, once.
-func (n *Network) about(l *link) string {
+func (l *link) about(n *Network) string {
 	if l.introduced {
 		return ""
 	}

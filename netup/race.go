@@ -217,54 +217,62 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		l.changes = changes
 	}
 
-	n.board.mu.Lock()
-	was := l.carrier
-	l.operState, l.carrier = a.OperState.String(), up
-	if l.sess == nil && len(l.entries) > 0 && n.plan.stacked(l.name) == "bond" {
-		l.mac = a.HardwareAddr // its first slave's, by now
-	}
-	if was != up {
-		l.carrierSince = time.Now()
-		for f := range l.families {
-			l.families[f].sent = 0
-			if !up {
-				l.families[f].state = ""
-			}
-		}
-		if !up && l.ctx.Err() == nil {
-			l.fault = "the carrier was lost"
-		}
-	}
-	n.board.mu.Unlock()
+	was := n.board.saw(l, a, up, n.plan.stacked(l.name) == "bond")
 	before := l.sess
-	defer func() {
-		switch {
-		case l.sess == nil || !up || !rtnl.Carrier(nl, false):
-		case l.sess != before:
-			l.sess.running()
-		default:
-			time.AfterFunc(young, l.sess.running)
+	news := carrierNews{retired: l.ctx.Err() != nil, was: was, up: up, bounced: bounced, opened: opened}
+	for _, t := range transitions {
+		if t.when(news) {
+			t.do(l, n)
+			break
 		}
-	}()
-	switch {
-	case l.ctx.Err() != nil: // retired
-	case was && !up:
-		l.sess.cancel()
-		n.log.Info(l.name + ": carrier lost")
-	case up && (!was || bounced):
-		if bounced {
-			l.sess.cancel()
-		}
-		l.sess = n.newSession(l, l.sess)
-		// A line can take a serial console 10 ms: first the packets go out,
-		// also on a machine with one processor.
-		runtime.Gosched()
-		if bounced {
-			n.log.Info(l.name + ": carrier bounced")
-		} else {
-			n.log.Info(l.name + ": " + n.about(l) + "carrier")
-		}
-	case opened && !up:
-		n.log.Info(l.name + ": " + n.about(l) + "no carrier yet")
 	}
+	switch {
+	case l.sess == nil || !up || !rtnl.Carrier(nl, false):
+	case l.sess != before:
+		l.sess.running()
+	default:
+		time.AfterFunc(young, l.sess.running)
+	}
+}
+
+// carrierNews is what became of a link's carrier.
+type carrierNews struct{ retired, was, up, bounced, opened bool }
+
+// transitions are what news of a carrier lead to; the first that applies does.
+var transitions = [...]struct {
+	when func(carrierNews) bool
+	do   func(*link, *Network)
+}{
+	{func(c carrierNews) bool { return c.retired }, func(*link, *Network) {}},
+	{func(c carrierNews) bool { return c.was && !c.up }, (*link).lost},
+	{func(c carrierNews) bool { return c.up && c.bounced }, (*link).bounced},
+	{func(c carrierNews) bool { return c.up && !c.was }, (*link).came},
+	{func(c carrierNews) bool { return c.opened && !c.up }, (*link).absent},
+}
+
+func (l *link) lost(n *Network) {
+	l.sess.cancel()
+	n.log.Info(l.name + ": carrier lost")
+}
+
+func (l *link) bounced(n *Network) {
+	l.sess.cancel()
+	l.begin(n)
+	n.log.Info(l.name + ": carrier bounced")
+}
+
+func (l *link) came(n *Network) {
+	l.begin(n)
+	n.log.Info(l.name + ": " + l.about(n) + "carrier")
+}
+
+func (l *link) absent(n *Network) {
+	n.log.Info(l.name + ": " + l.about(n) + "no carrier yet")
+}
+
+// begin gives a link a session. A line can take a serial console 10 ms: first
+// the packets go out, also on a machine with one processor.
+func (l *link) begin(n *Network) {
+	l.sess = newSession(n, l, l.sess)
+	runtime.Gosched()
 }

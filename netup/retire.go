@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
-
-	"netstage/netup/internal/rtnl"
 )
 
 // retire ends the losers. It tells that the race is settled when no address or
@@ -74,19 +72,4 @@ func (n *Network) release(l *link) error {
 		err = errors.Join(err, n.kernel.ResetMTU(l.index, l.name, l.mtu))
 	}
 	return err
-}
-
-// setMTU6 sets the MTU that IPv6 alone has on a link, to that which a router
-// said last, where mtu is 0.
-func (n *Network) setMTU6(l *link, mtu int) {
-	n.board.mu.Lock()
-	if mtu != 0 {
-		l.mtu6 = mtu
-	}
-	mtu = l.mtu6
-	n.board.mu.Unlock()
-	if mtu == 0 {
-		return
-	}
-	rtnl.SetMTU6(n.log, n.opts.Sysfs, l.name, mtu)
 }

@@ -30,7 +30,7 @@ type session struct {
 const young = 2 * time.Millisecond
 
 // newSession starts a session on a link that has carrier.
-func (n *Network) newSession(l *link, before *session) *session {
+func newSession(n *Network, l *link, before *session) *session {
 	s := &session{n: n, l: l, name: l.name, start: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(l.ctx)
 	s.isRunning, s.running = context.WithCancel(s.ctx)

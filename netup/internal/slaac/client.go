@@ -27,6 +27,9 @@ const (
 	// of three solicitations. A router may take half a second (RFC 4861 section
 	// 6.2.6).
 	routerPatience = 2800 * time.Millisecond
+	// silence is how long no router speaks before DHCPv6 servers are asked all
+	// the same: a network may have them alone.
+	silence = 4 * time.Second
 )
 
 // Client is one link's IPv6 configuration: what routers advertise (RFC 4862),
@@ -50,6 +53,7 @@ type Client struct {
 	given   *dhcp6.Answer // a DHCPv6 server's answer
 	tried   []netip.Addr  // routers that led nowhere, the last one tried last
 	warned  bool          // of an advertisement of no use
+	alone   bool          // no router speaks: DHCPv6 is asked all the same
 }
 
 // Acquire solicits until a router or a server gives an address.
@@ -117,7 +121,7 @@ func (c *Client) hear(ctx context.Context) (*routerConn, chan advert, chan error
 // find gets an address: it asks routers until one has something to say, and
 // DHCPv6 servers once it is known that there are some.
 func (c *Client) find(ctx context.Context) (lease.Lease, error) {
-	c.routers, c.given = nil, nil
+	c.routers, c.given, c.alone = nil, nil, false
 	if err := c.Kernel.LinkLocal(c.Index, c.Name, netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
 		return lease.Lease{}, err
 	}
@@ -142,6 +146,8 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 	impatient := time.NewTimer(time.Hour)
 	impatient.Stop()
 	enough := false // impatient
+	silent := time.NewTimer(silence)
+	defer silent.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -156,7 +162,7 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 			}
 		case <-solicit.C:
 			sent++
-			if !c.Always {
+			if !c.Always && !c.alone {
 				c.Note("soliciting a router", sent)
 			}
 			conn.solicit()
@@ -183,6 +189,12 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 			}
 		case <-impatient.C:
 			enough = true
+		case <-silent.C:
+			if len(c.routers) == 0 && !dhcp.asked {
+				c.Log.Info(c.Name + ": no IPv6 router speaks, asking DHCPv6 servers")
+				c.alone, enough = true, true
+				dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+			}
 		}
 		if l, ok := c.compose(enough); ok {
 			if l.Source == "ra" && c.routers.managed() {
@@ -210,7 +222,7 @@ func (c *Client) hearRouter(a advert) {
 // come has had its time.
 func (c *Client) compose(enough bool) (lease.Lease, bool) {
 	now := time.Now()
-	byServer := c.Always || c.routers.managed()
+	byServer := c.Always || c.alone || c.routers.managed()
 	if byServer && c.given != nil && c.given.Addr.IsValid() {
 		if len(c.routers) == 0 && !enough {
 			return lease.Lease{}, false
