@@ -110,7 +110,6 @@ type Boot struct {
 	Agent
 	config   config.Config
 	devices  devices.Devices
-	media    *disks.Media   // with the image; nil: none was looked for
 	prepared disks.Prepared // file systems, to be mounted
 	network  wire
 	image    *image.Image

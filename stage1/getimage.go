@@ -40,9 +40,9 @@ func (b *Boot) getter() *image.Getter {
 	for _, e := range c.FileSystems {
 		wanted = append(wanted, e.Device)
 	}
-	b.media = &disks.Media{Disks: b.disks(), Link: c.Root != "" || c.FindISO != "", Wanted: wanted}
+	media := &disks.Media{Disks: b.disks(), Link: c.Root != "" || c.FindISO != "", Wanted: wanted}
 	g := &image.Getter{
-		Log: b.Log, Config: c, Initrd: "/", Agent: "netstage/" + b.Version, Media: b.media, Progress: b.follow(),
+		Log: b.Log, Config: c, Initrd: "/", Agent: "netstage/" + b.Version, Media: media, Progress: b.follow(),
 	}
 	if b.network.Network != nil {
 		lease := b.network.Lease()
