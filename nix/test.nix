@@ -3,7 +3,7 @@
 #
 #   nix-build nix -A tests.bios        or: nix build .#checks.x86_64-linux.bios
 #
-# NOT RUN YET: this file has been parsed, and never been built; it needs nixpkgs,
+# NOT RUN YET: they evaluate on the whole of nixpkgs, and have never been built,
 # which the project's own CI is without. What CI does run is the module's
 # scripts, with stand-ins for nixpkgs, and their result in QEMU
 # (qemu-tests/module_test.go). Corrections are welcome.

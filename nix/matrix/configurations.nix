@@ -27,7 +27,7 @@ let
     "systemd" = works { boot.initrd.systemd.enable = true; };
     "etc overlay" = packs [ "?erofs" ] { system.etc.overlay.enable = true; services.userborn.enable = true; };
     "etc overlay, immutable" = works { system.etc.overlay = { enable = true; mutable = false; }; services.userborn.enable = true; };
-    "etc overlay, sysusers" = works { system.etc.overlay = { enable = true; mutable = false; }; systemd.sysusers.enable = true; users.mutableUsers = false; users.users.root.initialHashedPassword = "!"; };
+    "etc overlay, sysusers" = works { system.etc.overlay = { enable = true; mutable = false; }; systemd.sysusers.enable = true; users.mutableUsers = false; users.allowNoPasswordLogin = true; };
     "userborn" = works { services.userborn.enable = true; };
     "nixos-init" = works { system.nixos-init.enable = true; system.etc.overlay.enable = true; services.userborn.enable = true; };
     "perlless" = works { imports = [ (nixos + "/modules/profiles/perlless.nix") ]; };
@@ -47,9 +47,9 @@ let
       base = "base";
       qemu-guest = "qemu-guest";
       all-hardware = "all-hardware";
-      image-based-appliance = "image-based-appliance";
     }
     // {
+      "image-based-appliance" = works { imports = [ (nixos + "/modules/profiles/image-based-appliance.nix") ]; users.allowNoPasswordLogin = true; };
       "installation-device" = works { imports = [ (nixos + "/modules/profiles/installation-device.nix") ]; };
       "netboot-base" = works { imports = [ (nixos + "/modules/installer/netboot/netboot-base.nix") ]; };
       "netboot-minimal" = works { imports = [ (nixos + "/modules/installer/netboot/netboot-minimal.nix") ]; };
@@ -151,7 +151,6 @@ let
       "boot.initrd.systemd.tmpfiles.settings" = { boot.initrd.systemd.tmpfiles.settings.x."/run/x".w.argument = "y"; };
       "boot.initrd.systemd.mounts" = { boot.initrd.systemd.mounts = [ { what = "/dev/sdb"; where = "/sysroot/x"; } ]; };
       "boot.initrd.systemd.root" = { boot.initrd.systemd.root = "gpt-auto"; };
-      "boot.initrd.systemd.users" = { boot.initrd.systemd.users.x = { }; };
       "boot.initrd.compressor" = { boot.initrd.compressor = "xz"; };
       "boot.initrd.stage1Greeting" = { boot.initrd.stage1Greeting = "hi"; };
       "boot.initrd.clevis.enable" = { boot.initrd.clevis.enable = true; };
@@ -206,7 +205,7 @@ let
       "nixos-images, remote access" = works { imports = [ (third + "/nixos-images/nix/restore-remote-access.nix") ]; };
       "nixos-images, networkd" = works { imports = [ (third + "/nixos-images/nix/networkd.nix") ]; };
       "nixos-images, noninteractive" = works { imports = [ (third + "/nixos-images/nix/noninteractive.nix") ]; };
-      "srvos, server" = works { imports = [ (third + "/srvos/nixos/server") ]; };
+      "srvos, server" = works { imports = [ (third + "/srvos/nixos/server") ]; users.allowNoPasswordLogin = true; };
       "srvos, hetzner" = works { imports = [ (third + "/srvos/nixos/hardware/hetzner-cloud") ]; };
       "microvm, a host" = works { imports = [ (third + "/microvm.nix/nixos-modules/host") ]; };
     }
@@ -218,7 +217,7 @@ let
       "nixos-hardware, ThinkPad" = "lenovo/thinkpad/x1";
       "nixos-hardware, PC Engines" = "pcengines/apu";
       "nixos-hardware, Supermicro" = "supermicro";
-      "nixos-hardware, Framework" = "framework/13-inch/7040-amd";
+      "nixos-hardware, laptop" = "common/pc/laptop";
       "nixos-hardware, Dell" = "dell/poweredge/r7515";
     }
   ));
