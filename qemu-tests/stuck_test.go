@@ -173,10 +173,13 @@ func TestQEMUDiskThatHangsInItsDriver(t *testing.T) {
 	t.Parallel()
 	disk := bootDisk(t, nil)
 	c := sick(t, disk)
-	c.Drives[0] += ",throttling.bps-total=1"
 	within(3*time.Minute, scenario{
 		kernel: xzModules, qemu: c, modules: []string{"virtio_net", "+virtio_blk"},
-		cmdline: "loglevel=4 init={init}", copies: inInitrd,
+		cmdline: "loglevel=4 init={init} boot.break=devices", copies: inInitrd,
+		story: []step{
+			prompt, stalls("/machine/peripheral/sickdev/virtio-backend"), types("exit\r"),
+			shows("stage 2 done"), answers("/machine/peripheral/sickdev/virtio-backend"),
+		},
 		shown: []string{"drivers: going on; still starting after 15s: virtio_blk", "still starting, and left to the kernel: virtio_blk", "boot has ended but for what a driver or a disk holds"},
 	})(t)
 }
@@ -203,6 +206,8 @@ func TestQEMUInitThatExits(t *testing.T) {
 		image:  system.Files{"init": system.Script("echo panic=$(cat /proc/sys/kernel/panic); cat /run/sysctl.d/*; exit 3\n"), "nixos-version": "25.05"},
 		kernel: xzModules, qemu: vm.Config{Direct: true, NoNIC: true, Plain: true}, copies: inInitrd,
 		cmdline: "console=ttyS0 init={init}",
-		ends:    ending{nsmachine.Panicked, []string{"panic=60", "kernel.panic = 0", "Rebooting in 60 seconds"}},
+		// Which take an emulated processor much longer than that.
+		story: []step{shows("panic=60", "kernel.panic = 0", "Kernel panic - not syncing: Attempted to kill init!", "Rebooting in 60 seconds"), qmp("system_reset", map[string]any{})},
+		ends:  ending{nsmachine.Panicked, nil},
 	})(t)
 }
