@@ -51,6 +51,9 @@ func (d *draw) injection(b *soakBoot) []injection {
 	case n < 5:
 		signal := of(d, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE,
 			syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPWR, syscall.SIGTSTP)
+		if at.text == "" { // before, it is the kernel alone that could send one
+			at.text = "pseudo (1/8)"
+		}
 		return one("PID 1 gets a signal", func(p *played) error {
 			if p.handedOver() {
 				return nil // it is stage 2 by now

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -37,6 +38,8 @@ func Launch() {
 	if !ok {
 		return
 	}
+	// A signal that is for the machine's PID 1 does not end what becomes it.
+	signal.Notify(make(chan os.Signal, 1))
 	err := launch(text)
 	fmt.Fprintln(os.Stderr, "nsmachine:", err)
 	os.Exit(70)
