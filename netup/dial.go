@@ -49,6 +49,12 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 	return n.dialer.dial(ctx, network, addr)
 }
 
+// DialBy is the DialContext of a network that another process brought up, as a
+// lease has it: on any link, because links are renamed while they are used.
+func DialBy(l lease.Lease) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return newDialer("", func() lease.Lease { return l }).dial
+}
+
 // A Path dials through a lease's link only, look-ups included, whatever routes
 // other links have. It needs the right to bind to a device.
 type Path struct{ Lease lease.Lease }

@@ -1,6 +1,8 @@
 package netup
 
 import (
+	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -69,4 +71,33 @@ func TestLeaseRunsOut(t *testing.T) {
 	s.wait(t)
 	s.until(t, "the lease has run out")
 	eventually(t, "no address", func() bool { return len(addrsOf(t, "eth0")) == 0 })
+}
+
+// A process that did not bring the network up keeps the lease alive.
+func TestRenewByAnotherProcess(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "10.1.0.1/24")
+	short := dhcpv4.OptIPAddressLeaseTime(2 * time.Second)
+	server := p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "10.1.0.1", func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+		return f.polite(m, "10.1.0.9", short)
+	})
+	p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "255.255.255.255", func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+		return f.polite(m, "10.1.0.9", short)
+	})
+	s := start(t, Options{})
+	n := s.wait(t)
+	l := n.Lease()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := len(server.got(dhcpv4.MessageTypeRequest))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); Renew(ctx, l, nil, slog.New(slog.DiscardHandler)) }()
+	eventually(t, "three renewals", func() bool { return len(server.got(dhcpv4.MessageTypeRequest)) >= before+3 })
+	if a := addrsOf(t, "eth0"); !slices.Equal(a, []string{"10.1.0.9/24"}) {
+		t.Errorf("addresses %v", a)
+	}
+	cancel()
+	<-done
 }
