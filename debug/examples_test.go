@@ -63,6 +63,7 @@ func examples() map[fault.Class]fault.Failure {
 			0.3, "0.2 s: images.example.net: certificate has expired or is not yet valid"),
 		"http-503":  image("10.0.2.2:8080: 503 Service Unavailable for "+url, 61.0, at("0.0-61.0", "503 Service Unavailable for "+url+" (9 times)")),
 		"tftp":      image("10.0.2.2: TFTP error 1: file /srv/tftp/nix-store.squashfs not found for tftp://10.0.2.2/nix-store.squashfs", 0.1, at("0.0", "TFTP error 1: file /srv/tftp/nix-store.squashfs not found")),
+		"stream":    image("stream: open the device mapper: open /dev/mapper/control: no such file or directory", 0.3),
 		"redirect":  image("10.0.2.2:8080: more than 10 redirects, the last to "+url, 0.2, at("0.1", "more than 10 redirects")),
 		"bad-range": image(`10.0.2.2:8080: asked from byte 16777216 on it answers Content-Range "bytes 0-27262975/27262976"`, 5.5, at("3.0", "connection reset"), at("3.4", "a wrong Content-Range")),
 		"encoding":  image("10.0.2.2:8080: sends the image with Content-Encoding gzip", 0.1, at("0.0", "sends the image with Content-Encoding gzip")),

@@ -2,9 +2,13 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 )
+
+// ErrNoRanges is in the errors of mirrors that send all or nothing.
+var ErrNoRanges = errors.New("no ranges")
 
 // Ranges asks mirrors for parts of an image whose size is known and whose
 // blocks the caller verifies: it compares no versions, and follows no order.
@@ -64,7 +68,7 @@ func (r *Ranges) judge(s *source, resp *http.Response, first, last int64) *Error
 	span, ok := parseContentRange(h.Get("Content-Range"))
 	switch enc := coding(h); {
 	case resp.StatusCode == http.StatusOK && !ok:
-		return newError(transient, "bad-range", nil, "%s: sends all where a part was asked for", s.name)
+		return newError(transient, "bad-range", ErrNoRanges, "%s: sends all where a part was asked for", s.name)
 	case resp.StatusCode != http.StatusPartialContent && resp.StatusCode != http.StatusOK:
 		return statusError(s, resp, r.ask.req.RetryAfterCap, r.ask.req.Now())
 	case enc != "":

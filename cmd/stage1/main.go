@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1/pid1"
+	"netstage/stage1/stream"
 )
 
 // stamp and epoch are set by the linker. The version is in brackets, so that
@@ -75,6 +76,8 @@ func run(name string, args []string) int {
 		if isBoot(args) {
 			return runBoot()
 		}
+	case stream.Name:
+		return runStream(args)
 	case "rescue":
 		return runRescue(args)
 	case "--version", "version":

@@ -28,6 +28,8 @@ type Server struct {
 	buf  []byte
 	wait [mostWaiting]Wait
 	n    int
+	last Request
+	read bool // last is a read that makes sense
 }
 
 // Data is what the server serves from. Requests may cover blocks in part.
@@ -56,6 +58,7 @@ var ErrEnd = errors.New("nbd: disconnected")
 // Next reads one request, and waits for it. Missing is a read that waits now;
 // else it is nil. Errors are ErrEnd, or leave the connection useless.
 func (s *Server) Next(now time.Time) (missing *Wait, err error) {
+	s.read = false
 	if err := s.receive(s.head[:]); err != nil {
 		return nil, err
 	}
@@ -63,6 +66,7 @@ func (s *Server) Next(now time.Time) (missing *Wait, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.last, s.read = r, r.Command == Read && r.within(s.size)
 	switch {
 	case r.Command == Disconnect:
 		return nil, ErrEnd
@@ -73,7 +77,7 @@ func (s *Server) Next(now time.Time) (missing *Wait, err error) {
 			return nil, err
 		}
 		return nil, s.refuse(r, errPermission)
-	case r.Command != Read, !r.within(s.size):
+	case !s.read:
 		return nil, s.refuse(r, errInvalid)
 	case s.data.Has(r.Offset, r.Length):
 		return nil, s.answer(r)
@@ -84,6 +88,9 @@ func (s *Server) Next(now time.Time) (missing *Wait, err error) {
 	s.n++
 	return &s.wait[s.n-1], nil
 }
+
+// Last is what Next read, where that was a read within the device.
+func (s *Server) Last() (Request, bool) { return s.last, s.read }
 
 // Waiting are the reads that wait, valid until the next call of any method.
 func (s *Server) Waiting() []Wait { return s.wait[:s.n] }

@@ -13,6 +13,7 @@ const (
 	Manifest  Class = "manifest"  // no proper manifest
 	Signature Class = "signature" // signed by no trusted key
 	Policy    Class = "policy"    // forbidden by the initrd or the manifest
+	Stream    Class = "stream"    // the image can't be used while it comes
 )
 
 var image = []advice{
@@ -64,6 +65,11 @@ var image = []advice{
 		"No key in the initrd's /etc/netstage/trusted.d signed this. Signed with another key? Compare the key IDs above with netstage verify.",
 		"Is the signature beside the manifest (.minisig), and of this very manifest? Deploy both together.",
 		"If neither explains it, treat the server as tampered with.",
+	}},
+	{Stream, []string{
+		"The image could not be used while it comes: the line above says what lacks. Leave out rootfs.stream and it is fetched whole first.",
+		"Loop devices and the device mapper are needed: pack loop, dm_mod and nbd into the initrd.",
+		"The process that serves it ended? Its last words are in the kernel log (d).",
 	}},
 	{Policy, []string{
 		"The initrd forbids what was asked for; no kernel parameter changes that. Give what it wants (see above), or build the initrd with another policy.",

@@ -1,0 +1,300 @@
+package stream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/mount/nbd"
+)
+
+// The holder's descriptors.
+const (
+	holderSpec = 3 + iota
+	holderKernel
+	holderImage
+	holderShared
+	holderBoot
+	holderTree
+	holderLoop // kept open, so that the loop device stays until it is used
+)
+
+// bootLimit is how long a read waits before stage 2 runs: the boot is to fail
+// with a cause, and not to hang in the kernel.
+const bootLimit = 90 * time.Second
+
+// Words between the processes: one byte, for a need with an offset and length.
+const (
+	wordNeed   = 'n' // holder to worker: a reader waits
+	wordCame   = 'c' // worker to holder: blocks have come
+	wordSwap   = 's' // worker to holder: the kernel needs neither any more
+	wordHand   = 'h' // boot to holder: stage 2 takes over
+	needLength = 17
+)
+
+// quickDeath is how soon after its start a second death of a worker ends the
+// machine's hope.
+const quickDeath = time.Minute
+
+type holder struct {
+	spec   spec
+	say    func(string)
+	shared *shared
+	server *nbd.Server
+	image  *os.File
+	boot   int // -1: gone
+	handed bool
+
+	worker    *os.Process
+	line      int // to the worker
+	deaths    []time.Time
+	swapped   bool
+	unsent    bool // a need did not go through
+	ended     bool // the kernel has said goodbye
+	poll      []unix.PollFd
+	message   [64]byte
+	wakeAfter time.Duration
+}
+
+// data is what the kernel reads.
+type data struct {
+	io.ReaderAt
+	shared *shared
+}
+
+func (d data) Has(off, n int64) bool { return d.shared.has(off, n) }
+
+// hold is the holder's life.
+func hold(say func(string)) int {
+	h := &holder{say: say, boot: holderBoot, poll: make([]unix.PollFd, 3)}
+	if err := h.open(); err != nil {
+		say(fmt.Sprintf("stream: %v", err))
+		return 1
+	}
+	if err := h.startWorker(); err != nil {
+		return h.lost(fmt.Sprintf("start a worker: %v", err))
+	}
+	for {
+		if err := h.turn(); err != nil {
+			return h.lost(err.Error())
+		}
+		if h.swapped && h.worker == nil {
+			return 0
+		}
+		if !h.handed && h.boot < 0 { // the boot is over, or starts anew
+			h.worker.Kill()
+			return 0
+		}
+	}
+}
+
+func (h *holder) open() (err error) {
+	if h.spec, err = readSpec(os.NewFile(holderSpec, "spec")); err != nil {
+		return err
+	}
+	if h.shared, err = openShared(os.NewFile(holderShared, "shared"), h.spec.Size, h.spec.BlockSize); err != nil {
+		return err
+	}
+	h.image = os.NewFile(holderImage, "image")
+	h.server = nbd.NewServer(holderKernel, h.spec.Size, data{h.image, h.shared})
+	return nil
+}
+
+// turn waits for whatever happens next and sees to it.
+func (h *holder) turn() error {
+	h.poll[0] = unix.PollFd{Fd: holderKernel, Events: unix.POLLIN}
+	h.poll[1] = unix.PollFd{Fd: int32(h.line), Events: unix.POLLIN}
+	h.poll[2] = unix.PollFd{Fd: int32(h.boot), Events: unix.POLLIN}
+	if h.ended {
+		h.poll[0].Fd = -1
+	}
+	wait := time.Second
+	if h.unsent {
+		wait = 10 * time.Millisecond
+	}
+	if _, err := unix.Poll(h.poll, int(wait.Milliseconds())); err != nil && err != unix.EINTR {
+		return fmt.Errorf("wait: %w", err)
+	}
+	now := time.Now()
+	if h.poll[0].Revents != 0 {
+		w, err := h.server.Next(now)
+		switch {
+		case errors.Is(err, nbd.ErrEnd):
+			h.ended = true
+		case err != nil:
+			return err
+		}
+		if r, ok := h.server.Last(); ok {
+			h.shared.add(wordReads, 1)
+			h.shared.touch(r.Offset, r.Length)
+		}
+		if w != nil {
+			h.shared.add(wordWaited, 1)
+			h.need(w.Request)
+		}
+	}
+	if h.poll[1].Revents != 0 {
+		if err := h.hearWorker(); err != nil {
+			return err
+		}
+	}
+	if h.poll[2].Revents != 0 {
+		h.hearBoot()
+	}
+	if h.unsent {
+		h.needAll()
+	}
+	limit := bootLimit
+	if h.handed {
+		limit = h.spec.Timeout
+	}
+	err := h.server.Settle(now, limit, func(w *nbd.Wait) {
+		if took := uint64(time.Since(w.Since)); took > h.shared.get(wordLongest) {
+			h.shared.set(wordLongest, took)
+		}
+	})
+	h.noteWaiting()
+	return err
+}
+
+// noteWaiting tells the worker what waits longest.
+func (h *holder) noteWaiting() {
+	var oldest *nbd.Wait
+	for i := range h.server.Waiting() {
+		if w := &h.server.Waiting()[i]; oldest == nil || w.Since.Before(oldest.Since) {
+			oldest = w
+		}
+	}
+	if oldest == nil {
+		h.shared.set(wordWaiting, 0)
+		return
+	}
+	h.shared.set(wordWaitOffset, uint64(oldest.Offset))
+	h.shared.set(wordWaiting, uint64(oldest.Since.UnixNano()))
+}
+
+// need tells the worker what a reader waits for.
+func (h *holder) need(r nbd.Request) {
+	b := h.message[:needLength]
+	b[0] = wordNeed
+	binary.NativeEndian.PutUint64(b[1:], uint64(r.Offset))
+	binary.NativeEndian.PutUint64(b[9:], uint64(r.Length))
+	if err := unix.Sendto(h.line, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil); err != nil {
+		h.unsent = true
+	}
+}
+
+// needAll tells it all over again.
+func (h *holder) needAll() {
+	h.unsent = false
+	for _, w := range h.server.Waiting() {
+		if h.need(w.Request); h.unsent {
+			return
+		}
+	}
+}
+
+func (h *holder) hearBoot() {
+	n, err := unix.Read(h.boot, h.message[:1])
+	switch {
+	case err == unix.EINTR:
+	case n == 1 && h.message[0] == wordHand:
+		h.handed = true
+		h.shared.set(wordHanded, 1)
+	default:
+		unix.Close(h.boot)
+		h.boot = -1
+	}
+}
+
+// hearWorker hears a word, or the worker's end.
+func (h *holder) hearWorker() error {
+	n, err := unix.Read(h.line, h.message[:])
+	switch {
+	case err == unix.EINTR, err == nil && n > 0 && h.message[0] == wordCame:
+		return nil
+	case err == nil && n > 0 && h.message[0] == wordSwap:
+		h.swapped = true
+		return nil
+	}
+	unix.Close(h.line)
+	state, err := h.worker.Wait()
+	h.worker, h.line = nil, -1
+	if h.swapped {
+		return nil
+	}
+	now := time.Now()
+	how := fmt.Sprint(state)
+	if err != nil {
+		how = err.Error()
+	}
+	if n := len(h.deaths); n > 0 && now.Sub(h.deaths[n-1]) < quickDeath {
+		return fmt.Errorf("the process that fetches ended twice within a minute (%s)", how)
+	}
+	h.deaths = append(h.deaths, now)
+	h.say(fmt.Sprintf("stream: the process that fetches ended (%s); another one goes on at %d of %d MiB", how, h.shared.have()>>20, h.spec.Size>>20))
+	h.shared.add(wordRestarts, 1)
+	return h.startWorker()
+}
+
+// startWorker starts a worker and tells it what waits.
+func (h *holder) startWorker() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "worker")
+	defer theirs.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	h.worker, err = os.StartProcess("/proc/self/exe", []string{Name, roleWork}, &os.ProcAttr{
+		Env: environment,
+		Files: []*os.File{null, null, null, os.NewFile(holderSpec, "spec"), theirs, h.image, h.shared.file,
+			os.NewFile(holderTree, "tree"), os.NewFile(holderKernel, "kernel")},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		unix.Close(pair[0])
+		return err
+	}
+	h.line = pair[0]
+	h.needAll()
+	return nil
+}
+
+// lost is the end when nothing can go on. Before stage 2 runs the boot sees to
+// it; after that a machine without its root is no machine.
+func (h *holder) lost(why string) int {
+	if h.worker != nil {
+		h.worker.Kill()
+	}
+	if !h.handed {
+		h.say("stream: " + why)
+		return 1
+	}
+	reboot(h.say, why)
+	return 1
+}
+
+// reboot ends a machine that has lost its root.
+func reboot(say func(string), why string) {
+	say(fmt.Sprintf("stream: the root is lost: %s; rebooting", why))
+	synced := make(chan struct{})
+	go func() { unix.Sync(); close(synced) }()
+	select {
+	case <-synced:
+	case <-time.After(10 * time.Second):
+	}
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
+		say(fmt.Sprintf("stream: reboot: %v", err))
+	}
+}

@@ -1,0 +1,300 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/fetch"
+	"netstage/fetch/store"
+	"netstage/fetch/stream"
+	"netstage/mount"
+	"netstage/mount/dm"
+	"netstage/mount/loop"
+	"netstage/mount/nbd"
+	"netstage/netup/lease"
+)
+
+// Order says what to stream, and how.
+type Order struct {
+	Dir      string // where the tmpfs for the image goes
+	Request  fetch.Request
+	Proxy    string // that of the request
+	CA       []byte // likewise, PEM
+	Lease    lease.Lease
+	ClientID []byte // that it was given to
+	Size     int64
+	Block    int
+	RootHash []byte
+	SHA256   []byte        // nil: not given
+	Tree     *os.File      // the verity tree, checked; it stays the caller's
+	Verity   *mount.Verity // dm-verity verifies what is read; its Tree is not used
+	Hot      []stream.Span
+	OnDemand bool
+	Timeout  time.Duration
+	Log      *slog.Logger
+}
+
+// Error says that an image could not be streamed. Its class is "stream".
+type Error struct {
+	op    string
+	cause error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("stream: %s: %v", e.op, e.cause) }
+func (e *Error) Unwrap() error { return e.cause }
+
+// Class names the failure for operators.
+func (*Error) Class() string { return "stream" }
+
+// Stream is an image that can be used while it comes.
+type Stream struct {
+	Device *os.File // the block device
+	device dm.Device
+	store  store.Store
+	shared *shared
+	holder *exec.Cmd
+	ended  chan error
+	line   *os.File // to the holder
+	nbd    int
+	undo   []func() error
+}
+
+// Start makes the device and has the image brought.
+func Start(o Order) (*Stream, error) {
+	s := &Stream{store: o.Request.Store, nbd: -1}
+	if err := s.start(o); err != nil {
+		return nil, errors.Join(err, s.Abort())
+	}
+	return s, nil
+}
+
+func (s *Stream) later(f func() error) { s.undo = append(s.undo, f) }
+
+func (s *Stream) start(o Order) error {
+	fail := func(op string, err error) error { return &Error{op, err} }
+	image, err := fetch.Reserve(o.Request, o.Size)
+	if err != nil {
+		return err
+	}
+	s.later(s.store.Close)
+	if err := image.Truncate(o.Size); err != nil {
+		return fail("make room for the image", err)
+	}
+	whole, err := os.Open(filepath.Join(o.Dir, filepath.Base(image.Name())))
+	if err != nil {
+		return fail("open the image", err)
+	}
+	defer whole.Close()
+	final, err := loop.Attach(whole, true)
+	if err != nil {
+		return fail("put the image behind a loop device", err)
+	}
+	defer final.Close()
+	if s.shared, err = newShared(o.Size, int64(o.Block)); err != nil {
+		return fail("share memory", err)
+	}
+	s.later(s.shared.file.Close)
+	s.shared.set(wordStarted, uint64(time.Now().UnixNano()))
+	kernel, server, err := pair(unix.SOCK_STREAM)
+	if err != nil {
+		return fail("make a socket pair", err)
+	}
+	defer kernel.Close()
+	defer server.Close()
+	// The kernel asks nothing before it is served.
+	index, err := nbd.Connect(int(kernel.Fd()), o.Size)
+	if err != nil {
+		return err
+	}
+	s.nbd = index
+	table, last, err := s.tables(o, final)
+	if err != nil {
+		return fail("find the devices", err)
+	}
+	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
+	if err != nil {
+		return fail("open the device mapper", err)
+	}
+	defer control.Close()
+	if s.device, err = dm.Create(control, "netstage-image", "NETSTAGE-", table); err != nil {
+		return fail("make the device", err)
+	}
+	var urls []string
+	tokens := map[string]string{}
+	for _, m := range o.Request.Mirrors {
+		urls = append(urls, m.URL().String())
+		if o.Request.Bearer != nil {
+			tokens[originOf(m.URL())] = o.Request.Bearer(m.URL())
+		}
+	}
+	err = s.startHolder(o, spec{
+		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
+		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
+		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Timeout: o.Timeout, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
+	}, server, image, o.Tree, final)
+	if err != nil {
+		return fail("start the process that serves it", err)
+	}
+	if s.Device, err = os.Open(s.device.Path); err != nil {
+		return fail("open the device", err)
+	}
+	s.later(s.Device.Close)
+	return nil
+}
+
+// tables are what is read through now and in the end.
+func (s *Stream) tables(o Order, final *os.File) (now, last dm.Table, err error) {
+	var stat unix.Stat_t
+	name := fmt.Sprintf("/dev/nbd%d", s.nbd)
+	if err := unix.Stat(name, &stat); err != nil {
+		return now, last, fmt.Errorf("%s: %w", name, err)
+	}
+	from := stat.Rdev
+	if err := unix.Fstat(int(final.Fd()), &stat); err != nil {
+		return now, last, err
+	}
+	to := stat.Rdev
+	if o.Verity == nil {
+		return dm.Linear(from, o.Size), dm.Linear(to, o.Size), nil
+	}
+	tree, err := loop.Attach(o.Tree, true)
+	if err != nil {
+		return now, last, err
+	}
+	s.later(tree.Close)
+	if err := unix.Fstat(int(tree.Fd()), &stat); err != nil {
+		return now, last, err
+	}
+	return o.Verity.Table(from, stat.Rdev), o.Verity.Table(to, stat.Rdev), nil
+}
+
+func pair(kind int) (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
+}
+
+func (s *Stream) startHolder(o Order, what spec, server, image, tree, final *os.File) error {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.MemfdCreate("spec", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	told := os.NewFile(uintptr(fd), "spec")
+	defer told.Close()
+	if _, err := told.Write(text); err != nil {
+		return err
+	}
+	line, theirs, err := pair(unix.SOCK_SEQPACKET)
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	s.line = line
+	s.holder = &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{Name, roleHold}, Env: environment,
+		ExtraFiles:  []*os.File{told, server, image, s.shared.file, theirs, tree, final},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS},
+	}
+	if err := s.holder.Start(); err != nil {
+		s.holder = nil
+		return err
+	}
+	s.ended = make(chan error, 1)
+	go func() { s.ended <- s.holder.Wait() }()
+	return nil
+}
+
+// HandOver tells the stream that stage 2 takes over: from now on readers wait
+// as long as it takes. The device goes away with its last user.
+func (s *Stream) HandOver() error {
+	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	if err := s.device.LetGo(control); err != nil {
+		return err
+	}
+	_, err = s.line.Write([]byte{wordHand})
+	return err
+}
+
+// Status is how far the stream is.
+func (s *Stream) Status() Status { return s.shared.status() }
+
+// Wait waits until the image is whole and nothing of the stream is left.
+func (s *Stream) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case err := <-s.ended:
+		s.ended <- err
+		if s.shared.get(wordDone) == 0 {
+			return &Error{"bring the whole image", fmt.Errorf("the process ended: %v", err)}
+		}
+		return nil
+	}
+}
+
+// Abort ends it all. What still reads sees I/O errors.
+func (s *Stream) Abort() error {
+	var errs []error
+	if s.line != nil {
+		errs = append(errs, s.line.Close()) // the holder ends
+	}
+	if s.holder != nil {
+		select {
+		case err := <-s.ended:
+			s.ended <- err
+		case <-time.After(2 * time.Second):
+			errs = append(errs, s.holder.Process.Kill())
+			err := <-s.ended
+			s.ended <- err
+		}
+	}
+	if s.nbd >= 0 && s.shared.get(wordDone) == 0 {
+		errs = append(errs, nbd.Release(s.nbd))
+	}
+	if s.device.Path != "" {
+		if control, err := os.OpenFile(dm.Control, os.O_RDWR, 0); err == nil {
+			errs = append(errs, s.device.LetGo(control), control.Close())
+		}
+	}
+	for i := len(s.undo) - 1; i >= 0; i-- {
+		errs = append(errs, s.undo[i]())
+	}
+	s.undo = nil
+	return errors.Join(errs...)
+}
+
+// EndOthers ends streams of an earlier try of the boot, whose process is gone.
+func EndOthers() {
+	// Stopped first: neither is to see the other's end, and act on it.
+	for _, signal := range []unix.Signal{unix.SIGSTOP, unix.SIGKILL} {
+		names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, name := range names {
+			argv, err := os.ReadFile(name)
+			var pid int
+			if _, serr := fmt.Sscanf(name, "/proc/%d/", &pid); err == nil && serr == nil && strings.HasPrefix(string(argv), Name+"\x00") {
+				unix.Kill(pid, signal)
+			}
+		}
+	}
+}

@@ -1,0 +1,278 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netstage/fetch"
+	"netstage/fetch/ref"
+	"netstage/fetch/stream"
+	"netstage/fetch/verity"
+	"netstage/mount/dm"
+	"netstage/mount/nbd"
+	"netstage/netup"
+)
+
+// The worker's descriptors.
+const (
+	workerSpec = 3 + iota
+	workerLine
+	workerImage
+	workerShared
+	workerTree
+	workerKernel // held open, so that the kernel waits also when the holder dies
+)
+
+type worker struct {
+	spec   spec
+	log    *slog.Logger
+	say    func(string)
+	shared *shared
+	image  *os.File
+	stream *stream.Stream
+	before uint64 // received by earlier workers
+}
+
+// work is the worker's life.
+func work(log *slog.Logger, say func(string)) int {
+	w := &worker{log: log, say: say}
+	for fd := workerSpec; fd <= workerKernel; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	if err := w.run(context.Background()); err != nil {
+		say(fmt.Sprintf("stream: %v", err))
+		return 1
+	}
+	return 0
+}
+
+func (w *worker) run(ctx context.Context) (err error) {
+	if w.spec, err = readSpec(os.NewFile(workerSpec, "spec")); err != nil {
+		return err
+	}
+	if w.shared, err = openShared(os.NewFile(workerShared, "shared"), w.spec.Size, w.spec.BlockSize); err != nil {
+		return err
+	}
+	w.before, w.image = w.shared.get(wordReceived), os.NewFile(workerImage, "image")
+	text, err := mapTree()
+	if err != nil {
+		return fmt.Errorf("map the verity tree: %w", err)
+	}
+	tree, err := verity.Open(text, w.spec.RootHash)
+	if err != nil {
+		return err
+	}
+	ranges, err := w.ranges()
+	if err != nil {
+		return err
+	}
+	w.stream = stream.New(stream.Config{
+		Store:   &stream.Store{File: w.image, Tree: tree, Map: w.shared.bitmap},
+		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Log: w.log,
+		Changed: func() { // whoever waits is told; a full line holds a word already
+			if w.shared.get(wordWaiting) != 0 {
+				unix.Sendto(workerLine, []byte{wordCame}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			}
+		},
+	})
+	renewing, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		if w.handedOver(renewing) { // until then it is the boot's
+			netup.Renew(renewing, w.spec.Lease, w.spec.ClientID, w.log)
+		}
+	}()
+	go w.hear()
+	stop := make(chan struct{})
+	go w.tell(stop)
+	if err := w.stream.Run(ctx); err != nil {
+		return err
+	}
+	close(stop)
+	return w.finish()
+}
+
+// mapTree maps the tree: it is too large for a heap that has a limit.
+func mapTree() ([]byte, error) {
+	size, err := unix.Seek(workerTree, 0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(workerTree, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func (w *worker) ranges() (*fetch.Ranges, error) {
+	s := w.spec
+	r := fetch.Request{
+		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(s.Lease), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
+		UserAgent: s.UserAgent, Seed: s.Seed,
+	}
+	for _, raw := range s.URLs {
+		l, err := ref.Parse(raw)
+		if err != nil {
+			return nil, err
+		}
+		r.Mirrors = append(r.Mirrors, l)
+	}
+	if len(s.CA) > 0 {
+		r.Roots = x509.NewCertPool()
+		r.Roots.AppendCertsFromPEM(s.CA)
+	}
+	if s.Proxy != "" {
+		u, err := url.Parse(s.Proxy)
+		if err != nil {
+			return nil, errors.New("the proxy is no URL")
+		}
+		r.Proxy = http.ProxyURL(u)
+	}
+	return fetch.NewRanges(r)
+}
+
+// hear takes the holder's needs. Its end is the machine's, once stage 2 runs.
+func (w *worker) hear() {
+	var b [64]byte
+	for {
+		n, err := unix.Read(workerLine, b[:])
+		switch {
+		case err == unix.EINTR:
+		case err == nil && n == needLength && b[0] == wordNeed:
+			w.stream.Need(stream.Span{Off: int64(binary.NativeEndian.Uint64(b[1:])), Len: int64(binary.NativeEndian.Uint64(b[9:]))})
+		case w.shared.get(wordDone) != 0:
+			return
+		case w.shared.get(wordHanded) != 0:
+			reboot(w.say, "the process that answers the kernel has ended")
+			os.Exit(1)
+		default:
+			os.Exit(1)
+		}
+	}
+}
+
+// handedOver waits until stage 2 runs.
+func (w *worker) handedOver(ctx context.Context) bool {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for w.shared.get(wordHanded) == 0 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
+
+// waitEvery is how often it is said what readers wait for.
+const waitEvery = 10 * time.Second
+
+// tell says how far it is.
+func (w *worker) tell(stop chan struct{}) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	said := time.Time{}
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-tick.C:
+			waiting := ""
+			if since := w.shared.get(wordWaiting); since != 0 {
+				if waited := now.Sub(time.Unix(0, int64(since))); waited >= time.Second {
+					at := int64(w.shared.get(wordWaitOffset))
+					waiting = fmt.Sprintf("a reader has waited %.0f s for byte %d of the image (block %d): %s", waited.Seconds(), at, at/w.spec.BlockSize, w.stream.Why())
+					if waited >= waitEvery && now.Sub(said) >= waitEvery {
+						said = now
+						w.log.Warn("stream: " + waiting)
+					}
+				}
+			}
+			w.write("streaming", waiting)
+		}
+	}
+}
+
+// write writes the status.
+func (w *worker) write(state, waiting string) Status {
+	w.shared.set(wordReceived, w.before+uint64(w.stream.Received()))
+	s := w.shared.status()
+	s.State, s.Waiting = state, waiting
+	if text, err := json.Marshal(s); err == nil {
+		replace(StatusFile, append(text, '\n'))
+	}
+	return s
+}
+
+// replace writes a file that nobody sees half of.
+func replace(name string, text []byte) {
+	next := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
+	if os.WriteFile(next, text, 0o644) == nil {
+		os.Rename(next, name) // the old one stays
+	}
+}
+
+// finish has the kernel read from the image's memory, and ends all that was
+// between.
+func (w *worker) finish() error {
+	if w.spec.SHA256 != nil {
+		h := sha256.New()
+		if _, err := io.Copy(h, io.NewSectionReader(w.image, 0, w.spec.Size)); err != nil {
+			return fmt.Errorf("read the whole image: %w", err)
+		}
+		if sum := h.Sum(nil); !bytes.Equal(sum, w.spec.SHA256) {
+			// Every block is what the tree vouches for: the two contradict
+			// each other, and nothing was read that nothing vouches for.
+			w.say(fmt.Sprintf("stream: mismatch: the image's sha256 is %x, expected %x; the verity tree vouched for every block", sum, w.spec.SHA256))
+		}
+	}
+	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the device mapper: %w", err)
+	}
+	defer control.Close()
+	begun := time.Now()
+	if err := w.spec.Device.Swap(control, w.spec.Final); err != nil {
+		return fmt.Errorf("let the kernel read the image from memory: %w", err)
+	}
+	took := time.Since(begun)
+	w.shared.set(wordDone, 1)
+	if err := unix.Sendto(workerLine, []byte{wordSwap}, unix.MSG_NOSIGNAL, nil); err != nil {
+		return fmt.Errorf("tell the holder: %w", err)
+	}
+	if err := nbd.Release(w.spec.NBD); err != nil {
+		w.log.Warn(fmt.Sprintf("stream: %v", err))
+	}
+	w.unload()
+	s := w.write("complete", "")
+	w.log.Info(fmt.Sprintf("stream: the image is whole: %d MiB in %.1f s, %d MiB received, %d of %d reads waited, the longest %d ms; swapped within %d ms",
+		s.Total>>20, s.Seconds, s.Received>>20, s.Waited, s.Reads, s.LongestMS, took.Milliseconds()))
+	replace(HotFile, stream.FormatHot(w.shared.hot()))
+	return nil
+}
+
+// HotFile is what was read until the image was whole, in its order.
+const HotFile = "/run/netstage/image.hot"
+
+// unload gives the driver back. Whoever else uses it keeps it.
+func (w *worker) unload() {
+	for range 20 {
+		if err := unix.DeleteModule("nbd", unix.O_NONBLOCK); err == nil || err == unix.ENOENT {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
