@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/netboot"
 	"netstage/cmd/netstage/vm"
 )
 
@@ -72,6 +74,7 @@ func newBoot(std streams) *cobra.Command {
 		c.Forwards = append(c.Forwards, f)
 		return err
 	})
+	rate := fs.String("rate", "", "serve no faster than so many `BYTES` a second, such as 5M")
 	timeout := fs.Duration("timeout", 0, "give up after this `DURATION`; 0 means never")
 	var command *cobra.Command
 	command = newCommand("netstage boot --kernel FILE --initrd FILE… [--image FILE] [FLAGS] [-- QEMU ARGUMENTS]", "boot a machine in QEMU, through iPXE", bootHelp, fs,
@@ -104,6 +107,13 @@ func newBoot(std streams) *cobra.Command {
 			case c.Memory < 64 || c.CPUs < 1 || *timeout < 0:
 				return usageError("--memory, --cpus or --timeout is too small")
 			}
+			if *rate != "" {
+				n, err := parseRate(*rate)
+				if err != nil {
+					return usageError(err.Error())
+				}
+				c.Wrap = func(h http.Handler) http.Handler { return netboot.Throttle(h, n) }
+			}
 			if *root != "" {
 				packed, remove, err := packRoot(ctx, *root)
 				if err != nil {
@@ -121,6 +131,22 @@ func newBoot(std streams) *cobra.Command {
 			return boot(ctx, c, std, *timeout)
 		})
 	return command
+}
+
+// parseRate reads a number of bytes, with k, M or G for powers of a thousand.
+func parseRate(word string) (int64, error) {
+	factor := int64(1)
+	digits := word
+	for unit, f := range map[string]int64{"k": 1e3, "M": 1e6, "G": 1e9} {
+		if d, ok := strings.CutSuffix(word, unit); ok {
+			digits, factor = d, f
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("--rate %s: want bytes a second, such as 500k or 5M", word)
+	}
+	return n * factor, nil
 }
 
 func parseForward(word string) (vm.Forward, error) {

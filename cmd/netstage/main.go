@@ -95,6 +95,7 @@ func newRoot(std streams) *cobra.Command {
 		newBoot(std),
 		newKeygen(std),
 		newPasswd(std),
+		newHot(std),
 		newSign(std),
 		newVerify(std),
 		newFetch(std),
