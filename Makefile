@@ -13,6 +13,7 @@ KERNEL ?= 6.12
 # More kernel parameters for make boot, such as boot.debug1. With any, it waits
 # for you as long as you like.
 APPEND ?=
+# STREAM=1: the image is used while it comes, at 5 MB/s.
 TIMEOUT ?= $(if $(APPEND),0,5m)
 
 PREFIX ?= /usr/local
@@ -26,7 +27,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: build install deps boot test race fuzz soak bench pictures fmt vet clean distclean
+.PHONY: stream build install deps boot test race fuzz soak bench pictures fmt vet clean distclean
 
 build:
 	cmd/stage1/build.sh bin/stage1 $(version)
@@ -50,7 +51,7 @@ boot: build deps
 	@$(setup)/demo.sh $(demo)
 	bin/netstage initrd --kernel-modules build/kernels/$(KERNEL)/lib/modules/* -o $(demo)/initrd.zst
 	bin/netstage boot --kernel build/kernels/$(KERNEL)/boot/vmlinuz-* --initrd $(demo)/initrd.zst \
-		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) --append '$(APPEND)' --timeout $(TIMEOUT)
+		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) $(if $(STREAM),--rate 5M) --append '$(if $(STREAM),rootfs.stream) $(APPEND)' --timeout $(TIMEOUT)
 
 test: build deps vet
 	@$(setup)/kernel.sh 6.1
@@ -66,6 +67,14 @@ SEED ?= $(shell date +%s)
 FIRST ?= 0
 soak: deps
 	SOAK=$(SOAK) SOAK_SEED=$(SEED) SOAK_FIRST=$(FIRST) go test -json -count=1 -timeout 0 -run '^TestSoak$$' ./qemu-tests | go run ./qemu-tests/report
+
+# Every fault of a streamed root, on every kernel: a quarter of an hour. make
+# test has a sample.
+stream: build deps
+	@$(setup)/kernel.sh 6.1
+	@$(setup)/kernel.sh 6.12
+	@$(setup)/debian.sh
+	NETSTAGE_STREAM=all go test -count=1 -v -timeout 60m -run TestQEMUStream ./qemu-tests
 
 # The figures, in build/bench.txt too. BENCH_RUNS=5 boots each contender five
 # times instead of three; BENCH_BIG=no leaves the big image out.

@@ -53,6 +53,7 @@ let
     ++ optional (cfg.network.timeout != null) "boot.network_timeout=${toString cfg.network.timeout}"
     ++ optional (ssh.authorizedKeys != [ ]) "boot.ssh"
     ++ optional cfg.verityMount "rootfs.verity.mount"
+    ++ optional cfg.stream.enable "rootfs.stream"
     ++ optional (cfg.report != null) "boot.report=${cfg.report}"
     ++ optional (cfg.log != null) "boot.log=${cfg.log}"
     ++ optional (cfg.watchdog != null) "boot.watchdog=${cfg.watchdog}"
@@ -145,6 +146,7 @@ let
     [ "--init" "${cfg.package}/bin/stage1" "--kernel-modules" "${config.system.modulesTree}/lib/modules/${kernel.modDirVersion}" ]
     ++ concatMap (m: [ "--module" m ]) modules
     ++ optionals (cfg.verityMount && !cfg.allNetworkDrivers) [ "--module" "+dm_verity" ]
+    ++ optionals (cfg.stream.enable && !cfg.allNetworkDrivers) [ "--module" "+dm_mod" "--module" "+nbd" ]
     ++ optionals (config.system.etc.overlay.enable or false) [ "--module" "?erofs" ]
     ++ concatMap (archive: [ "--prepend" archive ]) (initrd.prepend or [ ])
     ++ needed.flags

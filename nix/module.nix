@@ -101,6 +101,10 @@ in
           message = "boot.netstage.pin fixes one image, trustedKeys whatever is signed: with both, a newly signed image would not boot. Set one.";
         }
         {
+          assertion = !cfg.stream.enable || cfg.pin || cfg.trustedKeys != [ ];
+          message = "boot.netstage.stream needs something that vouches for every block: set boot.netstage.pin or boot.netstage.trustedKeys.";
+        }
+        {
           assertion = artefacts.secretsOutside == [ ];
           message = "boot.netstage packs boot.initrd.secrets where the system is built, as NixOS does without a boot loader: paths without quotes, or of the store. ${names artefacts.secretsOutside} can only go into a second archive, as /.initrd-secrets (docs/nixos.md).";
         }
@@ -109,6 +113,25 @@ in
     # The initrd is then no part of the toplevel, and may name it (nixpkgs#228810).
     boot.initrd.enable = mkDefault false;
     boot.loader.grub.enable = mkImageMediaOverride false;
+
+    # Nothing of stage 2 takes the NIC away while the image still comes by it.
+    systemd.services.netstage-image = mkIf (cfg.stream.enable && !cfg.stream.early) {
+      description = "Wait for the whole image";
+      unitConfig = {
+        DefaultDependencies = false;
+        ConditionPathExists = "/run/netstage/stream.json";
+      };
+      wantedBy = [ "sysinit.target" ];
+      wants = [ "network-pre.target" ];
+      before = [ "network-pre.target" "shutdown.target" ];
+      conflicts = [ "shutdown.target" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        TimeoutStartSec = "infinity";
+      };
+      script = "until grep -q complete /run/netstage/stream.json; do sleep 1; done";
+    };
 
     system.build = mkMerge [
       artefacts.build

@@ -282,6 +282,7 @@ func TestModuleOperators(t *testing.T) {
 			ssh.authorizedKeys = [ "ssh-ed25519 AAAA ops" "ssh-ed25519 BBBB night" ];
 			ssh.hostKey = "/keys/host";
 			verityMount = true;
+			stream.enable = true;
 			report = "http://192.0.2.1:8080/reports";
 			log = "udp://192.0.2.1:514";
 		}; }`)
@@ -289,9 +290,9 @@ func TestModuleOperators(t *testing.T) {
 			t.Errorf("assertions: %q", e.Failed)
 		}
 		expectAll(t, "files", e.texts, "shell-password: $6$salt$hash\n", "authorized_keys: ssh-ed25519 AAAA ops\nssh-ed25519 BBBB night\n", `"shell":"password"`,
-			"cmdline: boot.ssh\nrootfs.verity.mount\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
+			"cmdline: boot.ssh\nrootfs.verity.mount\nrootfs.stream\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1 ", ":/etc/netstage/shell-password",
-			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity")
+			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity", "--module +nbd")
 	})
 }
 
@@ -315,6 +316,7 @@ func TestModuleAssertions(t *testing.T) {
 			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                                 `remove the zfs "/"`,
 			`fileSystems."/data" = { device = "tank/data"; fsType = "zfs"; neededForBoot = true; };`:                       "mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): /data (tank/data)",
 			`fileSystems."/persist" = { device = "/dev/mapper/vg-p"; fsType = "ext4"; neededForBoot = true; };`:            "assembles no LVM",
+			`boot.netstage = { stream.enable = true; pin = false; };`:                                                      "boot.netstage.stream needs something that vouches for every block",
 			`boot.netstage.policy.shell = "password";`:                                                                     "needs boot.netstage.shellPasswordHash",
 			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                       "forbids boot.netstage.ssh",
 			"boot.netstage.allNetworkDrivers = false;":                                                                     "network driver in boot.netstage.modules",

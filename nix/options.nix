@@ -239,6 +239,27 @@ in
       };
     };
 
+    stream = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Start stage 2 on the blocks of the image that it reads, and fetch the
+          rest behind it (rootfs.stream). Needs `pin` or `trustedKeys`, whose
+          root hash vouches for each block.
+        '';
+      };
+      early = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Let the network of stage 2 start before the image is whole, for
+          managers that keep the addresses they find, as systemd-networkd does
+          with the files that the initrd leaves it.
+        '';
+      };
+    };
+
     verityMount = mkOption {
       type = types.bool;
       default = false;

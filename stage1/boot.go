@@ -20,6 +20,7 @@ import (
 	"netstage/stage1/image"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
+	"netstage/stage1/stream"
 )
 
 // A line of the story is a step and what it does; prepare may be nil.
@@ -113,7 +114,8 @@ type Boot struct {
 	prepared disks.Prepared // file systems, to be mounted
 	network  wire
 	image    *image.Image
-	badImage bool // it could not be mounted, or somebody wants it anew; another one may be there
+	stream   *stream.Stream // nil: the image is there whole
+	badImage bool           // it could not be mounted, or somebody wants it anew; another one may be there
 	system   nix.System
 
 	clock       clockState

@@ -3,6 +3,7 @@ package stage1
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"netstage/mount"
@@ -28,6 +29,10 @@ func (b *Boot) getImage(ctx context.Context) error {
 		b.noteDownload(err)
 		return err
 	}
+	if b.stream != nil && got.Tree != nil { // it is part of the stream's device
+		_ = got.Tree.File.Close() // it was read
+		got.Tree, got.Report.DMVerity = nil, true
+	}
 	if b.image = got; got.Init != "" {
 		b.config.Init = got.Init
 	}
@@ -47,13 +52,19 @@ func (b *Boot) getter() *image.Getter {
 	if b.network.Network != nil {
 		lease := b.network.Lease()
 		g.Network = &image.Network{MAC: lease.MAC, Base: b.base(lease), Dial: b.network.DialContext}
-		g.Clock = b.setClock
+		g.Clock, g.Stream = b.setClock, b.streamImage
 	}
 	return g
 }
 
 // dropImage forgets what an earlier try left.
 func (b *Boot) dropImage() error {
+	if b.stream != nil {
+		if err := errors.Join(mount.Discard(newRoot), b.stream.Abort()); err != nil {
+			b.Log.Warn(fmt.Sprintf("image: %v", err))
+		}
+		b.stream, b.image = nil, nil
+	}
 	if b.image != nil {
 		_ = b.image.Close() // it was read
 		b.image = nil

@@ -31,6 +31,9 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.stopShells()
 	b.forgetFailedBoots(ctx)
 	b.devices.Stop()
+	if err := b.handOverStream(); err != nil {
+		return err
+	}
 	// The loop device keeps a fetched image's memory alive.
 	if err := errors.Join(mount.Discard(image.Dir), b.tellKernel(), devices.Unshare()); err != nil {
 		return err
@@ -55,7 +58,7 @@ func (b *Boot) leaveNetwork(ctx context.Context) error {
 	}
 	b.keepLinks(nil)
 	defer func() { b.network.Network = nil }()
-	if b.config.KeepNetwork {
+	if b.config.KeepNetwork || b.stream != nil {
 		return errors.Join(b.describeNetwork(), b.network.Close())
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

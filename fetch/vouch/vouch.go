@@ -36,6 +36,10 @@ type Order struct {
 	// tells how many bytes of the file are the image. Nil: the file is used where it is.
 	Load func(*os.File) (int64, error)
 
+	// Stream, where it is not nil, is asked to bring an image that a verity tree vouches for and a server has. It answers
+	// with something to read the image from while it comes, and how to give that up; with nil the image is fetched whole.
+	Stream func(context.Context, Streamed) (file *os.File, end func() error, err error)
+
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
 }
@@ -52,6 +56,15 @@ type Image struct {
 	Tree     *Tree // nil unless Order.KeepTree
 	Stats    fetch.Stats
 	close    func() error
+}
+
+// Streamed is an image to be streamed. The tree's file is closed afterwards.
+type Streamed struct {
+	Request  fetch.Request // with the image's URLs and size
+	Tree     *os.File
+	Checked  *verity.Tree
+	RootHash []byte
+	SHA256   []byte // of the whole, where somebody pinned it
 }
 
 // Tree is the verity tree of an image: File is open for reading, and checked against RootHash.
@@ -110,6 +123,9 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 	if o.KeepTree && o.RootHash == nil {
 		return nil, refuse("policy", "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
 	}
+	if o.Stream != nil && o.RootHash == nil && !local(o.Images) {
+		return nil, refuse("policy", "the image is to be used while it comes, and no root hash vouches for its blocks: give roothash=, or sign the image with its verity tree beside it")
+	}
 	var verify fetch.Verifier
 	if o.RootHash != nil {
 		tree, file, err := getTree(ctx, o)
@@ -118,13 +134,22 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		}
 		if o.KeepTree {
 			image.Tree = &Tree{file, o.RootHash, tree.Superblock()}
-		} else if err := file.Close(); err != nil {
-			return nil, err
+		} else {
+			defer file.Close() // it is only read
 		}
 		if size > 0 && size != tree.Size() {
 			return nil, image.withoutTree(refuse("policy", "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size()))
 		}
 		size, verify = tree.Size(), tree.Verifier(runtime.NumCPU())
+		if o.Stream != nil && !local(o.Images) {
+			streamed, err := image.stream(ctx, o, tree, file)
+			if err != nil {
+				return nil, image.withoutTree(err)
+			}
+			if streamed {
+				return image, nil
+			}
+		}
 	}
 	get := image.fetch
 	if local(o.Images) {
@@ -142,6 +167,18 @@ func (i *Image) withoutTree(err error) error {
 		_ = i.Tree.File.Close() // nothing was written
 	}
 	return err
+}
+
+// stream has the image brought while it is used, where that can be done.
+func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os.File) (bool, error) {
+	r := o.Fetch
+	r.Mirrors, r.Size = o.Images, tree.Size()
+	open, end, err := o.Stream(ctx, Streamed{r, file, tree, o.RootHash, o.SHA256})
+	if open == nil || err != nil {
+		return false, err
+	}
+	i.File, i.Source, i.Size, i.close = open, o.Images[0].String(), tree.Size(), end
+	return true, nil
 }
 
 // local tells whether the first of the locations is a file, and thereby the only one.

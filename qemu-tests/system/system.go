@@ -87,7 +87,7 @@ func busybox(dir string) (Files, error) {
 		return nil, fmt.Errorf("%w (Debian has it in busybox-static)", err)
 	}
 	files := Files{dir + "/bin/busybox": string(program)}
-	for name := range strings.FieldsSeq("sh cat ls sed tr ip readlink poweroff reboot sleep mount umount grep dmesg free wc head tail ps kill mkdir touch") {
+	for name := range strings.FieldsSeq("sh cat ls sed tr ip readlink poweroff reboot sleep mount umount grep dmesg free wc head tail ps kill mkdir touch sha256sum") {
 		files[dir+"/bin/"+name] = "->busybox"
 	}
 	return files, nil

@@ -21,21 +21,24 @@ import (
 // Config is what the kernel command line asks for. The zero value of a field
 // is its default.
 type Config struct {
-	Init         string         // stage 2, inside the new root; "/init" by default
-	WantInit     bool           // init= was given
-	Rootfs       []ref.Location // mirrors of one image
-	SHA256       []byte         // the image's digest; nil: not pinned
-	RootHash     []byte         // of the image's verity tree; nil: not pinned
-	Verity       []ref.Location // mirrors of the tree; nil: beside the image
-	MountVerity  bool           // rootfs.verity.mount: dm-verity verifies what is read
-	OnCorruption string         // of mount.Verity
-	Manifest     []ref.Location // mirrors of the signed manifest
-	Newer        time.Time      // rootfs.manifest.newer=: older manifests are refused
-	Base         ref.Location   // rootfs.base=
-	Proxy        string         // rootfs.proxy=, for http and https; may hold a password
-	CA           string         // rootfs.ca=, a file of the initrd
-	Token        string         // rootfs.token=, a file of the initrd
-	Floor        fetch.Floor    // rootfs.floor=
+	Init          string         // stage 2, inside the new root; "/init" by default
+	WantInit      bool           // init= was given
+	Rootfs        []ref.Location // mirrors of one image
+	SHA256        []byte         // the image's digest; nil: not pinned
+	RootHash      []byte         // of the image's verity tree; nil: not pinned
+	Verity        []ref.Location // mirrors of the tree; nil: beside the image
+	MountVerity   bool           // rootfs.verity.mount: dm-verity verifies what is read
+	OnCorruption  string         // of mount.Verity
+	Stream        bool           // rootfs.stream: the image is used while it comes
+	OnDemand      bool           // only what is read comes
+	StreamTimeout time.Duration  // rootfs.stream.timeout=, of a read; 0: none
+	Manifest      []ref.Location // mirrors of the signed manifest
+	Newer         time.Time      // rootfs.manifest.newer=: older manifests are refused
+	Base          ref.Location   // rootfs.base=
+	Proxy         string         // rootfs.proxy=, for http and https; may hold a password
+	CA            string         // rootfs.ca=, a file of the initrd
+	Token         string         // rootfs.token=, a file of the initrd
+	Floor         fetch.Floor    // rootfs.floor=
 
 	Root           string        // root=: the disk with the image, where rootfs= names none
 	FindISO        string        // findiso=: an ISO image on any disk, instead
@@ -96,7 +99,7 @@ func Complaint(wrong []error) error {
 
 // readers each know the parameters of one matter, and leave others alone.
 var readers = []func(c *Config, p cmdline.Param, complain func(string, ...any)){
-	(*Config).readStage2, (*Config).readImage, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork, (*Config).readStorage,
+	(*Config).readStage2, (*Config).readImage, (*Config).readStream, (*Config).readOperator, (*Config).readReport, (*Config).readNetwork, (*Config).readStorage,
 }
 
 // Default is the Config of a machine without a command line.
@@ -132,6 +135,7 @@ func Parse(params cmdline.Params, breakable []string) (Config, []error) {
 		wrong = append(wrong, err)
 	}
 	c.checkImage(complain)
+	c.checkStream(complain)
 	return c, wrong
 }
 

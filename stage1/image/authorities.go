@@ -29,6 +29,17 @@ func (g *Getter) warnOfNoAuthorities(o vouch.Order) {
 // asked for, or of own, the initrd's policy, which no parameter loosens. Nil
 // stands for the system's, /etc/ssl/certs/ca-certificates.crt.
 func Authorities(asked, own string) (*x509.CertPool, error) {
+	text, err := ReadAuthorities(asked, own)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return pool, nil
+}
+
+// ReadAuthorities is their text in PEM, nil for the system's.
+func ReadAuthorities(asked, own string) ([]byte, error) {
 	file := own
 	_, err := os.Stat(own)
 	switch {
@@ -47,11 +58,10 @@ func Authorities(asked, own string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fault.Errorf(fault.Policy, "certificate authorities: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
 		return nil, fault.Errorf(fault.Policy, "certificate authorities: %s holds no certificate in PEM", file)
 	}
-	return pool, nil
+	return text, nil
 }
 
 // usesHTTPS reports whether anything is fetched from where certificates matter.

@@ -54,6 +54,7 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 	defer stopFetching(nil)
 	var started atomic.Bool
 	fetcher := *g
+	fetcher.Stream = nil // there would be two images, and one stream
 	fetcher.Progress = func(p fetch.Progress) {
 		started.CompareAndSwap(false, p.Bytes > 0)
 		if g.Progress != nil {

@@ -53,6 +53,8 @@ type Getter struct {
 	Media    Media
 	Progress func(fetch.Progress)
 	Store    func() store.Store // where an image is kept; nil: in memory, at Dir
+	// Stream is vouch.Order's, for Config.Stream; may be nil.
+	Stream func(context.Context, vouch.Streamed) (*os.File, func() error, error)
 	// Clock is set before certificates are judged; may be nil.
 	Clock func(context.Context)
 }
@@ -107,7 +109,7 @@ func (g *Getter) get(ctx context.Context, images []ref.Location) (*Image, error)
 	if got.Signed != nil {
 		image.Init = got.Init
 	}
-	if got.Stats.Requests == 0 {
+	if got.Stats.Requests == 0 && order.Stream == nil {
 		g.Log.Info(fmt.Sprintf("image: %s, %d MiB", g.describe(got.Source, copied), got.Size>>20))
 	}
 	return image, nil
@@ -148,6 +150,9 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	}
 	if g.copies(signed, o.Images) {
 		o.Load = mount.LengthOf
+	}
+	if c.Stream {
+		o.Stream = g.Stream
 	}
 	g.warnOfNoAuthorities(o)
 	o.Fetch.Bearer, err = g.bearer(o)

@@ -33,8 +33,8 @@ var (
 )
 
 // imageModules are for images that are mounted through dm-verity
-// (rootfs.verity.mount): 160 kB.
-var imageModules = []string{"dm_verity"}
+// (rootfs.verity.mount) or used while they come (rootfs.stream): 160 and 60 kB.
+var imageModules = []string{"dm_verity", "nbd"}
 
 // busFolders and busModules bring up the buses that NICs are on and that are
 // not their dependencies: USB controllers, PCI passed through by Hyper-V. A USB
