@@ -15,7 +15,7 @@ import (
 const deliveredAtLeast = 64 << 10
 
 // attempt asks s for what is missing and keeps what comes. Whole means that this is the image, verified; when it is
-// not, and nothing went wrong either, the crew has what comes next.
+// not, and nothing went wrong either, the pool has what comes next.
 func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Error) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
@@ -35,7 +35,7 @@ func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Er
 	if err := e.begin(life, s, resp, a); err != nil {
 		return false, err
 	}
-	return e.pour(ctx, cancel, s, resp.Body, a)
+	return e.copyBody(ctx, cancel, s, resp.Body, a)
 }
 
 // answerOf sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
@@ -55,7 +55,7 @@ func (e *engine) answerOf(ctx context.Context, s *source) (*http.Response, answe
 			return nil, answer{}, classify(s.name, err)
 		}
 		s.answer = resp.Proto + " " + oneLine(resp.Status)
-		a, fault := judge(s, resp, e.asked(s), e.demanded(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
+		a, fault := checkResponse(s, resp, e.asked(s), e.demanded(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
 		if fault == nil {
 			return resp, a, nil
 		}
@@ -92,7 +92,7 @@ func (e *engine) asked(s *source) int64 {
 func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
 	first, last := e.asked(s), int64(-1)
 	if first > 0 {
-		last = e.crew.gap(first)
+		last = e.pool.gap(first)
 	}
 	e.stats.Requests++
 	return e.ask.do(ctx, s, first, last, e.demanded(s))
@@ -137,8 +137,8 @@ func (e *engine) begin(life context.Context, s *source, resp *http.Response, a a
 	if a.size >= 0 {
 		e.size = a.size
 	}
-	if e.crew == nil && e.dividable(resp, a) {
-		e.crew = newCrew(life, e)
+	if e.pool == nil && e.dividable(resp, a) {
+		e.pool = newPool(life, e)
 	}
 	return nil
 }

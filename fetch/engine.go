@@ -27,9 +27,9 @@ type engine struct {
 	mixed   bool      // they come from several mirrors, or from versions that nothing tells apart
 	pure    bool      // never mix again: it went wrong once
 
-	crew  *crew // fetches ahead; nil where there can't be one
+	pool  *pool // fetches ahead; nil where there can't be one
 	scale scale
-	ahead int64 // what the crew had brought when it was last looked at
+	ahead int64 // what the pool had brought when it was last looked at
 
 	meter meter
 	start time.Time
@@ -75,7 +75,7 @@ func newEngine(req Request) (*engine, error) {
 
 // close ends everything that the download started.
 func (e *engine) close() error {
-	e.disband()
+	e.closePool()
 	e.ask.close(e.sources)
 	return e.ring.Close()
 }
@@ -103,10 +103,10 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 	}
 }
 
-// further gets what comes next: from the crew where that has it, else from a
+// further gets what comes next: from the pool where that has it, else from a
 // mirror. It returns whose it was; nil where there is none to ask.
 func (e *engine) further(ctx context.Context) (s *source, whole bool, fault *Error) {
-	if e.crew.has(e.offset) {
+	if e.pool.has(e.offset) {
 		return e.follow(ctx)
 	}
 	s = next(e.sources, time.Now())
@@ -207,7 +207,7 @@ func (e *engine) restart(s *source, why string) {
 }
 
 func (e *engine) forget() {
-	e.disband()
+	e.closePool()
 	e.verify.Reset()
 	e.offset, e.from, e.version, e.mixed = 0, nil, validator{}, false
 	e.size = -1
@@ -218,7 +218,7 @@ func (e *engine) forget() {
 
 // finish hands the verified image over.
 func (e *engine) finish(s *source) (*Image, error) {
-	e.disband()
+	e.closePool()
 	f, path, err := e.req.Store.Commit(e.offset)
 	if err != nil {
 		return nil, e.final(storeError(err))

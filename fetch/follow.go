@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// errCrew is the end of a body where the crew has what follows.
-var errCrew = errors.New("the next piece is there")
+// errPool is the end of a body where the pool has what follows.
+var errPool = errors.New("the next segment is there")
 
-// upToCrew is a body that ends where the crew begins.
-type upToCrew struct {
+// upToPool is a body that ends where the pool begins.
+type upToPool struct {
 	io.Reader
-	crew *crew
+	pool *pool
 	at   int64 // of its next byte in the image
 }
 
-func (u *upToCrew) Read(p []byte) (int, error) {
-	mine := u.crew.claim(u.at, int64(len(p)))
+func (u *upToPool) Read(p []byte) (int, error) {
+	mine := u.pool.claim(u.at, int64(len(p)))
 	if mine == 0 {
-		return 0, errCrew
+		return 0, errPool
 	}
 	n, err := u.Reader.Read(p[:mine])
 	u.at += int64(n)
@@ -30,7 +30,7 @@ func (u *upToCrew) Read(p []byte) (int, error) {
 }
 
 // dividable tells whether several streams may be used after such an answer: the size is known and reserved, the server
-// has ranges, and pieces of different versions would be noticed.
+// has ranges, and segments of different versions would be noticed.
 func (e *engine) dividable(resp *http.Response, a answer) bool {
 	ranges := a.part || resp.Header.Get("Accept-Ranges") == "bytes"
 	return e.req.Parallel.Streams > 1 && ranges && e.size > 0 && e.room.size >= e.size && !e.pure &&
@@ -39,18 +39,18 @@ func (e *engine) dividable(resp *http.Response, a answer) bool {
 
 // divide is called again and again while s sends its got-th byte, at byte at of the image, and decides on more streams.
 func (e *engine) divide(now time.Time, at, got int64, s *source, starved bool) {
-	if e.crew == nil {
+	if e.pool == nil {
 		return
 	}
-	e.crew.watch(now)
+	e.pool.watch(now)
 	e.measure(now, e.stats.Received+got, at, starved)
-	e.crew.resize(e.scale.streams-1, at, s, e.scale.each)
+	e.pool.resize(e.scale.streams-1, at, s, e.scale.each)
 }
 
 // measure asks the scale and tells what it says. Received is what the engine's own streams brought.
 func (e *engine) measure(now time.Time, received, at int64, starved bool) {
-	left := e.size - at - e.crew.stored(at)
-	v := e.scale.add(now, received+e.crew.received.Load(), left, starved)
+	left := e.size - at - e.pool.stored(at)
+	v := e.scale.add(now, received+e.pool.received.Load(), left, starved)
 	switch {
 	case v == nil:
 	case v.kept:
@@ -60,17 +60,17 @@ func (e *engine) measure(now time.Time, received, at int64, starved bool) {
 	}
 }
 
-// brought is what the crew received since it was last asked.
+// brought is what the pool received since it was last asked.
 func (e *engine) brought() int64 {
-	if e.crew == nil {
+	if e.pool == nil {
 		return 0
 	}
 	before := e.ahead
-	e.ahead = e.crew.received.Load()
+	e.ahead = e.pool.received.Load()
 	return e.ahead - before
 }
 
-// follow verifies what the crew puts into the store, in order and as it arrives, for as long as it brings what comes
+// follow verifies what the pool puts into the store, in order and as it arrives, for as long as it brings what comes
 // next. The engine's own stream has ended: a worker takes its place. When a fault is returned, it is s who is to blame.
 func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Error) {
 	tick := time.NewTicker(e.tick())
@@ -81,11 +81,11 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 	e.scale.pause()
 	for e.offset < e.size {
 		e.admit()
-		p, more := e.crew.ready(e.offset)
+		p, more := e.pool.ready(e.offset)
 		before := e.offset
 		if p.have > e.offset {
 			if err := e.verifyStored(p, buf); err != nil {
-				e.crew.forsake(p.from)
+				e.pool.drop(p.from)
 				return p.from, false, err
 			}
 		}
@@ -93,7 +93,7 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 		case e.offset > before:
 			continue
 		case p.have > e.offset && !more:
-			return p.from, false, newError(fatal, "internal", nil, "verifying stopped at byte %d of a piece that ends at %d: a fault of this program", e.offset, p.have)
+			return p.from, false, newError(fatal, "internal", nil, "verifying stopped at byte %d of a segment that ends at %d: a fault of this program", e.offset, p.have)
 		case !more:
 			if e.scale.streams > 1 {
 				e.scale.again()
@@ -103,19 +103,19 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 		select {
 		case <-ctx.Done():
 			return nil, false, nil
-		case <-e.crew.news:
+		case <-e.pool.news:
 		case now := <-tick.C:
 			e.meter.add(e.brought(), now.Sub(last))
 			last = now
 			e.report(e.progress(e.offset, 0, p.from))
-			e.crew.watch(now)
+			e.pool.watch(now)
 			e.measure(now, e.stats.Received, e.offset, false)
 		}
 		n := e.scale.streams
 		if n == 1 {
 			n = 0 // the engine's own
 		}
-		e.crew.resize(n, e.offset, nil, e.scale.each)
+		e.pool.resize(n, e.offset, nil, e.scale.each)
 	}
 	e.admit()
 	s = e.from
@@ -123,8 +123,8 @@ func (e *engine) follow(ctx context.Context) (s *source, whole bool, fault *Erro
 	return s, fault == nil, fault
 }
 
-// verifyStored verifies the next bytes of a piece that is in the store.
-func (e *engine) verifyStored(p piece, buf []byte) *Error {
+// verifyStored verifies the next bytes of a segment that is in the store.
+func (e *engine) verifyStored(p segment, buf []byte) *Error {
 	buf = buf[:min(int64(len(buf)), p.have-e.offset)]
 	if _, err := e.room.file.ReadAt(buf, e.offset); err != nil {
 		return storeError(err)
@@ -139,12 +139,12 @@ func (e *engine) verifyStored(p piece, buf []byte) *Error {
 	return nil
 }
 
-// admit notes the faults of the crew's streams. They condemn no mirror: the engine's own stream does, when it gets there.
+// admit notes the faults of the pool's streams. They condemn no mirror: the engine's own stream does, when it gets there.
 func (e *engine) admit() {
-	if e.crew == nil {
+	if e.pool == nil {
 		return
 	}
-	for _, l := range e.crew.lost() {
+	for _, l := range e.pool.lost() {
 		e.stats.Retries++
 		e.tried.add(time.Since(e.start), l.err.text)
 		l.from.faults++
@@ -154,14 +154,14 @@ func (e *engine) admit() {
 	}
 }
 
-// disband ends the crew and forgets what it brought.
-func (e *engine) disband() {
-	if e.crew == nil {
+// closePool ends the pool and forgets what it brought.
+func (e *engine) closePool() {
+	if e.pool == nil {
 		return
 	}
-	e.crew.close()
+	e.pool.close()
 	e.admit()
-	e.stats.Received += e.crew.received.Load()
-	e.stats.Requests += int(e.crew.requests.Load())
-	e.crew, e.ahead = nil, 0
+	e.stats.Received += e.pool.received.Load()
+	e.stats.Requests += int(e.pool.requests.Load())
+	e.pool, e.ahead = nil, 0
 }

@@ -29,7 +29,7 @@ type source struct {
 	rate      float64             // bytes per second that it delivered; 0: not known
 	dead      *Error              // of no use in this download
 	bytes     int64               // of bodies that it sent
-	ahead     atomic.Int64        // likewise, to a crew
+	ahead     atomic.Int64        // likewise, to a pool
 	answer    string              // its last answer or fault
 	class     string              // of its last fault
 	client    *http.Client        // its own, once dates were forgiven; nil: the engine's

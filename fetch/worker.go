@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// worker fetches one piece after the other from one mirror.
+// worker fetches one segment after the other from one mirror.
 type worker struct {
 	source   *source // the engine's; only what never changes is used
 	own      source  // what this worker knows of the mirror
@@ -25,10 +25,10 @@ type worker struct {
 	begun int64 // received when the gauge began
 }
 
-const workerBuffer = 4 * pieceAlign
+const workerBuffer = 4 * segmentAlign
 
-// hire starts a worker. The crew's lock is held.
-func (c *crew) hire(s *source) {
+// start starts a worker. The pool's lock is held.
+func (c *pool) start(s *source) {
 	w := &worker{source: s, own: source{location: s.location, url: s.url, name: s.name, version: s.version, client: s.client}}
 	w.rng = newRand(c.e.req.Seed + uint64(c.requests.Load()))
 	w.ctx, w.cancel = context.WithCancelCause(c.ctx)
@@ -36,14 +36,14 @@ func (c *crew) hire(s *source) {
 	c.running.Go(func() { c.work(w) })
 }
 
-// dismiss ends a worker; what it has begun is left to the others. The crew's lock is held.
-func (c *crew) dismiss(w *worker) {
+// stop ends a worker; what it has begun is left to the others. The pool's lock is held.
+func (c *pool) stop(w *worker) {
 	w.cancel(nil)
 	c.turn.Broadcast()
 }
 
 // work is a worker's life. One whose stream breaks after it brought something goes on; else its mirror gets no more.
-func (c *crew) work(w *worker) {
+func (c *pool) work(w *worker) {
 	defer w.cancel(nil)
 	buf := make([]byte, workerBuffer)
 	for {
@@ -69,15 +69,15 @@ func (c *crew) work(w *worker) {
 }
 
 // retire takes note that a worker has ended.
-func (c *crew) retire(w *worker) {
+func (c *pool) retire(w *worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.workers = slices.DeleteFunc(c.workers, func(x *worker) bool { return x == w })
 	c.tidy()
 }
 
-// leave notes how a worker's piece ended, and says whether it is to go on.
-func (c *crew) leave(w *worker, p *piece, err *Error, brought int64) bool {
+// leave notes how a worker's segment ended, and says whether it is to go on.
+func (c *pool) leave(w *worker, p *segment, err *Error, brought int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.by = nil
@@ -99,8 +99,8 @@ func (c *crew) leave(w *worker, p *piece, err *Error, brought int64) bool {
 	return goes
 }
 
-// fetch brings the rest of a piece.
-func (c *crew) fetch(w *worker, p *piece, buf []byte) *Error {
+// fetch brings the rest of a segment.
+func (c *pool) fetch(w *worker, p *segment, buf []byte) *Error {
 	err := c.request(w, p, buf)
 	var own *Error
 	if err != nil && errors.As(context.Cause(w.ctx), &own) { // it was cut
@@ -109,7 +109,7 @@ func (c *crew) fetch(w *worker, p *piece, buf []byte) *Error {
 	return err
 }
 
-func (c *crew) request(w *worker, p *piece, buf []byte) *Error {
+func (c *pool) request(w *worker, p *segment, buf []byte) *Error {
 	c.mu.Lock()
 	first, last := p.have, p.end-1
 	c.mu.Unlock()
@@ -119,7 +119,7 @@ func (c *crew) request(w *worker, p *piece, buf []byte) *Error {
 		return classify(w.own.name, failed)
 	}
 	defer resp.Body.Close()
-	a, err := judge(&w.own, resp, first, c.must, c.size, c.e.req.Size > 0, c.e.req.RetryAfterCap, c.e.req.Now())
+	a, err := checkResponse(&w.own, resp, first, c.must, c.size, c.e.req.Size > 0, c.e.req.RetryAfterCap, c.e.req.Now())
 	if err != nil {
 		return err
 	}
@@ -154,9 +154,9 @@ func (c *crew) request(w *worker, p *piece, buf []byte) *Error {
 	}
 }
 
-// put writes the next bytes of a piece, as far as they are of it, and says whether it is whole. A piece that is divided
+// put writes the next bytes of a segment, as far as they are of it, and says whether it is whole. A segment that is divided
 // meanwhile loses nothing that its worker may have at hand.
-func (c *crew) put(p *piece, b []byte) (whole bool, err *Error) {
+func (c *pool) put(p *segment, b []byte) (whole bool, err *Error) {
 	c.mu.Lock()
 	have, room := p.have, p.end-p.have
 	c.mu.Unlock()

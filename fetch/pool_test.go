@@ -11,28 +11,28 @@ import (
 	"testing"
 )
 
-// poolModel runs a crew without a network: its workers bring what the dice
+// poolModel runs a pool without a network: its workers bring what the dice
 // say, and an engine's place in the image moves as a download's does.
 type poolModel struct {
 	t       *testing.T
-	c       *crew
+	c       *pool
 	image   []byte
 	grain   int64
 	at      int64 // verified
 	dice    *rand.Rand
-	busy    map[*worker]*piece
+	busy    map[*worker]*segment
 	sources []*source
 	brought int64
 	gone    int64     // workers
 	cut     int64     // streams of the engine's
-	hired   []*worker // in order, so that a seed is a story
+	started []*worker // in order, so that a seed is a story
 }
 
 func newPoolModel(t *testing.T, seed uint64, grain int64) *poolModel {
 	dice := rand.New(rand.NewPCG(seed, 2))
 	size := 1 + dice.Int64N(8<<20)
 	size = (size + grain - 1) / grain * grain
-	m := &poolModel{t: t, image: imageBytes(int(size)), grain: grain, dice: dice, busy: map[*worker]*piece{}}
+	m := &poolModel{t: t, image: imageBytes(int(size)), grain: grain, dice: dice, busy: map[*worker]*segment{}}
 	for range 1 + dice.IntN(3) {
 		m.sources = append(m.sources, &source{})
 	}
@@ -41,8 +41,8 @@ func newPoolModel(t *testing.T, seed uint64, grain int64) *poolModel {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m.c = newCrew(t.Context(), &engine{room: &room{file: f}, size: size, verify: blocks(grain)})
-	m.c.length = pieceAlign * (1 + dice.Int64N(8))
+	m.c = newPool(t.Context(), &engine{room: &room{file: f}, size: size, verify: blocks(grain)})
+	m.c.length = segmentAlign * (1 + dice.Int64N(8))
 	return m
 }
 
@@ -54,30 +54,30 @@ func (b blocks) Close() error                { return nil }
 func (b blocks) Reset()                      {}
 func (b blocks) BlockSize() int              { return int(b) }
 
-// hire adds a worker; only the model moves it.
-func (m *poolModel) hire() {
+// start adds a worker; only the model moves it.
+func (m *poolModel) start() {
 	w := &worker{source: m.sources[m.dice.IntN(len(m.sources))]}
 	w.ctx, w.cancel = context.WithCancelCause(m.t.Context())
 	m.c.mu.Lock()
 	m.c.workers = append(m.c.workers, w)
-	if len(m.c.pieces) == 0 {
-		m.c.next = max(m.c.next, aligned(m.at+m.dice.Int64N(8*pieceAlign)))
+	if len(m.c.segments) == 0 {
+		m.c.next = max(m.c.next, aligned(m.at+m.dice.Int64N(8*segmentAlign)))
 	}
 	m.c.mu.Unlock()
 	m.busy[w] = nil
-	m.hired = append(m.hired, w)
+	m.started = append(m.started, w)
 }
 
 // someone is one of the workers, nil where there are none.
 func (m *poolModel) someone() *worker {
-	if len(m.hired) == 0 {
+	if len(m.started) == 0 {
 		return nil
 	}
-	return m.hired[m.dice.IntN(len(m.hired))]
+	return m.started[m.dice.IntN(len(m.started))]
 }
 
 // deliver has a worker bring between one byte and a segment's worth, or take
-// a piece first.
+// a segment first.
 func (m *poolModel) deliver(w *worker) {
 	p := m.busy[w]
 	if p == nil {
@@ -115,12 +115,12 @@ func (m *poolModel) lose(w *worker, err *Error) {
 		m.c.leave(w, p, err, 0)
 	}
 	delete(m.busy, w)
-	m.hired = slices.DeleteFunc(m.hired, func(x *worker) bool { return x == w })
+	m.started = slices.DeleteFunc(m.started, func(x *worker) bool { return x == w })
 	m.c.retire(w)
 	m.gone++
 }
 
-// advance verifies what is next, as the engine does: from the crew, else by
+// advance verifies what is next, as the engine does: from the pool, else by
 // a stream of its own that is cut off somewhere.
 func (m *poolModel) advance() {
 	if m.c.has(m.at) {
@@ -144,7 +144,7 @@ func (m *poolModel) advance() {
 	}
 	n := m.c.claim(m.at, min(1+m.dice.Int64N(300_000), int64(len(m.image))-m.at))
 	if n == 0 {
-		m.t.Fatalf("nothing to do at byte %d, and the crew does not have it", m.at)
+		m.t.Fatalf("nothing to do at byte %d, and the pool does not have it", m.at)
 	}
 	end := m.at + n
 	if end < int64(len(m.image)) && end-1 != last {
@@ -159,7 +159,7 @@ func (m *poolModel) check() {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
 	at := int64(0)
-	for _, p := range m.c.pieces {
+	for _, p := range m.c.segments {
 		switch {
 		case p.begin < at, p.have < p.begin, p.end < p.have, p.begin%m.grain != 0,
 			p.by == nil && p.have != p.end && p.have%m.grain != 0,
@@ -170,7 +170,7 @@ func (m *poolModel) check() {
 	}
 }
 
-// TestSegmentPool moves a pool of pieces at random: whatever workers deliver
+// TestSegmentPool moves a pool of segments at random: whatever workers deliver
 // and however they go, the engine gets the image in order, nothing that it
 // has verified is written again, every part that it asks for itself has a
 // byte, and what comes twice is less than a block for each worker that went.
@@ -182,13 +182,13 @@ func TestSegmentPool(t *testing.T) {
 				size := int64(len(m.image))
 				for step := 0; m.at < size; step++ {
 					if step > 1_000_000 {
-						t.Fatalf("seed %d: stuck at byte %d of %d: %+v", seed, m.at, size, m.c.pieces)
+						t.Fatalf("seed %d: stuck at byte %d of %d: %+v", seed, m.at, size, m.c.segments)
 					}
 					w := m.someone()
 					switch m.dice.IntN(40) {
 					case 0:
 						if len(m.busy) < 4 {
-							m.hire()
+							m.start()
 						}
 					case 1:
 						if w != nil {
@@ -199,8 +199,8 @@ func TestSegmentPool(t *testing.T) {
 							m.lose(w, newError(transient, "reset", nil, "seed %d", seed))
 						}
 					case 3:
-						for len(m.hired) > 0 {
-							m.lose(m.hired[0], nil)
+						for len(m.started) > 0 {
+							m.lose(m.started[0], nil)
 						}
 					case 4, 5, 6, 7, 8:
 						m.advance()

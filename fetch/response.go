@@ -17,10 +17,10 @@ type answer struct {
 	framed   bool   // the body's end is told from a broken connection
 }
 
-// judge reads the header of a response to a request from byte offset on; size is what is known so far, or -1, and
+// checkResponse reads the header of a response to a request from byte offset on; size is what is known so far, or -1, and
 // trusted says that it comes from the operator. The body must be of a version, unless that is zero. Everything unusable
 // is an *Error.
-func judge(s *source, resp *http.Response, offset int64, version validator, size int64, trusted bool, retryAfterCap time.Duration, now time.Time) (answer, *Error) {
+func checkResponse(s *source, resp *http.Response, offset int64, version validator, size int64, trusted bool, retryAfterCap time.Duration, now time.Time) (answer, *Error) {
 	h := resp.Header
 	if enc := coding(h); enc != "" && resp.StatusCode/100 == 2 {
 		return answer{}, newError(mirror, "encoding", nil, "%s: sends the image with Content-Encoding %s", s.name, enc)

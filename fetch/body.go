@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// pour streams a body into the store, verifying, up to where the crew begins.
-func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) (whole bool, fault *Error) {
+// copyBody streams a body into the store, verifying, up to where the pool begins.
+func (e *engine) copyBody(ctx context.Context, cancel context.CancelCauseFunc, s *source, body io.Reader, a answer) (whole bool, fault *Error) {
 	var f flow
 	begin := e.offset
-	if e.crew != nil {
-		body = &upToCrew{Reader: body, crew: e.crew, at: begin}
+	if e.pool != nil {
+		body = &upToPool{Reader: body, pool: e.pool, at: begin}
 	}
 	stopWatch := e.watch(cancel, s, &f, begin)
 	err := e.ring.pump(body, &f, func() { cancel(nil) }, func(p []byte) error { return e.keep(s, p) })
@@ -30,7 +30,7 @@ func (e *engine) pour(ctx context.Context, cancel context.CancelCauseFunc, s *so
 		return false, own
 	case errors.As(context.Cause(ctx), &own): // the watcher's
 		return false, own
-	case err == errCrew:
+	case err == errPool:
 		return false, nil
 	case err != io.EOF:
 		return false, classify(s.name, err)
@@ -155,7 +155,7 @@ func (e *engine) watch(cancel context.CancelCauseFunc, s *source, f *flow, begin
 // progress tells how far the download is; under is how many bytes of the body that s is sending came so far, and s is
 // nil where none was asked.
 func (e *engine) progress(bytes, under int64, s *source) Progress {
-	bytes += e.crew.stored(bytes)
+	bytes += e.pool.stored(bytes)
 	p := Progress{What: e.req.What, Bytes: bytes, Total: e.size, Rate: e.meter.value(), ETA: -1, Retries: e.stats.Retries,
 		Elapsed: time.Since(e.start), Mirrors: make([]Mirror, len(e.sources))}
 	if s != nil {
