@@ -19,7 +19,7 @@ func verityRequest(t *testing.T, content []byte, urls ...string) (Request, *stor
 		t.Fatal(err)
 	}
 	s := serve(t, w.Bytes())
-	r, log := quick(t, nil, s.URL("x.verity"))
+	r, _ := quick(t, nil, s.URL("x.verity"))
 	blob, err := GetBlob(soon(t), r, 1<<20)
 	if err != nil {
 		t.Fatal(err)

@@ -38,14 +38,6 @@ func types(keys string) step {
 	}
 }
 
-// logs waits until the kernel log has the text.
-func logs(text string) step {
-	return func(p *played) {
-		p.t.Helper()
-		p.machine.ExpectKmsg(text)
-	}
-}
-
 // signals sends one to the process that does the boot's work.
 func signals(signal syscall.Signal) step {
 	return func(p *played) {

@@ -66,7 +66,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%d bytes out of %d", total, len(line))
 		}
 		// Without quotes the words are those of a plain split.
-		if !strings.ContainsAny(line, "\"\xa0") && isASCII(line) {
+		if !strings.Contains(line, `"`) && !strings.Contains(line, "\xa0") && isASCII(line) {
 			if got, want := len(Parse(line)), len(strings.Fields(line)); got != want {
 				t.Errorf("%d words, want %d", got, want)
 			}
