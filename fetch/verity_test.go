@@ -19,8 +19,8 @@ func verityRequest(t *testing.T, content []byte, urls ...string) (Request, *stor
 		t.Fatal(err)
 	}
 	s := serve(t, w.Bytes())
-	r, _ := quick(t, nil, s.URL("x.verity"))
-	blob, err := GetBlob(soon(t), r, 1<<20)
+	ofTree, _ := quick(t, nil, s.URL("x.verity"))
+	blob, err := GetBlob(soon(t), ofTree, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func verityRequest(t *testing.T, content []byte, urls ...string) (Request, *stor
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, log = quick(t, nil, urls...)
+	r, log := quick(t, nil, urls...)
 	r.Verify, r.Size = tree.Verifier(2), tree.Size()
 	return r, log
 }

@@ -51,15 +51,14 @@ type holder struct {
 	boot   int // -1: gone
 	handed bool
 
-	worker    *os.Process
-	line      int // to the worker
-	deaths    []time.Time
-	swapped   bool
-	unsent    bool // a need did not go through
-	ended     bool // the kernel has said goodbye
-	poll      []unix.PollFd
-	message   [64]byte
-	wakeAfter time.Duration
+	worker  *os.Process
+	line    int // to the worker
+	deaths  []time.Time
+	swapped bool
+	unsent  bool // a need did not go through
+	ended   bool // the kernel has said goodbye
+	poll    []unix.PollFd
+	message [64]byte
 }
 
 // data is what the kernel reads.
