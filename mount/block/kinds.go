@@ -21,9 +21,6 @@ var kinds = []Kind{
 	{Type: "iso9660"}, {Type: "udf"}, {Type: "squashfs"}, {Type: "erofs"},
 }
 
-// Kinds are those types.
-func Kinds() []Kind { return append([]Kind(nil), kinds...) }
-
 // KindOf is what is known of a type; another's driver has its name.
 func KindOf(name string) Kind {
 	for _, k := range kinds {

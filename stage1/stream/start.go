@@ -236,9 +236,6 @@ func (s *Stream) HandOver() error {
 	return err
 }
 
-// Status is how far the stream is.
-func (s *Stream) Status() Status { return s.shared.status() }
-
 // Wait waits until the image is whole and nothing of the stream is left.
 func (s *Stream) Wait(ctx context.Context) error {
 	select {

@@ -18,9 +18,6 @@ var ErrHangup = errors.New("hung up")
 // ends first, and ErrHangup when nothing will ever come.
 func Readable(ctx context.Context, fd int) error { return wait(ctx, fd, unix.POLLIN) }
 
-// Writable returns nil when a write to fd would not block.
-func Writable(ctx context.Context, fd int) error { return wait(ctx, fd, unix.POLLOUT) }
-
 func wait(ctx context.Context, fd int, event int16) error {
 	if err := ctx.Err(); err != nil {
 		return err
