@@ -90,6 +90,7 @@ let
     "crypttab" = works { environment.etc.crypttab.text = "data /dev/sda1"; };
     "lvm in stage 2" = works { services.lvm.enable = true; };
     "raid in stage 2" = works { boot.swraid.enable = true; };
+    "raid in stage 2, by its old name" = works { boot.initrd.services.swraid.enable = true; };
     "zfs in stage 2" = works { boot.supportedFilesystems = [ "zfs" ]; networking.hostId = "8425e349"; boot.zfs.extraPools = [ "tank" ]; };
     "systemd-boot" = works { boot.loader.systemd-boot.enable = true; };
     "grub" = works { boot.loader.grub.device = "/dev/sda"; };
@@ -141,7 +142,6 @@ let
       "boot.initrd.services.udev.rules" = { boot.initrd.services.udev.rules = "x"; };
       "boot.initrd.network.postCommands" = { boot.initrd.network.postCommands = "x"; };
       "boot.initrd.network.ssh.enable" = { boot.initrd.network = { enable = true; ssh = { enable = true; authorizedKeys = [ "ssh-ed25519 A" ]; hostKeys = [ "/k" ]; }; }; };
-      "boot.initrd.network.udhcpc.extraArgs" = { boot.initrd.network.udhcpc.extraArgs = [ "-x" ]; };
       "boot.initrd.systemd.network.networks" = { boot.initrd.systemd.network.networks."10-x".matchConfig.Name = "e*"; };
       "boot.initrd.systemd.services" = { boot.initrd.systemd.services.x.script = "true"; };
       "boot.initrd.systemd.contents" = { boot.initrd.systemd.contents."/x".text = "x"; };
@@ -155,7 +155,6 @@ let
       "boot.initrd.stage1Greeting" = { boot.initrd.stage1Greeting = "hi"; };
       "boot.initrd.clevis.enable" = { boot.initrd.clevis.enable = true; };
       "boot.initrd.services.lvm.enable" = { boot.initrd.services.lvm.enable = true; };
-      "boot.initrd.services.swraid.enable" = { boot.initrd.services.swraid.enable = true; };
       "boot.resumeDevice" = { boot.resumeDevice = "/dev/sda2"; };
       "boot.plymouth.enable" = { boot.plymouth.enable = true; };
       "boot.crashDump.enable" = { boot.crashDump.enable = true; };
