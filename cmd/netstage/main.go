@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,10 @@ func run(args []string, std streams) int {
 	}
 }
 
+// keepOrder has cobra show commands in the order of newRoot. It is cobra's only
+// switch for that, and one for the whole process.
+var keepOrder = sync.OnceFunc(func() { cobra.EnableCommandSorting = false })
+
 // newRoot builds the tree of commands.
 func newRoot(std streams) *cobra.Command {
 	root := &cobra.Command{
@@ -82,7 +87,7 @@ func newRoot(std streams) *cobra.Command {
 		},
 		RunE: func(*cobra.Command, []string) error { return nil }, // lest it is help alone
 	}
-	cobra.EnableCommandSorting = false
+	keepOrder()
 	root.AddCommand(
 		newInitrd(std),
 		newImage(std),

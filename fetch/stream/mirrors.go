@@ -113,7 +113,7 @@ func (m *mirrors) failed(now time.Time, mirror int, err error) {
 	name := m.Name(mirror)
 	m.mu.Unlock()
 	if tell {
-		m.tell(fmt.Sprintf("%s; next try of %s in %.1f s", s.fault, name, wait.Seconds()))
+		m.tell(fmt.Sprintf("%s; next try of %s in %.1f s", err, name, wait.Seconds()))
 	}
 }
 
