@@ -84,6 +84,10 @@ func (b *board) faulty(l *link, fault string) {
 }
 
 func (b *board) leased(l *link, f lease.Family, lease *lease.Lease, state string) {
+	if lease != nil { // the client goes on with its own
+		held := *lease
+		lease = &held
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := l.families[f]
