@@ -155,6 +155,7 @@ func (d *draw) boot(t *testing.T) soakBoot {
 	if d.chance(5) {
 		b.given, b.mayEnd = append(b.given, "odd command line"), true
 		words = append(words, d.words()...)
+		b.bound += 3 * time.Minute // boot.fail_timeout= may not be understood: two screens for as long as they last without
 	}
 	d.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
 	b.cmdline = strings.Join(words, " ")
