@@ -58,7 +58,7 @@ test: build deps vet
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/kernel.sh 6.1-full
 	@$(setup)/debian.sh
-	go test -json -count=1 -p 2 -timeout 30m ./... | go run ./qemu-tests/report
+	go test -json -count=1 -p 2 -timeout 45m ./... | go run ./qemu-tests/report -again
 
 # SOAK=2000 boots so many machines, SOAK=1h as many as fit. Machine N of a seed
 # is always given the same faults; a violation says how it is booted again.
@@ -108,7 +108,7 @@ vet:
 # Tests of nix want a static test program, which one with -race is not;
 # qemu-tests boots an agent that is built for it, too.
 race: deps
-	go test -race -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$')
+	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | go run ./qemu-tests/report -again -race
 	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
 
 fuzz:

@@ -1,13 +1,18 @@
 // Report reads the events of "go test -json" and prints what people want to
 // know: a line for each package, the output of what failed, what was skipped
-// and why, the tests that took longest, and a line of totals. It exits 1 when a test failed, and with CI
-// set in the environment also when one was skipped.
+// and why, the tests that took longest, and a line of totals. It exits 1 when
+// a test failed, and with CI set in the environment also when one was skipped.
+//
+// With -again, the few tests that failed are run once more, each alone, by "go
+// test" with the arguments that follow. One that passes then is named as
+// flaky, with what it printed when it failed, and fails nothing.
 package main
 
 import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +31,8 @@ type tally struct {
 	output                  map[string][]string // of the tests under way
 	parents                 map[string]bool     // tests with subtests, which count for themselves
 	took                    []event             // whole tests that ended
+	broken                  []event             // whole tests that failed
+	died                    map[string]bool     // packages with a line of fatal, or not run to the end
 }
 
 // longest is how many tests are named for their duration.
@@ -34,17 +41,30 @@ const longest = 12
 // figures begin a line that is shown of a test that passed, too.
 const figures = "soak: "
 
+// fatal begins a line of what is never chance: the end of a package before its
+// tests ended, or a data race.
+var fatal = []string{"panic: ", "fatal error: ", "signal: ", "WARNING: DATA RACE"}
+
 func main() {
-	t := tally{output: map[string][]string{}, parents: map[string]bool{}}
+	again := flag.Bool("again", false, "run the few tests that failed once more, alone")
+	flag.Parse()
+	t := newTally()
 	if err := t.read(os.Stdin, os.Stdout); err != nil {
 		fmt.Println("report:", err)
 		os.Exit(1)
 	}
 	t.showLongest(os.Stdout)
+	if *again && t.worthAnother() {
+		t.runAgain(os.Stdout, goTest(flag.Args()))
+	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	if t.failed > 0 || t.skipped > 0 && os.Getenv("CI") != "" {
 		os.Exit(1)
 	}
+}
+
+func newTally() *tally {
+	return &tally{output: map[string][]string{}, parents: map[string]bool{}, died: map[string]bool{}}
 }
 
 func (t *tally) read(in io.Reader, out io.Writer) error {
@@ -76,8 +96,12 @@ func (t *tally) take(e event, out io.Writer) {
 		if strings.HasPrefix(e.Output, figures) {
 			fmt.Fprint(out, e.Output)
 		}
+		if slices.ContainsFunc(fatal, func(s string) bool { return strings.HasPrefix(e.Output, s) }) {
+			t.died[e.Package] = true
+		}
 		t.output[key] = append(t.output[key], e.Output)
 	case "build-fail":
+		t.died[e.Package] = true
 		t.show(out, "BUILD FAILED", key)
 	case "pass", "fail", "skip":
 		t.ended(e, key, out)
@@ -93,12 +117,18 @@ func (t *tally) ended(e event, key string, out io.Writer) {
 		case "fail":
 			// Also a package that does not build or dies between tests.
 			t.failed++
+			if !slices.ContainsFunc(t.broken, func(b event) bool { return b.Package == e.Package }) {
+				t.died[e.Package] = true
+			}
 			t.show(out, "FAIL", key)
 		}
 		return
 	}
 	if !strings.Contains(e.Test, "/") {
 		t.took = append(t.took, e)
+		if e.Action == "fail" {
+			t.broken = append(t.broken, e)
+		}
 	}
 	leaf := !t.parents[key]
 	switch {
