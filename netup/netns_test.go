@@ -86,7 +86,14 @@ func newPeer(t testing.TB) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.ns.Close() })
-	p.do(t, func() error { return setUp("lo") })
+	p.do(t, func() error {
+		// The link-local addresses are those that a test gives: a server would
+		// speak from the one that the kernel makes, where that is ready first.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/addr_gen_mode", []byte("1"), 0); err != nil {
+			return err
+		}
+		return setUp("lo")
+	})
 	return p
 }
 
