@@ -14,7 +14,7 @@ import (
 	"netstage/cmd/netstage/image"
 )
 
-const imageHelp = `Packs a system image as squashfs. DIR holds store paths and, if present,
+const imageHelp = `Packs a system image as squashfs or erofs. DIR holds store paths and, if present,
 nix-path-registration; they become the root of the image. With --toplevel, the
 closure of a NixOS system is asked of nix-store and packed instead, with the
 registration that stage 2 loads. With --root, DIR is a whole root file system,
@@ -26,6 +26,10 @@ vouches for every 4 KiB block, is written to FILE.verity and the tree's root to
 FILE.roothash, as veritysetup would. "netstage serve" and "netstage boot" find
 them and have the machine verify the image; "netstage sign" signs it.
 
+A squashfs is the smaller. In an erofs an unchanged file is the same blocks as
+in the image before, so that a machine that kept that one fetches only what
+changed. Images that are to replace each other have one FILE name or --series.
+
 With --boot, all that boots the system is put into FILE's folder: bzImage and
 initrd.zst from the toplevel's kernel, cmdline with its parameters and init=,
 and the scripts of "netstage scripts". With --all-in-one, FILE is an initrd
@@ -36,14 +40,15 @@ examples:
   netstage image --toplevel $(nix-build …) --initrd initrd.zst --all-in-one -o initrd-all.zst
   netstage image closure/ -o nix-store.squashfs
   netstage image closure/ --compression zstd:3 -o nix-store.squashfs
+  netstage image closure/ --format erofs -o nix-store.erofs
   netstage image --root debian/ -o debian.squashfs`
 
 // imageFlags are what "netstage image" is asked for.
 type imageFlags struct {
 	image.Options
-	root, compression string
-	level             int
-	system            systemFlags
+	root, format, compression string
+	level                     int
+	system                    systemFlags
 }
 
 func newImage(std streams) *cobra.Command {
@@ -52,21 +57,26 @@ func newImage(std streams) *cobra.Command {
 	fs.StringVarP(&f.Output, "output", "o", "", "write the image to `FILE`")
 	fs.StringVar(&f.root, "root", "", "pack `DIR` as a whole root file system")
 	fs.BoolVar(&f.AllRoot, "all-root", false, "with --root: everything belongs to root, whoever owns it here")
-	fs.StringVar(&f.compression, "compression", "zstd:19", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz")
+	fs.StringVar(&f.format, "format", "squashfs", "`FORMAT` of the image: squashfs or erofs")
+	fs.StringVar(&f.compression, "compression", "", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz; of an erofs lz4hc, lz4, zstd or none (default zstd:19 or lz4hc:12)")
 	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
-	fs.IntVar(&f.Processors, "processors", 0, "compress on `N` processors (default all)")
+	fs.StringVar(&f.Series, "series", "", "`NAME` of the images that replace each other (default FILE's, without its ending)")
+	fs.IntVar(&f.Processors, "processors", 0, "compress a squashfs on `N` processors (default all)")
 	f.system.flags(fs)
-	return newCommand("netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]", "pack a system, a store or a whole root into a squashfs", imageHelp, fs,
+	return newCommand("netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]", "pack a system, a store or a whole root into a squashfs or erofs", imageHelp, fs,
 		func(ctx context.Context, dirs []string) error {
 			var err error
 			if err := f.check(dirs); err != nil {
 				return err
 			}
-			if f.Compression, err = image.ParseCompression(f.compression); err != nil {
+			if f.Format, err = image.ParseFormat(f.format); err != nil {
+				return usageError("--format: " + err.Error())
+			}
+			if f.Compression, err = image.ParseCompression(f.Format, f.compression); err != nil {
 				return usageError("--compression: " + err.Error())
 			}
 			if fs.Changed("level") {
-				if f.Compression, err = f.Compression.WithLevel(f.level); err != nil {
+				if f.Compression, err = f.Compression.WithLevel(f.Format, f.level); err != nil {
 					return usageError("--level: " + err.Error())
 				}
 			}

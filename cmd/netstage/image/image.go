@@ -1,9 +1,9 @@
 // Package image packs a Nix store, or a whole root file system, into the
-// squashfs that a netbooted machine runs from.
+// squashfs or erofs that a netbooted machine runs from.
 //
-// The work is mksquashfs's, with the options of nixpkgs' make-squashfs.nix. The
-// result depends on the tree alone: not on the clock, the number of processors
-// or where the tree lies.
+// The work is mksquashfs's, with the options of nixpkgs' make-squashfs.nix, or
+// mkfs.erofs's. The result depends on the tree and the name of the series
+// alone: not on the clock, the number of processors or where the tree lies.
 package image
 
 import (
@@ -33,15 +33,20 @@ type Options struct {
 	// AllRoot gives everything in a whole root to root, as for a tree that
 	// was made without privileges.
 	AllRoot bool
-	// Compression of the image; the zero value is zstd at level 19.
+	// Format of the image; the zero value is squashfs.
+	Format Format
+	// Compression of the image; the zero value is the format's usual one.
 	Compression Compression
-	// Processors is how many are used; 0: all.
+	// Series names the images of which each replaces the one before; by
+	// default the output's name without its ending.
+	Series string
+	// Processors is how many mksquashfs uses; 0: all.
 	Processors int
 	// Output is the file to write, replaced at once when the image is
 	// complete. Its digest is written to Output + ".sha256", its dm-verity
 	// tree to Output + ".verity" and that one's root to Output + ".roothash".
 	Output string
-	// Progress receives mksquashfs's progress bar when it isn't nil.
+	// Progress receives the program's progress when it isn't nil.
 	Progress io.Writer
 }
 
@@ -80,7 +85,12 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 		}
 		sources = append(sources, registration)
 	}
-	if err := mksquashfs(ctx, o, sources, packed); err != nil {
+	if o.Format == Erofs {
+		err = mkfsErofs(ctx, o, sources, work, packed)
+	} else {
+		err = mksquashfs(ctx, o, sources, packed)
+	}
+	if err != nil {
 		return Report{}, err
 	}
 	report = Report{Path: output, Entries: entries}
@@ -93,7 +103,7 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 		return Report{}, fmt.Errorf("write the digest: %w", err)
 	}
 	tree, root := filepath.Join(work, "tree"), filepath.Join(work, "root")
-	if report.RootHash, err = writeTree(packed, tree, report.Size, report.SHA256); err != nil {
+	if report.RootHash, err = writeTree(packed, tree, report.Size, report.SHA256, o.salt()); err != nil {
 		return Report{}, err
 	}
 	if err := os.WriteFile(root, []byte(hex.EncodeToString(report.RootHash)), 0o644); err != nil {

@@ -223,7 +223,7 @@ func TestCompressions(t *testing.T) {
 		"zstd":   "compression-level 19",
 		"zstd:3": "compression-level 3",
 	} {
-		c, err := ParseCompression(flag)
+		c, err := ParseCompression(Squashfs, flag)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,9 +239,9 @@ func TestBadCompressions(t *testing.T) {
 		"zstd:23": "levels 1 to 22",
 		"gzip:x":  "is no number",
 		"xz:9":    "has no levels",
-		"":        "unknown compression",
+		"lz4":     "unknown compression",
 	} {
-		if _, err := ParseCompression(flag); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ParseCompression(Squashfs, flag); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", flag, err, want)
 		}
 	}

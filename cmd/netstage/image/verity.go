@@ -11,9 +11,10 @@ import (
 	"netstage/fetch/verity"
 )
 
-// writeTree writes the dm-verity tree of the image at path to tree, as veritysetup would, and returns its root hash.
-// Salt and UUID come from the image's digest: the same image has the same tree.
-func writeTree(path, tree string, size int64, digest [sha256.Size]byte) (root []byte, err error) {
+// writeTree writes the dm-verity tree of the image at path to tree, as
+// veritysetup would, and returns its root hash. The same image of a series has
+// the same tree.
+func writeTree(path, tree string, size int64, digest, salt [sha256.Size]byte) (root []byte, err error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the image back: %w", err)
@@ -23,9 +24,8 @@ func writeTree(path, tree string, size int64, digest [sha256.Size]byte) (root []
 	if err != nil {
 		return nil, fmt.Errorf("write the verity tree: %w", err)
 	}
-	id := sha256.Sum256(append([]byte("netstage verity tree of "), digest[:]...))
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8, RFC 9562
-	root, err = verity.Build(in, size, out, verity.Options{Salt: digest[:], UUID: [16]byte(id[:16])})
+	id := named(fmt.Sprintf("netstage verity tree of %x", digest))
+	root, err = verity.Build(in, size, out, verity.Options{Salt: salt[:], UUID: id})
 	if err == nil {
 		err = out.Sync()
 	}

@@ -1,44 +1,26 @@
 package image
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // mksquashfs packs into a new file: what is in one folder, or several store paths by their names.
 func mksquashfs(ctx context.Context, o Options, sources []string, output string) error {
-	program, err := exec.LookPath("mksquashfs")
-	if err != nil {
-		return errors.New("mksquashfs is not installed: it is in the package squashfs-tools (nixpkgs: squashfsTools)")
-	}
 	stamp, err := creationTime()
 	if err != nil {
 		return err
 	}
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, arguments(o, sources, output, stamp)...)
-	cmd.Env = environment()
-	cmd.Stdout = o.Progress
-	cmd.Stderr = &stderr
-	// SIGTERM lets mksquashfs remove what it has written.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	err = cmd.Run()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	said := strings.Join(strings.Fields(stderr.String()), " ")
+	said, err := run(ctx, command{
+		program: "mksquashfs", from: "squashfs-tools (nixpkgs: squashfsTools)",
+		args: arguments(o, sources, output, stamp), env: environment(), progress: o.Progress,
+	})
 	if err != nil {
-		return fmt.Errorf("mksquashfs: %w: %s", err, said)
+		return err
 	}
 	// It calls it a success when a file vanishes or can't be read meanwhile.
 	if strings.Contains(said, "empty file") || strings.Contains(said, "ignoring") {
@@ -55,7 +37,7 @@ func arguments(o Options, sources []string, output string, stamp int64) []string
 	if o.Processors > 0 {
 		args = append(args, "-processors", strconv.Itoa(o.Processors))
 	}
-	args = append(args, o.Compression.arguments()...)
+	args = append(args, o.Compression.squashfs()...)
 	if !o.WholeRoot {
 		args = append(args, "-no-hardlinks", "-all-root", "-no-xattrs", "-all-time", "1")
 	} else if o.AllRoot {
