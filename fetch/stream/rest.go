@@ -15,6 +15,10 @@ const (
 	chunkTime  = 500 * time.Millisecond
 )
 
+// join is how much of what is there is asked for again between two missing
+// parts: as much as comes in the time of a request.
+const join = 16 << 10
+
 // rest hands out what nobody waits for: the hot spans, then all in order.
 type rest struct {
 	mu    sync.Mutex
@@ -56,7 +60,15 @@ func (r *rest) missing(first, last int64) (Span, bool) {
 		if from == to {
 			return Span{}, false
 		}
-		to = min(to, from+max(1, r.chunk/size))
+		most := min(last, from+max(1, r.chunk/size))
+		for to < most {
+			next, end := r.store.Map.Missing(to, most)
+			if next == end || (next-to)*size > join {
+				break
+			}
+			to = end
+		}
+		to = min(to, most)
 		span := Span{from * size, (to - from) * size}
 		i := slices.IndexFunc(r.under, func(u Span) bool { return u.Off < span.end() && span.Off < u.end() })
 		if i < 0 {

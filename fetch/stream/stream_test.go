@@ -25,7 +25,7 @@ const block = 4096
 
 // world is an image, mirrors of it and the store that it comes to.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	image  []byte
 	store  *Store
 	file   *os.File
@@ -36,9 +36,15 @@ type world struct {
 	opened []int                             // requests of each mirror
 }
 
-func newWorld(t *testing.T, blocks, mirrors int) *world {
-	w := &world{t: t, image: make([]byte, blocks*block), opened: make([]int, mirrors)}
-	_, _ = rand.NewChaCha8([32]byte{5}).Read(w.image)
+func newWorld(t testing.TB, blocks, mirrors int) *world {
+	image := make([]byte, blocks*block)
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(image)
+	return newWorldOf(t, image, mirrors)
+}
+
+func newWorldOf(t testing.TB, image []byte, mirrors int) *world {
+	w := &world{t: t, image: image, opened: make([]int, mirrors)}
+	blocks := len(image) / block
 	var tree bytes.Buffer
 	root, err := verity.Build(bytes.NewReader(w.image), int64(len(w.image)), &tree, verity.Options{})
 	if err != nil {

@@ -16,3 +16,7 @@ func (t *Tree) Blocks() *Blocks { return &Blocks{t, newHasher(t.super.Salt)} }
 func (b *Blocks) Right(n int64, p []byte) bool {
 	return n >= 0 && n < b.tree.super.DataBlocks && len(p) == b.tree.super.DataBlockSize && bytes.Equal(b.hasher.sum(p), b.tree.leaf(n))
 }
+
+// Sum returns the digest that a block has in this tree. It is overwritten by
+// the next call.
+func (b *Blocks) Sum(p []byte) []byte { return b.hasher.sum(p) }
