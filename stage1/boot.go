@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"netstage/netup"
 	"netstage/nix"
 	"netstage/stage1/bootcount"
 	"netstage/stage1/config"
@@ -17,10 +16,10 @@ import (
 	"netstage/stage1/disks"
 	"netstage/stage1/fault"
 	"netstage/stage1/heartbeat"
-	"netstage/stage1/image"
+	"netstage/stage1/network"
 	"netstage/stage1/report"
+	"netstage/stage1/reporting"
 	"netstage/stage1/step"
-	"netstage/stage1/stream"
 )
 
 // A line of the story is a step and what it does; prepare may be nil.
@@ -53,7 +52,7 @@ func story() []line {
 			StateBefore: "the image is there, and verified where anything vouches for it; it is not mounted"}},
 		{run: (*Boot).prepareHandOver, prepare: (*Boot).recallFailedBoots, Step: step.Step{Name: "handover", Title: "prepare the hand-over to stage 2", Limit: limit,
 			Optional: true, DependsOn: "devices",
-			StateBefore: "the new root is mounted at " + newRoot + ", its init is proven"}},
+			StateBefore: "the new root is mounted at " + config.NewRoot + ", its init is proven"}},
 	}
 }
 
@@ -99,12 +98,15 @@ type Agent struct {
 	Break     func(context.Context, config.Config, step.Step) fault.Choice     // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, config.Config, fault.Failure) fault.Choice // the failure ladder
 	KernelLog func(lines int) []string                                         // the end of it, for the report; may be nil
-	Forward   Forwarder                                                        // for boot.log=; may be nil
+	Forward   reporting.Forwarder                                              // for boot.log=; may be nil
 	Beat      func(heartbeat.Watchdog)                                         // tells PID 1 that the boot goes on; may be nil
 	SSH       func() (stop func(), err error)                                  // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it
 }
+
+// initramfs is where the agent finds all that the machine has.
+const initramfs = "/"
 
 // Boot is one attempt to boot: what its steps leave for each other.
 type Boot struct {
@@ -112,43 +114,37 @@ type Boot struct {
 	config   config.Config
 	devices  devices.Devices
 	prepared disks.Prepared // file systems, to be mounted
-	network  wire
-	image    *image.Image
-	stream   *stream.Stream // nil: the image is there whole
-	badImage bool           // it could not be mounted, or somebody wants it anew; another one may be there
+	network  network.Connection
+	image    held
 	system   nix.System
 
 	clock       clockState
 	failedBoots bootcount.Count // in a row, once the step "handover" runs
-	services    services
-	record      record
+	shells      shells
+	kernelLog   reporting.KernelLog
+	record      reporting.Record
 	timeline    step.Timeline
 	heart       heartbeat.Heartbeat
 }
 
-// services are what goes on beside the steps, by what ends it.
-type services struct {
-	stopSSH       func()        // nil: it does not run
-	stopLog       func()        // likewise
-	stopHeartbeat func()        // likewise
-	logSent       time.Duration // what was logged until then, since boot
+// newBoot is a boot that begins now.
+func newBoot(a Agent) *Boot {
+	b := &Boot{Agent: a, config: config.Default()} // until the command line has been read
+	b.Log = slog.New(b.heart.Handler(a.Log.Handler()))
+	b.timeline.Started = step.SinceBoot()
+	b.devices.Log = b.Log
+	b.network = network.Connection{Log: b.Log, Cards: &b.devices, Root: initramfs}
+	b.kernelLog.Forward = a.Forward
+	b.record = reporting.Record{
+		Log: b.Log, Version: a.Version, KernelLog: a.KernelLog, Root: initramfs,
+		Timeline: &b.timeline, Network: &b.network, Config: b.config,
+	}
+	return b
 }
 
-// A wire is how the machine is on the network.
-type wire struct {
-	*netup.Network // nil where the image needs none
-	lease          *report.Lease
-	last           LinkTable // of a network that is gone
-	hostname       string    // by DHCP
-}
-
-// A record is what the report tells besides.
-type record struct {
-	failure  *fault.Failure // the last one
-	hardware *report.Machine
-	download Download
-	tellAt   time.Time // when to tell that the image still does not come
-	waiting  func(fault.Choice)
+// disks are the machine's.
+func (b *Boot) disks() *disks.Disks {
+	return &disks.Disks{Log: b.Log, Drivers: &b.devices, Root: b.config.Root}
 }
 
 // HandOver is a new root, ready for PID 1 to switch to.
@@ -160,87 +156,50 @@ type HandOver struct {
 	nix.System
 }
 
-// Run boots. It returns the hand-over when the new root is ready, or else the
-// choice that ended the boot; a Boot is not to be used again then.
-func (b *Boot) Run(ctx context.Context) (*HandOver, fault.Choice) {
-	b.timeline.Started = step.SinceBoot()
-	b.config = config.Default() // until the command line has been read
-	b.Log = slog.New(b.heart.Handler(b.Log.Handler()))
-	b.devices.Log = b.Log
+// An End is how a boot ended: the new root is ready, or somebody or something
+// chose otherwise.
+type End struct {
+	HandOver *HandOver    // nil: there is none
+	Choice   fault.Choice // in its stead
+	Reason   string       // a failure in one line, or empty
+}
+
+// Run boots.
+func Run(ctx context.Context, a Agent) End {
+	b := newBoot(a)
+	choice := b.run(ctx)
+	b.shells.stop()
+	b.devices.Stop()
+	b.kernelLog.Stop()
+	b.heart.Stop()
+	switch {
+	case choice != "":
+		end := End{Choice: choice}
+		if f := b.record.Report(report.Failed).Failure; f != nil {
+			end.Reason = string(f.Class) + ": " + f.Cause
+		}
+		return end
+	case b.config.Check:
+		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
+		return End{Choice: fault.PowerOff}
+	}
+	return End{HandOver: &HandOver{
+		Root: config.NewRoot, Name: b.config.Init, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system,
+	}}
+}
+
+// run runs the steps, and returns the choice that ended the boot, if any.
+func (b *Boot) run(ctx context.Context) fault.Choice {
 	asked, listening := step.Requests(StepNames())
-	runner := step.Runner{
+	defer listening.Stop() // an error is that it was left behind
+	return step.Runner{
 		Log: b.Log, Timeline: &b.timeline,
 		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
 		Break:     b.breakpoint,
-		OnFailure: func(ctx context.Context, f fault.Failure) fault.Choice { return b.decide(ctx, f) },
+		OnFailure: b.decide,
 		// PID 1 hears of the panic, and offers what is left to do.
 		Hung:     func(why string) { panic(why) },
 		Requests: asked, Asked: b.asked,
-	}
-	choice := runner.Run(ctx, b.steps())
-	_ = listening.Stop() // an error is that it was left behind
-	b.stopShells()
-	b.devices.Stop()
-	b.endLog()
-	if b.services.stopHeartbeat != nil {
-		b.services.stopHeartbeat()
-	}
-	switch {
-	case choice != "":
-		return nil, choice
-	case b.config.Check:
-		b.Log.Info(fmt.Sprintf("boot.check: stage 2 would be started, init %s; switching off instead", b.system.Init))
-		return nil, fault.PowerOff
-	}
-	return &HandOver{Root: newRoot, Name: b.config.Init, Move: []string{"/proc", "/sys", "/dev", "/run"}, State: stateFor(b.system), System: b.system}, ""
+	}.Run(ctx, b.steps())
 }
-
-// began notes that a step has begun.
-func (b *Boot) began(s step.Step) {
-	b.heart.Expect(s.QuietTime())
-	if !s.Brief {
-		b.keepRecord(b.Report(report.Running))
-	}
-}
-
-// breakpoint lets an operator look around.
-func (b *Boot) breakpoint(ctx context.Context, s step.Step) fault.Choice {
-	r := b.Report(report.Running)
-	r.Breakpoint = s.Name
-	b.keepRecord(r)
-	b.heart.Expect(0)
-	defer b.heart.Expect(afterMenu)
-	return b.Break(ctx, b.config, s)
-}
-
-// decide asks what follows a failed step. The command line may have asked for
-// a panic, for the sake of an outer supervisor.
-func (b *Boot) decide(ctx context.Context, f fault.Failure) fault.Choice {
-	b.addFacts(&f)
-	b.record.failure = &f
-	b.heart.Expect(afterMenu)
-	r := b.withLog(report.Failed)
-	b.keepRecord(r)
-	end := posterFor(b.config, b.Log, b.Version, b.network.Network).Failure(r)
-	choice := fault.Panic
-	switch {
-	case f.Class == fault.FsckReboot: // not to be mounted before the machine has started again
-		b.Log.Warn("rebooting, as the check of the disk wants it")
-		choice = fault.Reboot
-	case !b.config.PanicOnFail:
-		b.heart.Expect(0)
-		choice = b.Rescue(ctx, b.config, f)
-		b.heart.Expect(afterMenu)
-	}
-	end(choice)
-	return choice
-}
-
-// afterMenu is how long there may be no sign of life once nobody is asked any
-// more what to do, and before that: for a report that is sent.
-const afterMenu = 2 * time.Minute
-
-// asked makes an image that somebody goes back to, or before, be fetched anew:
-// what is there is verified, and may be yesterday's.
-func (b *Boot) asked(s step.Step) { b.badImage = b.badImage || s.Refetches }

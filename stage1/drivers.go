@@ -3,8 +3,6 @@ package stage1
 import (
 	"context"
 	"fmt"
-
-	"netstage/stage1/disks"
 )
 
 func (b *Boot) openModules(context.Context) error { return b.devices.Open(b.config.Modules) }
@@ -19,11 +17,6 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// disks are the machine's.
-func (b *Boot) disks() *disks.Disks {
-	return &disks.Disks{Log: b.Log, Drivers: &b.devices, Root: b.config.Root}
 }
 
 // prepareFileSystems runs beside the steps.

@@ -3,6 +3,7 @@ package stage1
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"netstage/stage1/bootcount"
 )
@@ -19,12 +20,12 @@ func (b *Boot) recallFailedBoots(ctx context.Context) error {
 }
 
 // forgetFailedBoots is part of a boot that succeeds.
-func (b *Boot) forgetFailedBoots(ctx context.Context) {
-	if b.failedBoots.Before == 0 {
+func forgetFailedBoots(ctx context.Context, log *slog.Logger, failed bootcount.Count) {
+	if failed.Before == 0 {
 		return
 	}
-	b.Log.Info(fmt.Sprintf("this boot succeeds, after %d that failed", b.failedBoots.Before))
-	if err := b.failedBoots.Forget(ctx); err != nil {
-		b.Log.Warn(fmt.Sprintf("failed boots in a row: %v", err))
+	log.Info(fmt.Sprintf("this boot succeeds, after %d that failed", failed.Before))
+	if err := failed.Forget(ctx); err != nil {
+		log.Warn(fmt.Sprintf("failed boots in a row: %v", err))
 	}
 }

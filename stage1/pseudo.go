@@ -12,23 +12,21 @@ import (
 	"netstage/stage1/config"
 	"netstage/stage1/image"
 	"netstage/stage1/keymap"
+	"netstage/stage1/kmod"
+	"netstage/stage1/root"
 )
 
 // The places a NixOS stage 1 uses (nixpkgs: stage-1-init.sh).
 const (
-	newRoot  = config.NewRoot
 	secrets  = "/.initrd-secrets"
 	modprobe = "/sbin/modprobe"
-
-	// layersDir holds the two layers of a whole-root image.
-	layersDir = "/run/netstage"
 )
 
 // pseudo mounts the special file systems and makes the files that tools
 // expect in an initrd. It starts with taking down what an earlier attempt may
 // have left.
 func (b *Boot) pseudo(context.Context) error {
-	if err := errors.Join(mount.TakeDown(newRoot, layersDir), mount.Discard(image.Dir)); err != nil {
+	if err := errors.Join(root.TakeDown(), mount.Discard(image.Dir)); err != nil {
 		return err
 	}
 	if err := mount.MountMissing(mount.Pseudo); err != nil {
@@ -41,12 +39,11 @@ func (b *Boot) pseudo(context.Context) error {
 	if n > 0 {
 		b.Log.Info(fmt.Sprintf("secrets: copied %d files of the initrd to their places", n))
 	}
-	return errors.Join(err, b.ownModprobe())
+	return errors.Join(err, ownModprobe())
 }
 
 // ownModprobe makes the kernel's own requests for modules reach this binary.
-// A kernel without modules has no such file.
-func (b *Boot) ownModprobe() error {
+func ownModprobe() error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -59,17 +56,7 @@ func (b *Boot) ownModprobe() error {
 			return err
 		}
 	}
-	return setModprobe(modprobe)
-}
-
-// setModprobe tells the kernel which program loads modules
-// (Documentation/admin-guide/sysctl/kernel.rst).
-func setModprobe(path string) error {
-	err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(path), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return kmod.SetModprobe("/proc", modprobe)
 }
 
 // keymapFile has the keys of consoles where they are not American ones.
@@ -77,15 +64,14 @@ const keymapFile = "/etc/netstage/keymap"
 
 // readConfig reads the kernel command line and the initrd's own parameters.
 func (b *Boot) readConfig(context.Context) error {
-	b.raiseClock()
+	b.clock.raise(b.Log, b.Built)
 	var wrong []error
 	b.config, wrong = LoadConfig()
+	b.record.Config = b.config
 	if err := keymap.Load(keymapFile, "/dev/tty0"); err != nil {
 		b.Log.Warn(fmt.Sprintf("keyboard: %v", err))
 	}
-	if b.services.stopHeartbeat == nil {
-		b.services.stopHeartbeat = startHeartbeat(&b.heart, b.config.Watchdog, b.Beat)
-	}
+	b.heart.Start(b.config.Watchdog, b.Beat)
 	if why := b.config.Policy.WhyNoShell; why != "" {
 		b.Log.Error("no shell will be offered: " + why)
 	}
@@ -95,8 +81,10 @@ func (b *Boot) readConfig(context.Context) error {
 	if b.Configure != nil {
 		b.Configure(b.config)
 	}
-	if err := b.serveShells(); err != nil {
-		wrong = append(wrong, err)
+	if b.config.SSH {
+		if err := b.shells.serve(b.SSH); err != nil {
+			wrong = append(wrong, err)
+		}
 	}
 	return config.Complaint(wrong)
 }

@@ -2,24 +2,29 @@ package stage1
 
 import "fmt"
 
-// serveShells starts what boot.ssh asks for. It serves from now on: at breakpoints, while the image is fetched, and
-// while the failure menu waits.
-func (b *Boot) serveShells() error {
-	if !b.config.SSH || b.services.stopSSH != nil {
+// shells are those that boot.ssh asks for. They are served at breakpoints, while
+// the image is fetched, and while the failure menu waits.
+type shells struct {
+	end func() // of the server and all that are logged in; nil: it does not run
+}
+
+// serve starts the server, unless it runs.
+func (s *shells) serve(start func() (stop func(), err error)) error {
+	if s.end != nil {
 		return nil
 	}
-	stop, err := b.SSH()
+	stop, err := start()
 	if err != nil {
 		return fmt.Errorf("boot.ssh: %w", err)
 	}
-	b.services.stopSSH = stop
+	s.end = stop
 	return nil
 }
 
-// stopShells ends the server and all that are logged in, and waits for that.
-func (b *Boot) stopShells() {
-	if b.services.stopSSH != nil {
-		b.services.stopSSH()
-		b.services.stopSSH = nil
+// stop ends it, and waits for that.
+func (s *shells) stop() {
+	if s.end != nil {
+		s.end()
+		s.end = nil
 	}
 }

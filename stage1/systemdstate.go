@@ -23,11 +23,11 @@ func systemdState(started, sinceBoot time.Duration, now time.Time) string {
 	return fmt.Sprintf("initrd-timestamp=%d %d\n", now.Add(started-sinceBoot).UnixMicro(), started.Microseconds())
 }
 
-func (b *Boot) writeSystemdState() error {
+func writeSystemdState(started time.Duration) error {
 	if err := os.MkdirAll(filepath.Dir(stateFile), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(stateFile, []byte(systemdState(b.timeline.Started, step.SinceBoot(), time.Now())), 0o644)
+	return os.WriteFile(stateFile, []byte(systemdState(started, step.SinceBoot(), time.Now())), 0o644)
 }
 
 // stateFor is the file for an init that takes it, or empty. NixOS's own systemd is called init.

@@ -12,7 +12,6 @@ import (
 	"netstage/stage1"
 	"netstage/stage1/config"
 	"netstage/stage1/pid1"
-	"netstage/stage1/report"
 )
 
 // crashFile keeps the trace of a boot that panicked for the rescue. It lies
@@ -33,7 +32,7 @@ func runBoot() int {
 	mount.MountMissing(mount.Pseudo[:3])
 	log := openJournal()
 	people := newOperator(log)
-	boot := stage1.Boot{Agent: stage1.Agent{
+	end := stage1.Run(context.Background(), stage1.Agent{
 		Log: log.Logger, Version: version, Built: built(),
 		KernelLog: kernelLog, Forward: forward, Beat: beat,
 		Status: func(text string) { log.screen.SetStatus(text) },
@@ -45,13 +44,11 @@ func runBoot() int {
 		Break:  people.lookAround,
 		Rescue: people.rescue,
 		SSH:    people.remote.start,
-	}}
-	handOver, choice := boot.Run(context.Background())
+	})
+	handOver := end.HandOver
 	if handOver == nil {
-		verdict := verdictOf(choice)
-		if f := boot.Report(report.Failed).Failure; f != nil {
-			verdict.Reason = string(f.Class) + ": " + f.Cause
-		}
+		verdict := verdictOf(end.Choice)
+		verdict.Reason = end.Reason
 		return log.leave(verdict)
 	}
 	return log.leave(pid1.Verdict{

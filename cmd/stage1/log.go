@@ -12,7 +12,7 @@ import (
 	"netstage/debug/console"
 	"netstage/debug/kmsg"
 	"netstage/debug/syslog"
-	"netstage/stage1"
+	"netstage/stage1/reporting"
 )
 
 // journal is where a child's lines go: the kernel log, the console, and a
@@ -73,7 +73,7 @@ func kernelLog(lines int) []string {
 }
 
 // forward sends the kernel log to a collector.
-func forward(ctx context.Context, t stage1.LogTarget) error {
+func forward(ctx context.Context, t reporting.LogTarget) error {
 	return syslog.Forward(ctx, syslog.Options{
 		Hostname: t.Hostname, App: strings.TrimSuffix(tag, ": "), Dial: t.Dial, Blank: t.Blank, Since: t.Since, Warn: t.Warn,
 	})

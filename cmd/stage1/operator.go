@@ -17,6 +17,7 @@ import (
 	"netstage/stage1/bootcount"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
+	"netstage/stage1/network"
 	"netstage/stage1/pid1"
 	"netstage/stage1/step"
 )
@@ -47,7 +48,7 @@ func (o operator) lookAround(ctx context.Context, c config.Config, s step.Step) 
 			cause = fmt.Sprintf("the shell before step %s was left with status %d", s.Name, status)
 		}
 		c.ShellOnFail = true // whoever may stop here may have a shell
-		switch choice := o.rescue(ctx, c, fault.Failure{Class: fault.Breakpoint, Step: s.Name, Cause: cause, Next: s.Name, Network: stage1.LeftLinks}); choice {
+		switch choice := o.rescue(ctx, c, fault.Failure{Class: fault.Breakpoint, Step: s.Name, Cause: cause, Next: s.Name, Network: leftLinks}); choice {
 		case fault.Retry:
 		case fault.Continue:
 			return ""
@@ -177,6 +178,9 @@ func (o operator) shell(ctx context.Context, c config.Config) int {
 	}
 	return status
 }
+
+// leftLinks is the table of links as a boot has left it.
+func leftLinks(width int) []string { return network.Left("/", width) }
 
 // commandLine is the configuration for those who come before or after the
 // step "config". What is wrong with it, that step tells.

@@ -12,6 +12,7 @@ import (
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
 	"netstage/stage1/pid1"
+	"netstage/stage1/reporting"
 	"netstage/stage1/step"
 )
 
@@ -31,7 +32,7 @@ func runRescue(args []string) int {
 	if failure.Class == fault.Handover || last {
 		failure.Step = "handover"
 	}
-	failure.Facts, failure.Network = stage1.LeftFacts(), stage1.LeftLinks
+	failure.Facts, failure.Network = reporting.LeftFacts("/"), leftLinks
 	var config config.Config
 	if last {
 		config = heard()
@@ -63,7 +64,7 @@ func runRescue(args []string) int {
 			defer stop() // before the boot is started again
 		}
 	}
-	end := stage1.CrashReport{Log: log.Logger, KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
+	end := reporting.CrashReport{Log: log.Logger, Root: "/", KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
 	choice := fault.Panic
 	if !config.PanicOnFail {
 		choice = orAsked(func(ctx context.Context) fault.Choice { return people.rescue(ctx, config, failure) })

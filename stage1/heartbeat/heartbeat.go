@@ -4,20 +4,11 @@ package heartbeat
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-)
 
-// Watchdog is what boot.watchdog= asks for.
-type Watchdog struct {
-	After time.Duration // how long the boot may hang before the machine is reset; 0: for ever
-	Keep  bool          // stage 2 finds it running
-	Soft  bool          // the kernel's own will do where the machine has none
-}
+	"netstage/stage1/step"
+)
 
 // A Heartbeat tells whether the boot goes on. It does
 // while its steps begin and end, while it says something and bytes
@@ -27,6 +18,8 @@ type Heartbeat struct {
 	mu    sync.Mutex
 	last  time.Time     // sign of life
 	quiet time.Duration // how long there may be none; 0: for ever
+
+	sending *step.Background // nil: PID 1 is not told
 }
 
 // Sign is one of life.
@@ -49,8 +42,8 @@ func (h *Heartbeat) alive() bool {
 	return h.quiet == 0 || time.Since(h.last) < h.quiet
 }
 
-// Send calls tell once a second while the boot goes on.
-func (h *Heartbeat) Send(ctx context.Context, tell func()) {
+// send calls tell once a second while the boot goes on.
+func (h *Heartbeat) send(ctx context.Context, tell func()) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
@@ -65,18 +58,24 @@ func (h *Heartbeat) Send(ctx context.Context, tell func()) {
 	}
 }
 
-// At is what the driver of the first watchdog calls it; "" where there
-// is none (Documentation/ABI/testing/sysfs-class-watchdog).
-func At(root string) string {
-	dir := filepath.Join(root, "sys/class/watchdog/watchdog0")
-	if _, err := os.Stat(dir); err != nil {
-		return ""
+// Start has PID 1 hear of the boot, which it ends when it hears no more, and
+// start the watchdog as soon as there is one: a driver may hang, too. It starts
+// once. beat may be nil.
+func (h *Heartbeat) Start(w Watchdog, beat func(Watchdog)) {
+	if beat == nil || h.sending != nil {
+		return
 	}
-	name, err := os.ReadFile(filepath.Join(dir, "identity"))
-	if err != nil {
-		return "watchdog0"
+	h.sending = step.InBackground(func(ctx context.Context) error {
+		h.send(ctx, func() { beat(w) })
+		return nil
+	})
+}
+
+// Stop leaves the rest to PID 1.
+func (h *Heartbeat) Stop() {
+	if h.sending != nil {
+		h.sending.Stop()
 	}
-	return strings.TrimSpace(string(name))
 }
 
 // Handler takes lines as signs of life, and hands them on.
@@ -99,25 +98,4 @@ func (a audible) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (a audible) WithGroup(name string) slog.Handler {
 	return audible{a.Handler.WithGroup(name), a.heart}
-}
-
-// Parse reads SECONDS[,keep][,softdog].
-func Parse(s string) (Watchdog, bool) {
-	words := strings.Split(s, ",")
-	seconds, err := strconv.ParseUint(words[0], 10, 16)
-	if err != nil || seconds != 0 && (seconds < 5 || seconds > 3600) {
-		return Watchdog{}, false
-	}
-	w := Watchdog{After: time.Duration(seconds) * time.Second}
-	for _, word := range words[1:] {
-		switch word {
-		case "keep":
-			w.Keep = true
-		case "softdog":
-			w.Soft = true
-		default:
-			return Watchdog{}, false
-		}
-	}
-	return w, true
 }

@@ -48,7 +48,7 @@ func TestHeartbeat(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				beats, done := 0, make(chan bool)
 				go func() {
-					heart.Send(ctx, func() { beats++ })
+					heart.send(ctx, func() { beats++ })
 					close(done)
 				}()
 				test.during(log)
@@ -64,20 +64,20 @@ func TestHeartbeat(t *testing.T) {
 
 func TestAt(t *testing.T) {
 	root := t.TempDir()
-	if got := At(root); got != "" {
+	if got := identity(root); got != "" {
 		t.Errorf("%q", got)
 	}
 	dir := filepath.Join(root, "sys/class/watchdog/watchdog0")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got := At(root); got != "watchdog0" {
+	if got := identity(root); got != "watchdog0" {
 		t.Errorf("%q", got)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "identity"), []byte("i6300ESB timer\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := At(root); got != "i6300ESB timer" {
+	if got := identity(root); got != "i6300ESB timer" {
 		t.Errorf("%q", got)
 	}
 }

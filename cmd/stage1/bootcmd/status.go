@@ -9,6 +9,7 @@ import (
 
 	"netstage/debug/kmsg"
 	"netstage/stage1"
+	"netstage/stage1/network"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
 )
@@ -93,7 +94,7 @@ func headline(r report.Report, who actor) []string {
 }
 
 func (o Options) net() (string, error) {
-	return strings.Join(stage1.LeftLinks(o.width()-1), "\n") + "\n", nil
+	return strings.Join(network.Left("/", o.width()-1), "\n") + "\n", nil
 }
 
 // fetch tells of the download.

@@ -1,4 +1,4 @@
-package stage1
+package network
 
 import (
 	"context"
@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"netstage/netup"
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
 	"netstage/stage1/fault"
 )
 
@@ -29,30 +31,33 @@ const (
 // turns.
 const turn = 20 * time.Second
 
-// up brings the network up: as ip= says, else by DHCP, or with the addresses of
-// the machine before where they were handed in and DHCP leads to nothing.
-func (b *Boot) up(ctx context.Context) (*netup.Network, error) {
-	options := netup.Options{Log: b.Log, Config: b.config.Network, Prove: b.provePath, Watch: b.watchLinks, UserClass: b.config.UserClass, HostName: b.config.HostName}
+// race brings the network up: as ip= says, else by DHCP, or with the addresses
+// of the machine before where they were handed in and DHCP leads to nothing.
+func (c *Connection) race(ctx context.Context, o Order) (*netup.Network, error) {
+	options := netup.Options{
+		Log: c.Log, Config: o.Config.Network, Watch: c.watch(o), UserClass: o.Config.UserClass, HostName: o.Config.HostName,
+		Prove: func(ctx context.Context, l lease.Lease) error { return prove(ctx, o.Config, l) },
+	}
 	if len(options.Config.Entries) > 0 {
 		return netup.Up(ctx, options)
 	}
-	handed, err := readHandedNetwork()
+	found, err := readHanded(c.Root)
 	if err != nil {
-		b.Log.Warn(fmt.Sprintf("network: the addresses that were handed in are of no use: %v", err))
+		c.Log.Warn(fmt.Sprintf("network: the addresses that were handed in are of no use: %v", err))
 	}
-	if len(handed.Entries) == 0 {
+	if len(found.Entries) == 0 {
 		return netup.Up(ctx, options)
 	}
 	other := options
-	other.Config.Entries = append(handed.Entries, ipparam.Entry{Text: "any", Method: ipparam.Any})
-	other.Config.Routes = append(other.Config.Routes, handed.Routes...)
+	other.Config.Entries = append(found.Entries, ipparam.Entry{Text: "any", Method: ipparam.Any})
+	other.Config.Routes = append(other.Config.Routes, found.Routes...)
 	started := time.Now()
-	for what, next := "DHCP", handed.text(); ; what, next = next, what {
+	for what, next := "DHCP", found.text(); ; what, next = next, what {
 		network, err := upWithin(ctx, options, what)
 		if err == nil || ctx.Err() != nil || fault.ClassOf(err) == fault.NoNIC && time.Since(started) >= time.Minute {
 			return network, err
 		}
-		b.Log.Warn(fmt.Sprintf("network: %s led to nothing within %v; now %s", what, turn, next))
+		c.Log.Warn(fmt.Sprintf("network: %s led to nothing within %v; now %s", what, turn, next))
 		options, other = other, options
 	}
 }
@@ -64,13 +69,13 @@ func upWithin(ctx context.Context, options netup.Options, what string) (*netup.N
 	return netup.Up(ctx, options)
 }
 
-// handedNetwork is what was handed in, in the operator's words.
-type handedNetwork struct {
+// handed is what was handed in, in the operator's words.
+type handed struct {
 	Entries []ipparam.Entry
 	Routes  []ipparam.Route
 }
 
-func (h handedNetwork) text() string {
+func (h handed) text() string {
 	var words []string
 	for _, e := range h.Entries {
 		words = append(words, e.Addr.String())
@@ -78,19 +83,19 @@ func (h handedNetwork) text() string {
 	return strings.Join(words, " ") + " of " + handedAddresses
 }
 
-func readHandedNetwork() (handedNetwork, error) {
+func readHanded(root string) (handed, error) {
 	var texts [3][]byte
 	for i, file := range []string{handedAddresses, handedRoutes4, handedRoutes6} {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return handedNetwork{}, err
+			return handed{}, err
 		}
 		texts[i] = text
 	}
 	if texts[0] == nil {
-		return handedNetwork{}, nil
+		return handed{}, nil
 	}
-	return parseHandedNetwork(texts[0], texts[1], texts[2])
+	return parseHanded(texts[0], texts[1], texts[2])
 }
 
 // handedLink and handedRoute are what is read of ip's JSON (iproute2: ipaddress.c
@@ -114,22 +119,22 @@ type handedRoute struct {
 	Device  string `json:"dev"`
 }
 
-// parseHandedNetwork returns a static address, with the default route of its
+// parseHanded returns a static address, with the default route of its
 // family, for every global one that an Ethernet card had. Routes may be nil.
-func parseHandedNetwork(addresses, routes4, routes6 []byte) (handedNetwork, error) {
+func parseHanded(addresses, routes4, routes6 []byte) (handed, error) {
 	var links []handedLink
 	if err := json.Unmarshal(addresses, &links); err != nil {
-		return handedNetwork{}, fmt.Errorf("%s: %w", handedAddresses, err)
+		return handed{}, fmt.Errorf("%s: %w", handedAddresses, err)
 	}
 	var routes []handedRoute
 	for name, text := range map[string][]byte{handedRoutes4: routes4, handedRoutes6: routes6} {
 		var some []handedRoute
 		if err := json.Unmarshal(text, &some); err != nil && text != nil {
-			return handedNetwork{}, fmt.Errorf("%s: %w", name, err)
+			return handed{}, fmt.Errorf("%s: %w", name, err)
 		}
 		routes = append(routes, some...)
 	}
-	var h handedNetwork
+	var h handed
 	for _, l := range links {
 		mac, err := net.ParseMAC(l.MAC)
 		if err != nil || l.Type != "ether" || len(mac) != 6 {

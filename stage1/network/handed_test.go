@@ -1,4 +1,4 @@
-package stage1
+package network
 
 import (
 	"net/netip"
@@ -30,22 +30,22 @@ func TestHandedNetwork(t *testing.T) {
 	entry := func(addr, gateway string) ipparam.Entry {
 		return ipparam.Entry{Text: "handed in", Link: link, Method: ipparam.Static, Addr: netip.MustParsePrefix(addr), Gateway: netip.MustParseAddr(gateway)}
 	}
-	want := handedNetwork{
+	want := handed{
 		Entries: []ipparam.Entry{entry("192.0.2.10/32", "192.0.2.1"), entry("2001:db8::10/64", "fe80::1")},
 		Routes: []ipparam.Route{
 			{Dst: netip.MustParsePrefix("198.51.100.0/24"), Gateway: netip.MustParseAddr("192.0.2.2"), Link: link},
 			{Dst: netip.MustParsePrefix("203.0.113.7/32"), Gateway: netip.MustParseAddr("192.0.2.2"), Link: link},
 		},
 	}
-	got, err := parseHandedNetwork([]byte(handedAddrs), []byte(handedV4), []byte(handedV6))
+	got, err := parseHanded([]byte(handedAddrs), []byte(handedV4), []byte(handedV6))
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
-	if got, err := parseHandedNetwork([]byte(handedAddrs), nil, nil); err != nil || len(got.Entries) != 2 || got.Entries[0].Gateway.IsValid() {
+	if got, err := parseHanded([]byte(handedAddrs), nil, nil); err != nil || len(got.Entries) != 2 || got.Entries[0].Gateway.IsValid() {
 		t.Errorf("without routes: %+v, %v", got, err)
 	}
 	for _, text := range []string{"", "{}", "[{"} {
-		if _, err := parseHandedNetwork([]byte(text), nil, nil); err == nil {
+		if _, err := parseHanded([]byte(text), nil, nil); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 	}
@@ -55,7 +55,7 @@ func FuzzHandedNetwork(f *testing.F) {
 	f.Add([]byte(handedAddrs), []byte(handedV4))
 	f.Add([]byte(handedAddrs), []byte(handedV6))
 	f.Fuzz(func(t *testing.T, addresses, routes []byte) {
-		h, _ := parseHandedNetwork(addresses, routes, nil)
+		h, _ := parseHanded(addresses, routes, nil)
 		for _, e := range h.Entries {
 			if e.Method == ipparam.Static && (!e.Addr.IsValid() || !usable(e.Addr.Addr()) || e.Gateway.IsValid() && e.Gateway.Is4() != e.Addr.Addr().Is4()) {
 				t.Errorf("%+v", e)

@@ -1,4 +1,4 @@
-package stage1
+package root
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"netstage/mount"
 	"netstage/nix"
 	"netstage/nix/nixosinit"
+	"netstage/stage1/kmod"
 )
 
 // etcMetadata is where the metadata of /etc are mounted, in the initrd as in
@@ -16,18 +17,18 @@ const etcMetadata = "/run/nixos-etc-metadata"
 
 // mountsEtc tells whether /etc is for the agent to mount. A script as init does
 // it itself (nixpkgs: etcActivationCommands).
-func (b *Boot) mountsEtc() bool { return b.system.Spec.EtcImage != "" && b.system.Kind != nix.Classic }
+func mountsEtc(s nix.System) bool { return s.Spec.EtcImage != "" && s.Kind != nix.Classic }
 
 // mountEtc mounts the /etc of a system that has one ready.
-func (b *Boot) mountEtc(ctx context.Context) error {
-	spec := b.system.Spec
+func (s *Step) mountEtc(ctx context.Context, system nix.System) error {
+	spec := system.Spec
 	if spec.EtcImage == "" {
 		return nil
 	}
-	if err := b.devices.Load(ctx, "erofs", "loop", "overlay"); err != nil {
+	if err := s.Drivers.Load(ctx, "erofs", "loop", "overlay"); err != nil {
 		return err
 	}
-	if !b.mountsEtc() {
+	if !mountsEtc(system) {
 		return nil
 	}
 	image, err := nix.Resolve(newRoot, spec.EtcImage)
@@ -46,32 +47,32 @@ func (b *Boot) mountEtc(ctx context.Context) error {
 	if spec.EtcReadOnly {
 		text = "/etc mounted, read-only"
 	}
-	b.Log.Info("nixos: " + text)
+	s.Log.Info("nixos: " + text)
 	return nil
 }
 
 // prepareNixOS does what nixos-init would, for a system that relies on it.
-func (b *Boot) prepareNixOS() error {
-	if b.system.Kind != nix.NixosInit {
+func (s *Step) prepareNixOS(system nix.System) error {
+	if system.Kind != nix.NixosInit {
 		return nil
 	}
-	if err := nixosinit.Prepare(newRoot, "/run", b.system); err != nil {
+	if err := nixosinit.Prepare(newRoot, "/run", system); err != nil {
 		return err
 	}
-	if options := b.system.Spec.StoreOptions; len(options) > 0 {
+	if options := system.Spec.StoreOptions; len(options) > 0 {
 		store := mount.Entry{Device: "/nix/store", Target: "/nix/store", Type: "none", Options: append([]string{"bind"}, options...)}
 		if err := store.Do(context.Background(), newRoot, ""); err != nil {
 			return fmt.Errorf("nixos-init: %w", err)
 		}
 	}
-	b.Log.Info("nixos: prepared as by nixos-init")
+	s.Log.Info("nixos: prepared as by nixos-init")
 	return nil
 }
 
-// tellKernel names the programs of stage 2 to the kernel, at the very end.
-func (b *Boot) tellKernel() error {
-	if b.system.Kind != nix.NixosInit {
-		return setModprobe("/sbin/modprobe")
+// TellKernel names the programs of stage 2 to the kernel, at the very end.
+func TellKernel(system nix.System) error {
+	if system.Kind != nix.NixosInit {
+		return kmod.SetModprobe("/proc", "/sbin/modprobe")
 	}
-	return nixosinit.Kernel(b.system.Spec, "/proc", "/sys")
+	return nixosinit.Kernel(system.Spec, "/proc", "/sys")
 }

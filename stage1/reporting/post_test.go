@@ -1,4 +1,4 @@
-package stage1
+package reporting
 
 import (
 	"io"
@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"netstage/stage1/config"
+	"netstage/stage1/network"
 	"netstage/stage1/report"
+	"netstage/stage1/step"
 )
 
 // A download that takes for ever is told of, once in a while.
@@ -26,22 +29,24 @@ func TestWaitingIsTold(t *testing.T) {
 		got <- r.State
 	}))
 	defer server.Close()
-	b := Boot{Agent: Agent{Log: slog.New(slog.DiscardHandler), Version: "1.0", Status: func(string) {}}}
-	b.config.ReportTo = server.URL
+	r := Record{
+		Log: slog.New(slog.DiscardHandler), Version: "1.0", Root: t.TempDir(),
+		Timeline: new(step.Timeline), Network: new(network.Connection), Config: config.Config{ReportTo: server.URL},
+	}
 	start := time.Now()
-	b.record.tellAt = start.Add(waitingAfter)
+	r.waiting.since(start)
 	for _, test := range []struct {
 		after time.Duration
 		told  bool
 	}{{time.Second, false}, {waitingAfter, true}, {waitingAfter + time.Minute, false}, {waitingAfter + waitingEvery, true}} {
-		b.tellOfWaiting(start.Add(test.after))
+		r.tellOfWaiting(start.Add(test.after))
 		if test.told {
 			if state := <-got; state != report.Running {
 				t.Errorf("after %v: state %s", test.after, state)
 			}
 		}
 	}
-	b.endWaiting()
+	r.waiting.over()
 	if len(got) > 0 {
 		t.Errorf("%d reports too many", len(got))
 	}

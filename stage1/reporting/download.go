@@ -1,13 +1,14 @@
-package stage1
+package reporting
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"time"
 
 	"netstage/fetch"
 	"netstage/stage1/report"
+	"netstage/stage1/rundir"
 )
 
 // downloadFile says how far the download is, for the shell and for whoever
@@ -67,35 +68,26 @@ func (c *pace) due(p fetch.Progress, now time.Time) (file, line bool) {
 	return file, line
 }
 
-// follow shows the progress of the downloads of one try.
-func (b *Boot) follow() func(fetch.Progress) {
+// Progress returns what shows the progress of the downloads of one try.
+func (r *Record) Progress(status func(string), alive func()) func(fetch.Progress) {
 	var every pace
 	told := false
 	return func(p fetch.Progress) {
-		b.heart.Sign()
-		b.Status(p.String())
-		b.record.download = downloadOf(p)
+		alive()
+		status(p.String())
+		r.download = downloadOf(p)
 		now := time.Now()
-		b.tellOfWaiting(now)
+		r.tellOfWaiting(now)
 		file, line := every.due(p, now)
 		if line {
-			b.Log.Info(p.String())
+			r.Log.Info(p.String())
 		}
 		if !file {
 			return
 		}
-		if err := replaceJSON(downloadFile, b.record.download); err != nil && !told {
-			b.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
+		if err := rundir.ReplaceJSON(filepath.Join(r.Root, downloadFile), r.download); err != nil && !told {
+			r.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
 			told = true
 		}
-	}
-}
-
-// noteDownload keeps what the error of a download knows: the progress of
-// small files is not followed.
-func (b *Boot) noteDownload(err error) {
-	var failed *fetch.Error
-	if errors.As(err, &failed) {
-		b.record.download = downloadOf(failed.Progress())
 	}
 }

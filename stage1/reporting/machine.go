@@ -1,4 +1,4 @@
-package stage1
+package reporting
 
 import (
 	"bufio"
@@ -14,17 +14,14 @@ import (
 // machine is what tells this machine from others: the firmware's words
 // (Documentation/ABI/testing/sysfs-firmware-dmi-tables, or those of a device
 // tree) and its network cards.
-func (b *Boot) machine() report.Machine {
-	if b.record.hardware == nil {
-		m := firmwareAt("/")
-		b.record.hardware = &m
+func (r *Record) machine() report.Machine {
+	if r.hardware == nil {
+		m := firmwareAt(r.Root)
+		r.hardware = &m
 	}
-	m := *b.record.hardware
-	m.MACs = cardsAt("/")
-	if b.network.Network != nil {
-		b.network.hostname = b.network.Lease().Host
-	}
-	m.Hostname = b.network.hostname
+	m := *r.hardware
+	m.MACs = cardsAt(r.Root)
+	m.Hostname = r.Network.Host()
 	return m
 }
 
@@ -70,8 +67,8 @@ func cardsAt(root string) []string {
 }
 
 // memory reads /proc/meminfo.
-func memory() *report.Memory {
-	file, err := os.Open("/proc/meminfo")
+func memory(root string) *report.Memory {
+	file, err := os.Open(filepath.Join(root, "proc/meminfo"))
 	if err != nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package stage1
+package reporting
 
 import (
 	"os"
@@ -14,8 +14,13 @@ import (
 
 // The rescue goes on from what the dead boot left, or from nothing.
 func TestReportOfACrashReport(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "boot.json")
+	root := t.TempDir()
+	path := filepath.Join(root, reportFile)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	d := CrashReport{
+		Root:      root,
 		KernelLog: func(int) []string { return []string{"Command line: a.password=hunter2"} }, Version: "1.0",
 		Failure: fault.Failure{Class: "panic", Cause: "boot panicked: a.password=hunter2", Step: "boot", Tried: []string{"hunter2"}},
 	}
@@ -29,7 +34,7 @@ func TestReportOfACrashReport(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		r := d.report(path)
+		r := d.report()
 		for i := range r.Steps {
 			if r.Steps[i].Failure != "" {
 				if r.Steps[i].DurationMS <= 0 {

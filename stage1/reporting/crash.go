@@ -1,8 +1,10 @@
-package stage1
+package reporting
 
 import (
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 // A CrashReport is of the end of a boot that could not tell of it itself.
 type CrashReport struct {
 	Log       *slog.Logger
+	Root      string // as in Record
 	KernelLog func(lines int) []string
 	Forward   Forwarder
 	Since     time.Duration // what was logged later, the boot has not sent
@@ -31,40 +34,40 @@ type CrashReport struct {
 // returns is to be called when it is known what follows. An operator is asked
 // meanwhile, and the watchdog is fed.
 func (c CrashReport) Tell() (end func(fault.Choice)) {
-	r := c.report(reportFile)
-	recordReport(c.Log, r)
-	target := logTarget(c.Config, c.Log, r.Machine, nil)
+	r := c.report()
+	keep(c.Log, c.Root, r)
+	dial := new(net.Dialer).DialContext
+	target := targetOf(c.Config, c.Log, r.Machine, dial)
 	if target.Since = c.Since; r.Machine.Hostname == "" && r.Network != nil {
 		target.Hostname = strings.ReplaceAll(r.Network.MAC, ":", "-")
 	}
 	stopLog := c.Forward.send(c.Config, target)
-	endPost := posterFor(c.Config, c.Log, c.Version, nil).Failure(r)
-	stopHeartbeat := startHeartbeat(new(heartbeat.Heartbeat), c.Config.Watchdog, c.Beat)
+	endPost := posterFor(c.Config, c.Log, c.Version, c.Root, dial).Failure(r)
+	heart := new(heartbeat.Heartbeat)
+	heart.Start(c.Config.Watchdog, c.Beat)
 	return func(choice fault.Choice) {
 		endPost(choice)
 		stopLog()
-		stopHeartbeat()
+		heart.Stop()
 	}
 }
 
-// report is what was last written at path, as that of a failure.
-func (c CrashReport) report(path string) report.Report {
-	text, err := os.ReadFile(path)
+// report is the last one that was written, as that of a failure.
+func (c CrashReport) report() report.Report {
+	text, err := os.ReadFile(filepath.Join(c.Root, reportFile))
 	var r report.Report
 	if err == nil {
 		r, err = report.Parse(text)
 	}
 	if err != nil { // it died before there was one
 		release, _ := kmod.Release()
-		r = report.Report{Version: report.Version, Agent: c.Version, Kernel: release, Machine: machineAt("/")}
+		r = report.Report{Version: report.Version, Agent: c.Version, Kernel: release, Machine: machineAt(c.Root)}
 	}
 	var blank func(string) string
 	r.Parameters, blank = report.Parameters(c.Config.Modules)
-	r.State, r.Memory, r.Written = report.Failed, memory(), time.Now().UTC().Format(time.RFC3339)
+	r.State, r.Memory, r.Written = report.Failed, memory(c.Root), time.Now().UTC().Format(time.RFC3339)
 	r.DurationMS = max(0, step.SinceBoot().Milliseconds()-r.StartMS)
-	r.Failure = &fault.Failure{
-		Class: c.Failure.Class, Cause: blank(c.Failure.Cause), Step: c.Failure.Step, Tried: blankAll(c.Failure.Tried, blank),
-	}
+	r.Failure = blanked(c.Failure, blank)
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Running {
 		last := &r.Steps[n-1]
 		last.Running, last.Failure, last.DurationMS = false, c.Failure.Class, max(0, step.SinceBoot().Milliseconds()-last.StartMS)

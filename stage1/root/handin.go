@@ -1,4 +1,4 @@
-package stage1
+package root
 
 import (
 	"errors"
@@ -36,10 +36,10 @@ var folderModes = map[string]fs.FileMode{"/root": 0o700, "/root/.ssh": 0o700}
 
 // handIn copies what a second archive handed in to where stage 2 expects it. It
 // is the last to write there: what a disk kept of an earlier boot is older.
-func (b *Boot) handIn() error {
+func (s *Step) handIn() error {
 	count := 0
 	for _, h := range handIns {
-		files, err := filepath.Glob(h.from)
+		files, err := filepath.Glob(filepath.Join(s.Initrd, h.from))
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (b *Boot) handIn() error {
 				err = mount.CopyFile(file, filepath.Join(newRoot, h.dir, filepath.Base(file)), h.mode)
 			}
 			if errors.Is(err, syscall.EROFS) { // an /etc that is not to be written to
-				b.Log.Warn(fmt.Sprintf("handed in: %s has no place in this system: %v", file, err))
+				s.Log.Warn(fmt.Sprintf("handed in: %s has no place in this system: %v", file, err))
 				continue
 			}
 			if err != nil {
@@ -59,7 +59,7 @@ func (b *Boot) handIn() error {
 		}
 	}
 	if count > 0 {
-		b.Log.Info(fmt.Sprintf("handed in: %d files of the initrd for stage 2", count))
+		s.Log.Info(fmt.Sprintf("handed in: %d files of the initrd for stage 2", count))
 	}
 	return nil
 }

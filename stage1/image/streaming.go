@@ -1,4 +1,4 @@
-package stage1
+package image
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"netstage/fetch"
@@ -14,58 +15,70 @@ import (
 	fetchstream "netstage/fetch/stream"
 	"netstage/fetch/vouch"
 	"netstage/mount"
+	"netstage/netup"
 	"netstage/stage1/config"
-	"netstage/stage1/image"
 	"netstage/stage1/stream"
 )
 
-// streamImage has the image brought while it is used. Nil without an error
-// means that it has to be fetched whole.
-func (b *Boot) streamImage(ctx context.Context, s vouch.Streamed) (*os.File, func() error, error) {
+// A Streamer has an image brought while it is used.
+type Streamer struct {
+	Log     *slog.Logger
+	Config  config.Config
+	Initrd  string // as in Getter
+	Drivers interface {
+		Load(ctx context.Context, modules ...string) error
+	}
+	Network *netup.Network
+	Stream  *stream.Stream // the one that was started, or nil
+}
+
+// Start is a Getter's Stream. Nil without an error means that the image has to be
+// fetched whole.
+func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func() error, error) {
 	stream.EndOthers()
 	modules := []string{"loop", "dm_mod", "nbd"}
-	if b.config.MountVerity {
+	if s.Config.MountVerity {
 		modules = append(modules, "dm_verity")
 	}
-	if err := b.devices.Load(ctx, modules...); err != nil {
+	if err := s.Drivers.Load(ctx, modules...); err != nil {
 		return nil, nil, err
 	}
-	ranges, err := b.hasRanges(ctx, s.Request)
+	ranges, err := s.hasRanges(ctx, v.Request)
 	if err != nil || !ranges {
 		return nil, nil, err
 	}
-	ca, err := image.ReadAuthorities(b.config.CA, config.OwnCA)
+	ca, err := ReadAuthorities(s.Config.CA, filepath.Join(s.Initrd, config.OwnCA))
 	if err != nil {
 		return nil, nil, err
 	}
-	clientID, err := hex.DecodeString(b.network.Networkd().ClientID)
+	clientID, err := hex.DecodeString(s.Network.Networkd().ClientID)
 	if err != nil {
 		return nil, nil, err
 	}
-	super := s.Checked.Superblock()
+	super := v.Checked.Superblock()
 	o := stream.Order{
-		Dir: image.Dir, Request: s.Request, Proxy: b.config.Proxy, CA: ca, Lease: b.network.Lease(), ClientID: clientID,
-		Size: s.Request.Size, Block: super.DataBlockSize, RootHash: s.RootHash, SHA256: s.SHA256, Tree: s.Tree,
-		OnDemand: b.config.OnDemand, Timeout: b.config.StreamTimeout, Log: b.Log,
+		Dir: Dir, Request: v.Request, Proxy: s.Config.Proxy, CA: ca, Lease: s.Network.Lease(), ClientID: clientID,
+		Size: v.Request.Size, Block: super.DataBlockSize, RootHash: v.RootHash, SHA256: v.SHA256, Tree: v.Tree,
+		OnDemand: s.Config.OnDemand, Timeout: s.Config.StreamTimeout, Log: s.Log,
 	}
-	o.Hot = b.hotList(ctx, s.Request)
-	if b.config.MountVerity {
+	o.Hot = s.hotList(ctx, v.Request)
+	if s.Config.MountVerity {
 		o.Verity = &mount.Verity{
-			RootHash: s.RootHash, Salt: super.Salt, DataBlockSize: super.DataBlockSize, HashBlockSize: super.HashBlockSize,
-			DataBlocks: super.DataBlocks, UUID: super.UUID, OnCorruption: b.config.OnCorruption,
+			RootHash: v.RootHash, Salt: super.Salt, DataBlockSize: super.DataBlockSize, HashBlockSize: super.HashBlockSize,
+			DataBlocks: super.DataBlocks, UUID: super.UUID, OnCorruption: s.Config.OnCorruption,
 		}
 	}
-	if b.stream, err = stream.Start(o); err != nil {
-		b.stream = nil
+	if s.Stream, err = stream.Start(o); err != nil {
+		s.Stream = nil
 		return nil, nil, err
 	}
-	b.Log.Info(fmt.Sprintf("image: %d MiB are used while they come", o.Size>>20))
-	if b.config.Check {
-		if err := b.stream.Wait(ctx); err != nil {
+	s.Log.Info(fmt.Sprintf("image: %d MiB are used while they come", o.Size>>20))
+	if s.Config.Check {
+		if err := s.Stream.Wait(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
-	return b.stream.Device, b.stream.Abort, nil
+	return s.Stream.Device, s.Stream.Abort, nil
 }
 
 // hotLimit bounds the search for a hot list, which is advice and nothing more.
@@ -73,7 +86,7 @@ const hotLimit = 3 * time.Second
 
 // hotList is what a boot is known to read first, as IMAGE.hot beside the image
 // has it; nothing where there is none.
-func (b *Boot) hotList(ctx context.Context, r fetch.Request) []fetchstream.Span {
+func (s *Streamer) hotList(ctx context.Context, r fetch.Request) []fetchstream.Span {
 	ctx, cancel := context.WithTimeout(ctx, hotLimit)
 	defer cancel()
 	var beside []ref.Location
@@ -91,16 +104,16 @@ func (b *Boot) hotList(ctx context.Context, r fetch.Request) []fetchstream.Span 
 	defer blob.Close()
 	spans, err := fetchstream.ParseHot(blob.Bytes, size)
 	if err != nil {
-		b.Log.Warn(fmt.Sprintf("image: %v", err))
+		s.Log.Warn(fmt.Sprintf("image: %v", err))
 		return nil
 	}
-	b.Log.Info(fmt.Sprintf("image: a list of %d ranges says what comes first", len(spans)))
+	s.Log.Info(fmt.Sprintf("image: a list of %d ranges says what comes first", len(spans)))
 	return spans
 }
 
 // hasRanges tells whether any mirror can be asked for a part of the image.
 // Like a download it goes on until it knows.
-func (b *Boot) hasRanges(ctx context.Context, r fetch.Request) (bool, error) {
+func (s *Streamer) hasRanges(ctx context.Context, r fetch.Request) (bool, error) {
 	ranges, err := fetch.NewRanges(r)
 	if err != nil {
 		return false, err
@@ -120,26 +133,18 @@ func (b *Boot) hasRanges(ctx context.Context, r fetch.Request) (bool, error) {
 			}
 		}
 		if without == ranges.Mirrors() {
-			b.Log.Warn("image: no server can be asked for a part of it: it is fetched whole before it is used")
+			s.Log.Warn("image: no server can be asked for a part of it: it is fetched whole before it is used")
 			return false, nil
 		}
 		var failed *fetch.Error
 		if errors.As(last, &failed) && failed.Permanent() && without+1 >= ranges.Mirrors() {
 			return false, last
 		}
-		b.Log.Warn(fmt.Sprintf("image: %v", last))
+		s.Log.Warn(fmt.Sprintf("image: %v", last))
 		select {
 		case <-ctx.Done():
 			return false, errors.Join(context.Cause(ctx), last)
 		case <-time.After(wait):
 		}
 	}
-}
-
-// handOverStream leaves the stream to stage 2; that of boot.check has ended.
-func (b *Boot) handOverStream() error {
-	if b.stream == nil || b.config.Check {
-		return nil
-	}
-	return b.stream.HandOver()
 }

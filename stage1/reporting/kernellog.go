@@ -1,4 +1,4 @@
-package stage1
+package reporting
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"netstage/netup"
 	"netstage/stage1/config"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
@@ -27,13 +26,8 @@ type LogTarget struct {
 // in it then.
 type Forwarder func(context.Context, LogTarget) error
 
-// target is what boot.log= asks for, on the network of the boot; nil stands
-// for what the kernel and /etc/resolv.conf know.
-func logTarget(c config.Config, log *slog.Logger, m report.Machine, network *netup.Network) LogTarget {
-	dial := new(net.Dialer).DialContext
-	if network != nil {
-		dial = network.DialContext
-	}
+// targetOf is what boot.log= asks for.
+func targetOf(c config.Config, log *slog.Logger, m report.Machine, dial Dialer) LogTarget {
 	_, blank := report.Parameters(c.Modules)
 	t := LogTarget{
 		Dial:     func(ctx context.Context) (net.Conn, error) { return dial(ctx, "udp", c.LogTo) },
@@ -61,21 +55,33 @@ func (f Forwarder) send(c config.Config, t LogTarget) (stop func()) {
 	return func() { sending.Stop() }
 }
 
-// startLog sends the log by the network that is up.
-func (b *Boot) startLog() {
-	m := b.machine()
-	if m.Hostname == "" {
-		m.MACs = []string{b.network.lease.MAC}
+// LogTarget is where the log goes by the network that is up.
+func (r *Record) LogTarget() LogTarget {
+	m := r.machine()
+	if won := r.Network.Won(); m.Hostname == "" && won != nil {
+		m.MACs = []string{won.MAC.String()}
 	}
-	target := logTarget(b.config, b.Log, m, b.network.Network)
-	target.Since = b.services.logSent
-	b.services.stopLog = b.Forward.send(b.config, target)
+	return targetOf(r.Config, r.Log, m, r.dial())
 }
 
-// endLog sends what is left of the log.
-func (b *Boot) endLog() {
-	if b.services.stopLog != nil {
-		b.services.stopLog()
-		b.services.stopLog, b.services.logSent = nil, step.SinceBoot()
+// A KernelLog is sent while the network is up, from where it was sent last.
+type KernelLog struct {
+	Forward Forwarder // may be nil
+
+	stop func()        // nil: it is not sent
+	sent time.Duration // since boot
+}
+
+// Start begins to send it, where boot.log= wants that.
+func (l *KernelLog) Start(c config.Config, t LogTarget) {
+	t.Since = l.sent
+	l.stop = l.Forward.send(c, t)
+}
+
+// Stop sends what is left.
+func (l *KernelLog) Stop() {
+	if l.stop != nil {
+		l.stop()
+		l.stop, l.sent = nil, step.SinceBoot()
 	}
 }

@@ -1,0 +1,108 @@
+package reporting
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"netstage/stage1/config"
+	"netstage/stage1/fault"
+	"netstage/stage1/image"
+	"netstage/stage1/poster"
+	"netstage/stage1/report"
+)
+
+// How long a report may keep the boot from going on.
+const (
+	postGood     = time.Second      // before stage 2
+	postCheck    = 10 * time.Second // boot.check is about the report
+	waitingAfter = 2 * time.Minute  // of a download, which goes on for ever
+	waitingEvery = 10 * time.Minute // later
+)
+
+// A Dialer connects by the network of the boot, or by what the kernel's routes
+// and /etc/resolv.conf lead to.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// posterFor is the one for boot.report=, nil without it.
+func posterFor(c config.Config, log *slog.Logger, version, root string, dial Dialer) *poster.Poster {
+	if c.ReportTo == "" {
+		return nil
+	}
+	roots, err := image.Authorities(c.CA, filepath.Join(root, config.OwnCA))
+	if err != nil {
+		log.Warn(fmt.Sprintf("report: not sent: %v", err))
+		return nil
+	}
+	return &poster.Poster{URL: c.ReportTo, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
+}
+
+func (r *Record) poster() *poster.Poster {
+	return posterFor(r.Config, r.Log, r.Version, r.Root, r.dial())
+}
+
+// dial is the network's of the boot, where it has one.
+func (r *Record) dial() Dialer {
+	if r.Network.Network != nil {
+		return r.Network.DialContext
+	}
+	return new(net.Dialer).DialContext
+}
+
+// Post sends the report of a boot that is through.
+func (r *Record) Post(ctx context.Context) {
+	p := r.poster()
+	switch {
+	case p == nil:
+		return
+	case r.Network.Network == nil:
+		r.Log.Warn("report: not sent: this boot needed no network")
+		return
+	}
+	limit := postGood
+	if r.Config.Check {
+		limit = postCheck
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
+	defer cancel()
+	if err := p.Post(ctx, r.withLog(r.Result())); err != nil {
+		r.Log.Warn(err.Error())
+	}
+}
+
+// Result is the state of a boot that is through.
+func (r *Record) Result() report.State {
+	if r.Config.Check {
+		return report.Check
+	}
+	return report.Good
+}
+
+// waiting is a download that does not come to an end: it tries for ever, and
+// nobody would hear of it.
+type waiting struct {
+	tellAt time.Time
+	end    func(fault.Choice) // of a report under way; may be nil
+}
+
+func (w *waiting) since(now time.Time) { w.tellAt = now.Add(waitingAfter) }
+
+func (w *waiting) over() {
+	if w.end != nil {
+		w.end(fault.Retry)
+		w.end = nil
+	}
+}
+
+// tellOfWaiting reports it, once in a while. The download's goroutine calls it.
+func (r *Record) tellOfWaiting(now time.Time) {
+	if r.Config.ReportTo == "" || now.Before(r.waiting.tellAt) {
+		return
+	}
+	r.waiting.over()
+	r.waiting.tellAt = now.Add(waitingEvery)
+	r.waiting.end = r.poster().Failure(r.withLog(report.Running))
+}
