@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,13 +26,18 @@ the same errors. It survives broken connections, stalls and servers that are
 down, for ever, and verifies while it streams. Several REFs are mirrors of one
 image: http://, https:// or tftp:// URLs. Without REF, the manifest names the image.
 
+With a root hash, or a manifest that has one, the blocks that --seed FILE holds
+are taken from there, wherever they lie in it, and only the others are fetched:
+an older image, or the device that the running system is on.
+
 FILE appears when the image is complete and verified; nothing is left behind
 otherwise. The environment's proxy variables hold.
 
 examples:
   netstage fetch http://10.0.0.1/nix-store.squashfs -o image --sha256 0ssi…
   netstage fetch http://a/x.squashfs http://b/x.squashfs -o image --roothash 8f0c…
-  netstage fetch --manifest https://boot/web.manifest --trusted ops.pub -o image`
+  netstage fetch --manifest https://boot/web.manifest --trusted ops.pub -o image
+  netstage fetch https://boot/web.erofs --roothash 8f0c… --seed web-old.erofs -o web.erofs`
 
 func newFetch(std streams) *cobra.Command {
 	fs := newFlags()
@@ -44,6 +50,8 @@ func newFetch(std streams) *cobra.Command {
 	givenVar(fs, &token, "token", "send the bearer token in `FILE` to the servers, never to where they redirect")
 	var newer string
 	givenVar(fs, &newer, "newer", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
+	var seeds list
+	fs.Var(&seeds, "seed", "take what `FILE`, an older image, has of this one; may be repeated")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
 	return newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
 		func(ctx context.Context, refs []string) error {
@@ -62,6 +70,14 @@ func newFetch(std streams) *cobra.Command {
 			o, err := v.order(refs)
 			if err != nil {
 				return err
+			}
+			for _, name := range seeds {
+				seed, err := openSeed(name)
+				if err != nil {
+					return err
+				}
+				defer seed.Close()
+				o.Seeds = append(o.Seeds, vouch.Seed{Name: name, File: seed, Size: seed.size})
 			}
 			if ca != "" {
 				if o.Fetch.Roots, err = readAuthorities(ca); err != nil {
@@ -93,7 +109,10 @@ func newFetch(std streams) *cobra.Command {
 				return err
 			}
 			defer i.Close()
-			if i.Stats.Requests == 0 {
+			switch {
+			case len(seeds) > 0 && i.RootHash == nil:
+				fmt.Fprintln(std.err, "warning: the seeds were of no use: blocks are known by a root hash, and there is none")
+			case i.Stats.Requests == 0 && i.Seeded == 0:
 				return fmt.Errorf("the manifest names a local file, %s: there is nothing to fetch", i.Source)
 			}
 			console.close()
@@ -117,6 +136,24 @@ func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 		return nil, fmt.Errorf("%s: %w", class, err)
 	}
 	return nil, err
+}
+
+// seedFile is a file or device that is used as a seed.
+type seedFile struct {
+	*os.File
+	size int64
+}
+
+func openSeed(name string) (*seedFile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("--seed: %w", err)
+	}
+	size, err := f.Seek(0, io.SeekEnd) // of a device, too
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--seed %s: %w", name, err), f.Close())
+	}
+	return &seedFile{f, size}, nil
 }
 
 // parseDay reads a day, which means its start in UTC, or a time (RFC 3339).

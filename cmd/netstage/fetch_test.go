@@ -124,3 +124,44 @@ func TestFetchInterrupted(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// A seed is read before the server is asked; of what it has nothing is fetched.
+func TestFetchSeed(t *testing.T) {
+	content := make([]byte, 1<<20)
+	for i := range content {
+		content[i] = byte(i >> 12)
+	}
+	var tree bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &tree, verity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	old, file := filepath.Join(dir, "old"), filepath.Join(dir, "out")
+	if err := os.WriteFile(old, content[100<<12:], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := serveFaulty(t, content)
+	s.Add("image.verity", tree.Bytes())
+	status, stdout, stderr := runTool("fetch", s.URL("image"), "-o", file, "--roothash", fmt.Sprintf("%x", root), "--seed", old)
+	got, _ := os.ReadFile(file)
+	if status != exitOK || !bytes.Equal(got, content) || stdout != fmt.Sprintf("%x  %s\n", sha256.Sum256(content), file) {
+		t.Errorf("status %d, %s, %d bytes\n%s", status, stdout, len(got), stderr)
+	}
+	sent := int64(0)
+	for _, e := range s.Log() {
+		if e.Path == "/image" {
+			sent += e.Sent
+		}
+	}
+	// The first request asks whether there are ranges.
+	if sent != 101<<12 {
+		t.Errorf("%d bytes of the image were sent, want 100 blocks and one", sent)
+	}
+	if status, _, stderr = runTool("fetch", s.URL("image"), "-o", file, "--seed", old); status != exitOK || !strings.Contains(stderr, "the seeds were of no use") {
+		t.Errorf("without a root hash: status %d\n%s", status, stderr)
+	}
+	if status, _, stderr = runTool("fetch", s.URL("image"), "-o", file, "--seed", dir+"/none"); status == exitOK || !strings.Contains(stderr, "--seed") {
+		t.Errorf("without the seed: status %d\n%s", status, stderr)
+	}
+}

@@ -40,6 +40,9 @@ type Order struct {
 	// with something to read the image from while it comes, and how to give that up; with nil the image is fetched whole.
 	Stream func(context.Context, Streamed) (file *os.File, end func() error, err error)
 
+	// Seeds may hold parts of the image, which are not fetched then. They are used where a verity tree vouches for it.
+	Seeds []Seed
+
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
 }
@@ -55,6 +58,7 @@ type Image struct {
 	Signed   *Signed
 	Tree     *Tree // nil unless Order.KeepTree
 	Stats    fetch.Stats
+	Seeded   int64 // bytes that seeds had of it
 	close    func() error
 }
 
@@ -147,6 +151,15 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 				return nil, image.withoutTree(err)
 			}
 			if streamed {
+				return image, nil
+			}
+		}
+		if len(o.Seeds) > 0 && !local(o.Images) {
+			seeded, err := image.seeded(ctx, o, tree)
+			if err != nil {
+				return nil, image.withoutTree(err)
+			}
+			if seeded {
 				return image, nil
 			}
 		}

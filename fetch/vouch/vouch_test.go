@@ -75,9 +75,9 @@ func newWorld(t *testing.T, path string) *world {
 }
 
 // serve serves a world as a server of boots would.
-func (w *world) serve(t *testing.T) *faulty.Server {
+func (w *world) serve(t *testing.T, script ...faulty.Behaviour) *faulty.Server {
 	t.Helper()
-	s, err := faulty.Listen("127.0.0.1:0", w.content)
+	s, err := faulty.Listen("127.0.0.1:0", w.content, script...)
 	if err != nil {
 		t.Fatal(err)
 	}

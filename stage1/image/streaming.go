@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -112,39 +111,15 @@ func (s *Streamer) hotList(ctx context.Context, r fetch.Request) []fetchstream.S
 }
 
 // hasRanges tells whether any mirror can be asked for a part of the image.
-// Like a download it goes on until it knows.
 func (s *Streamer) hasRanges(ctx context.Context, r fetch.Request) (bool, error) {
 	ranges, err := fetch.NewRanges(r)
 	if err != nil {
 		return false, err
 	}
 	defer ranges.Close()
-	for wait := time.Second; ; wait = min(2*wait, 8*time.Second) {
-		var last error
-		without := 0
-		for m := range ranges.Mirrors() {
-			body, err := ranges.Get(ctx, m, 0, 4095)
-			if err == nil {
-				return true, body.Close()
-			}
-			last = err
-			if errors.Is(err, fetch.ErrNoRanges) {
-				without++
-			}
-		}
-		if without == ranges.Mirrors() {
-			s.Log.Warn("image: no server can be asked for a part of it: it is fetched whole before it is used")
-			return false, nil
-		}
-		var failed *fetch.Error
-		if errors.As(last, &failed) && failed.Permanent() && without+1 >= ranges.Mirrors() {
-			return false, last
-		}
-		s.Log.Warn(fmt.Sprintf("image: %v", last))
-		select {
-		case <-ctx.Done():
-			return false, errors.Join(context.Cause(ctx), last)
-		case <-time.After(wait):
-		}
+	served, err := ranges.Served(ctx)
+	if err == nil && !served {
+		s.Log.Warn("image: no server can be asked for a part of it: it is fetched whole before it is used")
 	}
+	return served, err
 }
