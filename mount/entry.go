@@ -29,7 +29,7 @@ func (e Entry) Do(ctx context.Context, root, device string) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return &Error{Mount: e.Mount(root, device), Op: "wait for the kernel", Cause: context.Cause(ctx)}
+		return e.Mount(root, device).failed("wait for the kernel", "", context.Cause(ctx))
 	}
 }
 
@@ -47,20 +47,20 @@ func (e Entry) do(ctx context.Context, root, device string) error {
 		source = at(e.Device)
 	}
 	if err := errors.Join(wrong...); err != nil {
-		return &Error{Mount: e.Mount(root, device), Op: "find its places", Cause: err}
+		return e.Mount(root, device).failed("find its places", "", err)
 	}
 	switch {
 	case kind == NoSource:
 		m.Source = source
 		if e.Type == "overlay" {
 			if err := e.makeLayers(at); err != nil {
-				return &Error{Mount: m, Op: "mkdir", Cause: err}
+				return m.failed("mkdir", "", err)
 			}
 		}
 	case kind == OnPath && e.bind():
 		m.Source = source
 		if err := e.makeSource(source); err != nil {
-			return &Error{Mount: m, Op: "make what to bind", Cause: err}
+			return m.failed("make what to bind", "", err)
 		}
 		return m.bind(e.Has("rbind"))
 	case kind == OnPath:
@@ -132,7 +132,7 @@ func (m Mount) loop() error {
 	}
 	file, err := os.OpenFile(m.Source, flags, 0)
 	if err != nil {
-		return &Error{Mount: m, Op: "open", Cause: err}
+		return m.failed("open", "", err)
 	}
 	defer file.Close()
 	device, err := loop.Attach(file, readOnly)
@@ -146,7 +146,7 @@ func (m Mount) loop() error {
 
 // bind shows the file or folder m.Source at m.Target, too.
 func (m Mount) bind(recursive bool) error {
-	fail := func(op string, err error) error { return &Error{Mount: m, Op: op, Cause: err} }
+	fail := func(op string, err error) error { return m.failed(op, "", err) }
 	info, err := os.Stat(m.Source)
 	if err != nil {
 		return fail("bind", err)

@@ -1,13 +1,13 @@
 package mount
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"netstage/mount/loop"
+	"netstage/stage1/fault"
 )
 
 // ext4 makes a file with an ext4 and returns its path.
@@ -78,7 +78,6 @@ overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/wo
 		t.Errorf("options are lost: %v, %v", mode.Mode(), err)
 	}
 
-	var failure *Error
 	for line, want := range map[string]string{
 		"/persist/file/none /bound2 none bind":             "/none",
 		"/none.img /img ext4 loop":                         "/none.img",
@@ -87,7 +86,7 @@ overlay /joined overlay lowerdir=/lower,upperdir=/persist/up,workdir=/persist/wo
 		"overlay /o overlay lowerdir=/none,upperdir=/x/up": "overlay",
 	} {
 		err := entry(t, line).Do(t.Context(), root, "")
-		if err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, &failure) {
+		if err == nil || !strings.Contains(err.Error(), want) || fault.ClassOf(err) == fault.Failed {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

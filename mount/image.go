@@ -9,24 +9,11 @@ import (
 	"os"
 
 	"netstage/mount/loop"
+	"netstage/stage1/fault"
 )
 
-// ImageError says that a file is no image this package can mount. Its class
-// is "bad-image".
-type ImageError struct {
-	File  string
-	Cause error
-}
-
-func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.File, e.Cause) }
-func (e *ImageError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*ImageError) Class() string { return "bad-image" }
-
 // LengthOf is how many bytes of a file are the image: all, but of a block device
-// what its file system says, in whole pages as mksquashfs pads it. Errors are
-// *ImageError.
+// what its file system says, in whole pages as mksquashfs pads it.
 func LengthOf(file *os.File) (int64, error) {
 	size, device, err := sizeOf(file)
 	if err != nil || !device {
@@ -39,7 +26,7 @@ func LengthOf(file *os.File) (int64, error) {
 func lengthOnDevice(file *os.File) (int64, error) {
 	_, length, err := readSuperblock(file)
 	if err != nil {
-		return 0, &ImageError{File: file.Name(), Cause: err}
+		return 0, fault.Errorf(fault.BadImage, "image %s: %w", file.Name(), err)
 	}
 	const page = 4096
 	return (length + page - 1) &^ (page - 1), nil
@@ -95,7 +82,7 @@ func TypeOf(file *os.File) (string, error) {
 func recognise(file *os.File) (Mount, error) {
 	m, _, err := readSuperblock(file)
 	if err != nil {
-		return Mount{}, &ImageError{File: file.Name(), Cause: err}
+		return Mount{}, fault.Errorf(fault.BadImage, "image %s: %w", file.Name(), err)
 	}
 	return m, nil
 }

@@ -40,7 +40,7 @@ func setLong(fs int, kind, option string) (done bool, err error) {
 // openLong is Open by mount(2), which takes a page of options, by way of a
 // folder that nobody knows.
 func (m Mount) openLong() (_ *Tree, err error) {
-	fail := func(op string, err error) (*Tree, error) { return nil, &Error{Mount: m, Op: op, Cause: err} }
+	fail := func(op string, err error) (*Tree, error) { return nil, m.failed(op, "", err) }
 	os.MkdirAll(os.TempDir(), 0o1777)
 	dir, err := os.MkdirTemp("", "mount-")
 	if err != nil {

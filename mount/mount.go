@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // A Mount is one line of a mount table, as in fstab(5).
@@ -22,33 +24,21 @@ type Mount struct {
 	Try     string // one more option, left out where the kernel refuses it
 }
 
-// Error is a mount that failed. Its class is "mount", or "no-memory" and
-// "no-filesystem" where the cause is that plain.
-type Error struct {
-	Mount Mount
-	Op    string // the step that failed, such as "fsconfig size=5%"
-	Log   string // what the kernel said besides the error number; may be empty
-	Cause error
-}
-
-func (e *Error) Error() string {
-	text := fmt.Sprintf("mount %s (%s) at %s: %s: %v", e.Mount.Source, e.Mount.Type, e.Mount.Target, e.Op, e.Cause)
-	if e.Log != "" {
-		text += " (kernel: " + e.Log + ")"
-	}
-	return text
-}
-func (e *Error) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (e *Error) Class() string {
+// failed is the error of a mount: op is the step that failed, such as "fsconfig
+// size=5%", log what the kernel said besides the error number.
+func (m Mount) failed(op, log string, cause error) *fault.Error {
+	class := fault.Mount
 	switch {
-	case errors.Is(e.Cause, unix.ENODEV):
-		return "no-filesystem"
-	case errors.Is(e.Cause, unix.ENOMEM):
-		return "no-memory"
+	case errors.Is(cause, unix.ENODEV):
+		class = fault.NoFilesystem
+	case errors.Is(cause, unix.ENOMEM):
+		class = fault.NoMemory
 	}
-	return "mount"
+	text := fmt.Sprintf("mount %s (%s) at %s: %s: %v", m.Source, m.Type, m.Target, op, cause)
+	if log != "" {
+		text += " (kernel: " + log + ")"
+	}
+	return &fault.Error{Class: class, Text: text, Cause: cause}
 }
 
 // attributes are the options that belong to the mount and not to the file
@@ -71,7 +61,7 @@ func (m Mount) attributes() (attr int) {
 // has tells whether an option is given.
 func (m Mount) has(option string) bool { return slices.Contains(strings.Split(m.Options, ","), option) }
 
-// Do mounts m. Errors are *Error.
+// Do mounts m.
 func (m Mount) Do() error { return m.DoUnless(context.Background()) }
 
 // DoUnless mounts m, unless ctx has ended when its disk has answered at last.
@@ -83,7 +73,7 @@ func (m Mount) DoUnless(ctx context.Context) error {
 	}
 	defer tree.Close()
 	if err := context.Cause(ctx); err != nil {
-		return &Error{Mount: m, Op: "attach", Cause: err}
+		return m.failed("attach", "", err)
 	}
 	return tree.Attach(m.Target)
 }
@@ -95,7 +85,7 @@ type Tree struct {
 	fd    int
 }
 
-// Open makes the file system of m without attaching it. Errors are *Error.
+// Open makes the file system of m without attaching it.
 func (m Mount) Open() (*Tree, error) {
 	tree, err := m.open()
 	if err != nil && isLong(m.Options) {
@@ -107,11 +97,11 @@ func (m Mount) Open() (*Tree, error) {
 func (m Mount) open() (*Tree, error) {
 	fs, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return nil, &Error{Mount: m, Op: "fsopen", Cause: err}
+		return nil, m.failed("fsopen", "", err)
 	}
 	defer unix.Close(fs)
 	fail := func(op string, err error) (*Tree, error) {
-		return nil, &Error{Mount: m, Op: op, Log: kernelLog(fs), Cause: err}
+		return nil, m.failed(op, kernelLog(fs), err)
 	}
 	if m.Source != "" {
 		if err := unix.FsconfigSetString(fs, "source", m.Source); err != nil {
@@ -184,10 +174,10 @@ func (t *Tree) Path() string { return fmt.Sprintf("/proc/self/fd/%d", t.fd) }
 func (t *Tree) Attach(target string) error {
 	t.mount.Target = target
 	if err := os.MkdirAll(target, 0o755); err != nil {
-		return &Error{Mount: t.mount, Op: "mkdir", Cause: err}
+		return t.mount.failed("mkdir", "", err)
 	}
 	if err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return &Error{Mount: t.mount, Op: "move_mount", Cause: err}
+		return t.mount.failed("move_mount", "", err)
 	}
 	return nil
 }

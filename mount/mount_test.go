@@ -2,7 +2,6 @@ package mount
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"netstage/mount/loop"
+	"netstage/stage1/fault"
 )
 
 // The tests run in a mount namespace of their own, so that nothing they mount
@@ -235,8 +235,7 @@ func TestFailureIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	tree.Close() // attaching a closed tree fails
-	var failure *Error
-	if err := NixStore(root, Volatile, tree); !errors.As(err, &failure) || failure.Class() != "mount" {
+	if err := NixStore(root, Volatile, tree); fault.ClassOf(err) != fault.Mount {
 		t.Errorf("NixStore = %v", err)
 	}
 	if left := mountsBelow(t, root); len(left) != 0 {
@@ -268,8 +267,7 @@ func TestOpenImageRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 			continue
 		}
-		var failure *ImageError
-		if !errors.As(err, &failure) || name != "empty" && !strings.Contains(err.Error(), name) {
+		if fault.ClassOf(err) != fault.BadImage || name != "empty" && !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if left := loopsOf(t, file); len(left) != 0 {
@@ -346,9 +344,8 @@ func TestErrorsNameTheMount(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "size=lots") || !strings.Contains(err.Error(), "tmpfs") {
 		t.Errorf("bad option: %v", err)
 	}
-	var failure *Error
 	err = Mount{Type: "no-such-fs", Target: mountPoint(t)}.Do()
-	if !errors.As(err, &failure) || failure.Class() != "no-filesystem" {
+	if fault.ClassOf(err) != fault.NoFilesystem {
 		t.Errorf("unknown type: %v", err)
 	}
 	if err := (Mount{Type: "tmpfs", Source: "tmpfs", Target: mountPoint(t), Options: "mode=0700", Try: "no-such-option=1"}).Do(); err != nil {

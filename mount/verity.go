@@ -11,6 +11,7 @@ import (
 
 	"netstage/mount/dm"
 	"netstage/mount/loop"
+	"netstage/stage1/fault"
 )
 
 // Verity is what dm-verity needs to know to verify every block of an image
@@ -35,35 +36,25 @@ const (
 	PanicOnCorruption   = "panic_on_corruption"
 )
 
-// VerityError says that an image could not be put behind dm-verity. Its class
-// is "verity".
-type VerityError struct {
-	Op    string
-	Cause error
-}
-
-func (e *VerityError) Error() string {
-	text := fmt.Sprintf("dm-verity: %s: %v", e.Op, e.Cause)
-	if errors.Is(e.Cause, fs.ErrNotExist) || errors.Is(e.Cause, unix.ENODEV) || errors.Is(e.Cause, unix.EINVAL) {
+// verityFailed is the error of an image that could not be put behind dm-verity.
+func verityFailed(op string, cause error) *fault.Error {
+	text := fmt.Sprintf("dm-verity: %s: %v", op, cause)
+	if errors.Is(cause, fs.ErrNotExist) || errors.Is(cause, unix.ENODEV) || errors.Is(cause, unix.EINVAL) {
 		text += " (has the kernel dm_mod and dm_verity? pack them into the initrd with --module +dm_verity)"
 	}
-	return text
+	return &fault.Error{Class: fault.Verity, Text: text, Cause: cause}
 }
-func (e *VerityError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*VerityError) Class() string { return "verity" }
 
 // OpenVerityImage is OpenImage with dm-verity between the image and its file
 // system: what changes in memory after the image was fetched is found when it
 // is read. The device goes away with the last mount of the tree. Both files may
-// be closed afterwards. Errors are also *VerityError.
+// be closed afterwards.
 func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
 	m, err := recognise(file)
 	if err != nil {
 		return nil, err
 	}
-	fail := func(op string, err error) (*Tree, error) { return nil, &VerityError{op, err} }
+	fail := func(op string, err error) (*Tree, error) { return nil, verityFailed(op, err) }
 	if v.DataBlockSize > os.Getpagesize() {
 		return fail("check the tree", fmt.Errorf("its data blocks of %d bytes are larger than this kernel's pages of %d: make it with blocks of 4096",
 			v.DataBlockSize, os.Getpagesize()))

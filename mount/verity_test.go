@@ -1,13 +1,13 @@
 package mount
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"netstage/mount/dm"
+	"netstage/stage1/fault"
 )
 
 // How the device is described to the kernel; that the kernel agrees, and what
@@ -57,12 +57,11 @@ func TestVerityWithoutDeviceMapper(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = OpenVerityImage(file, Verity{Tree: tree, RootHash: make([]byte, 32), DataBlockSize: 4096, HashBlockSize: 4096, DataBlocks: 1})
-	var failed *VerityError
-	if !errors.As(err, &failed) || failed.Class() != "verity" || !strings.Contains(err.Error(), "--module +dm_verity") {
+	if fault.ClassOf(err) != fault.Verity || !strings.Contains(err.Error(), "--module +dm_verity") {
 		t.Errorf("%v", err)
 	}
 	large := Verity{Tree: tree, RootHash: make([]byte, 32), DataBlockSize: 2 * os.Getpagesize(), HashBlockSize: 4096, DataBlocks: 1}
-	if _, err = OpenVerityImage(file, large); !errors.As(err, &failed) || !strings.Contains(err.Error(), "larger than this kernel's pages") || strings.Contains(err.Error(), "--module") {
+	if _, err = OpenVerityImage(file, large); fault.ClassOf(err) != fault.Verity || !strings.Contains(err.Error(), "larger than this kernel's pages") || strings.Contains(err.Error(), "--module") {
 		t.Errorf("%v", err)
 	}
 	for _, name := range []string{file.Name(), tree.Name()} {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // Device is a block device.
@@ -224,36 +226,21 @@ func (d *Devices) byPath(path string) (Device, bool) {
 	return device, device.Path != "" && d.complete(device)
 }
 
-// A MissingError says that a device did not appear. Its class is "no-device".
-type MissingError struct {
-	Name  Name
-	Cause error
-	Seen  []Device // the devices that are there
-}
-
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("no device %s: %v", e.Name, e.Cause)
-}
-func (e *MissingError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*MissingError) Class() string { return "no-device" }
-
-// Tried lists what is there instead.
-func (e *MissingError) Tried() []string {
-	if len(e.Seen) == 0 {
-		return []string{"there is no disk at all"}
+// missing is the error of a device that did not appear, with those that are
+// there.
+func (d *Devices) missing(name Name, cause error) *fault.Error {
+	e := fault.Errorf(fault.NoDevice, "no device %s: %w", name, cause)
+	for _, other := range d.seen() {
+		e.Tried = append(e.Tried, "there is "+other.String())
 	}
-	var lines []string
-	for _, d := range e.Seen {
-		lines = append(lines, "there is "+d.String())
+	if e.Tried == nil {
+		e.Tried = []string{"there is no disk at all"}
 	}
-	return lines
+	return e
 }
 
 // Wait returns the device that name means as soon as it is there. It looks
-// again whenever changed says that a device came or went. The error, when ctx
-// ends, is a *MissingError.
+// again whenever changed says that a device came or went.
 func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) (Device, error) {
 	found := make(chan Device, 1) // without a Path where it is not there
 	for {
@@ -269,7 +256,7 @@ func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) 
 				return device, nil
 			}
 		case <-ctx.Done():
-			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
+			return Device{}, d.missing(name, context.Cause(ctx))
 		}
 		var later <-chan time.Time
 		if d.reading() {
@@ -279,7 +266,7 @@ func (d *Devices) Wait(ctx context.Context, name Name, changed <-chan struct{}) 
 		case <-changed:
 		case <-later:
 		case <-ctx.Done():
-			return Device{}, &MissingError{Name: name, Cause: context.Cause(ctx), Seen: d.seen()}
+			return Device{}, d.missing(name, context.Cause(ctx))
 		}
 	}
 }
@@ -297,23 +284,12 @@ func (d *Devices) seen() []Device {
 	return all
 }
 
-// An UnusableError says that a device holds no file system, but something that
-// has to be assembled first. Its class is "mount".
-type UnusableError struct{ Device Device }
-
-func (e *UnusableError) Error() string {
-	return fmt.Sprintf("%s holds no file system but %s, which the initrd does not assemble: do that in stage 2", e.Device.Path, e.Device.Type)
-}
-
-// Class names the failure for operators.
-func (*UnusableError) Class() string { return "mount" }
-
-// Usable tells whether d may hold a file system; the error is an
-// *UnusableError.
+// Usable tells whether d may hold a file system, or something that has to be
+// assembled first.
 func (d Device) Usable() error {
 	switch d.Type {
 	case "crypto_LUKS", "LVM2_member", "linux_raid_member", "swap", "swsuspend", "jbd":
-		return &UnusableError{d}
+		return fault.Errorf(fault.Mount, "%s holds no file system but %s, which the initrd does not assemble: do that in stage 2", d.Path, d.Type)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"netstage/stage1/fault"
 )
 
 // machine is a sysfs and a /dev with disks that are files.
@@ -129,8 +131,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"SERIAL=x", "LABEL=", "sda1", "/dev/", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "/dev/disk/by-id/ata-X", "/dev/disk/by-label/", "/mnt"} {
-		var wrong *NameError
-		if _, err := ParseName(text); !errors.As(err, &wrong) || !strings.Contains(err.Error(), text) {
+		if _, err := ParseName(text); fault.ClassOf(err) != fault.BadParameter || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -148,9 +149,9 @@ func TestWait(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, late)
 		defer cancel()
 		_, err := devices.Wait(ctx, name(t, "LABEL=data"), changed)
-		var missing *MissingError
-		if !errors.As(err, &missing) || !errors.Is(err, late) || len(missing.Tried()) != 1 || !strings.Contains(missing.Tried()[0], "vda ext4 LABEL=other UUID=") {
-			t.Errorf("%v, %q", err, missing.Tried())
+		tried := fault.TriedOf(err)
+		if fault.ClassOf(err) != fault.NoDevice || !errors.Is(err, late) || len(tried) != 1 || !strings.Contains(tried[0], "vda ext4 LABEL=other UUID=") {
+			t.Errorf("%v, %q", err, tried)
 		}
 
 		go func() {

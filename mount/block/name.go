@@ -1,11 +1,12 @@
 package block
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"netstage/stage1/fault"
 )
 
 // Name is how a device is asked for: LABEL=, UUID=, PARTLABEL=, PARTUUID=,
@@ -23,16 +24,7 @@ func (n Name) String() string { return n.text }
 // far as knownID goes.
 var byDir = map[string]string{"by-label": "LABEL", "by-uuid": "UUID", "by-partlabel": "PARTLABEL", "by-partuuid": "PARTUUID"}
 
-// A NameError says that a device is named in a way that leads nowhere. Its
-// class is "bad-parameter".
-type NameError struct{ text string }
-
-func (e *NameError) Error() string { return e.text }
-
-// Class names the failure for operators.
-func (*NameError) Class() string { return "bad-parameter" }
-
-// ParseName reads a device's name as fstab(5) has it. Errors are *NameError.
+// ParseName reads a device's name as fstab(5) has it.
 func ParseName(text string) (Name, error) {
 	n := Name{text: text}
 	tag, value, tagged := strings.Cut(text, "=")
@@ -44,7 +36,7 @@ func ParseName(text string) (Name, error) {
 			}
 		}
 		if n.value == "" {
-			return n, &NameError{fmt.Sprintf("device %q: want LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path below /dev", text)}
+			return n, fault.Errorf(fault.BadParameter, "device %q: want LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path below /dev", text)
 		}
 		return n, nil
 	}
@@ -52,15 +44,15 @@ func ParseName(text string) (Name, error) {
 		if n.tag = byDir[dir]; dir == "by-id" && knownID(rest) {
 			n.tag = "ID"
 		} else if n.tag == "" {
-			return n, &NameError{fmt.Sprintf("device %s: the initrd has no udev to tell %s; name it by UUID=, LABEL= or PARTUUID=", text, path.Join(dir, rest))}
+			return n, fault.Errorf(fault.BadParameter, "device %s: the initrd has no udev to tell %s; name it by UUID=, LABEL= or PARTUUID=", text, path.Join(dir, rest))
 		}
 		if n.value = unescape(rest); n.value == "" { // which is the label of many
-			return n, &NameError{fmt.Sprintf("device %s: it names none", text)}
+			return n, fault.Errorf(fault.BadParameter, "device %s: it names none", text)
 		}
 		return n, nil
 	}
 	if !strings.HasPrefix(text, "/dev/") || text == "/dev/" {
-		return n, &NameError{fmt.Sprintf("device %q: want LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path below /dev", text)}
+		return n, fault.Errorf(fault.BadParameter, "device %q: want LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path below /dev", text)
 	}
 	n.tag, n.value = "PATH", text
 	return n, nil

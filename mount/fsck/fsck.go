@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // unchecked are types that need no check before a mount: they are read-only,
@@ -47,47 +48,24 @@ func Program(kind string, dirs ...string) (path string, ok bool) {
 	return "", true
 }
 
-// Error says that a file system has errors that were not mended, or that the
-// check itself failed. Its class is "fsck", or "fsck-reboot" where it is mended
-// and the machine has to start again before it is mounted.
-type Error struct {
-	Device  string
-	Program string
-	Status  int // of fsck(8); -1: it did not end by itself
-	Lines   []string
-	Cause   error
-}
-
 // What fsck's exit status means, by bit.
 const (
 	needsReboot = 2
 	uncorrected = 4
 )
 
-func (e *Error) Error() string {
-	what := fmt.Sprintf("%s: %s ", e.Device, filepath.Base(e.Program))
+// statusFault is the error that an exit status of fsck(8) means. Where the file
+// system is mended and the machine has to start again before it is mounted,
+// its class is fsck-reboot.
+func statusFault(what string, status int) *fault.Error {
 	switch {
-	case e.Cause != nil:
-		return what + "failed: " + e.Cause.Error()
-	case e.Status&uncorrected != 0:
-		return what + "left errors uncorrected: a person has to decide"
-	case e.Status&^1 == needsReboot:
-		return what + "corrected errors and wants a reboot"
+	case status&uncorrected != 0:
+		return fault.Errorf(fault.Fsck, "%s left errors uncorrected: a person has to decide", what)
+	case status&^1 == needsReboot:
+		return fault.Errorf(fault.FsckReboot, "%s corrected errors and wants a reboot", what)
 	}
-	return fmt.Sprintf("%sfailed with status %d", what, e.Status)
+	return fault.Errorf(fault.Fsck, "%s failed with status %d", what, status)
 }
-func (e *Error) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (e *Error) Class() string {
-	if e.Cause == nil && e.Status&^1 == needsReboot {
-		return "fsck-reboot"
-	}
-	return "fsck"
-}
-
-// Tried is what the program said last.
-func (e *Error) Tried() []string { return e.Lines }
 
 // kept is how many of a program's lines are told on the failure screen.
 const kept = 6
@@ -114,11 +92,11 @@ func runUntil(ctx context.Context, cmd *exec.Cmd) error {
 }
 
 // Run checks a device, mending what is safe to mend (-a). Each line of the
-// program goes to say. corrected tells that there were errors, which are gone.
-// Errors are *Error. At the end of ctx the program is asked to stop, which
-// e2fsck does in good order.
+// program goes to say, and the last ones are what was tried. corrected tells
+// that there were errors, which are gone. At the end of ctx the program is asked
+// to stop, which e2fsck does in good order.
 func Run(ctx context.Context, program, device string, say func(string)) (corrected bool, err error) {
-	failed := &Error{Device: device, Program: program, Status: -1}
+	var lines []string
 	cmd := exec.CommandContext(ctx, program, "-a", device)
 	cmd.Env = []string{"PATH=/sbin:/bin", "LANG=C"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
@@ -131,8 +109,8 @@ func Run(ctx context.Context, program, device string, say func(string)) (correct
 		for s := bufio.NewScanner(output); s.Scan(); {
 			if line := strings.TrimSpace(s.Text()); line != "" {
 				say(line)
-				if failed.Lines = append(failed.Lines, line); len(failed.Lines) > kept {
-					failed.Lines = failed.Lines[1:]
+				if lines = append(lines, line); len(lines) > kept {
+					lines = lines[1:]
 				}
 			}
 		}
@@ -141,18 +119,21 @@ func Run(ctx context.Context, program, device string, say func(string)) (correct
 	err = runUntil(ctx, cmd)
 	input.Close()
 	<-told
+	what := device + ": " + filepath.Base(program)
 	var exit *exec.ExitError
+	var failed *fault.Error
 	switch {
 	case ctx.Err() != nil:
-		failed.Cause = context.Cause(ctx)
+		failed = fault.Errorf(fault.Fsck, "%s failed: %w", what, context.Cause(ctx))
 	case err == nil:
 		return false, nil
-	case errors.As(err, &exit) && exit.ExitCode() >= 0:
-		if failed.Status = exit.ExitCode(); failed.Status == 1 {
-			return true, nil
-		}
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return true, nil
+	case errors.As(err, &exit) && exit.ExitCode() > 1:
+		failed = statusFault(what, exit.ExitCode())
 	default:
-		failed.Cause = err
+		failed = fault.Errorf(fault.Fsck, "%s failed: %w", what, err)
 	}
+	failed.Tried = lines
 	return false, failed
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"netstage/stage1/fault"
 )
 
 func script(t *testing.T, name, text string) string {
@@ -22,8 +24,9 @@ func script(t *testing.T, name, text string) string {
 // Each bit of fsck(8)'s exit status.
 func TestRun(t *testing.T) {
 	for status, want := range map[int]struct {
-		corrected    bool
-		class, cause string
+		corrected bool
+		class     fault.Class
+		cause     string
 	}{
 		0:  {},
 		1:  {corrected: true},
@@ -43,20 +46,18 @@ func TestRun(t *testing.T) {
 		if got := strings.Join(said, "|"); got != "args -a /dev/x|trouble" {
 			t.Errorf("%d: said %q", status, got)
 		}
-		var failed *Error
-		if err != nil && (!errors.As(err, &failed) || failed.Class() != want.class || !strings.Contains(err.Error(), want.cause) ||
-			!strings.HasPrefix(err.Error(), "/dev/x: fsck.test ") || len(failed.Tried()) != 2) {
-			t.Errorf("%d: %v, %q", status, err, failed.Tried())
+		if err != nil && (fault.ClassOf(err) != want.class || !strings.Contains(err.Error(), want.cause) ||
+			!strings.HasPrefix(err.Error(), "/dev/x: fsck.test ") || len(fault.TriedOf(err)) != 2) {
+			t.Errorf("%d: %v, %q", status, err, fault.TriedOf(err))
 		}
 	}
 }
 
 func TestRunFails(t *testing.T) {
-	var failed *Error
-	if _, err := Run(t.Context(), "/no/such/program", "/dev/x", func(string) {}); !errors.As(err, &failed) || failed.Class() != "fsck" || !errors.Is(err, os.ErrNotExist) {
+	if _, err := Run(t.Context(), "/no/such/program", "/dev/x", func(string) {}); fault.ClassOf(err) != fault.Fsck || !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, err := Run(t.Context(), script(t, "fsck.killed", "kill -9 $$"), "/dev/x", func(string) {}); !errors.As(err, &failed) || !strings.Contains(err.Error(), "killed") {
+	if _, err := Run(t.Context(), script(t, "fsck.killed", "kill -9 $$"), "/dev/x", func(string) {}); !strings.Contains(err.Error(), "killed") {
 		t.Error(err)
 	}
 	// It is asked to stop, and waited for.
@@ -64,8 +65,8 @@ func TestRunFails(t *testing.T) {
 	program := script(t, "fsck.slow", `trap 'echo cleaned up; exit 32' TERM; echo started; while :; do sleep 0.1; done`)
 	late := errors.New("too late")
 	_, err := Run(ctx, program, "/dev/x", func(line string) { cancel(late) })
-	if !errors.As(err, &failed) || !errors.Is(err, late) || strings.Join(failed.Lines, "|") != "started|cleaned up" {
-		t.Errorf("%v, %q", err, failed.Lines)
+	if !errors.Is(err, late) || strings.Join(fault.TriedOf(err), "|") != "started|cleaned up" {
+		t.Errorf("%v, %q", err, fault.TriedOf(err))
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // What the kernel is told over netlink (include/uapi/linux/nbd-netlink.h). The
@@ -37,23 +39,11 @@ const (
 	destroyOnDisconnect = 1 << 0
 )
 
-// NoDriverError says that the kernel has no network block devices. Its class
-// is "no-driver".
-type NoDriverError struct{ Cause error }
-
-func (e *NoDriverError) Error() string {
-	return fmt.Sprintf("nbd: the kernel has no network block device: %v (pack the module into the initrd with --module +nbd)", e.Cause)
-}
-func (e *NoDriverError) Unwrap() error { return e.Cause }
-
-// Class names the failure for operators.
-func (*NoDriverError) Class() string { return "no-driver" }
-
 // Connect makes a read-only device of size bytes whose requests come over
 // sock, one end of a stream socket pair, and returns its number: /dev/nbdN. The
 // kernel keeps the socket; sock may be closed. Nothing that takes long is an
 // error to the kernel: it waits as long as the other end is open, and says so
-// every 30 s. Errors are also *NoDriverError.
+// every 30 s.
 func Connect(sock int, size int64) (index int, err error) {
 	sockets := nested(attrSockets)
 	item := sockets.AddRtAttr(sockItem|unix.NLA_F_NESTED, nil)
@@ -99,7 +89,7 @@ func ask(command uint8, attrs ...*nl.RtAttr) ([][]byte, error) {
 	f, err := netlink.GenlFamilyGet(family)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOENT) {
-			return nil, &NoDriverError{err}
+			return nil, fault.Errorf(fault.NoDriver, "nbd: the kernel has no network block device: %w (pack the module into the initrd with --module +nbd)", err)
 		}
 		return nil, fmt.Errorf("nbd: look for the driver: %w", err)
 	}

@@ -6,27 +6,21 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // ErrNotFound is wrapped by every error that says that a name or an alias
 // matches no module.
 var ErrNotFound = errors.New("no such module")
 
-// NotFoundError says that nothing in an index is called Name.
-type NotFoundError struct {
-	Name string // as it was asked for
-	Dir  string // the index's folder
+// notFound says that nothing in the index of dir is called name.
+func notFound(name, dir string) error {
+	return &fault.Error{
+		Class: fault.NoModule, Cause: ErrNotFound,
+		Text: fmt.Sprintf("no module %s in %s: pack it into the initrd", name, dir),
+	}
 }
-
-func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("no module %s in %s: pack it into the initrd", e.Name, e.Dir)
-}
-
-// Class implements the failure classes of the boot.
-func (e *NotFoundError) Class() string { return "no-module" }
-
-// Unwrap makes errors.Is(err, ErrNotFound) true.
-func (e *NotFoundError) Unwrap() error { return ErrNotFound }
 
 // LoadError says that the kernel or the file system refused a module.
 type LoadError struct {
@@ -48,10 +42,10 @@ func (e *LoadError) Error() string {
 	return s
 }
 
-// Class implements the failure classes of the boot.
-func (e *LoadError) Class() string { return "module" }
-
-func (e *LoadError) Unwrap() error { return e.Err }
+// Unwrap gives the class, with the cause.
+func (e *LoadError) Unwrap() error {
+	return &fault.Error{Class: fault.Module, Cause: e.Err}
+}
 
 // absent says that nobody is at fault where the module was not asked for by
 // name: it found no hardware to drive, which many drivers report as a failure,

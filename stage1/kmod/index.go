@@ -161,7 +161,7 @@ func (ix *Index) Lookup(nameOrAlias string) ([]string, error) {
 	if ix.Builtin(nameOrAlias) {
 		return nil, nil
 	}
-	return nil, &NotFoundError{Name: nameOrAlias, Dir: ix.dir}
+	return nil, notFound(nameOrAlias, ix.dir)
 }
 
 func (c *Config) lookup(alias string) []string {

@@ -65,7 +65,7 @@ func NewLoader(ix *Index, log *slog.Logger) *Loader {
 
 // Load loads what the names and modaliases stand for, with what they need.
 // What is loaded, built in or masked already is a success. The error joins a
-// *NotFoundError for each unknown name and a *LoadError for each module that
+// ErrNotFound for each unknown name and a *LoadError for each module that
 // failed. A failure is not remembered: the next call tries again.
 func (l *Loader) Load(ctx context.Context, names ...string) error {
 	var modules []string

@@ -17,6 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 const netTree = `kernel/net/core/failover.ko:
@@ -72,9 +74,11 @@ func TestLoadFailure(t *testing.T) {
 			t.Errorf("%q lacks %q", err, want)
 		}
 	}
-	var class interface{ Class() string }
-	if !errors.As(err, &class) || class.Class() != "no-module" {
-		t.Errorf("class of %v", err)
+	if class := fault.ClassOf(err); class != fault.NoModule {
+		t.Errorf("class %s of %v", class, err)
+	}
+	if err := l.Load(t.Context(), "virtio_net"); fault.ClassOf(err) != fault.Module {
+		t.Errorf("class %s of %v", fault.ClassOf(err), err)
 	}
 	if slices.Contains(k.names(), "virtio_net") || !slices.Contains(k.names(), "ext4") {
 		t.Errorf("loaded %v", k.names())
