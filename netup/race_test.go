@@ -257,14 +257,11 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p := newPeer(t)
 		p.cable(t, "eth0", "10.1.0.1/24")
 		p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
-		e := endAt(t, Options{Prove: func(context.Context, lease.Lease) error { return refusedErr{} }}, "no path")
-		if fault.ClassOf(e) != "refused" || !strings.Contains(e.Error(), "connection refused") || !errors.Is(e, refusedErr{}) {
+		e := endAt(t, Options{Prove: func(context.Context, lease.Lease) error { return errRefused }}, "no path")
+		if fault.ClassOf(e) != "refused" || !strings.Contains(e.Error(), "connection refused") || !errors.Is(e, errRefused) {
 			t.Errorf("%s: %v, tried %q", fault.ClassOf(e), e, fault.TriedOf(e))
 		}
 	})
 }
 
-type refusedErr struct{}
-
-func (refusedErr) Error() string { return "connection refused" }
-func (refusedErr) Class() string { return "refused" }
+var errRefused = fault.Errorf(fault.Refused, "connection refused")

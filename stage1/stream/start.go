@@ -23,6 +23,7 @@ import (
 	"netstage/mount/loop"
 	"netstage/mount/nbd"
 	"netstage/netup/lease"
+	"netstage/stage1/fault"
 )
 
 // Order says what to stream, and how.
@@ -45,17 +46,10 @@ type Order struct {
 	Log      *slog.Logger
 }
 
-// Error says that an image could not be streamed. Its class is "stream".
-type Error struct {
-	op    string
-	cause error
+// failed says that an image could not be streamed.
+func failed(op string, cause error) error {
+	return fault.Errorf(fault.Stream, "stream: %s: %w", op, cause)
 }
-
-func (e *Error) Error() string { return fmt.Sprintf("stream: %s: %v", e.op, e.cause) }
-func (e *Error) Unwrap() error { return e.cause }
-
-// Class names the failure for operators.
-func (*Error) Class() string { return "stream" }
 
 // Stream is an image that can be used while it comes.
 type Stream struct {
@@ -82,33 +76,32 @@ func Start(o Order) (*Stream, error) {
 func (s *Stream) later(f func() error) { s.undo = append(s.undo, f) }
 
 func (s *Stream) start(o Order) error {
-	fail := func(op string, err error) error { return &Error{op, err} }
 	image, err := fetch.Reserve(o.Request, o.Size)
 	if err != nil {
 		return err
 	}
 	s.later(s.store.Close)
 	if err := image.Truncate(o.Size); err != nil {
-		return fail("make room for the image", err)
+		return failed("make room for the image", err)
 	}
 	whole, err := os.Open(filepath.Join(o.Dir, filepath.Base(image.Name())))
 	if err != nil {
-		return fail("open the image", err)
+		return failed("open the image", err)
 	}
 	defer whole.Close()
 	final, err := loop.Attach(whole, true)
 	if err != nil {
-		return fail("put the image behind a loop device", err)
+		return failed("put the image behind a loop device", err)
 	}
 	defer final.Close()
 	if s.shared, err = newShared(o.Size, int64(o.Block)); err != nil {
-		return fail("share memory", err)
+		return failed("share memory", err)
 	}
 	s.later(s.shared.file.Close)
 	s.shared.set(wordStarted, uint64(time.Now().UnixNano()))
 	kernel, server, err := pair(unix.SOCK_STREAM)
 	if err != nil {
-		return fail("make a socket pair", err)
+		return failed("make a socket pair", err)
 	}
 	defer kernel.Close()
 	defer server.Close()
@@ -120,15 +113,15 @@ func (s *Stream) start(o Order) error {
 	s.nbd = index
 	table, last, err := s.tables(o, final)
 	if err != nil {
-		return fail("find the devices", err)
+		return failed("find the devices", err)
 	}
 	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
 	if err != nil {
-		return fail("open the device mapper", err)
+		return failed("open the device mapper", err)
 	}
 	defer control.Close()
 	if s.device, err = dm.Create(control, "netstage-image", "NETSTAGE-", table); err != nil {
-		return fail("make the device", err)
+		return failed("make the device", err)
 	}
 	var urls []string
 	tokens := map[string]string{}
@@ -144,10 +137,10 @@ func (s *Stream) start(o Order) error {
 		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Timeout: o.Timeout, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {
-		return fail("start the process that serves it", err)
+		return failed("start the process that serves it", err)
 	}
 	if s.Device, err = os.Open(s.device.Path); err != nil {
-		return fail("open the device", err)
+		return failed("open the device", err)
 	}
 	s.later(s.Device.Close)
 	return nil
@@ -244,7 +237,7 @@ func (s *Stream) Wait(ctx context.Context) error {
 	case err := <-s.ended:
 		s.ended <- err
 		if s.shared.get(wordDone) == 0 {
-			return &Error{"bring the whole image", fmt.Errorf("the process ended: %v", err)}
+			return failed("bring the whole image", fmt.Errorf("the process ended: %v", err))
 		}
 		return nil
 	}
