@@ -254,7 +254,7 @@ func TestColorsForWhoAnswers(t *testing.T) {
 	for answer, want := range map[string]string{"\x1b[24;80R": "\x1b[1;31m=== boot failed: no-lease", "": "\n=== boot failed: no-lease"} {
 		op := sitDown(t)
 		met := make(chan struct{})
-		go func() { op.tty.Meet(t.Context()); close(met) }()
+		go func() { op.tty.Identify(t.Context()); close(met) }()
 		op.wait("\x1b[6n")
 		if answer != "" {
 			op.press(answer)
@@ -275,7 +275,7 @@ func TestColorsForWhoAnswers(t *testing.T) {
 // A terminal that answers late has not pressed a key; an arrow key is one.
 func TestLateAnswerIsNoKey(t *testing.T) {
 	op := sitDown(t)
-	op.tty.Meet(t.Context())
+	op.tty.Identify(t.Context())
 	done := menuFor(t.Context(), op, func(o *Options) { o.Timeout = time.Minute })
 	op.wait("Reboot in 60 s")
 	op.press("\x1b[24;80R")

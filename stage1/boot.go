@@ -99,7 +99,7 @@ type Agent struct {
 	Rescue    func(context.Context, config.Config, fault.Failure) fault.Choice // the failure ladder
 	KernelLog func(lines int) []string                                         // the end of it, for the report; may be nil
 	Forward   reporting.Forwarder                                              // for boot.log=; may be nil
-	Beat      func(heartbeat.Watchdog)                                         // tells PID 1 that the boot goes on; may be nil
+	Heartbeat func(heartbeat.Watchdog)                                         // tells PID 1 that the boot goes on; may be nil
 	SSH       func() (stop func(), err error)                                  // starts the server of boot.ssh; stop waits for its end
 	Version   string
 	Built     time.Time // when this program was; the clock can't be before it

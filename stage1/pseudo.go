@@ -71,7 +71,7 @@ func (b *Boot) readConfig(context.Context) error {
 	if err := keymap.Load(keymapFile, "/dev/tty0"); err != nil {
 		b.Log.Warn(fmt.Sprintf("keyboard: %v", err))
 	}
-	b.heart.Start(b.config.Watchdog, b.Beat)
+	b.heart.Start(b.config.Watchdog, b.Heartbeat)
 	if why := b.config.Policy.WhyNoShell; why != "" {
 		b.Log.Error("no shell will be offered: " + why)
 	}

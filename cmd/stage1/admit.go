@@ -33,8 +33,8 @@ func (o operator) admit(ctx context.Context, c config.Config) bool {
 	if limit == 0 {
 		limit = time.Minute
 	}
-	o.gate.Check = checkOf(*c.Policy.Password)
-	return o.gate.Open(ctx, tty, limit)
+	o.password.Check = checkOf(*c.Policy.Password)
+	return o.password.Ask(ctx, tty, limit)
 }
 
 // checkOf compares with a hash, where the machine has the memory that takes.

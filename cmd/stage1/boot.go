@@ -21,7 +21,7 @@ const crashFile = "/.stage1-crash"
 // runBoot is the child of PID 1 that does the work.
 func runBoot() int {
 	unix.CloseOnExec(verdictFD)
-	unix.CloseOnExec(beatFD)
+	unix.CloseOnExec(heartbeatFD)
 	protect()
 	if file, err := os.Create(crashFile); err == nil {
 		debug.SetCrashOutput(file, debug.CrashOptions{})
@@ -34,7 +34,7 @@ func runBoot() int {
 	people := newOperator(log)
 	end := stage1.Run(context.Background(), stage1.Agent{
 		Log: log.Logger, Version: version, Built: built(),
-		KernelLog: kernelLog, Forward: forward, Beat: beat,
+		KernelLog: kernelLog, Forward: forward, Heartbeat: sendHeartbeat,
 		Status: func(text string) { log.screen.SetStatus(text) },
 		Configure: func(c config.Config) {
 			if c.Trace {
@@ -49,10 +49,10 @@ func runBoot() int {
 	if handOver == nil {
 		verdict := verdictOf(end.Choice)
 		verdict.Reason = end.Reason
-		return log.leave(verdict)
+		return log.sendVerdict(verdict)
 	}
-	return log.leave(pid1.Verdict{
-		Action: pid1.HandOver, Rescue: lastWords(commandLine()),
+	return log.sendVerdict(pid1.Verdict{
+		Action: pid1.HandOver, Rescue: encodeLastRescue(commandLine()),
 		Stage2: &pid1.Stage2{
 			Root: handOver.Root, Move: handOver.Move, Init: handOver.Init, Name: handOver.Name, Prepare: handOver.Prepare, State: handOver.State,
 		},

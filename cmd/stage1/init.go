@@ -20,22 +20,22 @@ func runInit() {
 	if exe[0] != '/' {
 		exe = "/init"
 	}
-	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute, Calm: calmer()})
+	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute, NoFlowControl: stopFlowControl()})
 }
 
-// calmer returns a function that calms all consoles which it has not seen yet,
-// and returns what restores all that it ever calmed.
-func calmer() func() (restore func()) {
-	seen, calmed := map[string]bool{}, []console.Calmed{}
+// stopFlowControl returns a function that stops the flow control of all consoles
+// which it has not seen yet, and returns what restores all that it ever stopped.
+func stopFlowControl() func() (restore func()) {
+	seen, stopped := map[string]bool{}, []console.FlowControl{}
 	return func() func() {
 		for _, name := range consoles() {
 			if name.Major != 0 && !seen[name.Path()] {
 				seen[name.Path()] = true
-				calmed = append(calmed, console.Calm(name.Path()))
+				stopped = append(stopped, console.StopFlowControl(name.Path()))
 			}
 		}
 		return func() {
-			for _, c := range calmed {
+			for _, c := range stopped {
 				c.Restore()
 			}
 		}

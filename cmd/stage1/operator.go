@@ -24,14 +24,14 @@ import (
 
 // operator is whoever sits at the console, or nobody.
 type operator struct {
-	log    *journal
-	gate   *debug.Gate
-	remote *remote
-	last   bool // nothing can be started any more
+	log      *journal
+	password *debug.PasswordPrompt
+	remote   *remote
+	last     bool // nothing can be started any more
 }
 
 func newOperator(log *journal) operator {
-	return operator{log: log, gate: &debug.Gate{Log: log.Logger}, remote: newRemote(log.Logger)}
+	return operator{log: log, password: &debug.PasswordPrompt{Log: log.Logger}, remote: newRemote(log.Logger)}
 }
 
 // lookAround offers a shell at a breakpoint. Leaving it with status 0 goes
@@ -150,7 +150,7 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 		}
 		defer tty.Close()
 		options.Consoles = append(options.Consoles, tty)
-		tty.Meet(ctx)
+		tty.Identify(ctx)
 		if path == keys {
 			options.Keys = tty
 			options.Width, options.Height = tty.Size()
@@ -168,7 +168,7 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 func (o operator) shell(ctx context.Context, c config.Config) int {
 	path := consolePath(c.Console)
 	if tty, err := console.Open(path); err == nil { // else the session tells
-		tty.Meet(ctx)
+		tty.Identify(ctx)
 		tty.Close()
 	}
 	status, err := shell.Session(ctx, path, "/proc/self/exe", nil, pid1.Environment())

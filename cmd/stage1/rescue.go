@@ -21,7 +21,7 @@ import (
 // and pid1.LastRescue where the initramfs is gone.
 func runRescue(args []string) int {
 	unix.CloseOnExec(verdictFD)
-	unix.CloseOnExec(beatFD)
+	unix.CloseOnExec(heartbeatFD)
 	since := step.SinceBoot() - time.Second // PID 1 has told of the end meanwhile
 	protect()
 	last := len(args) == 3 && args[2] == pid1.LastRescue
@@ -35,7 +35,7 @@ func runRescue(args []string) int {
 	failure.Facts, failure.Network = reporting.LeftFacts("/"), leftLinks
 	var config config.Config
 	if last {
-		config = heard()
+		config = decodeLastRescue()
 	} else {
 		config = commandLine()
 	}
@@ -64,7 +64,7 @@ func runRescue(args []string) int {
 			defer stop() // before the boot is started again
 		}
 	}
-	end := reporting.CrashReport{Log: log.Logger, Root: "/", KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Beat: beat}.Tell()
+	end := reporting.CrashReport{Log: log.Logger, Root: "/", KernelLog: kernelLog, Forward: forward, Since: since, Version: version, Config: config, Failure: failure, Heartbeat: sendHeartbeat}.Tell()
 	choice := fault.Panic
 	if !config.PanicOnFail {
 		choice = orAsked(func(ctx context.Context) fault.Choice { return people.rescue(ctx, config, failure) })
@@ -72,7 +72,7 @@ func runRescue(args []string) int {
 	end(choice)
 	verdict := verdictOf(choice)
 	verdict.Reason = string(failure.Class) + ": " + failure.Cause
-	return log.leave(verdict)
+	return log.sendVerdict(verdict)
 }
 
 // orAsked ends what it calls when somebody asks to go back, which is by

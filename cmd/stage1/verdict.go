@@ -11,18 +11,18 @@ import (
 	"netstage/stage1/pid1"
 )
 
-// verdictFD and beatFD are the pipes that PID 1 gives its children, memoryFD is
+// verdictFD and heartbeatFD are the pipes that PID 1 gives its children, memoryFD is
 // the file of memory that it gives the last rescue.
 const (
-	verdictFD = 3
-	beatFD    = 4
-	memoryFD  = 5
+	verdictFD   = 3
+	heartbeatFD = 4
+	memoryFD    = 5
 )
 
-// beat tells PID 1 that the boot goes on. A pipe that is full holds a beat
+// sendHeartbeat tells PID 1 that the boot goes on. A pipe that is full holds one
 // already.
-func beat(w heartbeat.Watchdog) {
-	unix.Write(beatFD, []byte(pid1.Beat(w.After, w.Keep)))
+func sendHeartbeat(w heartbeat.Watchdog) {
+	unix.Write(heartbeatFD, []byte(pid1.Heartbeat(w.After, w.Keep)))
 }
 
 // verdictOf translates a choice for PID 1.
@@ -38,9 +38,9 @@ func verdictOf(choice fault.Choice) pid1.Verdict {
 	return verdict
 }
 
-// leave hands the verdict to PID 1 and returns the exit status. The console
+// sendVerdict hands the verdict to PID 1 and returns the exit status. The console
 // has had what was said by then, as far as it takes anything.
-func (j *journal) leave(v pid1.Verdict) int {
+func (j *journal) sendVerdict(v pid1.Verdict) int {
 	j.stdout.Flush()
 	text, err := v.Encode()
 	if err == nil {

@@ -42,11 +42,11 @@ func (t *TTY) Ask(ctx context.Context, question string, end byte) (string, error
 	return answer.String(), nil
 }
 
-// Meet finds out whether the terminal understands more than plain text: the
+// Identify finds out whether the terminal understands more than plain text: the
 // kernel's own does, and one that says where its cursor is (ECMA-48, DSR).
 // Where the kernel doesn't know the size, as on a serial line, the cursor is
 // asked for in the far corner, and the kernel is told.
-func (t *TTY) Meet(ctx context.Context) {
+func (t *TTY) Identify(ctx context.Context) {
 	t.color = isScreen(t.Name())
 	if t.color || !t.IsTerminal() {
 		return
@@ -59,17 +59,17 @@ func (t *TTY) Meet(ctx context.Context) {
 	}
 	answer, err := t.Ask(ctx, question, 'R')
 	t.color = err == nil && strings.Contains(answer, "\x1b[")
-	t.owed = !t.color
+	t.unanswered = !t.color
 	if rows, columns, ok := parsePosition(answer); ok && unknown {
 		_ = unix.IoctlSetWinsize(t.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}) // else it stays unknown
 	}
 }
 
-// late reads what follows an ESC, where an answer is still owed, and reports
+// lateAnswer reads what follows an ESC, where an answer is still owed, and reports
 // whether this was it: a terminal far away may take its time, and its answer is
 // nobody's key.
-func (t *TTY) late(ctx context.Context) bool {
-	if !t.owed {
+func (t *TTY) lateAnswer(ctx context.Context) bool {
+	if !t.unanswered {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
@@ -80,7 +80,7 @@ func (t *TTY) late(ctx context.Context) bool {
 		case err != nil:
 			return false
 		case key == 'R' && n > 3: // [1;1R
-			t.owed, t.color = false, true
+			t.unanswered, t.color = false, true
 			return true
 		case key != '[' && key != ';' && (key < '0' || key > '9'):
 			return false

@@ -26,8 +26,8 @@ type TTY struct {
 	modes sync.Mutex
 	raw   bool
 
-	color bool // see Meet
-	owed  bool // an answer to its question
+	color      bool // see Identify
+	unanswered bool // an answer to its question
 }
 
 // Open opens a console device without making it the controlling terminal.
@@ -91,7 +91,7 @@ func (t *TTY) ReadKey(ctx context.Context) (byte, error) {
 		if errors.Is(err, io.EOF) && t.reopen() == nil {
 			b, err = t.readKey(ctx)
 		}
-		if err != nil || b != '\x1b' || !t.late(ctx) {
+		if err != nil || b != '\x1b' || !t.lateAnswer(ctx) {
 			return b, err
 		}
 	}

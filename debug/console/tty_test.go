@@ -176,7 +176,7 @@ func TestMeetLearnsTheSize(t *testing.T) {
 			t.Fatal(err)
 		}
 		met := make(chan struct{})
-		go func() { tty.Meet(t.Context()); close(met) }()
+		go func() { tty.Identify(t.Context()); close(met) }()
 		asked := make([]byte, 64)
 		n, err := master.Read(asked)
 		if err != nil || !strings.Contains(string(asked[:n]), "\x1b[999;999H\x1b[6n") {

@@ -117,7 +117,7 @@ func TestWriterOnAStoppedTerminal(t *testing.T) {
 	if !w.Stuck() {
 		t.Fatal("XOFF did not stop it")
 	}
-	calmed := Calm(theirs.Name())
+	stopped := StopFlowControl(theirs.Name())
 	ours.SetReadDeadline(time.Now().Add(10 * time.Second))
 	var text string
 	shows := func(want string) {
@@ -134,12 +134,12 @@ func TestWriterOnAStoppedTerminal(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	w.Write([]byte("again\n"))
 	shows("again")
-	calmed.Restore()
+	stopped.Restore()
 	after, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil || after.Iflag != before.Iflag || after.Cflag != before.Cflag {
 		t.Errorf("left as %+v, was %+v: %v", after, before, err)
 	}
-	if calmed := Calm(os.DevNull); calmed != (Calmed{}) {
-		t.Errorf("calmed %+v", calmed)
+	if stopped := StopFlowControl(os.DevNull); stopped != (FlowControl{}) {
+		t.Errorf("stopped %+v", stopped)
 	}
 }

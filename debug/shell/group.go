@@ -82,7 +82,7 @@ func (g *group) ended() {
 	}
 	g.live--
 	if g.live == 0 && g.tty != nil {
-		g.tty.take()
+		g.tty.toForeground()
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *shell) finish(g *group) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s.tty != nil {
-		s.tty.take()
+		s.tty.toForeground()
 	}
 	if s.tty != nil && g.live == 0 {
 		g.cancel(nil) // else one is left, as of { sleep 9 & }; it ends with the shell

@@ -80,20 +80,20 @@ func takeTerminal(fd int) (*terminal, error) {
 		return nil, fmt.Errorf("terminal modes: %w", err)
 	}
 	t := &terminal{fd: fd, saved: *saved}
-	if !mine(fd) {
+	if !isControlling(fd) {
 		_, _ = unix.Setsid() // refused to a group leader, which may be a session leader already
 		_ = unix.IoctlSetInt(fd, unix.TIOCSCTTY, 0)
 	}
-	t.ours = mine(fd)
+	t.ours = isControlling(fd)
 	t.pgrp = unix.Getpgrp()
 	if t.ours {
-		t.take()
+		t.toForeground()
 	}
 	return t, nil
 }
 
-// mine says whether fd is the controlling terminal of this process's session.
-func mine(fd int) bool {
+// isControlling says whether fd is the controlling terminal of this process's session.
+func isControlling(fd int) bool {
 	sid, err := unix.Getsid(0)
 	if err != nil {
 		return false
@@ -102,8 +102,8 @@ func mine(fd int) bool {
 	return err == nil && owner == sid
 }
 
-// take puts the shell's own process group into the foreground.
-func (t *terminal) take() {
+// toForeground puts the shell's own process group into the foreground.
+func (t *terminal) toForeground() {
 	if t.ours {
 		_ = unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, t.pgrp) // fails only when the terminal is gone
 	}

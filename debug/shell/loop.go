@@ -47,13 +47,13 @@ func (s *shell) loop(ctx context.Context, in lines) int {
 			continue
 		case errors.Is(err, errHangup) || ctx.Err() != nil:
 			s.status = statusHangup
-			return s.leave(ctx)
+			return s.exit(ctx)
 		case err != nil && line == "":
 			if text != "" {
 				s.parse(text, true)
 				s.status = 2
 			}
-			return s.leave(ctx)
+			return s.exit(ctx)
 		}
 		text += line + "\n"
 		stmts, more := s.parse(text, false)
@@ -63,7 +63,7 @@ func (s *shell) loop(ctx context.Context, in lines) int {
 		text = ""
 		s.run(ctx, stmts)
 	}
-	return s.leave(ctx)
+	return s.exit(ctx)
 }
 
 // parse parses text. More is true when it is the beginning of something longer

@@ -189,7 +189,7 @@ func (s *shell) script(ctx context.Context, r io.Reader, name string) int {
 		return 2
 	}
 	s.run(ctx, file.Stmts)
-	return s.leave(ctx)
+	return s.exit(ctx)
 }
 
 // run runs statements until one exits the shell.
@@ -242,9 +242,9 @@ func (s *shell) remember(ctx context.Context) {
 	}
 }
 
-// leave runs the EXIT trap, as the end of a whole file does, and returns the
+// exit runs the EXIT trap, as the end of a whole file does, and returns the
 // shell's status.
-func (s *shell) leave(ctx context.Context) int {
+func (s *shell) exit(ctx context.Context) int {
 	if !s.exited && ctx.Err() == nil {
 		_ = s.runner.Run(ctx, &syntax.File{})
 	}

@@ -60,13 +60,13 @@ func (h *Heartbeat) send(ctx context.Context, tell func()) {
 
 // Start has PID 1 hear of the boot, which it ends when it hears no more, and
 // start the watchdog as soon as there is one: a driver may hang, too. It starts
-// once. beat may be nil.
-func (h *Heartbeat) Start(w Watchdog, beat func(Watchdog)) {
-	if beat == nil || h.sending != nil {
+// once. tell may be nil.
+func (h *Heartbeat) Start(w Watchdog, tell func(Watchdog)) {
+	if tell == nil || h.sending != nil {
 		return
 	}
 	h.sending = step.InBackground(func(ctx context.Context) error {
-		h.send(ctx, func() { beat(w) })
+		h.send(ctx, func() { tell(w) })
 		return nil
 	})
 }
@@ -79,23 +79,23 @@ func (h *Heartbeat) Stop() {
 }
 
 // Handler takes lines as signs of life, and hands them on.
-func (h *Heartbeat) Handler(next slog.Handler) slog.Handler { return audible{next, h} }
+func (h *Heartbeat) Handler(next slog.Handler) slog.Handler { return lifeHandler{next, h} }
 
-// audible is a handler of lines that are signs of life.
-type audible struct {
+// lifeHandler takes lines as signs of life.
+type lifeHandler struct {
 	slog.Handler
 	heart *Heartbeat
 }
 
-func (a audible) Handle(ctx context.Context, r slog.Record) error {
-	a.heart.Sign()
-	return a.Handler.Handle(ctx, r)
+func (s lifeHandler) Handle(ctx context.Context, r slog.Record) error {
+	s.heart.Sign()
+	return s.Handler.Handle(ctx, r)
 }
 
-func (a audible) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return audible{a.Handler.WithAttrs(attrs), a.heart}
+func (s lifeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return lifeHandler{s.Handler.WithAttrs(attrs), s.heart}
 }
 
-func (a audible) WithGroup(name string) slog.Handler {
-	return audible{a.Handler.WithGroup(name), a.heart}
+func (s lifeHandler) WithGroup(name string) slog.Handler {
+	return lifeHandler{s.Handler.WithGroup(name), s.heart}
 }

@@ -29,7 +29,7 @@ func TestHeartbeat(t *testing.T) {
 	for name, test := range map[string]struct {
 		quiet  time.Duration
 		during func(*slog.Logger)
-		want   int // beats
+		want   int // heartbeats
 	}{
 		"silence that is too long": {100 * time.Second, func(*slog.Logger) { time.Sleep(time.Hour) }, 100},
 		"lines of the log": {150 * time.Second, func(log *slog.Logger) {
@@ -46,16 +46,16 @@ func TestHeartbeat(t *testing.T) {
 				log := slog.New(heart.Handler(slog.NewTextHandler(io.Discard, nil)))
 				heart.Expect(test.quiet)
 				ctx, cancel := context.WithCancel(t.Context())
-				beats, done := 0, make(chan bool)
+				heartbeats, done := 0, make(chan bool)
 				go func() {
-					heart.send(ctx, func() { beats++ })
+					heart.send(ctx, func() { heartbeats++ })
 					close(done)
 				}()
 				test.during(log)
 				cancel()
 				<-done
-				if beats < test.want-5 || beats > test.want+5 {
-					t.Errorf("%d beats, want %d", beats, test.want)
+				if heartbeats < test.want-5 || heartbeats > test.want+5 {
+					t.Errorf("%d heartbeats, want %d", heartbeats, test.want)
 				}
 			})
 		})

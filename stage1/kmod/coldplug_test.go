@@ -186,13 +186,13 @@ func TestQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := l.newQueue(t.Context(), l.sysfs)
-		q.take(Uevent{Action: "remove", Env: map[string]string{"MODALIAS": "pci:v0000DEADd0"}})
-		q.take(Uevent{Action: "add", Env: map[string]string{"MODALIAS": "pci:v00008086d0000100Esv0"}})
+		q.add(Uevent{Action: "remove", Env: map[string]string{"MODALIAS": "pci:v0000DEADd0"}})
+		q.add(Uevent{Action: "add", Env: map[string]string{"MODALIAS": "pci:v00008086d0000100Esv0"}})
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"e1000"}, k.names()); diff != "" {
 			t.Error(diff)
 		}
-		q.take(Uevent{Action: Lost})
+		q.add(Uevent{Action: Lost})
 		q.end()
 		if diff := cmp.Diff([]string{"e1000", "virtio_net"}, k.names()); diff != "" {
 			t.Error(diff)

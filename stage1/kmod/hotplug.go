@@ -74,7 +74,7 @@ func (l *Loader) Hotplug(ctx context.Context) error {
 
 	q := l.newQueue(ctx, sysfs)
 	defer q.end()
-	return s.receive(ctx, l.log, q.take)
+	return s.receive(ctx, l.log, q.add)
 }
 
 // queue stands between receiving and loading, which takes longer: it keeps the
@@ -127,8 +127,8 @@ func (q *queue) waiting(first string) []string {
 	}
 }
 
-// take queues an event. A full queue makes the kernel's buffer wait.
-func (q *queue) take(e Uevent) {
+// add queues an event. A full queue makes the kernel's buffer wait.
+func (q *queue) add(e Uevent) {
 	m := e.Env["MODALIAS"]
 	switch e.Action {
 	case "add", "change", "bind": // a bus may learn the modalias late

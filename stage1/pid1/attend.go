@@ -11,7 +11,7 @@ import (
 // look is how often PID 1 looks at its child at least.
 const look = time.Second
 
-// attend reaps whatever ends until the child is over, hears its beats, and
+// attend reaps whatever ends until the child is over, hears its heartbeats, and
 // tells how it ended, and whether that was for want of a sign of life.
 //
 // A child is over when it was collected. But a thread inside a driver that
@@ -62,7 +62,7 @@ func (c Config) listen(ch *child) (alive bool, waited time.Duration) {
 		wait = 20 * time.Millisecond
 	}
 	events := []unix.PollFd{
-		{Fd: int32(ch.ended), Events: unix.POLLIN}, {Fd: int32(ch.verdict), Events: unix.POLLIN}, {Fd: int32(ch.beats), Events: unix.POLLIN},
+		{Fd: int32(ch.ended), Events: unix.POLLIN}, {Fd: int32(ch.verdict), Events: unix.POLLIN}, {Fd: int32(ch.heartbeats), Events: unix.POLLIN},
 	}
 	if len(ch.text) > 0 {
 		events[1].Fd = -1
@@ -70,11 +70,11 @@ func (c Config) listen(ch *child) (alive bool, waited time.Duration) {
 	unix.Poll(events, int(wait.Milliseconds())) // an error is a wait that was short
 	switch happened := events[2].Revents; {
 	case happened&unix.POLLIN != 0:
-		c.watchdog.hear(ch.beats)
+		c.watchdog.read(ch.heartbeats)
 		alive = true
 	case happened != 0: // closed
-		unix.Close(ch.beats)
-		ch.beats = -1
+		unix.Close(ch.heartbeats)
+		ch.heartbeats = -1
 	}
 	if events[1].Revents&unix.POLLIN == 0 && events[1].Revents != 0 {
 		time.Sleep(time.Millisecond) // closed; it is about to end

@@ -11,20 +11,20 @@ import (
 
 // A child is a process of this program that says what is to be done next.
 type child struct {
-	pid     int
-	name    string // argv[0]
-	ended   int    // its pidfd; -1 before Linux 5.3
-	verdict int    // a pipe from its descriptor 3
-	beats   int    // a pipe from its descriptor 4; -1 where it has none
-	text    []byte // of the verdict, as far as it was read
+	pid        int
+	name       string // argv[0]
+	ended      int    // its pidfd; -1 before Linux 5.3
+	verdict    int    // a pipe from its descriptor 3
+	heartbeats int    // a pipe from its descriptor 4; -1 where it has none
+	text       []byte // of the verdict, as far as it was read
 }
 
 // child runs this binary under the name argv[0] and returns its verdict, or
 // how it ended without one. Where memory is given the child has it as
 // descriptor 5.
 func (c Config) child(argv []string, memory *int) (Verdict, *Crash) {
-	if c.Calm != nil {
-		c.restore = c.Calm()
+	if c.NoFlowControl != nil {
+		c.restore = c.NoFlowControl()
 	}
 	var verdict Verdict
 	ch, err := c.start(argv, memory)
@@ -47,26 +47,26 @@ func (c Config) child(argv []string, memory *int) (Verdict, *Crash) {
 // wait4(-1) steals nobody's status here: this process starts no other child
 // meanwhile, and os/exec is not used in it at all.
 func (c Config) start(argv []string, memory *int) (*child, error) {
-	var verdict, beats [2]int
+	var verdict, heartbeats [2]int
 	if err := unix.Pipe2(verdict[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, err
 	}
 	defer unix.Close(verdict[1])
-	if err := unix.Pipe2(beats[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	if err := unix.Pipe2(heartbeats[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		unix.Close(verdict[0])
 		return nil, err
 	}
-	defer unix.Close(beats[1])
+	defer unix.Close(heartbeats[1])
 	openConsole(unix.O_NONBLOCK)
 	exe := c.Exe
 	if _, err := os.Stat(exe); err != nil || memory != nil {
 		exe = "/proc/self/exe" // the initramfs has been emptied
 	}
-	files := []uintptr{0, 1, 2, uintptr(verdict[1]), uintptr(beats[1])}
+	files := []uintptr{0, 1, 2, uintptr(verdict[1]), uintptr(heartbeats[1])}
 	if memory != nil {
 		files = append(files, uintptr(*memory))
 	}
-	ch := &child{name: argv[0], verdict: verdict[0], beats: beats[0], ended: -1}
+	ch := &child{name: argv[0], verdict: verdict[0], heartbeats: heartbeats[0], ended: -1}
 	var err error
 	if ch.pid, err = syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: Environment(), Files: files}); err != nil {
 		ch.close()
@@ -86,7 +86,7 @@ func openPID(pid int) int {
 }
 
 func (ch *child) close() {
-	for _, fd := range []int{ch.ended, ch.verdict, ch.beats} {
+	for _, fd := range []int{ch.ended, ch.verdict, ch.heartbeats} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

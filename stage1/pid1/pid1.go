@@ -23,10 +23,10 @@ type Config struct {
 	Lost   time.Duration // how long a message stays before a reboot that nobody asked for
 	Limits Limits
 
-	// Calm takes flow control off the consoles, so that nothing on the other
+	// NoFlowControl takes flow control off the consoles, so that nothing on the other
 	// side of a line can stop the boot. The function it returns puts it back
 	// for stage 2. It is called again and again. Nil: there is nothing to do.
-	Calm func() (restore func())
+	NoFlowControl func() (restore func())
 
 	watchdog *watchdog
 	restore  func() // the consoles

@@ -34,7 +34,7 @@ func (c Config) prepare(program string) error {
 // await waits for a program that is not this one, and says so. One that takes
 // too long is killed, and left alone when it can't be. The watchdog is fed.
 func (c Config) await(name string, pid int, limit time.Duration) (syscall.WaitStatus, error) {
-	ch := &child{pid: pid, name: name, ended: openPID(pid), verdict: -1, beats: -1}
+	ch := &child{pid: pid, name: name, ended: openPID(pid), verdict: -1, heartbeats: -1}
 	defer ch.close()
 	waited, told, killed := time.Duration(0), time.Duration(0), false
 	for {

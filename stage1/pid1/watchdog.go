@@ -22,16 +22,16 @@ type watchdog struct {
 
 const watchdogDevice = "/dev/watchdog"
 
-// Beat is what a child writes to its file descriptor 4 for as long as the boot
+// Heartbeat is what a child writes to its file descriptor 4 for as long as the boot
 // goes on, once a second: the time after which the watchdog is to reset the
 // machine, 0 for no watchdog, and whether stage 2 is to find it running. There
-// is nothing to be said before the first beat, so each says it all.
-func Beat(after time.Duration, keep bool) string {
+// is nothing to be said before the first heartbeat, so each says it all.
+func Heartbeat(after time.Duration, keep bool) string {
 	return fmt.Sprintf("%d %t\n", int(after.Seconds()), keep)
 }
 
-// parseBeat reads the last whole line of text.
-func parseBeat(text string) (seconds int, keep, ok bool) {
+// parseHeartbeat reads the last whole line of text.
+func parseHeartbeat(text string) (seconds int, keep, ok bool) {
 	lines := strings.Split(text, "\n")
 	if len(lines) < 2 {
 		return 0, false, false
@@ -41,15 +41,15 @@ func parseBeat(text string) (seconds int, keep, ok bool) {
 	return seconds, second == "true", err == nil && seconds >= 0
 }
 
-// hear reads what the child has said, opens the watchdog at the first beat,
+// read reads what the child has said, opens the watchdog at the first heartbeat,
 // and feeds it.
-func (w *watchdog) hear(beats int) {
+func (w *watchdog) read(heartbeats int) {
 	var text [512]byte
-	n, err := unix.Read(beats, text[:])
+	n, err := unix.Read(heartbeats, text[:])
 	if err != nil || n <= 0 {
 		return
 	}
-	seconds, keep, ok := parseBeat(string(text[:n]))
+	seconds, keep, ok := parseHeartbeat(string(text[:n]))
 	if !ok || seconds == 0 {
 		return
 	}

@@ -26,7 +26,7 @@ type CrashReport struct {
 	Version   string
 	Config    config.Config
 	Failure   fault.Failure
-	Beat      func(heartbeat.Watchdog)
+	Heartbeat func(heartbeat.Watchdog)
 }
 
 // Tell completes the report that the boot left, and starts to send it and what
@@ -44,7 +44,7 @@ func (c CrashReport) Tell() (end func(fault.Choice)) {
 	stopLog := c.Forward.send(c.Config, target)
 	endPost := posterFor(c.Config, c.Log, c.Version, c.Root, dial).Failure(r)
 	heart := new(heartbeat.Heartbeat)
-	heart.Start(c.Config.Watchdog, c.Beat)
+	heart.Start(c.Config.Watchdog, c.Heartbeat)
 	return func(choice fault.Choice) {
 		endPost(choice)
 		stopLog()

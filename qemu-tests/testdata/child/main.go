@@ -80,7 +80,7 @@ func boot(what string) {
 		time.Sleep(time.Hour)
 	case "alive":
 		for range 6 {
-			os.NewFile(4, "beats").WriteString(pid1.Beat(0, false))
+			os.NewFile(4, "heartbeats").WriteString(pid1.Heartbeat(0, false))
 			time.Sleep(time.Second)
 		}
 		verdict.Action = pid1.PowerOff

@@ -11,9 +11,9 @@ import (
 )
 
 // gate is a gate for "geheim" whose pauses are only noted.
-func gate(log *bytes.Buffer) (*Gate, *[]time.Duration) {
+func gate(log *bytes.Buffer) (*PasswordPrompt, *[]time.Duration) {
 	var pauses []time.Duration
-	return &Gate{
+	return &PasswordPrompt{
 		Check: func(password []byte) (bool, error) { return string(password) == "geheim", nil },
 		Log:   slog.New(slog.NewTextHandler(log, nil)),
 		pause: func(_ context.Context, d time.Duration) error {
@@ -23,9 +23,9 @@ func gate(log *bytes.Buffer) (*Gate, *[]time.Duration) {
 	}, &pauses
 }
 
-func (op *operator) open(ctx context.Context, g *Gate, limit time.Duration) chan bool {
+func (op *operator) open(ctx context.Context, g *PasswordPrompt, limit time.Duration) chan bool {
 	done := make(chan bool, 1)
-	go func() { done <- g.Open(ctx, op.tty, limit) }()
+	go func() { done <- g.Ask(ctx, op.tty, limit) }()
 	return done
 }
 

@@ -8,27 +8,27 @@ import (
 	"netstage/stage1/config"
 )
 
-// words are what the last rescue has to know: the one after the initramfs, and
+// lastRescue is what the last rescue has to know: the one after the initramfs, and
 // the policy in it, is gone. It offers no shell and starts nothing.
-type words struct {
+type lastRescue struct {
 	Console     string        `json:"console"`
 	FailTimeout time.Duration `json:"fail_timeout"`
 	PanicOnFail bool          `json:"panic_on_fail,omitempty"`
 }
 
-func lastWords(c config.Config) json.RawMessage {
-	text, err := json.Marshal(words{c.Console, c.FailTimeout, c.PanicOnFail})
+func encodeLastRescue(c config.Config) json.RawMessage {
+	text, err := json.Marshal(lastRescue{c.Console, c.FailTimeout, c.PanicOnFail})
 	if err != nil {
 		return nil // the rescue has its defaults
 	}
 	return text
 }
 
-// heard is the configuration of the last rescue.
-func heard() config.Config {
+// decodeLastRescue is the configuration of the last rescue.
+func decodeLastRescue() config.Config {
 	memory := os.NewFile(memoryFD, "memory")
 	defer memory.Close()
-	w := words{FailTimeout: time.Minute}
+	w := lastRescue{FailTimeout: time.Minute}
 	_ = json.NewDecoder(memory).Decode(&w) // what it lacks has a default
 	c := config.Config{Console: w.Console, FailTimeout: w.FailTimeout, PanicOnFail: w.PanicOnFail}
 	c.Policy.NoShell = true

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// A Gate asks for a password before a shell. It remembers the wrong ones for as long as it lives: each makes the wait
-// before the next longer, and going away and coming back does not shorten it.
-type Gate struct {
+// A PasswordPrompt asks for a password before a shell. It remembers the wrong
+// ones for as long as it lives: each makes the wait before the next longer, and
+// going away and coming back does not shorten it.
+type PasswordPrompt struct {
 	// Check compares with the password. An error says why that is not possible.
 	Check func(password []byte) (bool, error)
 	// Log is told of right and wrong passwords, never what they were.
@@ -28,16 +29,17 @@ const (
 	maxPassword = 512
 )
 
-// Open asks on t until the password is right, which it returns, or it was wrong three times, the person gives up by
-// Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ or an empty line, or the limit is over, be anybody there or not. Nothing that is typed
-// is shown.
-func (g *Gate) Open(ctx context.Context, t Terminal, limit time.Duration) bool {
+// Ask asks on t until the password is right, which it returns, or it was wrong
+// three times, the person gives up by Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ or an empty
+// line, or the limit is over, be anybody there or not. Nothing that is typed is
+// shown.
+func (p *PasswordPrompt) Ask(ctx context.Context, t Terminal, limit time.Duration) bool {
 	if raw, ok := t.(interface {
 		Raw() (func() error, error)
 	}); ok {
 		restore, err := raw.Raw()
 		if err != nil {
-			g.Log.Error(fmt.Sprintf("no shell: the password can't be asked for unseen: %v", err))
+			p.Log.Error(fmt.Sprintf("no shell: the password can't be asked for unseen: %v", err))
 			return false
 		}
 		defer func() { _ = restore() }()
@@ -47,13 +49,13 @@ func (g *Gate) Open(ctx context.Context, t Terminal, limit time.Duration) bool {
 	say := func(format string, args ...any) {
 		_, _ = fmt.Fprintf(t, format, args...) // a console that fails is read all the same
 	}
-	if g.pause == nil {
-		g.pause = pause
+	if p.pause == nil {
+		p.pause = pause
 	}
 	for range triesAtOnce {
-		if wait := time.Until(g.until); wait > 0 {
+		if wait := time.Until(p.until); wait > 0 {
 			say("The next password is looked at in %d s.\n", (wait+time.Second-1)/time.Second)
-			if g.pause(ctx, wait) != nil {
+			if p.pause(ctx, wait) != nil {
 				break
 			}
 		}
@@ -66,21 +68,21 @@ func (g *Gate) Open(ctx context.Context, t Terminal, limit time.Duration) bool {
 		if err != nil || len(password) == 0 {
 			break
 		}
-		right, err := g.Check(password)
+		right, err := p.Check(password)
 		clear(password)
 		if err != nil {
-			g.Log.Error(fmt.Sprintf("no shell: %v", err))
+			p.Log.Error(fmt.Sprintf("no shell: %v", err))
 			return false
 		}
 		if right {
-			g.wrong, g.until = 0, time.Time{}
-			g.Log.Warn("shell: the password was right")
+			p.wrong, p.until = 0, time.Time{}
+			p.Log.Warn("shell: the password was right")
 			return true
 		}
-		g.wrong++
-		wait := min(time.Second<<min(g.wrong-1, 10), longestWait)
-		g.until = time.Now().Add(wait)
-		g.Log.Warn(fmt.Sprintf("shell: wrong password, number %d", g.wrong))
+		p.wrong++
+		wait := min(time.Second<<min(p.wrong-1, 10), longestWait)
+		p.until = time.Now().Add(wait)
+		p.Log.Warn(fmt.Sprintf("shell: wrong password, number %d", p.wrong))
 		say("That is not the password.\n")
 	}
 	if ctx.Err() != nil {
