@@ -23,6 +23,9 @@ const (
 	// Device is a file on a block device, or the whole device when Path is
 	// empty.
 	Device
+	// OCI is an artifact in a registry, oci:// or oci+http://. Its URL is its
+	// manifest's.
+	OCI
 )
 
 // Location is a parsed reference. The zero one is none.
@@ -37,7 +40,8 @@ type Location struct {
 	// Path is the absolute path on the device, or of a File.
 	Path string
 
-	url *url.URL
+	url      *url.URL
+	artifact Artifact
 }
 
 // FileAt is the location of a file here, by its absolute path.
@@ -52,6 +56,9 @@ func (l Location) URL() *url.URL {
 	return &u
 }
 
+// Artifact is what is meant in the registry, by a location of the kind OCI.
+func (l Location) Artifact() Artifact { return l.artifact }
+
 // Scheme is http, https or tftp, empty where there is no URL.
 func (l Location) Scheme() string {
 	if l.url == nil {
@@ -61,7 +68,7 @@ func (l Location) Scheme() string {
 }
 
 // Remote tells whether the network is needed to get there.
-func (l Location) Remote() bool { return l.Kind == URL || l.Kind == Relative }
+func (l Location) Remote() bool { return l.Kind == URL || l.Kind == Relative || l.Kind == OCI }
 
 // Equal tells whether both were written alike.
 func (l Location) Equal(o Location) bool {
@@ -76,7 +83,8 @@ func (l Location) String() string {
 	return l.Raw
 }
 
-// WithSuffix appends suffix to the path, before the query of a URL.
+// WithSuffix appends suffix to the path, before the query of a URL. An
+// artifact has none: what belongs to the image is in it.
 func (l Location) WithSuffix(suffix string) Location {
 	switch l.Kind {
 	case URL:
@@ -94,6 +102,7 @@ func (l Location) WithSuffix(suffix string) Location {
 		if l.Raw = name + suffix; ok {
 			l.Raw += "?" + query
 		}
+	case OCI:
 	default:
 		l.Raw += suffix
 		l.Path += suffix

@@ -32,6 +32,9 @@ func Parse(s string) (Location, error) {
 	if !absolute || strings.ContainsAny(scheme, "/?#") {
 		return Location{Kind: Relative, Raw: s}, nil
 	}
+	if isArtifact(s) {
+		return parseArtifact(s)
+	}
 	return ParseURL(s)
 }
 

@@ -195,7 +195,7 @@ func FuzzRef(f *testing.F) {
 		if err != nil && rerr == nil {
 			t.Errorf("%q does not parse and resolves to %q", ref, u)
 		}
-		if rerr == nil && r.Remote() {
+		if rerr == nil && r.Remote() && r.Kind != OCI {
 			p, err := parseURL(u)
 			if err != nil {
 				t.Fatalf("%q resolves to %q, which is not fetched: %v", ref, u, err)

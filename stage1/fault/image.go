@@ -14,6 +14,7 @@ const (
 	Signature Class = "signature" // signed by no trusted key
 	Policy    Class = "policy"    // forbidden by the initrd or the manifest
 	Stream    Class = "stream"    // the image can't be used while it comes
+	Artifact  Class = "artifact"  // what a registry has is no system for this machine
 )
 
 var image = []advice{
@@ -70,6 +71,11 @@ var image = []advice{
 		"The image could not be used while it comes: the line above says what lacks. Leave out rootfs.stream and it is fetched whole first.",
 		"Loop devices and the device mapper are needed: pack loop, dm_mod and nbd into the initrd.",
 		"The process that serves it ended? Its last words are in the kernel log (d).",
+	}},
+	{Artifact, []string{
+		"The registry answers, and what it has under that name is no system for this machine: the line above says what is there. Push it anew with netstage push.",
+		"Is it the right repository and tag? Look at it with skopeo inspect --raw, or oras manifest fetch.",
+		"Of several platforms one must be this machine's: netstage push --platform.",
 	}},
 	{Policy, []string{
 		"The initrd forbids what was asked for; no kernel parameter changes that. Give what it wants (see above), or build the initrd with another policy.",

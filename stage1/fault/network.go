@@ -24,6 +24,8 @@ const (
 	Changed   Class = "changed"    // replaced while it was fetched
 	TooLarge  Class = "too-large"  // more than such a file may have
 	Cancelled Class = "cancelled"  // called off by the step's end
+
+	RegistryAuth Class = "registry-auth" // a registry that lets nobody in, or not this machine
 )
 
 var network = []advice{
@@ -133,5 +135,11 @@ var network = []advice{
 	{Cancelled, []string{
 		"The download was called off before it was done: by the step's end, not by a server. Retry.",
 		"Again? Please report it, with the kernel log (d).",
+	}},
+	{RegistryAuth, []string{
+		"The registry wants a login that it does not get, or refuses the one it gets. Put it into the initrd as /etc/netstage/registry.json: docker's config.json, with the registry's host as the key.",
+		"Its token server is another host? That one must be a key of its own; only a key that begins with http:// goes by http.",
+		"Try the same login elsewhere: skopeo inspect --raw --authfile registry.json docker://HOST/NAME:TAG.",
+		"A robot account that has run out, or may not read this repository? Ask the registry's log.",
 	}},
 }
