@@ -41,7 +41,8 @@ examples:
   netstage image closure/ -o nix-store.squashfs
   netstage image closure/ --compression zstd:3 -o nix-store.squashfs
   netstage image closure/ --format erofs -o nix-store.erofs
-  netstage image --root debian/ -o debian.squashfs`
+  netstage image --root debian/ -o debian.squashfs
+  netstage image --toplevel ./result --boot -o web/nix-store.squashfs --push oci://registry.example/web:42`
 
 // imageFlags are what "netstage image" is asked for.
 type imageFlags struct {
@@ -49,6 +50,8 @@ type imageFlags struct {
 	root, format, compression string
 	level                     int
 	system                    systemFlags
+	push                      string
+	registry                  registryFlags
 }
 
 func newImage(std streams) *cobra.Command {
@@ -63,6 +66,8 @@ func newImage(std streams) *cobra.Command {
 	fs.StringVar(&f.Series, "series", "", "`NAME` of the images that replace each other (default FILE's, without its ending)")
 	fs.IntVar(&f.Processors, "processors", 0, "compress a squashfs on `N` processors (default all)")
 	f.system.flags(fs)
+	givenVar(fs, &f.push, "push", "then push what is in FILE's folder to the registry at `REF`, as netstage push does")
+	f.registry.flags(fs)
 	return newCommand("netstage image DIR|--toplevel PATH|--root DIR -o FILE [FLAGS]", "pack a system, a store or a whole root into a squashfs or erofs", imageHelp, fs,
 		func(ctx context.Context, dirs []string) error {
 			var err error
@@ -112,6 +117,11 @@ func (f *imageFlags) check(dirs []string) error {
 	if f.Source = f.root; len(dirs) > 0 {
 		f.Source = dirs[0]
 	}
+	if f.push != "" {
+		if _, err := artifact(f.push); err != nil {
+			return err
+		}
+	}
 	return f.system.check()
 }
 
@@ -139,6 +149,9 @@ func makeImage(ctx context.Context, f imageFlags, std streams) error {
 	}
 	if !f.system.allInOne {
 		fmt.Fprintf(std.out, "%x  %s\n", report.SHA256, output)
+	}
+	if f.push != "" {
+		return push(ctx, filepath.Dir(output), f.push, nil, "", f.registry, std)
 	}
 	return nil
 }

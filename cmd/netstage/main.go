@@ -104,6 +104,7 @@ func newRoot(std streams) *cobra.Command {
 		newSign(std),
 		newVerify(std),
 		newFetch(std),
+		newPush(std),
 		newStorm(std),
 		newCompletion(std),
 		newMan(std),

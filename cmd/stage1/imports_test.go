@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 // hostOnly are libraries that must not reach the agent.
 var hostOnly = []string{
 	"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/u-root/u-root/pkg/cpio", "github.com/creack/pty", "github.com/google/go-cmp",
-	"netstage/cmd/netstage", "netstage/fetch/faulty", "testing",
+	"netstage/cmd/netstage", "netstage/fetch/faulty", "netstage/fetch/oci/peer", "oras.land/oras-go", "github.com/opencontainers", "testing",
 }
 
 func goList(t *testing.T, args ...string) []string {

@@ -37,6 +37,9 @@ isc-dhcp-server another one
 kea-dhcp4-server another one
 radvd a real IPv6 router
 nginx-light a real web server
+docker-registry a real OCI registry
+apache2-utils htpasswd, for its logins
+skopeo another client of registries
 iproute2 network namespaces and bridges
 refind a boot manager whose stanza is tried
 kexec-tools a running system that boots the next

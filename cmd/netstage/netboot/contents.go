@@ -49,9 +49,9 @@ func scan(fsys fs.FS, dir string) (contents, error) {
 				return contents{}, err
 			}
 			c.cmdline, c.hasCmdline = joinCmdline(string(text)), true
-		case isKernel(name):
+		case IsKernel(name):
 			c.kernels = append(c.kernels, name)
-		case isInitrd(name):
+		case IsInitrd(name):
 			c.initrds = append(c.initrds, name)
 		default:
 			c.images = append(c.images, name)
@@ -68,16 +68,19 @@ func partOfBoot(name string) bool {
 	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".sha256") || strings.HasSuffix(name, ".minisig") {
 		return false
 	}
-	return name == "cmdline" || isKernel(name) || isInitrd(name) || isImage(name)
+	return name == "cmdline" || IsKernel(name) || IsInitrd(name) || IsImage(name)
 }
 
-func isKernel(name string) bool {
+// IsKernel tells whether a file of that name is a kernel.
+func IsKernel(name string) bool {
 	return name == "bzImage" || name == "vmlinuz" || strings.HasPrefix(name, "vmlinuz-")
 }
 
-func isInitrd(name string) bool { return strings.HasPrefix(name, "initrd") }
+// IsInitrd tells whether a file of that name is an initrd.
+func IsInitrd(name string) bool { return strings.HasPrefix(name, "initrd") }
 
-func isImage(name string) bool {
+// IsImage tells whether a file of that name is a system image.
+func IsImage(name string) bool {
 	return strings.HasSuffix(name, ".squashfs") || strings.HasSuffix(name, ".erofs")
 }
 

@@ -117,7 +117,7 @@ func namedImage(fsys fs.FS, folder, cmdline string) (string, error) {
 			return "", nil
 		}
 	}
-	if !isImage(name) || !fs.ValidPath(name) {
+	if !IsImage(name) || !fs.ValidPath(name) {
 		return "", nil
 	}
 	for _, place := range []string{folder + "/" + name, name} {
