@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -121,6 +122,30 @@ func TestAnotherRouter(t *testing.T) {
 	if gw := l.Gateway().String(); gw == "fe80::1" || !l.OffLink() {
 		t.Errorf("lease %s", l)
 	}
+}
+
+// The first of two DHCPv6 servers gives an address that no answer comes back to.
+func TestAnotherServer6(t *testing.T) {
+	dead, good := site(t)
+	dead.routerAddrs(t, "br0", "fe80::1/64")
+	good.routerAddrs(t, "nic", "2001:db8::2/64", "fe80::2/64")
+	good.greeter(t, "[2001:db8:9::1]:8080")
+	good.radvd(t, `interface nic { AdvSendAdvert on; AdvManagedFlag on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 300;
+		prefix 2001:db8::/64 { AdvAutonomous off; }; };`)
+	dead.fakeDHCP6(t, "br0", func(f *fakeDHCP6, m *dhcpv6.Message) *dhcpv6.Message {
+		return f.polite(m, "2001:db8:dead::7", time.Hour)
+	})
+	s := start(t, Options{Prove: reaches("[2001:db8:9::1]:8080"), ProveTimeout: 3 * time.Second, Config: config(t, ipparam.Params{IP: []string{"dhcp6"}})})
+	s.until(t, "eth0: 2001:db8:dead::7/128 via fe80::2")
+	good.dnsmasq(t, "--port=0", "--interface=nic", "--dhcp-range=2001:db8::50,2001:db8::60,64,1h")
+	l := s.wait(t).Lease()
+	if l.Server != netip.MustParseAddr("fe80::2") || l.Addr.Bits() != 64 || l.Gateway() != l.Server {
+		t.Errorf("lease %s", l)
+	}
+	if a := addrs6Of(t, "eth0"); len(a) != 1 || a[0] != l.Addr.String() {
+		t.Errorf("addresses %v", a)
+	}
+	s.until(t, "led nowhere, trying 2001:db8::")
 }
 
 // Where there is nothing else, the one lease is kept and proven again.

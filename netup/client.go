@@ -131,6 +131,7 @@ type protocol interface {
 func (c *familyClient) protocol() protocol {
 	amend := func(l lease.Lease) lease.Lease { return c.n.plan.amend(l, c.entry) }
 	note := func(state string, sent int) { c.n.board.note(c.l, c.family, state, sent, "") }
+	rejected := func(why string) { c.n.board.rejected(c.l, c.family, why) }
 	rng := retry.Rand(c.l.mac)
 	if c.family == lease.V6 {
 		return &slaac.Client{
@@ -138,7 +139,7 @@ func (c *familyClient) protocol() protocol {
 			Kernel: c.n.kernel, Running: c.isRunning, Amend: amend, Note: note, Always: c.entry.Method == ipparam.DHCP6,
 			DHCP: &dhcp6.Client{
 				Name: c.name, MAC: c.l.mac, User: c.n.opts.UserClass, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName),
-				Log: c.n.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx,
+				Log: c.n.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx, Rejected: rejected,
 			},
 		}
 	}
@@ -147,7 +148,7 @@ func (c *familyClient) protocol() protocol {
 		Index: c.l.index, Name: c.name, MAC: c.l.mac,
 		Vendor: c.n.opts.VendorClass, User: c.n.opts.UserClass,
 		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd, BOOTP: c.entry.BOOTP,
-		Rejected: func(why string) { c.n.board.rejected(c.l, c.family, why) },
+		Rejected: rejected,
 	}
 }
 

@@ -2,11 +2,14 @@ package netup
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
+	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
 )
@@ -51,5 +54,31 @@ func TestSmallMTUOfTheOperator(t *testing.T) {
 	l := plan{}.amend(lease.Lease{Addr: netip.MustParsePrefix("10.1.0.9/24"), RouteMTU: 900}, ipparam.Entry{MTU: 1000})
 	if l.MTU != 1000 || l.RouteMTU != 0 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// The link's MTU shrinks between reading it and setting IPv6's, as when both
+// families come by their leases at once.
+func TestIPv6MTUWhileTheLinkShrinks(t *testing.T) {
+	p := newPeer(t)
+	p.cable(t, "eth0", "")
+	must(withLink("eth0", func(l netlink.Link) error { return netlink.LinkSetMTU(l, 1400) }))
+	must(setUp("eth0"))
+	sysfs := t.TempDir()
+	must(os.MkdirAll(sysfs+"/class/net/eth0", 0o755))
+	file := sysfs + "/class/net/eth0/mtu"
+	must(unix.Mkfifo(file, 0o644))
+	go func() { // what the first reader sees is old
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		must(err)
+		must(os.WriteFile(file+".new", []byte("1400\n"), 0o644))
+		must(os.Rename(file+".new", file))
+		f.WriteString("1500\n")
+		f.Close()
+	}()
+	log, lines := logTo(t)
+	rtnl.SetMTU6(log, sysfs, "eth0", 1500)
+	if m, err := rtnl.ReadSetting("/proc/sys/net/ipv6/conf/eth0/mtu"); err != nil || m != "1400" || strings.Contains(lines.String(), "refused") {
+		t.Errorf("IPv6's mtu is %s, %v", m, err)
 	}
 }

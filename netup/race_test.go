@@ -241,7 +241,7 @@ func TestClassesAtTheEnd(t *testing.T) {
 		p := newPeer(t)
 		p.cable(t, "eth0", "")
 		p.unplug(t, "eth0")
-		e := endAt(t, Options{}, "still waiting")
+		e := endAt(t, Options{}, "still waiting: no carrier")
 		if fault.ClassOf(e) != "no-carrier" || !strings.Contains(e.Error(), "eth0") || len(e.Links()) != 1 || !errors.Is(e, context.Canceled) {
 			t.Errorf("%s: %v, links %+v", fault.ClassOf(e), e, e.Links())
 		}

@@ -331,7 +331,7 @@ func (c *Client) reject(what string, err error) {
 func (c *Client) passedOver(server netip.Addr, what []string) {
 	for _, w := range what {
 		c.oddMu.Lock()
-		told := slices.Contains(c.odd[server], w)
+		told := slices.Contains(c.odd[server], w) || len(c.odd) == lease.MaxListed && c.odd[server] == nil
 		if !told {
 			if c.odd == nil {
 				c.odd = map[netip.Addr][]string{}

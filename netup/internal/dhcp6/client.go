@@ -37,8 +37,12 @@ type Client struct {
 	ACD     *acd.Detector
 	Life    context.Context // of a probe, which outlives the conversation that it belongs to
 
+	// Rejected is told why a server's reply is of no use; may be nil.
+	Rejected func(why string)
+
 	probe *acd.Probe // for the address last given; nil: none
-	told  bool       // of a message with parts of no use
+	tried [][]byte   // DUIDs of servers whose addresses led nowhere
+	told  []string   // of what is of no use in a server's messages
 }
 
 // Answer is what a server said, and when it was asked.
@@ -71,32 +75,40 @@ func (c *Client) listen(ctx context.Context) (net.PacketConn, error) {
 // error.
 func (c *Client) Acquire(ctx context.Context) (Answer, error) {
 	return c.persist(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
-		offer, err := c.ask(ctx, conn, start, "soliciting a DHCPv6 server", c.query(Solicit), 0, func(r Reply) bool {
-			return (r.Type == Advertise || r.Rapid) && r.Addr.IsValid()
-		})
-		if err != nil {
-			return offer, err
-		}
-		c.probe.End()
-		c.probe = c.ACD.Start(c.Life, offer.Addr, acd.ND)
-		if offer.Type == ReplyType {
-			return offer, nil
-		}
-		c.Log.Debug(fmt.Sprintf("%s: dhcp6: %s offers %s", c.Name, offer.From, offer.Addr))
-		q := c.query(Request)
-		q.Server, q.Addr = offer.Server, offer.Addr
-		r, err := c.ask(ctx, conn, time.Now(), "requesting by DHCPv6", q, requestTries, func(r Reply) bool {
-			return r.Type == ReplyType && slices.Equal(r.Server, offer.Server)
-		})
-		if err = refusal(r, err); err != nil {
-			return r, err
-		}
-		if conflict := c.probe.Conflict(); conflict != nil {
-			c.Decline(ctx, r)
-			return r, conflict
-		}
-		return r, nil
+		return c.converse(ctx, conn, start, 0)
 	})
+}
+
+// converse is SOLICIT, ADVERTISE, REQUEST, REPLY, with a server that was not
+// tried. tries bounds the SOLICITs; 0 is for ever.
+func (c *Client) converse(ctx context.Context, conn net.PacketConn, start time.Time, tries int) (Answer, error) {
+	q := c.query(Solicit)
+	q.Rapid = len(c.tried) == 0 // a server to be passed over is not to keep an address for it
+	offer, err := c.ask(ctx, conn, start, "soliciting a DHCPv6 server", q, tries, func(r Reply) bool {
+		return (r.Type == Advertise || r.Rapid) && r.Addr.IsValid() && !c.wasTried(r.Server)
+	})
+	if err != nil {
+		return offer, err
+	}
+	c.probe.End()
+	c.probe = c.ACD.Start(c.Life, offer.Addr, acd.ND)
+	if offer.Type == ReplyType {
+		return offer, nil
+	}
+	c.Log.Debug(fmt.Sprintf("%s: dhcp6: %s offers %s", c.Name, offer.From, offer.Addr))
+	q = c.query(Request)
+	q.Server, q.Addr = offer.Server, offer.Addr
+	r, err := c.ask(ctx, conn, time.Now(), "requesting by DHCPv6", q, requestTries, func(r Reply) bool {
+		return r.Type == ReplyType && slices.Equal(r.Server, offer.Server)
+	})
+	if err = refusal(r, err); err != nil {
+		return r, err
+	}
+	if conflict := c.probe.Conflict(); conflict != nil {
+		c.Decline(ctx, r)
+		return r, conflict
+	}
+	return r, nil
 }
 
 // Decline gives an address back to its server as another host's (RFC 8415
@@ -220,19 +232,20 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 		r, err := Parse(buf[:n], q.IAID)
 		switch {
 		case err != nil:
-			c.Log.Debug(fmt.Sprintf("%s: %v", c.Name, err))
+			c.reject(from, err.Error())
 			continue
 		case r.XID != q.XID || !slices.Equal(r.Client, q.Client) || len(r.Server) == 0:
 			continue // another's
 		case !match(r):
 			if r.Status != nil {
-				c.Log.Info(fmt.Sprintf("%s: dhcp6: %s from %s: %v", c.Name, r.Type, from, r.Status))
+				c.reject(from, fmt.Sprintf("%s: %v", r.Type, r.Status))
+			} else if q.Address && !r.Addr.IsValid() {
+				c.reject(from, fmt.Sprintf("%s without an address", r.Type))
 			}
 			continue
 		}
-		if r.PassedOver != "" && !c.told {
-			c.told = true
-			c.Log.Warn(fmt.Sprintf("%s: dhcp6: passed over in what %s says: %s", c.Name, from, r.PassedOver))
+		if r.PassedOver != "" {
+			c.tell(fmt.Sprintf("%s: dhcp6: passed over in what %s says: %s", c.Name, from, r.PassedOver))
 		}
 		server, _ := netip.AddrFromSlice(from.(*net.UDPAddr).IP)
 		return Answer{Reply: r, At: sent, From: server}, nil

@@ -103,14 +103,28 @@ func HasIPv6(log *slog.Logger, name string) bool {
 }
 
 // SetMTU6 sets the MTU that IPv6 alone has on a link, to no more than the link
-// can send.
+// can send, which another goroutine may change meanwhile.
 func SetMTU6(log *slog.Logger, sysfs, name string, mtu int) {
+	for tries := 1; ; tries++ {
+		now := mtu
+		if most := linkMTU(sysfs, name); most > 0 {
+			now = min(mtu, most)
+		}
+		log.Debug(fmt.Sprintf("%s: set IPv6's mtu %d", name, now))
+		err := WriteSetting("/proc/sys/net/ipv6/conf/"+name+"/mtu", fmt.Sprint(now))
+		if err == nil {
+			return
+		}
+		if again := linkMTU(sysfs, name); again == 0 || min(mtu, again) == now || tries == 8 {
+			log.Warn(fmt.Sprintf("%s: mtu %d from the router is refused: %v", name, now, err))
+			return
+		}
+	}
+}
+
+// linkMTU is what a link can send, 0 where sysfs does not say.
+func linkMTU(sysfs, name string) int {
 	whole, _ := ReadSetting(sysfs + "/class/net/" + name + "/mtu")
-	if most, err := strconv.Atoi(whole); err == nil && mtu > most {
-		mtu = most
-	}
-	log.Debug(fmt.Sprintf("%s: set IPv6's mtu %d", name, mtu))
-	if err := WriteSetting("/proc/sys/net/ipv6/conf/"+name+"/mtu", fmt.Sprint(mtu)); err != nil {
-		log.Warn(fmt.Sprintf("%s: mtu %d from the router is refused: %v", name, mtu, err))
-	}
+	mtu, _ := strconv.Atoi(whole)
+	return mtu
 }

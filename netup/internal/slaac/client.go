@@ -255,9 +255,21 @@ func (c *Client) finish(l lease.Lease) lease.Lease {
 }
 
 // Another is l by another router than the one that led nowhere (RFC 4861
-// section 6.3.6). False: there is none.
-func (c *Client) Another(_ context.Context, l lease.Lease) (lease.Lease, func(), bool) {
+// section 6.3.6), and once all were tried with the address of another server.
+// False: there is none.
+func (c *Client) Another(ctx context.Context, l lease.Lease) (lease.Lease, func(), bool) {
+	none := func() {}
 	c.tried = append(slices.DeleteFunc(c.tried, func(a netip.Addr) bool { return a == l.Gateway() }), l.Gateway())
 	next, ok := c.compose(true)
-	return next, func() {}, ok && next.Gateway() != l.Gateway()
+	ok = ok && next.Gateway() != l.Gateway()
+	if l.Source != "dhcp6" || ok && !slices.Contains(c.tried, next.Gateway()) {
+		return next, none, ok
+	}
+	given, found := c.DHCP.Another(ctx, *c.given)
+	if !found {
+		return next, none, ok
+	}
+	c.given, c.tried = &given, nil
+	next, ok = c.compose(true)
+	return next, c.DHCP.Probe().Wait, ok
 }

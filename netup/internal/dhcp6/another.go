@@ -1,0 +1,62 @@
+package dhcp6
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"netstage/netup/lease"
+)
+
+// otherTries is how often other servers are solicited before there are none:
+// for some three seconds, as the slower one may be busy.
+const otherTries = 3
+
+// Another returns an address of another server than that of last, which led
+// nowhere: of one not tried yet, else of the one tried longest ago. False: there
+// is none.
+func (c *Client) Another(ctx context.Context, last Answer) (Answer, bool) {
+	c.tried = slices.DeleteFunc(c.tried, func(duid []byte) bool { return slices.Equal(duid, last.Server) })
+	c.tried = append(c.tried, last.Server)
+	for {
+		conn, err := c.listen(ctx)
+		if err == nil {
+			var r Answer
+			r, err = c.converse(ctx, conn, time.Now(), otherTries)
+			conn.Close()
+			if err == nil {
+				return r, true
+			}
+		}
+		c.Log.Debug(fmt.Sprintf("%s: no other server: %v", c.Name, err))
+		if len(c.tried) < 2 || ctx.Err() != nil {
+			c.tried = nil
+			return Answer{}, false
+		}
+		c.tried = c.tried[1:]
+	}
+}
+
+func (c *Client) wasTried(duid []byte) bool {
+	return slices.ContainsFunc(c.tried, func(t []byte) bool { return slices.Equal(t, duid) })
+}
+
+// reject tells of a reply that is of no use, each kind once, and counts it.
+func (c *Client) reject(from net.Addr, why string) {
+	c.tell(fmt.Sprintf("%s: dhcp6: a reply of %s is of no use: %s", c.Name, from, why))
+	if c.Rejected != nil {
+		c.Rejected(why)
+	}
+}
+
+// tell warns of something once, and not for ever of new things.
+func (c *Client) tell(line string) {
+	if slices.Contains(c.told, line) || len(c.told) == lease.MaxListed {
+		c.Log.Debug(line)
+		return
+	}
+	c.told = append(c.told, line)
+	c.Log.Warn(line)
+}
