@@ -19,12 +19,14 @@ type board struct {
 
 	mu       sync.Mutex
 	links    map[int]*link
-	ignored  map[int]string // links left out by the operator's words
+	ignored  map[int]string // links left out, and why
 	winner   *link
 	family   lease.Family // of the lease by which it won
 	proofs   []proof      // failed ones, newest last, bounded
 	proofErr error
 }
+
+const carrierLost = "the carrier was lost"
 
 func newBoard(log *slog.Logger, sysfs string) *board {
 	return &board{log: log, sysfs: sysfs, won: make(chan struct{}), links: map[int]*link{}, ignored: map[int]string{}}
@@ -70,7 +72,7 @@ func (b *board) saw(l *link, a *netlink.LinkAttrs, up, bond bool) bool {
 		l.mac = a.HardwareAddr // its first slave's, by now
 	}
 	if was != up {
-		l.carrierSince = time.Now()
+		l.carrierSince, l.speed = time.Now(), 0
 		for f := range l.families {
 			l.families[f].sent = 0
 			if !up {
@@ -78,7 +80,7 @@ func (b *board) saw(l *link, a *netlink.LinkAttrs, up, bond bool) bool {
 			}
 		}
 		if !up && l.ctx.Err() == nil {
-			l.fault = "the carrier was lost"
+			l.fault = carrierLost
 		}
 	}
 	return was

@@ -51,12 +51,18 @@ func (n *Network) failure(cause error) *Error {
 			f.Text = "network: no network card as " + w + " wants it in " + secs
 		}
 		f.Tried = n.board.ignoredLinks()
+		if len(f.Tried) > 0 && n.plan.wanted() == "" {
+			f.Text = "network: no network card of use in " + secs + ": " + strings.Join(f.Tried, "; ")
+		}
 	case !carrier:
 		f.Class = fault.NoCarrier
 		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		f.Class = fault.NoLease
 		f.Text = "network: " + n.plan.nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
+		if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Carrier && l.Fault != "" && l.Fault != carrierLost }); i >= 0 {
+			f.Text += ": " + links[i].Fault
+		}
 	default:
 		f.Class = fault.NoRoute
 		f.Text = "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs

@@ -15,13 +15,26 @@ import (
 // ignore notes a link that the operator's words leave out.
 func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
-	n.board.mu.Lock()
-	_, known := n.board.ignored[a.Index]
-	n.board.ignored[a.Index] = a.Name + " " + a.HardwareAddr.String()
-	n.board.mu.Unlock()
-	if !known {
+	if n.board.ignore(a.Index, a.Name+" "+a.HardwareAddr.String()+": not asked for") {
 		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.wanted()))
 	}
+}
+
+// refuse notes a link that leads to a network, but not by us.
+func (n *Network) refuse(nl netlink.Link, why string) {
+	a := nl.Attrs()
+	if n.board.ignore(a.Index, a.Name+": "+why) {
+		n.log.Info(a.Name + ": left alone, " + why)
+	}
+}
+
+// ignore notes why a link is left out; false is that it is known.
+func (b *board) ignore(index int, why string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.ignored[index]
+	b.ignored[index] = why
+	return !known
 }
 
 // pinned is the plan as to which links take part. It is the race's.

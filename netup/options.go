@@ -51,6 +51,10 @@ type Options struct {
 	// Grace is how long a lease that is link-local or leads nowhere waits for
 	// a better one before it wins without a proof; 10 s when zero.
 	Grace time.Duration
+	// BounceAfter is how long a link with carrier may be without a lease before it
+	// is set down and up again, once: longer than spanning tree holds a port. At 10
+	// Mb/s it is a sixth of that. 90 s when zero.
+	BounceAfter time.Duration
 	// Report is the time before the first "still waiting" line; the next ones
 	// come ever later, up to a minute apart. 5 s when zero.
 	Report time.Duration
@@ -74,6 +78,7 @@ func (o Options) withDefaults() Options {
 	def(&o.ProveTimeout, 30*time.Second)
 	def(&o.Grace, 10*time.Second)
 	def(&o.Report, 5*time.Second)
+	def(&o.BounceAfter, 90*time.Second)
 	def(&o.Every, time.Second)
 	if o.Sysfs == "" {
 		o.Sysfs = "/sys"

@@ -52,6 +52,8 @@ type link struct {
 	setMTU       int            // to which a lease changed it; 0: none did
 	mtu6         int            // IPv6's own, of a router; 0: none
 	down         bool           // lost, and given back
+	speed        int            // in Mb/s; 0: not known
+	bouncedOnce  bool           // its carrier, by us
 }
 
 // familyState is what is to be seen of one of a link's two ways to an address.
@@ -177,6 +179,10 @@ func (n *Network) forget(l *link, why string) {
 func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, joined *joining) {
 	a := nl.Attrs()
 	l := n.board.links[a.Index]
+	if why := rtnl.Unsupported(nl, n.opts.Sysfs); why != "" {
+		n.refuse(nl, why)
+		return
+	}
 	if !rtnl.Candidate(nl, n.plan.stacked(a.Name)) {
 		if l != nil && a.MasterIndex != 0 {
 			n.forget(l, "belongs to another link now")
@@ -184,7 +190,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		return
 	}
 	if l == nil {
-		if joined == nil || rtnl.Wireless(nl, n.opts.Sysfs) || n.stack.add(nl, joined) { // removed, or of no use by itself
+		if joined == nil || n.stack.add(nl, joined) { // removed, or of no use by itself
 			return
 		}
 		select {

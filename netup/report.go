@@ -33,7 +33,7 @@ func (l *link) status(winner *link, sysfs string) linktable.Row {
 	l.look(sysfs)
 	s := linktable.Row{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
-		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Fault: l.fault, Winner: l == winner, Lost: l.down,
+		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Speed: l.speed, Fault: l.fault, Winner: l == winner, Lost: l.down,
 		V4: l.families[lease.V4].status(), V6: l.families[lease.V6].status(),
 	}
 	s.SetPlace(l.bus)
@@ -231,13 +231,13 @@ func (b *board) heed() {
 	clear(b.ignored)
 }
 
-// ignoredLinks lists the links that the operator's words leave out.
+// ignoredLinks lists the links that are left out, with the reason.
 func (b *board) ignoredLinks() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []string
 	for _, s := range b.ignored {
-		out = append(out, s+": not asked for")
+		out = append(out, s)
 	}
 	slices.Sort(out)
 	return out

@@ -42,6 +42,8 @@ func newSession(n *Network, l *link, before *session) *session {
 			s.tail.Go(func() { <-before.done })
 			<-before.over
 		}
+		s.tail.Go(s.attend)
+		s.tail.Go(s.explain)
 		s.run()
 		close(s.over)
 	}()

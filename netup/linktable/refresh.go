@@ -44,6 +44,9 @@ func Refresh(rows []Row, age time.Duration) ([]Row, error) {
 			s.Seconds = 0
 		}
 		s.Lost = s.Lost && a.RawFlags&unix.IFF_UP == 0
+		if s.Speed = 0; up {
+			s.Speed = rtnl.Speed(a.Name, sysfs)
+		}
 		s.Name, s.Index, s.Carrier, s.OperState = a.Name, a.Index, up, a.OperState.String()
 		s.V4, s.V6 = FamilyState{}, FamilyState{}
 		for _, addr := range addrs {

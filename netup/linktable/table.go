@@ -23,6 +23,7 @@ type Row struct {
 	OperState string `json:"operstate"` // as the kernel has it: up, down, dormant, …
 	// Seconds is the time since the carrier came or went.
 	Seconds int         `json:"seconds"`
+	Speed   int         `json:"speed,omitempty"` // in Mb/s, where the driver tells
 	V4      FamilyState `json:"v4"`
 	V6      FamilyState `json:"v6"`
 	// Fault is the last one since the link had a lease, for people.
@@ -47,6 +48,10 @@ type FamilyState struct {
 // Bound is the state of a link that has an address and nothing left to do.
 const Bound = "bound"
 
+// Slow reports whether a link's speed, in Mb/s, is that of one that was not
+// negotiated.
+func Slow(speed int) bool { return speed > 0 && speed <= 10 }
+
 // Leased reports whether the link has an address of either family.
 func (s Row) Leased() bool { return s.V4.Address != "" || s.V6.Address != "" }
 
@@ -65,7 +70,10 @@ func (s Row) Doing() string {
 		}
 	}
 	if len(parts) == 0 {
-		return fmt.Sprintf("carrier, %d s", s.Seconds)
+		parts = append(parts, fmt.Sprintf("carrier, %d s", s.Seconds))
+	}
+	if Slow(s.Speed) {
+		parts = append(parts, fmt.Sprintf("%d Mb/s", s.Speed))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -144,6 +152,9 @@ func Table(links []Row, width int) []string {
 			}
 		}
 		doing := l.Doing()
+		if l.Carrier && !l.Lost && l.Speed > 0 && !Slow(l.Speed) {
+			doing += fmt.Sprintf(", %d Mb/s", l.Speed)
+		}
 		if l.Winner {
 			doing += ", used"
 		}

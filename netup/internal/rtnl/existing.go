@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"netstage/netup/lease"
 )
@@ -107,4 +109,10 @@ func readPNP(b []byte, l *lease.Lease) {
 			}
 		}
 	}
+}
+
+// HasRouter6 reports whether the kernel has heard an IPv6 router on a link.
+func (k Conn) HasRouter6(index int) bool {
+	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(ByIndex(index), netlink.FAMILY_V6) })
+	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Protocol == unix.RTPROT_RA })
 }

@@ -28,18 +28,22 @@ func Candidate(l netlink.Link, asked string) bool {
 	return true
 }
 
-// Wireless reports whether a link is a radio, which needs credentials to lead anywhere.
-func Wireless(l netlink.Link, sysfs string) bool {
+// Unsupported says why a link is of no use whatever it leads to; "" is that it
+// may be of use.
+func Unsupported(l netlink.Link, sysfs string) string {
+	if l.Attrs().EncapType == "infiniband" {
+		return "InfiniBand is not supported, an adapter's Ethernet mode is"
+	}
 	if l.Type() != "device" {
-		return false
+		return ""
 	}
 	dir := filepath.Join(sysfs, "class/net", l.Attrs().Name)
 	for _, f := range []string{"wireless", "phy80211"} {
 		if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
-			return true
+			return "wireless is not supported: it takes credentials"
 		}
 	}
-	return false
+	return ""
 }
 
 // Carrier reports whether frames sent now leave the machine. Running without
@@ -109,4 +113,14 @@ func CarrierChanges(name, sysfs string) (int, bool) {
 	}
 	n, err := strconv.Atoi(s)
 	return n, err == nil
+}
+
+// Speed is what a link runs at, in Mb/s; 0 where the driver does not tell.
+func Speed(name, sysfs string) int {
+	s, err := ReadSetting(filepath.Join(sysfs, "class/net", name, "speed"))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(s)
+	return max(n, 0)
 }
