@@ -72,6 +72,7 @@ var listed = slices.Concat(carried, []string{
 	"hugepages", "hugepagesz", "default_hugepagesz", "transparent_hugepage", "mem", "crashkernel", "cma", "swiotlb", "zswap.*", "psi",
 	"reboot", "panic", "panic_on_oops", "oops", "nmi_watchdog", "nowatchdog", "watchdog_thresh", "softlockup_panic", "hung_task_panic",
 	"random.trust_cpu", "random.trust_bootloader", "elevator", "edd", "efi_pstore.*", "pstore.*", "usbcore.*", "usb-storage.*", "i915.*", "nvme_core.*",
+	"ixgbe.allow_unsupported_sfp", "e1000.eeprom_bad_csum_allow",
 	// How stage 2 names and counts.
 	"net.ifnames", "biosdevname", "ipv6.disable", "cgroup_enable", "cgroup_disable", "systemd.unified_cgroup_hierarchy", "fsck.mode", "rootflags", "rootfstype", "ro", "rw",
 })

@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"netstage/stage1/cmdline"
 	"netstage/stage1/kmod"
@@ -192,10 +195,28 @@ func (d *Devices) Undriven() []string {
 		return nil
 	}
 	var lines []string
+	log := sync.OnceValue(kernelLog) // in most machines nobody asks for it
 	for _, m := range d.index.MissingDrivers("/sys") {
+		if len(m.Modules) > 0 {
+			m.Refusal = kmod.Refusal(log(), m.Device)
+		}
 		lines = append(lines, m.String())
 	}
-	return lines
+	return append(lines, kmod.Refused("/sys", log)...)
+}
+
+// kernelLog is what the kernel's ring buffer has, "" where it may not be read.
+func kernelLog() string {
+	size, err := unix.Klogctl(unix.SYSLOG_ACTION_SIZE_BUFFER, nil)
+	if err != nil || size <= 0 {
+		return ""
+	}
+	buf := make([]byte, size)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
 }
 
 // Stop ends what Drive has begun. Drivers are loaded no more.

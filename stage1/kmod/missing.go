@@ -14,12 +14,15 @@ type MissingDriver struct {
 	Modalias string
 	Modules  []string // what the index has for it, empty when nothing
 	Unpacked []string // what the kernel has for it besides, see UnpackedFile
+	Refusal  string   // why its driver did not take it, where the kernel log says so
 }
 
 // String is a line for the operator: the device, and what to do.
 func (m MissingDriver) String() string {
 	s := fmt.Sprintf("%s device %s [%s] has no driver: ", m.Bus, m.Device, m.ID)
 	switch {
+	case len(m.Modules) > 0 && m.Refusal != "":
+		return s + strings.Join(m.Modules, " or ") + " should drive it and does not: " + m.Refusal
 	case len(m.Modules) > 0:
 		return s + strings.Join(m.Modules, " or ") + " should drive it and does not (dmesg says why)"
 	case len(m.Unpacked) > 0:
