@@ -149,11 +149,8 @@ func defaultRule(root string, p Policy, own cmdline.Params) CmdlineRule {
 // is booted: by its policy, by a key, or by what it pins.
 func wantsVouching(root string, p Policy, own cmdline.Params) bool {
 	keys, _ := filepath.Glob(filepath.Join(root, TrustedKeys, "*.pub"))
-	return p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return slices.Contains(vouching, p.Key) })
+	return p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return says[p.Key] == pins })
 }
-
-// vouching are the parameters of the initrd that say that what boots matters.
-var vouching = []string{"init", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.manifest.newer"}
 
 // refuseInit keeps init= of the command line from being a shell where the
 // policy allows none: of what the image holds, it starts a file called init.

@@ -13,10 +13,12 @@ import (
 	"netstage/stage1/cmdline"
 )
 
-// OwnParameters is a file of the initrd with kernel parameters of its own, separated by white space, in the kernel's
-// quoting. They are defaults: the command line replaces them parameter by parameter. What they pin (init= and the
-// image's digests) the command line can repeat and not change, rootfs.manifest.newer= it can only make later, and
-// rootfs.verity.mount it can't take away.
+// OwnParameters is a file of the initrd with kernel parameters of its own,
+// separated by white space, in the kernel's quoting. They are defaults: the
+// command line replaces them parameter by parameter. What they pin (init= and
+// the image's digests) the command line can repeat and not change,
+// rootfs.manifest.newer= it can only make later, and rootfs.verity.mount it
+// can't take away.
 const OwnParameters = "/etc/netstage/cmdline"
 
 // A say is what the command line may do about a parameter that the initrd has,
@@ -26,16 +28,17 @@ type say int
 const (
 	replaces say = iota // it holds instead of the initrd's
 	joins               // both are read, and the stricter holds
+	pins                // likewise; and to have it says that it matters what is booted
 	yields              // the initrd's holds
 )
 
 // says tells what may loosen what. A parameter that is not in it replaces.
 var says = map[string]say{
-	"init":                  joins, // it may be repeated, or be a specialisation
-	"rootfs.sha256":         joins,
-	"rootfs.roothash":       joins,
-	"roothash":              joins,
-	"rootfs.manifest.newer": joins,
+	"init":                  pins, // it may be repeated, or be a specialisation
+	"rootfs.sha256":         pins,
+	"rootfs.roothash":       pins,
+	"roothash":              pins,
+	"rootfs.manifest.newer": pins,
 	"rootfs.verity.mount":   joins,
 	"rootfs.ca":             yields,
 	"rootfs.token":          yields,
@@ -86,9 +89,10 @@ func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
 	return c, append(wrong, more...)
 }
 
-// merge puts the initrd's parameters before those of the command line, and leaves out what the command line replaces.
-// Two digests that differ are found where the parameters are read; an init= that differs is left out, and complained
-// of.
+// merge puts the initrd's parameters before those of the command line, and
+// leaves out what the command line replaces. Two digests that differ are found
+// where the parameters are read; an init= that differs is left out, and
+// complained of.
 func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 	pinned, init := false, ""
 	for _, p := range own {
