@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"netstage/mount/block"
-	"netstage/stage1/kmod"
 	"netstage/stage1/step"
+	"netstage/stage1/uevent"
 )
 
 // patience is how long a disk may take to appear: a controller with many disks
@@ -58,8 +58,8 @@ func (d *Disks) await(ctx context.Context, disks *block.Devices, text, what stri
 // events tells of block devices that come and go, until it is stopped.
 func (d *Disks) events() (changed <-chan struct{}, stop func()) {
 	signal := make(chan struct{}, 1)
-	tell := func(e kmod.Uevent) {
-		if e.Subsystem == "block" || e.Action == kmod.Lost {
+	tell := func(e uevent.Event) {
+		if e.Subsystem == "block" || e.Action == uevent.Lost {
 			select {
 			case signal <- struct{}{}:
 			default: // it will look anyway
@@ -71,8 +71,8 @@ func (d *Disks) events() (changed <-chan struct{}, stop func()) {
 }
 
 // listenOrPoll looks every second where the kernel does not tell.
-func listenOrPoll(ctx context.Context, log *slog.Logger, tell func(kmod.Uevent)) error {
-	err := kmod.Listen(ctx, log, tell)
+func listenOrPoll(ctx context.Context, log *slog.Logger, tell func(uevent.Event)) error {
+	err := uevent.Listen(ctx, log, tell)
 	if err == nil {
 		return nil
 	}
@@ -82,7 +82,7 @@ func listenOrPoll(ctx context.Context, log *slog.Logger, tell func(kmod.Uevent))
 	for {
 		select {
 		case <-tick.C:
-			tell(kmod.Uevent{Action: kmod.Lost})
+			tell(uevent.Event{Action: uevent.Lost})
 		case <-ctx.Done():
 			return nil
 		}

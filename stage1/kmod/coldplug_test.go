@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/uevent"
 )
 
 const busTree = `virtio_pci.ko: virtio_ring.ko
@@ -146,36 +147,6 @@ func TestMissingDrivers(t *testing.T) {
 	}
 }
 
-// TestRealEvents listens to the host's kernel while a device's uevent file is
-// written to, which makes the kernel send the event again.
-func TestRealEvents(t *testing.T) {
-	const file = "/sys/devices/virtual/mem/null/uevent"
-	if _, err := os.Stat(file); err != nil || os.Geteuid() != 0 {
-		t.Skip("needs root and /sys")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	s, err := openUevents()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	if err := os.WriteFile(file, []byte("change"), 0o200); err != nil {
-		t.Skipf("the kernel's events cannot be asked for here: %v", err)
-	}
-	l, _ := newTestLoader(t, moduleTree(t, busTree, nil), &fakeKernel{})
-	found := false
-	err = s.receive(ctx, l.log, func(e Uevent) {
-		if e.Devpath == "/devices/virtual/mem/null" && e.Action == "change" && e.Subsystem == "mem" {
-			found = true
-			cancel()
-		}
-	})
-	if err != nil || !found {
-		t.Fatalf("found %v, %v", found, err)
-	}
-}
-
 // TestQueue feeds the loading half of Hotplug what the kernel would send.
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -186,13 +157,13 @@ func TestQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := l.newQueue(t.Context(), l.sysfs)
-		q.add(Uevent{Action: "remove", Env: map[string]string{"MODALIAS": "pci:v0000DEADd0"}})
-		q.add(Uevent{Action: "add", Env: map[string]string{"MODALIAS": "pci:v00008086d0000100Esv0"}})
+		q.add(uevent.Event{Action: "remove", Env: map[string]string{"MODALIAS": "pci:v0000DEADd0"}})
+		q.add(uevent.Event{Action: "add", Env: map[string]string{"MODALIAS": "pci:v00008086d0000100Esv0"}})
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"e1000"}, k.names()); diff != "" {
 			t.Error(diff)
 		}
-		q.add(Uevent{Action: Lost})
+		q.add(uevent.Event{Action: uevent.Lost})
 		q.end()
 		if diff := cmp.Diff([]string{"e1000", "virtio_net"}, k.names()); diff != "" {
 			t.Error(diff)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/stage1/uevent"
 )
 
 // Listen opens the socket that Hotplug reads from. Called before Coldplug, it
@@ -17,7 +19,7 @@ func (l *Loader) Listen() error {
 	if l.socket != nil || l.plugging > 0 {
 		return nil
 	}
-	s, err := openUevents()
+	s, err := uevent.Open()
 	l.socket = s
 	return err
 }
@@ -32,7 +34,7 @@ const closeLimit = 5 * time.Second
 func (l *Loader) Close() error {
 	l.listenMu.Lock()
 	if l.socket != nil {
-		l.socket.close()
+		l.socket.Close()
 		l.socket = nil
 	}
 	l.listenMu.Unlock()
@@ -65,16 +67,16 @@ func (l *Loader) Hotplug(ctx context.Context) error {
 	}()
 	if s == nil {
 		var err error
-		if s, err = openUevents(); err != nil {
+		if s, err = uevent.Open(); err != nil {
 			return err
 		}
 		l.rescan(ctx, sysfs)
 	}
-	defer s.close()
+	defer s.Close()
 
 	q := l.newQueue(ctx, sysfs)
 	defer q.end()
-	return s.receive(ctx, l.log, q.add)
+	return s.Receive(ctx, l.log, q.add)
 }
 
 // queue stands between receiving and loading, which takes longer: it keeps the
@@ -128,14 +130,14 @@ func (q *queue) waiting(first string) []string {
 }
 
 // add queues an event. A full queue makes the kernel's buffer wait.
-func (q *queue) add(e Uevent) {
+func (q *queue) add(e uevent.Event) {
 	m := e.Env["MODALIAS"]
 	switch e.Action {
 	case "add", "change", "bind": // a bus may learn the modalias late
 		if m == "" {
 			return
 		}
-	case Lost:
+	case uevent.Lost:
 		m = rescanMark
 	default:
 		return

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/uevent"
 )
 
 // Loader puts modules into the kernel, each once, in parallel as far as their
@@ -34,8 +36,8 @@ type Loader struct {
 	seen   map[string]bool // modaliases that need nothing more
 
 	listenMu sync.Mutex
-	socket   *ueventSocket // opened by Listen, not yet taken by Hotplug
-	plugging int           // Hotplugs that run
+	socket   *uevent.Socket // opened by Listen, not yet taken by Hotplug
+	plugging int            // Hotplugs that run
 	sysfs    string
 }
 

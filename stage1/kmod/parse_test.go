@@ -114,26 +114,3 @@ func FuzzModInfo(f *testing.F) {
 		builtinAliases(string(b))
 	})
 }
-
-func FuzzUevent(f *testing.F) {
-	f.Add([]byte("add@/devices/pci0000:00/0000:00:03.0\x00ACTION=add\x00SUBSYSTEM=pci\x00MODALIAS=pci:v1\x00"))
-	f.Add([]byte("libudev\x00\xfe\xed\xca\xfe"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		e, ok := ParseUevent(b)
-		if ok && (e.Action == "" || !strings.HasPrefix(e.Devpath, "/")) {
-			t.Fatalf("%+v", e)
-		}
-	})
-}
-
-func TestParseUevent(t *testing.T) {
-	e, ok := ParseUevent([]byte("add@/devices/x\x00ACTION=add\x00SUBSYSTEM=pci\x00MODALIAS=pci:a=b\x00SEQNUM=7\x00"))
-	if !ok || e.Action != "add" || e.Devpath != "/devices/x" || e.Subsystem != "pci" || e.Env["MODALIAS"] != "pci:a=b" {
-		t.Fatalf("%v %+v", ok, e)
-	}
-	for _, bad := range []string{"", "add@/x", "@/x\x00", "add\x00", "libudev\x00x=y\x00"} {
-		if _, ok := ParseUevent([]byte(bad)); ok {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}

@@ -1,4 +1,4 @@
-package kmod
+package uevent
 
 import (
 	"context"
@@ -15,15 +15,16 @@ import (
 // while its drivers start.
 const receiveBuffer = 16 << 20
 
-// ueventGroup is the multicast group of the kernel's own messages; udev's are
+// group is the multicast group of the kernel's own messages; udev's are
 // in group 2.
-const ueventGroup = 1
+const group = 1
 
-// ueventSocket is a bound NETLINK_KOBJECT_UEVENT socket. Events are kept by
-// the kernel from the moment it is open.
-type ueventSocket struct{ f *os.File }
+// A Socket is a bound NETLINK_KOBJECT_UEVENT socket. Events are kept by the
+// kernel from the moment it is open.
+type Socket struct{ f *os.File }
 
-func openUevents() (*ueventSocket, error) {
+// Open opens one.
+func Open() (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		return nil, fmt.Errorf("listen for devices: socket: %w", err)
@@ -32,15 +33,15 @@ func openUevents() (*ueventSocket, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: ueventGroup}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: group}); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("listen for devices: bind: %w", err)
 	}
-	return &ueventSocket{os.NewFile(uintptr(fd), "uevents")}, nil
+	return &Socket{os.NewFile(uintptr(fd), "uevents")}, nil
 }
 
-// receive calls f with every event till the context ends, which is no error.
-func (s *ueventSocket) receive(ctx context.Context, log *slog.Logger, f func(Uevent)) error {
+// Receive calls f with every event till the context ends, which is no error.
+func (s *Socket) Receive(ctx context.Context, log *slog.Logger, f func(Event)) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := s.f.SyscallConn()
@@ -63,7 +64,7 @@ func (s *ueventSocket) receive(ctx context.Context, log *slog.Logger, f func(Uev
 			return fmt.Errorf("listen for devices: %w", err)
 		case failed == unix.ENOBUFS:
 			log.Debug("modules: device events were lost, looking at all devices again")
-			f(Uevent{Action: Lost})
+			f(Event{Action: Lost})
 			continue
 		case failed != nil:
 			return fmt.Errorf("listen for devices: receive: %w", failed)
@@ -72,25 +73,26 @@ func (s *ueventSocket) receive(ctx context.Context, log *slog.Logger, f func(Uev
 		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
 			continue
 		}
-		if e, ok := ParseUevent(buf[:n]); ok {
+		if e, ok := Parse(buf[:n]); ok {
 			f(e)
 		}
 	}
 	return nil
 }
 
-func (s *ueventSocket) close() { s.f.Close() }
+// Close closes the socket.
+func (s *Socket) Close() { s.f.Close() }
 
 // Listen calls f with every event of the kernel about a device till the
 // context ends, which is no error. An event with the action Lost says that
 // some were lost; so does the first one, for what came before. f runs in the
 // calling goroutine.
-func Listen(ctx context.Context, log *slog.Logger, f func(Uevent)) error {
-	s, err := openUevents()
+func Listen(ctx context.Context, log *slog.Logger, f func(Event)) error {
+	s, err := Open()
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	f(Uevent{Action: Lost})
-	return s.receive(ctx, log, f)
+	defer s.Close()
+	f(Event{Action: Lost})
+	return s.Receive(ctx, log, f)
 }

@@ -1,9 +1,10 @@
-package kmod
+// Package uevent hears what the kernel tells about devices.
+package uevent
 
 import "strings"
 
-// Uevent is what the kernel tells about a device (lib/kobject_uevent.c).
-type Uevent struct {
+// An Event is what the kernel tells about a device (lib/kobject_uevent.c).
+type Event struct {
 	Action    string // add, remove, change, bind, unbind, move, online, offline; Lost
 	Devpath   string // below sysfs, beginning with /devices, /module, …
 	Subsystem string
@@ -14,18 +15,18 @@ type Uevent struct {
 // because they came faster than they were read: look at sysfs again.
 const Lost = "lost"
 
-// ParseUevent reads one message of the kernel: "ACTION@DEVPATH", then
+// Parse reads one message of the kernel: "ACTION@DEVPATH", then
 // KEY=VALUE, each ended by NUL. Messages of udev and cut ones are not taken.
-func ParseUevent(message []byte) (Uevent, bool) {
+func Parse(message []byte) (Event, bool) {
 	head, rest, ok := strings.Cut(string(message), "\x00")
 	if !ok {
-		return Uevent{}, false
+		return Event{}, false
 	}
 	action, path, ok := strings.Cut(head, "@")
 	if !ok || action == "" || !strings.HasPrefix(path, "/") {
-		return Uevent{}, false
+		return Event{}, false
 	}
-	e := Uevent{Action: action, Devpath: path, Env: map[string]string{}}
+	e := Event{Action: action, Devpath: path, Env: map[string]string{}}
 	for rest != "" {
 		var item string
 		item, rest, _ = strings.Cut(rest, "\x00")
