@@ -1,6 +1,6 @@
 # What module.nix makes for system.build. Each of the derivations runs the
 # netstage tool, as a user would by hand.
-{ config, lib, pkgs, needed }:
+{ config, lib, pkgs, needed, secrets }:
 
 let
   inherit (config.boot) initrd;
@@ -61,14 +61,22 @@ let
     ++ optional cfg.debug.trace "boot.trace"
     ++ map (step: "boot.break=${step}") cfg.debug.breakAt
     ++ optional (hostName != "") "boot.dhcp.hostname=${hostName}"
-    ++ optional (cfg.failTimeout != null) "boot.fail_timeout=${toString cfg.failTimeout}";
+    ++ optional (cfg.failTimeout != null) "boot.fail_timeout=${toString cfg.failTimeout}"
+    ++ cfg.parameters;
 
   text = name: content: pkgs.writeText "netstage-${name}" content;
   policy = {
     version = 1;
     inherit (cfg.policy) shell verify;
   }
-  // lib.optionalAttrs (cfg.policy.cmdline != null) { inherit (cfg.policy) cmdline; };
+  // lib.optionalAttrs (cfg.policy.cmdline != null) {
+    cmdline = if builtins.isList cfg.policy.cmdline then allowed else cfg.policy.cmdline;
+  };
+  # One by one, as the kernel takes a line apart: what is in quotes is one.
+  words = line: concatMap (w: optional (builtins.isList w) (lib.head w)) (builtins.split "(([^[:space:]\"]|\"[^\"]*\")+)" line);
+  allowed = lib.unique (concatMap words cfg.policy.cmdline);
+  # The agent understands no policy with such a one, and would not boot.
+  vague = if builtins.isList cfg.policy.cmdline then lib.filter (w: builtins.match "[^=*]+[*]?|[^=*]+=.*" w == null) allowed else [ ];
   key = k: if builtins.isPath k || lib.hasPrefix "/" k then k else text "key.pub" "${k}\n";
   https = lib.any (ref: lib.hasPrefix "https:" (lib.toLower ref)) cfg.rootfs;
 
@@ -100,7 +108,7 @@ let
     "/etc/modules-load.d/nixos.conf" = text "modules-load" (lib.concatMapStrings (m: "${m}\n") initrd.kernelModules);
   }
   // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) file.source) (initrd.extraFiles or { })
-  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) (if file == null then place else file)) initrd.secrets
+  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) (if file == null then place else file)) secrets
   // cfg.extraFiles;
 
   # What NixOS's own stage 1 takes along of it.
@@ -121,7 +129,7 @@ let
         source = if file == null then place else file;
       in
       !(builtins.isPath source || lib.hasPrefix builtins.storeDir (toString source))
-    ) initrd.secrets
+    ) secrets
   );
 
   # The keys of a console where a password or commands are typed.
@@ -160,7 +168,7 @@ let
   kernelName = if pkgs.stdenv.hostPlatform.isx86 then "bzImage" else "vmlinuz";
 in
 {
-  inherit secretsOutside;
+  inherit secretsOutside vague;
   build = rec {
     # nix-store.squashfs, what vouches for it (.sha256, .verity and .roothash), a
     # .manifest to be signed, and init, the path of its stage 2.

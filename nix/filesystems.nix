@@ -35,8 +35,14 @@ let
   unknown = d: begins volumes d || inFolder d && !begins known d;
 
   # Types that a program mounts, or one that the initrd does not have prepares.
-  byProgram = [ "zfs" "bcachefs" "nfs" "nfs4" "stratis" "glusterfs" "ceph" "vboxsf" "prl_fs" "vmhgfs" "apfs" "ecryptfs" "bindfs" "mergerfs" "sshfs" "ntfs-3g" "fuse" "fuseblk" ];
-  foreign = fs: elem fs.fsType byProgram || hasPrefix "fuse." fs.fsType || fs.stratis.poolUuid or null != null;
+  byProgram = [ "zfs" "bcachefs" "nfs" "nfs4" "davfs" "afs" "lustre" "stratis" "glusterfs" "ceph" "vboxsf" "prl_fs" "vmhgfs" "apfs" "ecryptfs" "bindfs" "mergerfs" "sshfs" "s3fs" "envfs" "ntfs-3g" "fuse" "fuseblk" ];
+  # Its program looks up the server and reads the password; the kernel is content
+  # with an address and options.
+  cifsByProgram =
+    fs:
+    elem fs.fsType [ "cifs" "smb3" ]
+    && (any (begins [ "credentials=" "cred=" ]) fs.options || !any (begins [ "ip=" "addr=" ]) fs.options && builtins.match "//[0-9.]+/.*|//[^/]*:.*" (device fs) == null);
+  foreign = fs: cifsByProgram fs || elem fs.fsType byProgram || hasPrefix "fuse." fs.fsType || fs.stratis.poolUuid or null != null;
 
   # At or above what the agent lays out itself, they would hide the image.
   hides = fs: hasPrefix "${fs.mountPoint}/" "/nix/store" || hasPrefix "/nix/store/" fs.mountPoint;

@@ -13,7 +13,12 @@ let
     ++ lib.optional (options ? isoImage) "an ISO image (iso-image.nix)"
     ++ lib.optional (options ? sdImage) "an SD card (sd-image.nix)"
     ++ lib.optional (options ? microvm.hypervisor && config.microvm.guest.enable or true) "a microvm guest"
-    ++ lib.optional (config.boot.isContainer or false) "a container";
+    ++ lib.optional (config.boot.isContainer or false) "a container"
+    ++ lib.optional (options ? formatAttr) "an image of nixos-generators"
+    ++ lib.optional otherImage "an image of another format (image.baseName)";
+
+  # All formats have the options of image/file-options.nix, netboot.nix as well.
+  otherImage = options ? image.baseName && !(options ? netboot) && !(options.boot.netstage ? variant);
 
   outputs = [
     "netstageImage"
@@ -61,9 +66,18 @@ in
         { config, modulesPath, ... }:
         {
           imports = [ "${modulesPath}/image/file-options.nix" ];
-          boot.netstage.enable = mkOverride 55 true;
-          system.build.image = config.system.build.netstageTree;
-          image.filePath = "boot.ipxe";
+          options.boot.netstage.variant = mkOption {
+            type = types.bool;
+            readOnly = true;
+            internal = true;
+            default = true;
+            description = "Whether this is the variant of build-image that netstage boots.";
+          };
+          config = {
+            boot.netstage.enable = mkOverride 55 true;
+            system.build.image = config.system.build.netstageTree;
+            image.filePath = "boot.ipxe";
+          };
         };
     }
     (lib.mkIf (cfg.enable && !cfg.active) {

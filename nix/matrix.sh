@@ -2,12 +2,13 @@
 # Evaluates netstage with the configurations of matrix/configurations.nix on a
 # whole nixpkgs, and tells what becomes of each:
 #
-#   nix/matrix.sh NIXPKGS [THIRD-PARTY [SYSTEM]]
+#   nix/matrix.sh NIXPKGS [THIRD-PARTY [SYSTEM [PATTERN]]]
 #
 # THIRD-PARTY is a folder with checkouts of impermanence, preservation, disko,
-# sops-nix, agenix, nixos-images, srvos, microvm.nix and nixos-hardware. It
-# takes some minutes; nothing is built. The exit status tells whether all is as
-# configurations.nix has it.
+# sops-nix, agenix, nixos-images, srvos, microvm.nix and nixos-hardware; PATTERN
+# chooses by name, as grep does. It takes some minutes; nothing is built. The exit
+# status tells whether all is as configurations.nix has it, and whether
+# docs/nixos.md has every option of boot.initrd.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,6 +16,7 @@ nixpkgs=$(cd "$1" && pwd)
 third=null
 if [ -n "${2-}" ]; then third=$(cd "$2" && pwd); fi
 system=${3:-x86_64-linux}
+pattern=${4:-.}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -24,7 +26,7 @@ evaluate() { # a list of names in Nix
 }
 
 wrong=0 count=0
-evaluate '[ ]' | sed 's/","/\n/g' | tr -d '[]"' >"$work/names"
+evaluate '[ ]' | sed 's/","/\n/g' | tr -d '[]"' | grep -e "$pattern" >"$work/names"
 batch=
 one() {
 	if ! result=$(evaluate "[ \"$1\" ]"); then
@@ -65,4 +67,24 @@ while IFS= read -r name <&3; do
 done 3<"$work/names"
 if [ -n "$batch" ]; then try "$batch"; fi
 echo "$count configurations, $wrong not as they should be"
-[ "$wrong" = 0 ]
+
+# An option of the old stage 1 is in a table by its name, or by a folder of it.
+nix-instantiate --store dummy:// --eval --strict --json \
+	"$here/matrix/options.nix" --arg nixpkgs "$nixpkgs" --argstr system "$system" 2>/dev/null | tr ',' '\n' | tr -d '[]"' >"$work/options"
+untold=0
+while IFS= read -r option; do
+	folder=$option told=
+	while [ "$folder" != boot.initrd ]; do
+		if grep -qF -e "\`$option\`" -e "\`$folder.*\`" "$here/../docs/nixos.md"; then
+			told=yes
+			break
+		fi
+		folder=${folder%.*}
+	done
+	if [ -z "$told" ]; then
+		untold=$((untold + 1))
+		echo "docs/nixos.md does not tell of $option"
+	fi
+done <"$work/options"
+echo "$(wc -l <"$work/options") options of boot.initrd, $untold of them not told of"
+[ "$wrong" = 0 ] && [ "$untold" = 0 ]

@@ -29,15 +29,43 @@ let
       )
       ++ mounts.fileSystems;
   };
-  artefacts = import ./artefacts.nix { inherit config lib pkgs needed; };
+  artefacts = import ./artefacts.nix { inherit config lib pkgs needed secrets; };
   stage1 = import ./stage1-options.nix {
     inherit lib options modulesPath;
-    inherit (mounts) bindInRoot;
+    inherit (mounts) bindInRoot notMade;
   };
+  # Those of nixpkgs' modules are keys for what has no effect here: its ssh and
+  # its VPN in the initrd.
+  secrets = lib.filterAttrs (
+    place: _: lib.any (d: stage1.foreign d && d.value ? ${place}) options.boot.initrd.secrets.definitionsWithLocations
+  ) initrd.secrets;
 
   # What the configuration says of "/" before the layout replaces it.
-  roots = lib.filter (x: x != null) (
-    map (d: (d."/" or { }).fsType or null) (options.fileSystems.definitions or [ ])
+  roots = map (d: { inherit (d) file; root = plain d.value."/"; }) (
+    lib.filter (d: d.value ? "/") options.fileSystems.definitionsWithLocations
+  );
+  plain =
+    v:
+    if v._type or "" == "override" then
+      plain v.content
+    else if v._type or "" == "if" then
+      lib.optionalAttrs v.condition (plain v.content)
+    else
+      v;
+  replaced = lib.filter (
+    d:
+    stage1.foreign d
+    && (
+      !(lib.elem (d.root.fsType or "tmpfs") [ "tmpfs" "auto" ])
+      || lib.any (o: !(lib.hasPrefix "x-" o || lib.hasPrefix "mode=" o || o == "defaults")) (d.root.options or [ ])
+    )
+  ) roots;
+
+  # One kernel comes with an image, whatever its specialisations have.
+  otherKernels = lib.attrNames (
+    lib.filterAttrs (_: s: toString s.configuration.system.build.kernel != toString config.system.build.kernel) (
+      config.specialisation or { }
+    )
   );
 
   names = list: lib.concatStringsSep ", " list;
@@ -53,7 +81,12 @@ in
   ];
 
   config = mkIf cfg.active {
-    warnings = stage1.warnings;
+    warnings =
+      stage1.warnings
+      ++ map (
+        d: "boot.netstage has its root in memory, half of which it may fill: what fileSystems.\"/\" says has no effect. It is defined in ${toString d.file}. Mount disks elsewhere, at /persist say."
+      ) replaced
+      ++ lib.optional (otherKernels != [ ]) "boot.netstage starts a specialisation with the kernel of the image: ${names otherKernels} would have another one. Serve its own tree: config.specialisation.NAME.configuration.system.build.netstageTree.";
     assertions =
       map (message: {
         assertion = false;
@@ -65,16 +98,20 @@ in
           message = "boot.netstage replaces the initrd of NixOS: leave boot.initrd.enable at false.";
         }
         {
+          assertion = config.boot.kernel.enable or true;
+          message = "boot.netstage boots a kernel: leave boot.kernel.enable at true.";
+        }
+        {
           assertion = luks == [ ];
           message = "boot.netstage opens no LUKS devices: ${names luks}. The root is an image in memory; unlock other disks in stage 2, by environment.etc.crypttab.";
         }
         {
-          assertion = !(lib.elem "zfs" roots);
+          assertion = !(lib.any (d: d.root.fsType or "" == "zfs") roots);
           message = "boot.netstage imports no ZFS pools: the root is an image in memory; remove the zfs \"/\".";
         }
         {
           assertion = needed.unsupported == [ ];
-          message = "boot.netstage assembles no LVM, RAID, bcache, LUKS or ZFS, runs no program that mounts (FUSE, NFS), and finds disks by LABEL, UUID, PARTLABEL, PARTUUID or node, or by-id where that is wwn-, nvme- or virtio-; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${says needed.unsupported}.";
+          message = "boot.netstage assembles no LVM, RAID, bcache, LUKS or ZFS, runs no program that mounts (FUSE, NFS, CIFS by a name or with credentials=), and finds disks by LABEL, UUID, PARTLABEL, PARTUUID or node, or by-id where that is wwn-, nvme- or virtio-; mount in stage 2 (neededForBoot = false, and not below /etc, /usr or /var, which NixOS needs earlier): ${says needed.unsupported}.";
         }
         {
           assertion = needed.hiding == [ ];
@@ -97,6 +134,10 @@ in
           message = "boot.netstage.policy.shell = \"never\" forbids boot.netstage.ssh, too: remove its authorizedKeys.";
         }
         {
+          assertion = artefacts.vague == [ ];
+          message = "boot.netstage.policy.cmdline takes parameters, with a value or without, and beginnings of names with a * at the end: ${names artefacts.vague} is none of it.";
+        }
+        {
           assertion = !(cfg.pin && cfg.trustedKeys != [ ]);
           message = "boot.netstage.pin fixes one image, trustedKeys whatever is signed: with both, a newly signed image would not boot. Set one.";
         }
@@ -113,6 +154,9 @@ in
     # The initrd is then no part of the toplevel, and may name it (nixpkgs#228810).
     boot.initrd.enable = mkDefault false;
     boot.loader.grub.enable = mkImageMediaOverride false;
+
+    # There is no disk behind "/", and the unit would fail.
+    systemd.services.growpart = mkIf (config.boot.growPartition or false) { enable = false; };
 
     # Nothing of stage 2 takes the NIC away while the image still comes by it.
     systemd.services.netstage-image = mkIf (cfg.stream.enable && !cfg.stream.early) {

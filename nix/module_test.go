@@ -42,6 +42,7 @@ type evaluated struct {
 	Failed      []string
 	Warnings    []string
 	Active      bool
+	Own         []string // options of boot.netstage
 	Initrd      bool     // of NixOS itself
 	Images      []string // variants of build-image
 	Builder     string   // what the toplevel's builder does besides
@@ -256,12 +257,13 @@ func TestModuleFileSystems(t *testing.T) {
 			fileSystems."/share" = { device = "share"; fsType = "virtiofs"; options = [ "x-initrd.mount" ]; };
 			fileSystems."/merged" = { device = "overlay"; fsType = "overlay"; neededForBoot = true; options = [ "lowerdir=/sysroot/a:/sysroot/b" "upperdir=/sysroot/persist/u" "workdir=/sysroot/persist/w" ]; };
 			fileSystems."/later" = { device = "/dev/mapper/vg-x"; fsType = "xfs"; };
+			fileSystems."/shared" = { device = "//192.0.2.1/x"; fsType = "cifs"; neededForBoot = true; options = [ "guest" ]; };
 		}`)
 		if len(e.Failed) > 0 {
 			t.Errorf("assertions: %q", e.Failed)
 		}
 		expectAll(t, "fstab", e.texts, "/dev/disk/by-label/persist /persist ext4 x-initrd.mount,noatime,x-systemd.device-timeout=90s 0 2\n",
-			`/persist/var\040lib /var/lib none x-initrd.mount,bind 0 0`, "/dev/disk/by-label/config /etc vfat ", " /usr tmpfs ", "host /host 9p ", "share /share virtiofs ",
+			`/persist/var\040lib /var/lib none x-initrd.mount,bind 0 0`, "/dev/disk/by-label/config /etc vfat ", " /usr tmpfs ", "//192.0.2.1/x /shared cifs ", "host /host 9p ", "share /share virtiofs ",
 			"lowerdir=/a:/b,upperdir=/persist/u,workdir=/persist/w 0 0\n", "!/later", "!/nix/", "!sysroot")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), ":/etc/netstage/fstab", "--disks", "--filesystem ext4", "--filesystem vfat", "--filesystem 9p --", "--filesystem virtiofs", "--module ?9pnet_virtio",
 			"--program /e2fsprogs/bin/e2fsck:/sbin/e2fsck", "!dosfstools", "!--filesystem none", "!--filesystem tmpfs")
@@ -309,7 +311,9 @@ func TestModuleAssertions(t *testing.T) {
 			`fileSystems."/var" = { device = "/dev/dm-3"; fsType = "ext4"; };`:                                             "/var (/dev/dm-3)",
 			`fileSystems."/var" = { device = "/dev/bcache0"; fsType = "ext4"; };`:                                          "/var (/dev/bcache0)",
 			`fileSystems."/var" = { device = "/dev/zd16"; fsType = "ext4"; };`:                                             "/var (/dev/zd16)",
-			`fileSystems."/var" = { device = "a:b"; fsType = "fuse.mergerfs"; };`:                                          "no program that mounts (FUSE, NFS)",
+			`fileSystems."/var" = { device = "//192.0.2.1/x"; fsType = "cifs"; options = [ "credentials=/c" ]; };`:         "/var (//192.0.2.1/x)",
+			`fileSystems."/var" = { device = "//srv/x"; fsType = "cifs"; };`:                                               "/var (//srv/x)",
+			`fileSystems."/var" = { device = "a:b"; fsType = "fuse.mergerfs"; };`:                                          "no program that mounts (FUSE, NFS, CIFS by a name or with credentials=)",
 			`imports = [ ({ lib, ... }: { fileSystems."/" = lib.mkForce { device = "/dev/sda1"; fsType = "ext4"; }; }) ];`: "lays out / itself, and something overrides it (mkForce?): / is ext4",
 			`boot.initrd.secrets."/etc/x" = "/etc/secret";`:                                                                "/etc/x can only go into a second archive",
 			`boot.initrd.luks.devices.root = { };`:                                                                         "no LUKS devices: root",
@@ -319,6 +323,7 @@ func TestModuleAssertions(t *testing.T) {
 			`boot.netstage = { stream.enable = true; pin = false; };`:                                                      "boot.netstage.stream needs something that vouches for every block",
 			`boot.netstage.policy.shell = "password";`:                                                                     "needs boot.netstage.shellPasswordHash",
 			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                       "forbids boot.netstage.ssh",
+			"boot.kernel.enable = false;":                                                                                  "leave boot.kernel.enable at true",
 			"boot.netstage.allNetworkDrivers = false;":                                                                     "network driver in boot.netstage.modules",
 			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`:     "a newly signed image would not boot",
 		} {

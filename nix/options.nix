@@ -5,6 +5,9 @@ let
   inherit (lib) mkOption mkEnableOption types;
   # A kernel parameter's value ends at white space; quotes are not for here.
   initrdNetwork = config.boot.initrd.network or { };
+  kernelParams =
+    config.boot.kernelParams
+    ++ lib.concatMap (s: s.configuration.boot.kernelParams) (lib.attrValues (config.specialisation or { }));
   word = types.strMatching "[^[:space:]\"]+";
 in
 {
@@ -95,8 +98,8 @@ in
       };
       cmdline = mkOption {
         type = types.nullOr (types.either (types.enum [ "any" "listed" "own" ]) (types.listOf types.str));
-        default = if config.boot.netstage.policy.verify == "required" then config.boot.kernelParams else null;
-        defaultText = lib.literalMD "`boot.kernelParams` where an image has to be vouched for";
+        default = if config.boot.netstage.policy.verify == "required" then kernelParams else null;
+        defaultText = lib.literalMD "`boot.kernelParams`, of specialisations, too, where an image has to be vouched for";
         example = [ "systemd.unit=rescue.target" "hugetlb_*" ];
         description = ''
           What the kernel command line may hold besides the parameters that neither run nor
@@ -290,6 +293,16 @@ in
         iTCO_wdt, lpc_ich and i2c_i801; sp5100_tco and i2c_piix4; or softdog
         where the machine has none. With
         `,keep` systemd.watchdog.runtimeTime has to go on with it.
+      '';
+    };
+
+    parameters = mkOption {
+      type = types.listOf types.singleLineStr;
+      default = [ ];
+      example = [ "vlan=eth0.7:eth0" "rootfs.proxy=http://proxy.example.org:3128" ];
+      description = ''
+        More parameters of the initrd's own, as the kernel command line has them
+        (docs/parameters.md). The command line replaces them one by one.
       '';
     };
 

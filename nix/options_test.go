@@ -32,6 +32,8 @@ var settingOf = map[string]string{
 	"boot.initrd.systemd.emergencyAccess":   "true", "boot.initrd.systemd.dmVerity.enable": "true", "boot.initrd.nix-store-veritysetup.enable": "true",
 	"boot.initrd.systemd.repart.enable": "true", "services.multipath.enable": "true",
 	"boot.iscsi-initiator.discoverPortal": `"192.0.2.1"`, "boot.iscsi-initiator.target": `"iqn.x"`,
+	"boot.initrd.systemd.dbus.enable": "true", "boot.initrd.systemd.tpm2.pcrphases.enable": "true", "boot.initrd.systemd.network.wait-online.extraArgs": `[ "--any" ]`,
+	"boot.initrd.clevisLuksAskpass.enable": "true", "boot.growPartition": "true", "console.earlySetup": "true",
 	"boot.initrd.clevis.devices": "{ a = 1; }", "boot.initrd.clevis.enable": "true", "boot.initrd.unl0kr.enable": "true", "boot.initrd.luks.forceLuksSupportInInitrd": "true",
 	"boot.resumeDevice": `"/dev/sda2"`, "boot.crashDump.enable": "true", "boot.initrd.compressor": `"xz"`, "boot.initrd.compressorArgs": `[ "-9" ]`,
 	"boot.plymouth.enable": "true", "boot.initrd.stage1Greeting": `"hello"`, "boot.initrd.osRelease": `"/other"`,
@@ -47,7 +49,7 @@ func rows(t *testing.T) []row {
 	t.Helper()
 	out, err := exec.Command("nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json", "-E",
 		`let lib = import ./testdata/stub-lib.nix; in map (r: { Name = r.name; Refuse = r.refuse; })
-			(import ./stage1-options.nix { inherit lib; options = { }; modulesPath = "/"; bindInRoot = _: false; }).rows`).Output()
+			(import ./stage1-options.nix { inherit lib; options = { }; modulesPath = "/"; bindInRoot = _: false; notMade = _: _: false; }).rows`).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestEveryOptionOfStage1IsNamed(t *testing.T) {
 			}
 			want := ": " + r.Name + " has no effect. It is defined in /etc/nixos/web.nix."
 			if !strings.Contains(strings.Join(says, "\n"), want) || strings.Contains(strings.Join(other, "\n"), want) {
-				t.Errorf("%s (refuse %v):\nwarnings %q\nfailed %q", r.Name, r.Refuse, e.Warnings, e.Failed)
+				t.Errorf("%s (refuse %v) is in none or in the other of %d warnings and %d that failed", r.Name, r.Refuse, len(e.Warnings), len(e.Failed))
 			}
 		}
 		if got := len(e.Warnings) + len(e.Failed); got != len(all) {
@@ -92,17 +94,76 @@ func TestEveryOptionOfStage1IsNamed(t *testing.T) {
 		if len(e.Warnings)+len(e.Failed) > 0 {
 			t.Errorf("by nixpkgs itself: %q %q", e.Warnings, e.Failed)
 		}
-		// Nothing that can't be told in a table of the documentation.
-		doc, err := os.ReadFile("../docs/nixos.md")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range all {
-			if !strings.Contains(string(doc), "`"+r.Name+"`") {
-				t.Errorf("docs/nixos.md does not tell of %s", r.Name)
+	})
+}
+
+// firstColumn are the names in the first column of the tables of docs/nixos.md
+// between two texts.
+func firstColumn(t *testing.T, from, to string) []string {
+	t.Helper()
+	doc, err := os.ReadFile("../docs/nixos.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, part, found := strings.Cut(string(doc), from)
+	part, _, ended := strings.Cut(part, to)
+	if !found || !ended {
+		t.Fatalf("docs/nixos.md has no part from %q to %q", from, to)
+	}
+	var names []string
+	for line := range strings.SplitSeq(part, "\n") {
+		if cell, is := strings.CutPrefix(line, "| "); is {
+			cell, _, _ = strings.Cut(cell, " | ")
+			for i, name := range strings.Split(cell, "`") {
+				if i%2 == 1 {
+					names = append(names, name)
+				}
 			}
 		}
-	})
+	}
+	slices.Sort(names)
+	return names
+}
+
+// The documentation has the tables of the module, and nothing besides.
+func TestTablesOfOptions(t *testing.T) {
+	needNix(t)
+	var warned, refused []string
+	for _, r := range rows(t) {
+		if r.Refuse {
+			refused = append(refused, r.Name)
+		} else {
+			warned = append(warned, r.Name)
+		}
+	}
+	named := func(from, to string) []string {
+		return slices.DeleteFunc(firstColumn(t, from, to), func(name string) bool {
+			// Values, and what module.nix refuses by other means.
+			return !strings.Contains(name, ".") || slices.Contains([]string{"boot.initrd.enable", "boot.initrd.luks.devices"}, name)
+		})
+	}
+	for _, c := range []struct {
+		what        string
+		given, told []string
+	}{
+		{"named in a warning", warned, named("Named in a warning:", "Of no effect by themselves")},
+		{"refused", refused, named("\nRefused:", "Named in a warning:")},
+		{"options of boot.netstage", evaluate(t, "", "{ boot.netstage.enable = true; }").Own, ownOptions(t)},
+	} {
+		slices.Sort(c.given)
+		if !slices.Equal(c.given, c.told) {
+			t.Errorf("%s: docs/nixos.md has\n%q\nand the module\n%q", c.what, c.told, c.given)
+		}
+	}
+}
+
+// ownOptions are those of boot.netstage in the documentation.
+func ownOptions(t *testing.T) []string {
+	names := firstColumn(t, "All below `boot.netstage`:", "File systems that are needed before stage 2")
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, ".NAME")
+	}
+	return names
 }
 
 // What NixOS's own stage 1 does by an option and netstage does as well.
@@ -182,13 +243,15 @@ func TestModuleIsOffElsewhere(t *testing.T) {
 			"a virtual machine": `({ lib, ... }: { options.virtualisation.directBoot = lib.mkOption { default = { }; }; })`,
 			"an ISO image":      `({ lib, ... }: { options.isoImage = lib.mkOption { default = { }; }; })`,
 			"a container":       `{ boot.isContainer = true; }`,
+			"a disk image":      `({ lib, ... }: { options.image.baseName = lib.mkOption { default = "x"; }; })`,
+			"nixos-generators":  `({ lib, ... }: { options.formatAttr = lib.mkOption { default = "qcow"; }; })`,
 		} {
 			e := evaluate(t, lib, `{ boot.netstage.enable = true; boot.loader.grub.enable = false; imports = [ `+other+" ]; }")
 			if e.Active || !e.Initrd || len(e.FileSystems)+len(e.Failed) > 0 {
 				t.Errorf("%s: active %v, %+v", name, e.Active, e)
 			}
 		}
-		e := evaluate(t, lib, `{ boot.netstage.enable = true; imports = [ ({ lib, ... }: { options.netboot = lib.mkOption { default = { }; };
+		e := evaluate(t, lib, `{ boot.netstage.enable = true; imports = [ ({ lib, ... }: { options.netboot = lib.mkOption { default = { }; }; options.image.baseName = lib.mkOption { default = "x"; };
 			config.fileSystems = {
 				"/" = { device = "tmpfs"; fsType = "tmpfs"; options = [ "mode=0755" ]; };
 				"/nix/.rw-store" = { device = "tmpfs"; fsType = "tmpfs"; options = [ "mode=0755" ]; };

@@ -5,7 +5,7 @@
 #
 # refuse: the machine would not boot, or not be what it is trusted to be. Others
 # are warnings. left: what of its value has no effect.
-{ lib, options, modulesPath, bindInRoot }:
+{ lib, options, modulesPath, bindInRoot, notMade }:
 
 let
   inherit (lib) attrByPath concatStringsSep filter splitString;
@@ -16,6 +16,8 @@ let
   udev = "runs no udev in stage 1; rules work in stage 2, and drivers are loaded by what the hardware is";
   cosmetic = "tells what it does in lines of its own";
   storage = "assembles no storage in stage 1; stage 2 does, by what is not neededForBoot";
+
+  tmpfiles = options.boot.initrd.systemd.tmpfiles.settings.value;
 
   warn = instead: name: { inherit name instead; refuse = false; };
   refuse = instead: name: { inherit name instead; refuse = true; };
@@ -72,6 +74,9 @@ let
       "boot.initrd.systemd.settings.Manager"
       "boot.initrd.systemd.managerEnvironment"
       "boot.initrd.systemd.additionalUpstreamUnits"
+      "boot.initrd.systemd.dbus.enable"
+      "boot.initrd.systemd.tpm2.pcrphases.enable"
+      "boot.initrd.systemd.network.wait-online.extraArgs"
     ]
     ++ [
       # What restores the state of nixos-images' kexec the agent does itself,
@@ -80,11 +85,14 @@ let
       (warn units "boot.initrd.systemd.targets" // { left = without [ "initrd-preservation" ]; })
       (warn units "boot.initrd.systemd.root" // { left = v: if v == "fstab" then null else v; })
       (warn units "boot.initrd.systemd.mounts" // { left = lib.filter (m: !bindInRoot m); })
-      # mounts.nix makes files and folders that are mounted.
+      # mounts.nix has what is made.
       (
         warn "makes in stage 1 what it mounts and nothing else; use systemd.tmpfiles of stage 2"
           "boot.initrd.systemd.tmpfiles.settings"
-        // { left = lib.filterAttrs (_: rules: lib.any (types: removeAttrs types [ "d" "f" ] != { }) (lib.attrValues rules)); }
+        // {
+          # What is said in one place may be conditions; all of it together is not.
+          left = v: filter (name: lib.any (path: notMade path tmpfiles.${name}.${path}) (lib.attrNames (tmpfiles.${name} or { }))) (lib.attrNames v);
+        }
       )
     ]
     ++ map (warn "gives a shell by boot.netstage.shellPasswordHash with policy.shell = \"password\", or authorizedFallbackShell") [
@@ -112,6 +120,7 @@ let
     ]
     ++ map (warn "opens no encrypted devices in stage 1; unlock them in stage 2, by environment.etc.crypttab") [
       "boot.initrd.clevis.enable"
+      "boot.initrd.clevisLuksAskpass.enable"
       "boot.initrd.unl0kr.enable"
       "boot.initrd.luks.forceLuksSupportInInitrd"
     ]
@@ -121,6 +130,8 @@ let
       "boot.initrd.compressor"
       "boot.initrd.compressorArgs"
     ]
+    ++ map (warn "has its root in memory, which does not grow") [ "boot.growPartition" ]
+    ++ map (warn "sets no font in stage 1; the keys of console.keyMap it has") [ "console.earlySetup" ]
     ++ map (warn "shows no splash; it starts in stage 2") [ "boot.plymouth.enable" ]
     ++ map (warn cosmetic) [
       "boot.initrd.stage1Greeting"
@@ -147,7 +158,7 @@ let
   which = refused: map say (filter (row: row.refuse == refused && found row != [ ]) rows);
 in
 {
-  inherit rows;
+  inherit rows foreign;
   warnings = which false;
   refusals = which true;
 }

@@ -19,6 +19,8 @@ let
   disk = mount: more: { fileSystems.${mount} = { device = "/dev/disk/by-label/data"; fsType = "ext4"; } // more; };
   needed = disk "/persist" { neededForBoot = true; };
   fs = mount: device: fsType: { fileSystems.${mount} = { inherit device fsType; neededForBoot = true; }; };
+  # What it names comes by pandoc, and so Haskell, which a checkout may be without.
+  clevis = of: { pkgs, ... }: of pkgs.hello // { nixpkgs.overlays = [ (_: prev: { tpm2-tools = prev.hello; luksmeta = prev.hello; }) ]; };
   group = prefix: lib.mapAttrs' (name: nameValuePair "${prefix}: ${name}");
 
   toplevels = group "toplevel" {
@@ -34,6 +36,8 @@ let
     "bashless" = works { imports = [ (nixos + "/modules/profiles/bashless.nix") ]; };
     "no nix" = works { nix.enable = false; };
     "no switch" = works { system.switch.enable = false; };
+    "a specialisation with another kernel" = warns "new would have another one" ({ lib, ... }: { specialisation.new.configuration = { pkgs, ... }: { boot.kernelPackages = lib.mkForce pkgs.linuxPackages_latest; }; });
+    "another systemd" = works ({ pkgs, ... }: { systemd.package = pkgs.systemd.override { withSelinux = true; }; });
     "a specialisation" = works { specialisation.debug.configuration = { boot.kernelParams = [ "debug" ]; }; };
     "two imports of the module" = works { imports = [ ../module.nix ]; };
     "pkgs.netstage by an overlay" = works ({ lib, ... }: { nixpkgs.overlays = [ (final: _: { netstage = final.callPackage ../package.nix { }; }) ]; });
@@ -68,6 +72,9 @@ let
     "a module by a set" = packs [ "?mlx5_core" ] { boot.initrd.availableKernelModules.mlx5_core = true; };
     "missing modules" = packs [ "?none" ] { boot.initrd.allowMissingModules = true; boot.initrd.kernelModules = [ "none" ]; };
     "firmware" = packs [ "--firmware-file" "x/fw.bin" ] { boot.initrd.extraFirmwarePaths = [ "x/fw.bin" ]; };
+    "microcode of both" = packs [ "intel-ucode.img" "amd-ucode.img" ] { hardware.cpu.intel.updateMicrocode = true; hardware.cpu.amd.updateMicrocode = true; nixpkgs.config.allowUnfree = true; };
+    "early graphics" = packs [ "+amdgpu" ] { hardware.amdgpu.initrd.enable = true; };
+    "all firmware" = packs [ "--firmware" ] { hardware.enableAllFirmware = true; nixpkgs.config.allowUnfree = true; };
     "redistributable firmware" = packs [ "--firmware" ] { hardware.enableRedistributableFirmware = true; };
     "extra files" = packs [ "/etc/motd" ] ({ pkgs, ... }: { boot.initrd.extraFiles."/etc/motd".source = pkgs.writeText "motd" "x"; });
     "a secret" = packs [ "/etc/token" ] { boot.initrd.secrets."/etc/token" = ../package.nix; };
@@ -82,6 +89,29 @@ let
     "kernel of today" = works ({ pkgs, ... }: { boot.kernelPackages = pkgs.linuxPackages_latest; });
     "extra module packages" = works ({ config, ... }: { boot.extraModulePackages = [ config.boot.kernelPackages.r8125 ]; nixpkgs.config.allowBroken = true; });
     "tmp on tmpfs" = works { boot.tmp.useTmpfs = true; };
+    "tmp on zram" = works { boot.tmp.useZram = true; };
+    "tmp cleaned" = works { boot.tmp.cleanOnBoot = true; };
+    "kernel parameters in quotes" = works { boot.kernelParams = [ "dyndbg=\"file drivers/net/* +p\"" "console=tty0 console=ttyS0" "" ]; };
+    "modules locked" = works { security.lockKernelModules = true; };
+    "sysctl" = works { boot.kernel.sysctl."vm.swappiness" = 10; };
+    "store options" = works { boot.nixStoreMountOpts = [ "nodev" "nosuid" ]; };
+    "the size of /run" = works { boot.runSize = "10%"; boot.devShmSize = "20%"; };
+    "resolved" = works { services.resolved.enable = true; };
+    "NetworkManager" = works { networking.networkmanager.enable = true; };
+    "a bond" = works { networking.bonds.bond0.interfaces = [ "eth0" "eth1" ]; networking.interfaces.bond0.useDHCP = true; };
+    "VLANs and a bridge" = works { networking.vlans.v7 = { id = 7; interface = "eth0"; }; networking.bridges.br0.interfaces = [ "v7" ]; };
+    "Hyper-V" = packs [ "+hv_netvsc" ] { virtualisation.hypervGuest.enable = true; };
+    "VMware" = works { virtualisation.vmware.guest.enable = true; };
+    "libvirtd" = works { virtualisation.libvirtd.enable = true; };
+    "podman" = works { virtualisation.podman.enable = true; };
+    "envfs" = works { services.envfs.enable = true; };
+    "TPM" = works { security.tpm2.enable = true; };
+    "repart in stage 2" = works { systemd.repart.enable = true; systemd.repart.partitions.data.Type = "linux-generic"; };
+    "an older kernel" = works ({ pkgs, ... }: { boot.kernelPackages = pkgs.linuxPackages_5_15; });
+    "no default modules" = works { boot.initrd.includeDefaultModules = false; boot.initrd.verbose = false; };
+    "thin LVM" = works { services.lvm.boot.thin.enable = true; };
+    "extlinux" = works { boot.loader.generic-extlinux-compatible.enable = true; };
+    "a boot loader of one's own" = works { boot.loader.external = { enable = true; installHook = "/bin/x"; }; };
     "networkd" = works { networking.useNetworkd = true; networking.useDHCP = true; };
     "ssh server" = works { services.openssh.enable = true; };
     "docker" = works { virtualisation.docker.enable = true; };
@@ -91,6 +121,7 @@ let
     "lvm in stage 2" = works { services.lvm.enable = true; };
     "raid in stage 2" = works { boot.swraid.enable = true; };
     "raid in stage 2, by its old name" = works { boot.initrd.services.swraid.enable = true; };
+    "encrypted zfs in stage 2" = works { boot.supportedFilesystems.zfs = true; networking.hostId = "8425e349"; boot.zfs = { extraPools = [ "tank" ]; requestEncryptionCredentials = true; forceImportRoot = false; }; };
     "zfs in stage 2" = works { boot.supportedFilesystems = [ "zfs" ]; networking.hostId = "8425e349"; boot.zfs.extraPools = [ "tank" ]; };
     "systemd-boot" = works { boot.loader.systemd-boot.enable = true; };
     "grub" = works { boot.loader.grub.device = "/dev/sda"; };
@@ -99,8 +130,15 @@ let
   tables = group "file system" {
     "ext4" = mounts [ "/dev/disk/by-label/data /persist ext4" ] needed;
     "not needed for boot" = works (disk "/data" { });
-    "a root on a disk" = works (disk "/" { });
-    "a root on btrfs" = works { fileSystems."/" = { device = "/dev/sda1"; fsType = "btrfs"; options = [ "subvol=root" ]; }; };
+    "a root on a disk" = warns "has its root in memory" (disk "/" { });
+    "a tmpfs root of some size" = warns "has its root in memory" { fileSystems."/" = { device = "tmpfs"; fsType = "tmpfs"; options = [ "size=2G" "mode=755" ]; }; };
+    "a tmpfs root" = works { fileSystems."/" = { device = "none"; fsType = "tmpfs"; options = [ "defaults" "mode=755" ]; }; };
+    "encrypted" = refused "opens no LUKS devices: data" { fileSystems."/data" = { device = "/dev/mapper/data"; fsType = "ext4"; encrypted = { enable = true; label = "data"; blkDev = "/dev/sda1"; keyFile = "/k"; }; }; };
+    "swap with a random key" = works { swapDevices = [ { device = "/dev/sda2"; randomEncryption.enable = true; } ]; };
+    "nfs, not needed" = works { fileSystems."/srv" = { device = "srv:/x"; fsType = "nfs"; }; };
+    "cifs by an address" = mounts [ "//192.0.2.1/x /data cifs" ] { fileSystems."/data" = { device = "//192.0.2.1/x"; fsType = "cifs"; neededForBoot = true; options = [ "username=x" "password=y" ]; }; };
+    "cifs" = refused "/data (//srv/x)" (fs "/data" "//srv/x" "cifs");
+    "a root on btrfs" = warns "has its root in memory" { fileSystems."/" = { device = "/dev/sda1"; fsType = "btrfs"; options = [ "subvol=root" ]; }; };
     "a boot partition" = works { fileSystems."/boot" = { device = "/dev/disk/by-uuid/1234-ABCD"; fsType = "vfat"; }; };
     "xfs by a tag" = mounts [ "PARTLABEL=var /var xfs" ] (fs "/var" "PARTLABEL=var" "xfs");
     "a label" = mounts [ "/dev/disk/by-label/state /state ext4" ] { fileSystems."/state" = { label = "state"; fsType = "ext4"; neededForBoot = true; }; };
@@ -153,7 +191,15 @@ let
       "boot.initrd.systemd.root" = { boot.initrd.systemd.root = "gpt-auto"; };
       "boot.initrd.compressor" = { boot.initrd.compressor = "xz"; };
       "boot.initrd.stage1Greeting" = { boot.initrd.stage1Greeting = "hi"; };
-      "boot.initrd.clevis.enable" = { boot.initrd.clevis.enable = true; };
+      "boot.initrd.clevis.enable" = clevis (p: { boot.initrd.clevis = { enable = true; package = p; }; });
+      "boot.initrd.clevisLuksAskpass.enable" = clevis (p: { boot.initrd.clevisLuksAskpass = { enable = true; package = p; }; });
+      "boot.initrd.network.openvpn.enable" = { boot.initrd.network = { enable = true; openvpn = { enable = true; configuration = ../package.nix; }; }; };
+      "boot.initrd.systemd.network.netdevs" = { boot.initrd.systemd.network.netdevs."10-bond".netdevConfig = { Kind = "bond"; Name = "bond0"; }; };
+      "boot.initrd.systemd.storePaths" = ({ pkgs, ... }: { boot.initrd.systemd.storePaths = [ "${pkgs.hello}" ]; });
+      "boot.initrd.systemd.users" = { boot.initrd.systemd.users.alice.uid = 1000; };
+      "boot.initrd.systemd.settings.Manager" = { boot.initrd.systemd.settings.Manager.DefaultTimeoutStartSec = "10s"; };
+      "boot.growPartition" = { boot.growPartition = true; };
+      "console.earlySetup" = { console.earlySetup = true; };
       "boot.initrd.services.lvm.enable" = { boot.initrd.services.lvm.enable = true; };
       "boot.resumeDevice" = { boot.resumeDevice = "/dev/sda2"; };
       "boot.plymouth.enable" = { boot.plymouth.enable = true; };
@@ -167,6 +213,7 @@ let
       "boot.initrd.enable" = { boot.initrd.enable = true; };
       "boot.initrd.secrets" = { boot.initrd.secrets."/etc/x" = "/etc/secret"; };
     }
+    // { "boot.kernel.enable" = refused "leave boot.kernel.enable at true" { boot.kernel.enable = false; }; }
     // { "boot.initrd.luks.devices" = refused "opens no LUKS devices: root" { boot.initrd.luks.devices.root.device = "/dev/sda1"; }; }
   );
 
@@ -175,6 +222,10 @@ let
     "iso-image.nix" = off { imports = [ (nixos + "/modules/installer/cd-dvd/iso-image.nix") ]; };
     "sd-image.nix" = off { imports = [ (nixos + "/modules/installer/sd-card/sd-image.nix") ]; fileSystems."/boot" = { device = "/dev/x"; fsType = "vfat"; }; boot.loader.grub.enable = false; boot.loader.generic-extlinux-compatible.enable = true; sdImage.populateFirmwareCommands = ""; sdImage.populateRootCommands = ""; };
     "a container" = off { boot.isContainer = true; };
+    "disk-image.nix" = off { imports = [ (nixos + "/modules/virtualisation/disk-image.nix") ]; };
+    "google-compute-image.nix" = off { imports = [ (nixos + "/modules/virtualisation/google-compute-image.nix") ]; };
+    "nixos-generators" = off ({ lib, ... }: { options.formatAttr = lib.mkOption { default = "qcow"; }; config = { boot.growPartition = true; boot.loader.grub.device = "/dev/vda"; fileSystems."/" = { device = "/dev/disk/by-label/nixos"; fsType = "ext4"; autoResize = true; }; }; });
+    "the node of a test" = works ({ pkgs, ... }: { warnings = builtins.seq (pkgs.testers.runNixOSTest { name = "x"; nodes.machine = { imports = [ ../module.nix ]; boot.netstage.enable = true; }; testScript = ""; }).drvPath [ ]; });
     "build-vm" = works ({ config, ... }: { system.extraDependencies = [ ]; warnings = if config.virtualisation.vmVariant.boot.netstage.active then [ "netstage is on in build-vm" ] else builtins.seq config.system.build.vm.drvPath [ ]; });
     "build-image, netstage" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.netstage.drvPath [ ]; });
     "build-image, raw" = works ({ config, ... }: { warnings = builtins.seq config.system.build.images.raw.drvPath [ ]; });
@@ -197,7 +248,7 @@ let
       "disko, a data disk" = works { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.data = { size = "100%"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/data"; }; }; }; }; };
       "disko, /nix" = refused "would hide: /nix" { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.nix = { size = "100%"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/nix"; }; }; }; }; };
       "disko, luks" = refused "opens no LUKS" { imports = [ disko ]; disko.devices.disk.data = { device = "/dev/sda"; type = "disk"; content = { type = "gpt"; partitions.data = { size = "100%"; content = { type = "luks"; name = "data"; content = { type = "filesystem"; format = "ext4"; mountpoint = "/data"; }; }; }; }; }; };
-      "disko, tmpfs root" = works { imports = [ disko ]; disko.devices.nodev."/" = { fsType = "tmpfs"; mountOptions = [ "size=2G" ]; }; };
+      "disko, tmpfs root" = warns "has its root in memory" { imports = [ disko ]; disko.devices.nodev."/" = { fsType = "tmpfs"; mountOptions = [ "size=2G" ]; }; };
       "sops-nix" = works { imports = [ (third + "/sops-nix/modules/sops") ]; };
       "agenix" = works { imports = [ (third + "/agenix/modules/age.nix") ]; };
       "agenix, a secret" = works { imports = [ (third + "/agenix/modules/age.nix") ]; age.secrets.x.file = ../package.nix; age.identityPaths = [ "/etc/ssh/ssh_host_ed25519_key" ]; };

@@ -65,11 +65,19 @@ let
     "netstageVm"
   ];
   build = config.system.build;
+  # Names of options, but for internal ones.
+  below =
+    prefix: o:
+    if o._type or "" == "option" then
+      if o.internal or false then [ ] else [ prefix ]
+    else
+      builtins.concatLists (map (name: below (if prefix == "" then name else "${prefix}.${name}") o.${name}) (builtins.attrNames o));
 in
 {
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
   inherit (config) warnings;
   inherit (config.boot.netstage) active;
+  own = below "" evaluated.options.boot.netstage;
   bootspec = config.boot.bootspec.extensions;
   initrd = config.boot.initrd.enable;
   builder = config.system.systemBuilderCommands;

@@ -57,6 +57,7 @@ in
         checkJournalingFS = bool true;
         clevis.devices = set;
         clevis.enable = bool false;
+        clevisLuksAskpass.enable = bool false;
         compressor = anything "zstd";
         compressorArgs = nullable;
         extraFiles = set;
@@ -93,6 +94,7 @@ in
           additionalUpstreamUnits = strings;
           automounts = list;
           contents = set;
+          dbus.enable = bool false;
           dmVerity.enable = bool false;
           emergencyAccess = anything false;
           extraBin = set;
@@ -105,6 +107,7 @@ in
           network.netdevs = set;
           network.networks = set;
           network.units = set;
+          network.wait-online.extraArgs = strings;
           packages = list;
           paths = set;
           repart.enable = bool false;
@@ -117,6 +120,7 @@ in
           targets = set;
           timers = set;
           tmpfiles.settings = set;
+          tpm2.pcrphases.enable = bool false;
           units = set;
           users = set;
         };
@@ -124,7 +128,9 @@ in
       // lib.genAttrs [ "preLVMCommands" "preDeviceCommands" "postDeviceCommands" "postResumeCommands" "postMountCommands" "preFailCommands" "extraUtilsCommands" "extraUtilsCommandsTest" "extraUdevRulesCommands" ] (_: lines);
       bootspec.extensions = set;
       crashDump.enable = bool false;
+      growPartition = bool false;
       isContainer = bool false;
+      kernel.enable = bool true;
       iscsi-initiator.discoverPortal = nullable;
       iscsi-initiator.target = nullable;
       kernelPackages = mkOption { type = types.anything; };
@@ -135,6 +141,7 @@ in
       systemdExecutable = str "/run/current-system/systemd/lib/systemd/systemd";
     };
     console.enable = bool true;
+    console.earlySetup = bool false;
     console.keyMap = anything "us";
     environment.etc = option (types.attrsOf types.anything) { };
     environment.shell.enable = bool true;
@@ -145,6 +152,7 @@ in
     nix.enable = bool true;
     nix.package = mkOption { type = types.anything; };
     services.multipath.enable = bool false;
+    specialisation = set;
     system.boot.loader.kernelFile = mkOption { type = types.str; };
     system.build = option (types.lazyAttrsOf types.unspecified) { };
     system.etc.overlay.enable = bool false;
@@ -153,7 +161,7 @@ in
     system.nixos-init.enable = bool false;
     system.systemBuilderCommands = lines;
     systemd.package = anything "/systemd";
-    systemd.services = option (types.lazyAttrsOf types.unspecified) { };
+    systemd.services = option (types.attrsOf types.unspecified) { };
   };
 
   # As the grub module does: who has both needs to say so.
