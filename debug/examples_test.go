@@ -77,6 +77,7 @@ func examples() map[fault.Class]fault.Failure {
 		"short":     image("10.0.2.2:8080: the body ended early", 44.7, at("1.2-44.7", "the body ended early (7 times)")),
 		"cancelled": image("10.0.2.2:8080: cancelled", 9.0, at("9.0", "cancelled")),
 		"manifest":  image("manifest: it is no JSON: invalid character '<' looking for beginning of value", 0.1, at("0.1", "serves a wrong manifest")),
+		"rollback":  image(`the manifest "web" has serial 41, and this machine has booted serial 42 of it: an old one is being replayed, or the new one was not uploaded; to go back, sign the old image with a higher serial`, 0.1, at("0.1", "serves a wrong manifest")),
 		"signature": image("manifest: signed by the key 8B2D1C0F9E3A7755, which is none of the initrd's: A1B2C3D4E5F60718", 0.1, at("0.1", "serves a wrong manifest")),
 		"policy":    image("nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=", 0),
 		"no-memory": image("the image of 1610 MiB does not fit with 256 MiB to work in, 987 MiB are available: add memory to the machine or make the image smaller", 0.1),

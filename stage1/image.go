@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"netstage/mount"
+	"netstage/netup/clock"
 	"netstage/stage1/config"
 	"netstage/stage1/disks"
 	"netstage/stage1/image"
@@ -78,6 +80,9 @@ func (b *Boot) getter(s *image.Streamer) *image.Getter {
 		Log: b.Log, Config: c, Initrd: initramfs, Agent: "netstage/" + b.Version,
 		Media:    &disks.Media{Disks: b.disks(), Link: c.Root != "" || c.FindISO != "", Wanted: wanted},
 		Progress: b.record.Progress(b.Status, b.heart.Sign),
+	}
+	g.Valid = func(name string, created, notBefore, notAfter time.Time) error {
+		return b.clock.valid(clock.System(), b.Log, name, created, notBefore, notAfter)
 	}
 	if up := b.network.Network; up != nil {
 		lease := up.Lease()

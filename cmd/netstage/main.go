@@ -102,6 +102,7 @@ func newRoot(std streams) *cobra.Command {
 		newPasswd(std),
 		newHot(std),
 		newSign(std),
+		newKeyList(std),
 		newVerify(std),
 		newFetch(std),
 		newPush(std),

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,75 +33,194 @@ manifest, by the path from the one to the other, or by --path, a URL for
 instance. Its verity tree, IMAGE.verity with IMAGE.roothash, is checked and
 signed too where "netstage image" left one.
 
+A machine that can remember boots no manifest of that name with a lower serial
+than one that it has booted: to go back, sign the old image again. Days are in
+UTC; until --not-before and after --not-after it boots nothing by the manifest.
+--cmdline names what the command line may hold besides what the initrd allows: a
+parameter, one with its value, or the beginning of names and a *.
+
+With several --key all sign; where the keys are in different places, the others
+add their signature by --add.
+
 examples:
   netstage sign nix-store.squashfs --init /nix/store/…/init --key ops.key
-  netstage sign v2/web.squashfs --init /nix/store/…/init --key ops.key --name web -o web.manifest`
+  netstage sign v2/web.squashfs --init /nix/store/…/init --key ops.key --name web -o web.manifest --not-after 2027-03-01
+  netstage sign --add web.manifest --key second.key`
+
+// signing are the flags of "netstage sign".
+type signing struct {
+	keys                list
+	password, init      string
+	name, ref, output   string
+	notBefore, notAfter string
+	cmdline             list
+	serial              uint64
+	format              int
+	add                 bool
+}
 
 func newSign(std streams) *cobra.Command {
 	fs := newFlags()
-	key := fs.String("key", "", "sign by the secret key `FILE`")
-	passwordFile := fs.String("password-file", "", "the first line of `FILE` unlocks the key")
-	init := fs.String("init", "", "the only `PATH` that may be started, inside the new root")
-	name := fs.String("name", "", "what to call the system, `TEXT` (default the image's file name)")
-	ref := fs.String("path", "", "where machines find the image, `REF` (default its path beside the manifest)")
-	output := fs.StringP("output", "o", "", "write the manifest to `FILE` (default IMAGE.manifest)")
+	var o signing
+	fs.Var(&o.keys, "key", "sign by the secret key `FILE`; may be repeated")
+	fs.StringVar(&o.password, "password-file", "", "the first line of `FILE` unlocks the keys")
+	fs.StringVar(&o.init, "init", "", "the only `PATH` that may be started, inside the new root")
+	fs.StringVar(&o.name, "name", "", "what to call the system, `TEXT` (default the image's file name)")
+	fs.StringVar(&o.ref, "path", "", "where machines find the image, `REF` (default its path beside the manifest)")
+	fs.StringVarP(&o.output, "output", "o", "", "write the manifest to `FILE` (default IMAGE.manifest)")
+	fs.Uint64Var(&o.serial, "serial", 0, "the `NUMBER` that grows with every manifest of that name (default the time, in seconds since 1970)")
+	fs.StringVar(&o.notBefore, "not-before", "", "boot nothing by it before `DAY`, or a time")
+	fs.StringVar(&o.notAfter, "not-after", "", "boot nothing by it after `DAY`, or a time")
+	fs.Var(&o.cmdline, "cmdline", "the command line may hold `PARAMETER`; may be repeated")
+	fs.IntVar(&o.format, "format", manifest.Version2, "the `VERSION` of the format; 1 for initrds before 0.3")
+	fs.BoolVar(&o.add, "add", false, "add signatures to the manifest that is there, instead of IMAGE")
 	return newCommand("netstage sign IMAGE --init PATH --key FILE [FLAGS]", "sign an image and its init in a manifest", signHelp, fs,
-		func(ctx context.Context, images []string) error {
-			var err error
+		func(ctx context.Context, files []string) error {
 			switch {
-			case len(images) != 1:
+			case len(files) != 1:
 				return usageError("which image? Give one IMAGE")
-			case *key == "":
+			case len(o.keys) == 0:
 				return usageError("by which key? Give --key FILE; netstage keygen makes one")
-			case !strings.HasPrefix(*init, "/"):
+			case o.add:
+				return o.addTo(files[0], std)
+			case !strings.HasPrefix(o.init, "/"):
 				return usageError("what may be started? Give --init PATH, absolute inside the new root")
 			}
-			file := images[0]
-			if *output == "" {
-				*output = file + ".manifest"
-			}
-			if *name == "" {
-				*name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-			}
-			if *ref == "" {
-				if *ref, err = pathBeside(*output, file); err != nil {
-					return err
-				}
-			}
-			var signed manifest.Image
-			err = working(std.err, "reading "+file, time.Second, func() (err error) {
-				if signed, err = describeImage(ctx, file, *ref); err != nil {
-					return err
-				}
-				return checkInit(ctx, file, *init)
-			})
-			if err != nil {
-				return err
-			}
-			private, err := loadSecretKey(*key, *passwordFile, std)
-			if err != nil {
-				return err
-			}
-			created := time.Now().UTC().Truncate(time.Second)
-			m := manifest.Manifest{Name: *name, Created: created, Init: *init, Images: []manifest.Image{signed}}
-			body, err := m.Marshal()
-			if err != nil {
-				return err
-			}
-			signature, err := manifest.Sign(private, body, fmt.Sprintf("%s of %s", *name, created.Format(time.RFC3339)))
-			if err != nil {
-				return err
-			}
-			// A machine that asks between the two refuses the pair, and asks again.
-			if err := replaceFile(*output, body); err != nil {
-				return err
-			}
-			if err := replaceFile(*output+manifest.Suffix, signature); err != nil {
-				return err
-			}
-			fmt.Fprintf(std.out, "%s: %s, %d bytes, signed by key %016X\n", *output, *ref, signed.Size, private.ID())
-			return nil
+			return o.sign(ctx, files[0], std)
 		})
+}
+
+// sign makes the manifest of an image, and signs it.
+func (o signing) sign(ctx context.Context, file string, std streams) error {
+	var err error
+	if o.output == "" {
+		o.output = file + ".manifest"
+	}
+	if o.name == "" {
+		o.name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	}
+	if o.ref == "" {
+		if o.ref, err = pathBeside(o.output, file); err != nil {
+			return err
+		}
+	}
+	m := manifest.Manifest{Name: o.name, Created: time.Now().UTC().Truncate(time.Second), Init: o.init}
+	if err := o.second(&m); err != nil {
+		return err
+	}
+	err = working(std.err, "reading "+file, time.Second, func() error {
+		image, err := describeImage(ctx, file, o.ref)
+		if err != nil {
+			return err
+		}
+		m.Images = []manifest.Image{image}
+		return checkInit(ctx, file, o.init)
+	})
+	if err != nil {
+		return err
+	}
+	body, err := m.Marshal()
+	if err != nil {
+		return err
+	}
+	signatures, ids, err := signBy(o.keys, o.password, std, body, fmt.Sprintf("%s of %s", o.name, m.Created.Format(time.RFC3339)))
+	if err != nil {
+		return err
+	}
+	// A machine that asks between the two refuses the pair, and asks again.
+	if err := replaceFile(o.output, body); err != nil {
+		return err
+	}
+	if err := replaceFile(o.output+manifest.Suffix, signatures); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "%s: %s, %d bytes, %ssigned by %s\n", o.output, o.ref, m.Images[0].Size, serialOf(m.Serial), ids)
+	return nil
+}
+
+func serialOf(serial uint64) string {
+	if serial == 0 {
+		return ""
+	}
+	return fmt.Sprintf("serial %d, ", serial)
+}
+
+// second fills in what version 2 has besides.
+func (o signing) second(m *manifest.Manifest) (err error) {
+	switch {
+	case o.format == manifest.Version1 && o.serial == 0 && o.notBefore == "" && o.notAfter == "" && len(o.cmdline) == 0:
+		return nil
+	case o.format != manifest.Version2:
+		return usageError(fmt.Sprintf("--format %d: there are 1, which has neither serial nor days nor command line, and 2", o.format))
+	}
+	m.Type, m.Version, m.Serial, m.Cmdline = manifest.Type, manifest.Version2, o.serial, o.cmdline
+	if m.Serial == 0 {
+		m.Serial = uint64(m.Created.Unix())
+	}
+	if m.NotBefore, err = parseLimit("--not-before", o.notBefore); err != nil {
+		return err
+	}
+	m.NotAfter, err = parseLimit("--not-after", o.notAfter)
+	return err
+}
+
+// parseLimit reads a day or a time; "" is none.
+func parseLimit(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := parseDay(text)
+	if err != nil {
+		return at, usageError(flag + " " + text + " is neither a day nor a time")
+	}
+	return at, nil
+}
+
+// addTo adds signatures to those of a manifest, or a key list.
+func (o signing) addTo(file string, std streams) error {
+	body, err := manifest.ReadFile(file, manifest.Most)
+	if err != nil {
+		return err
+	}
+	if _, err := manifest.Parse(body); err != nil {
+		if _, _, lists := manifest.ParseKeyList(body); lists != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	before, err := manifest.ReadFile(file+manifest.Suffix, manifest.MostSignature)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	signatures, ids, err := signBy(o.keys, o.password, std, body, "added "+time.Now().UTC().Format(time.RFC3339))
+	if err != nil {
+		return err
+	}
+	if len(before) > 0 {
+		before = append(bytes.TrimRight(before, "\n"), '\n')
+	}
+	if err := replaceFile(file+manifest.Suffix, append(before, signatures...)); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "%s: signed by %s, too\n", file, ids)
+	return nil
+}
+
+// signBy signs by every key, and tells which they are.
+func signBy(files []string, password string, std streams, body []byte, comment string) (signatures []byte, who string, err error) {
+	var ids []string
+	for _, file := range files {
+		private, err := loadSecretKey(file, password, std)
+		if err != nil {
+			return nil, "", err
+		}
+		one, err := manifest.Sign(private, body, comment)
+		if err != nil {
+			return nil, "", err
+		}
+		signatures = append(signatures, one...)
+		ids = append(ids, fmt.Sprintf("key %016X", private.ID()))
+	}
+	return signatures, strings.Join(ids, ", "), nil
 }
 
 // pathBeside is the reference that leads from a manifest to an image on the same server.

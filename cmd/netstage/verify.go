@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,7 +76,7 @@ func newVerify(std streams) *cobra.Command {
 				}
 			}
 			if i.Signed != nil {
-				fmt.Fprintf(std.out, "  signed by %s, key %s: %q of %s\n  init %s\n", i.Signed.Key.Name, i.Signed.Key.ID(), i.Signed.Name,
+				fmt.Fprintf(std.out, "  signed by %s, key %s: %q of %s\n  init %s\n", strings.Join(i.Signed.Keys.Names(), ", "), strings.Join(i.Signed.Keys.IDs(), " "), i.Signed.Name,
 					i.Signed.Created.Format("2006-01-02 15:04:05"), i.Init)
 			}
 			return nil

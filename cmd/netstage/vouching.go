@@ -15,6 +15,8 @@ import (
 type vouching struct {
 	sha256, rootHash, init  string
 	trees, manifests, trust list
+	keyLists                list
+	threshold               int
 }
 
 func (v *vouching) flags(fs *pflag.FlagSet) {
@@ -23,6 +25,8 @@ func (v *vouching) flags(fs *pflag.FlagSet) {
 	fs.Var(&v.trees, "verity", "the verity tree `REF` (default beside the image, with .verity appended); may be repeated")
 	fs.Var(&v.manifests, "manifest", "the signed manifest `REF`; may be repeated")
 	fs.Var(&v.trust, "trusted", "a public key `FILE` that may sign; may be repeated")
+	fs.IntVar(&v.threshold, "signatures", 1, "how many of the trusted keys have to sign, `NUMBER`")
+	fs.Var(&v.keyLists, "keylist", "the signed list of other keys `REF`; may be repeated")
 	givenVar(fs, &v.init, "init", "the init `PATH` that a machine would be told; the manifest must name it")
 }
 
@@ -60,7 +64,7 @@ func (v *vouching) order(images []string) (vouch.Order, error) {
 		return out
 	}
 	o = vouch.Order{Images: places(images), SHA256: pin("--sha256", v.sha256), RootHash: pin("--roothash", v.rootHash),
-		Trees: places(v.trees), Manifests: places(v.manifests), Init: v.init}
+		Trees: places(v.trees), Manifests: places(v.manifests), KeyLists: places(v.keyLists), Threshold: v.threshold, Init: v.init}
 	if err != nil {
 		return o, err
 	}

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Most is the largest manifest that is read, in bytes.
@@ -30,15 +32,43 @@ func ReadFile(name string, most int64) ([]byte, error) {
 	return text, err
 }
 
+// The versions of the format. The second has what a replay, a mix-up and a
+// stolen key are refused by.
+const (
+	Version1 = 1
+	Version2 = 2
+)
+
+// Type is that of a manifest, so that no other document which the same key
+// signed is taken for one.
+const Type = "netstage-manifest"
+
+// mostSerial is what every reader of JSON takes for a whole number.
+const mostSerial = 1<<53 - 1
+
 // Manifest names a system: its images and its stage 2.
 type Manifest struct {
-	Name    string    `json:"name"`
-	Created time.Time `json:"created"`
+	Type    string `json:"type,omitempty"`    // of version 2
+	Version int    `json:"version,omitempty"` // 0 is 1
+	// Critical are fields that a reader must know, or refuse the manifest.
+	Critical []string  `json:"critical,omitempty"`
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+	// Serial grows with every manifest of a name.
+	Serial    uint64    `json:"serial,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
 	// Init is the only init= that may be started, an absolute path inside the new root.
 	Init string `json:"init"`
+	// Cmdline are patterns of parameters that the kernel command line may hold
+	// besides what the initrd allows; nil: the initrd alone says.
+	Cmdline []string `json:"cmdline,omitempty"`
 	// Images are what the system consists of; the first is mounted as its root, or its store.
 	Images []Image `json:"images"`
 }
+
+// fields are those of a manifest that may be critical.
+var fields = []string{"type", "version", "critical", "name", "created", "serial", "not_before", "not_after", "init", "cmdline", "images"}
 
 // Image is one image. Path is a REF, relative to the manifest where it is no URL.
 type Image struct {
@@ -85,7 +115,7 @@ func refuse(class, format string, args ...any) *Error {
 }
 
 // Parse reads a manifest and checks that it is complete. It says nothing about who wrote it: see Keys.Verify. Unknown
-// fields are left alone, so that newer tools can add to the format.
+// fields are left alone, so that newer tools can add to the format, unless they are critical.
 func Parse(b []byte) (*Manifest, error) {
 	if len(b) > Most {
 		return nil, refuse("manifest", "%d bytes, at most %d", len(b), Most)
@@ -94,6 +124,9 @@ func Parse(b []byte) (*Manifest, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, refuse("manifest", "%v", err)
 	}
+	if m.Version == 0 {
+		m.Version = Version1
+	}
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -101,6 +134,9 @@ func Parse(b []byte) (*Manifest, error) {
 }
 
 func (m *Manifest) check() error {
+	if err := m.checkVersion(); err != nil {
+		return err
+	}
 	switch {
 	case !strings.HasPrefix(m.Init, "/") || strings.ContainsAny(m.Init, "\x00\n"):
 		return refuse("manifest", "init %q is no absolute path", m.Init)
@@ -126,13 +162,48 @@ func (m *Manifest) check() error {
 	return nil
 }
 
+// checkVersion refuses what only a newer reader understands, and a version 2
+// that lacks what it is for.
+func (m *Manifest) checkVersion() error {
+	for _, field := range m.Critical {
+		if !slices.Contains(fields, field) {
+			return refuse("manifest", "field %q is critical, and not known to this version: boot it by a newer initrd", field)
+		}
+	}
+	switch {
+	case m.Type != "" && m.Type != Type:
+		return refuse("manifest", "it is of type %q, not a manifest", m.Type)
+	case m.Version == 0 || m.Version == Version1:
+		return nil
+	case m.Version != Version2:
+		return refuse("manifest", "version %d of the format: this version knows %d and %d", m.Version, Version1, Version2)
+	case m.Type == "":
+		return refuse("manifest", "version 2 without a type")
+	case m.Name == "" || strings.ContainsFunc(m.Name, unicode.IsControl):
+		return refuse("manifest", "version 2 with the name %q", m.Name)
+	case m.Serial == 0 || m.Serial > mostSerial:
+		return refuse("manifest", "version 2 with the serial %d: want 1 to %d", m.Serial, uint64(mostSerial))
+	}
+	return checkTimes(m.Created, m.NotBefore, m.NotAfter)
+}
+
+// checkTimes refuses times at which no clock can be.
+func checkTimes(created, notBefore, notAfter time.Time) error {
+	switch {
+	case created.IsZero():
+		return refuse("manifest", "it does not say when it was created")
+	case !notAfter.IsZero() && (notAfter.Before(created) || notAfter.Before(notBefore)):
+		return refuse("manifest", "it ends (not_after) before it begins")
+	}
+	return nil
+}
+
 // Marshal writes a manifest as it is to be signed.
 func (m *Manifest) Marshal() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	b, err := json.MarshalIndent(m, "", "  ")
-	return append(b, '\n'), err
+	return indent(m)
 }
 
 // AllowInit refuses an init= that the manifest doesn't name; empty means none was asked for.
@@ -143,10 +214,8 @@ func (m *Manifest) AllowInit(init string) error {
 	return nil
 }
 
-// NotBefore refuses a manifest older than one known before, which a replay would be.
-func (m *Manifest) NotBefore(t time.Time) error {
-	if m.Created.Before(t) {
-		return refuse("policy", "created %s, before %s: an old one replayed?", m.Created.Format(time.RFC3339), t.Format(time.RFC3339))
-	}
-	return nil
+// indent writes a document as it is to be signed.
+func indent(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return append(b, '\n'), err
 }

@@ -1,10 +1,12 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"aead.dev/minisign"
@@ -65,45 +67,110 @@ func LoadKeys(fsys fs.FS, dir string) (Keys, error) {
 	return keys, nil
 }
 
-// Verify returns the manifest if one of the keys signed exactly these bytes, and which one did.
-func (keys Keys) Verify(body, signature []byte) (*Manifest, Key, error) {
-	var s minisign.Signature
-	if err := s.UnmarshalText(signature); err != nil {
-		return nil, Key{}, refuse("signature", "its signature is malformed: %v", err)
-	}
-	var names []string
-	known := false
-	for _, k := range keys {
-		names = append(names, k.Name)
-		if k.public.ID() != s.KeyID {
-			continue
+// Equal tells whether two are the same key, whatever their files are called.
+func (k Key) Equal(other Key) bool { return k.public.Equal(other.public) }
+
+// mostSignatures bounds what is verified of a file of signatures.
+const mostSignatures = 16
+
+// MostSignature is the largest file of signatures that is read, in bytes.
+const MostSignature = 16 << 10
+
+// Signers are the keys that signed exactly these bytes, at least so many
+// different ones; fewer than one means one. A file of signatures is one
+// minisign signature after the other; those of unknown keys are passed over.
+func (keys Keys) Signers(body, signatures []byte, threshold int) (Keys, error) {
+	threshold = max(threshold, 1)
+	var signers Keys
+	var unknown, wrong []string
+	for _, block := range split(signatures) {
+		var s minisign.Signature
+		if err := s.UnmarshalText(block); err != nil {
+			return nil, refuse("signature", "its signature is malformed: %v", err)
 		}
-		known = true
 		// Two keys may share an ID, which is no more than a hint.
-		if minisign.Verify(k.public, body, signature) {
-			m, err := Parse(body)
-			return m, k, err
+		hinted, right := false, false
+		for _, k := range keys {
+			if k.public.ID() != s.KeyID {
+				continue
+			}
+			hinted = true
+			if right = minisign.Verify(k.public, body, block); right {
+				if !slices.ContainsFunc(signers, k.Equal) {
+					signers = append(signers, k)
+				}
+				break
+			}
+		}
+		switch id := fmt.Sprintf("%016X", s.KeyID); {
+		case !hinted:
+			unknown = append(unknown, id)
+		case !right:
+			wrong = append(wrong, id)
 		}
 	}
-	if known {
-		return nil, Key{}, refuse("signature", "signature of key %016X is wrong: it was changed after signing", s.KeyID)
+	switch {
+	case len(signers) >= threshold:
+		return signers, nil
+	case len(wrong) > 0:
+		return nil, refuse("signature", "signature of key %s is wrong: it was changed after signing", wrong[0])
+	case len(signers) > 0:
+		return nil, refuse("signature", "signed by %s, and %d keys have to sign of %s", strings.Join(signers.Names(), ", "), threshold, strings.Join(keys.Names(), ", "))
 	}
 	trusted := "no key is trusted"
-	if len(names) > 0 {
-		trusted = "trusted are " + strings.Join(names, ", ")
+	if len(keys) > 0 {
+		trusted = "trusted are " + strings.Join(keys.Names(), ", ")
 	}
-	return nil, Key{}, refuse("signature", "signed by unknown key %016X, %s", s.KeyID, trusted)
+	return nil, refuse("signature", "signed by unknown key %s, %s", strings.Join(unknown, ", "), trusted)
 }
 
-// Sign signs the bytes of a manifest, which must be a good one. The comment is signed too and shown by minisign.
-func Sign(private minisign.PrivateKey, body []byte, comment string) ([]byte, error) {
-	if _, err := Parse(body); err != nil {
-		return nil, err
+// split splits a file of signatures, of four lines each. One that is cut off is
+// left to be found malformed.
+func split(signatures []byte) [][]byte {
+	lines := bytes.SplitAfter(bytes.TrimRight(signatures, "\r\n"), []byte("\n"))
+	var blocks [][]byte
+	for block := range slices.Chunk(lines, 4) {
+		if len(blocks) < mostSignatures {
+			blocks = append(blocks, bytes.TrimRight(bytes.Join(block, nil), "\r\n"))
+		}
 	}
+	return blocks
+}
+
+// Names are those of the keys' files.
+func (keys Keys) Names() []string {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// IDs are the keys' numbers.
+func (keys Keys) IDs() []string {
+	var ids []string
+	for _, k := range keys {
+		ids = append(ids, k.ID())
+	}
+	return ids
+}
+
+// Verify returns the manifest if enough of the keys signed exactly these bytes, and which ones did.
+func (keys Keys) Verify(body, signatures []byte, threshold int) (*Manifest, Keys, error) {
+	signers, err := keys.Signers(body, signatures, threshold)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := Parse(body)
+	return m, signers, err
+}
+
+// Sign signs the bytes of a document. The comment is signed too and shown by minisign.
+func Sign(private minisign.PrivateKey, body []byte, comment string) ([]byte, error) {
 	if strings.ContainsAny(comment, "\r\n") {
 		return nil, errors.New("manifest: the comment of a signature is one line")
 	}
 	public := private.Public().(minisign.PublicKey)
 	untrusted := fmt.Sprintf("signature of minisign key %016X", public.ID())
-	return minisign.SignWithComments(private, body, comment, untrusted), nil
+	return append(bytes.TrimRight(minisign.SignWithComments(private, body, comment, untrusted), "\n"), '\n'), nil
 }

@@ -2,10 +2,12 @@ package vouch
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"netstage/fetch"
@@ -17,22 +19,85 @@ import (
 type Signed struct {
 	*manifest.Manifest
 	Source string // URL or path, without credentials
-	Key    manifest.Key
+	Keys   manifest.Keys
+	SHA256 [32]byte // of its bytes
+	// List is the serial of the key list that its keys are of, 0 without one.
+	List   uint64
 	places []ref.Location // mirrors that have it
 }
 
 func (s *Signed) tell(log *slog.Logger) {
-	log.Info(fmt.Sprintf("manifest: %q of %s, signed by %s (%s), init %s", s.Name, s.Created.Format("2006-01-02 15:04"), s.Key.Name, s.Key.ID(), s.Init))
+	serial := ""
+	if s.Serial > 0 {
+		serial = fmt.Sprintf(", serial %d", s.Serial)
+	}
+	log.Info(fmt.Sprintf("manifest: %q of %s%s, signed by %s (%s), init %s", s.Name, s.Created.Format("2006-01-02 15:04"), serial,
+		strings.Join(s.Keys.Names(), ", "), strings.Join(s.Keys.IDs(), ", "), s.Init))
 }
+
+// accept refuses a manifest that is not the one that is wanted, or not now. A
+// mirror may have another.
+func (o *Order) accept(m *manifest.Manifest) error {
+	switch {
+	case m.Version < o.Version:
+		return refuse("policy", "the manifest %q is of version %d of the format, and the initrd wants version %d: sign it by a newer netstage", m.Name, m.Version, o.Version)
+	case o.Name != "" && m.Name != o.Name:
+		return refuse("policy", "the manifest is of %q, and %q is wanted", m.Name, o.Name)
+	case m.Created.Before(o.NotBefore):
+		return refuse("policy", "the manifest %q is of %s, older than the %s that is asked for: an old one is being replayed, or the new one was not uploaded",
+			m.Name, m.Created.UTC().Format(time.RFC3339), o.NotBefore.UTC().Format(time.RFC3339))
+	}
+	if err := o.remembered(m.Name, m.Serial); err != nil {
+		return err
+	}
+	if m.Version < manifest.Version2 {
+		return nil
+	}
+	return o.valid(m.Name, m.Created, m.NotBefore, m.NotAfter)
+}
+
+// remembered refuses what is older than what was booted before.
+func (o *Order) remembered(name string, serial uint64) error {
+	if o.Highest == nil {
+		return nil
+	}
+	if highest := o.Highest(name); serial < highest {
+		return refuse("rollback", "the manifest %q has serial %d, and this machine has booted serial %d of it: an old one is being replayed, or the new one was not uploaded; to go back, sign the old image with a higher serial",
+			name, serial, highest)
+	}
+	return nil
+}
+
+// valid refuses a document that holds at another time.
+func (o *Order) valid(name string, created, notBefore, notAfter time.Time) error {
+	if o.Valid != nil {
+		return o.Valid(name, created, notBefore, notAfter)
+	}
+	return CheckTimes(name, time.Now(), notBefore, notAfter)
+}
+
+// CheckTimes refuses what does not hold at a time. A zero limit is none.
+func CheckTimes(name string, now, notBefore, notAfter time.Time) error {
+	switch {
+	case now.Before(notBefore):
+		return refuse("policy", "%q holds from %s on, and it is %s by this machine's clock", name, clock(notBefore), clock(now))
+	case !notAfter.IsZero() && now.After(notAfter):
+		return refuse("policy", "%q held until %s, and it is %s by this machine's clock: sign it anew", name, clock(notAfter), clock(now))
+	}
+	return nil
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // obey makes the order what the manifest allows, and returns the image's size.
 func (o *Order) obey(s *Signed) (size int64, err error) {
 	if err := s.AllowInit(o.Init); err != nil {
 		return 0, err
 	}
-	if s.Created.Before(o.NotBefore) {
-		return 0, refuse("policy", "the manifest %q is of %s, older than the %s that is asked for: an old one is being replayed, or the new one was not uploaded",
-			s.Name, s.Created.UTC().Format(time.RFC3339), o.NotBefore.UTC().Format(time.RFC3339))
+	if o.Cmdline != nil {
+		if err := o.Cmdline(s.Cmdline); err != nil {
+			return 0, err
+		}
 	}
 	image := s.Images[0]
 	if o.SHA256, err = tighten("SHA-256", o.SHA256, image.SHA256); err != nil {
@@ -58,51 +123,105 @@ func (o *Order) obey(s *Signed) (size int64, err error) {
 	return image.Size, nil
 }
 
-// getManifest gets the manifest and its signature, and checks them. A mirror whose pair is refused is left for the next.
-func getManifest(ctx context.Context, o Order) (*Signed, error) {
+// getManifest gets the manifest, and before it the list of keys that it is to be
+// signed by, where there is one.
+func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 	switch {
 	case len(o.Manifests) == 0:
-		return nil, refuse("signature", "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", names(o.Keys))
+		return nil, refuse("signature", "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", strings.Join(o.Keys.Names(), " or "))
 	case len(o.Keys) == 0:
 		return nil, refuse("signature", "there is a manifest to be checked, and no trusted key to check it by")
-	case local(o.Manifests):
-		signed, err := openManifest(o.Manifests[0], o.Keys)
-		if err == nil {
-			signed.tell(o.Fetch.Log)
-		}
-		return signed, err
 	}
-	signed, err := anyManifest(ctx, o)
+	list, err := getKeys(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var m *manifest.Manifest
+	d, err := getDocument(ctx, *o, "manifest", o.Manifests, func(body []byte) (err error) {
+		if m, err = manifest.Parse(body); err == nil {
+			err = o.accept(m)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	signed := &Signed{Manifest: m, Source: d.source, Keys: d.signers, SHA256: sha256.Sum256(d.body), List: list, places: d.places}
+	signed.tell(o.Fetch.Log)
+	return signed, nil
+}
+
+// getKeys gets the list that replaces the keys of the order, and its serial. A
+// machine that has booted by a list before wants one from then on: a key that
+// the list no longer names would count again.
+func getKeys(ctx context.Context, o *Order) (uint64, error) {
+	if len(o.KeyLists) == 0 {
+		if o.Highest != nil && o.Highest(manifest.KeyLists) > 0 {
+			return 0, refuse("rollback", "this machine has booted by a key list before, and none is named: give rootfs.manifest.keys=")
+		}
+		return 0, nil
+	}
+	var list *manifest.KeyList
+	var keys manifest.Keys
+	d, err := getDocument(ctx, *o, "key list", o.KeyLists, func(body []byte) (err error) {
+		if list, keys, err = manifest.ParseKeyList(body); err != nil {
+			return err
+		}
+		if err = o.remembered(manifest.KeyLists, list.Serial); err != nil {
+			return err
+		}
+		return o.valid("the key list", list.Created, time.Time{}, list.NotAfter)
+	})
+	if err != nil {
+		return 0, err
+	}
+	o.Fetch.Log.Info(fmt.Sprintf("manifest: key list %d of %s, signed by %s: %d of %s have to sign", list.Serial, list.Created.Format("2006-01-02 15:04"),
+		strings.Join(d.signers.Names(), ", "), list.Threshold, strings.Join(keys.Names(), ", ")))
+	o.Keys, o.Threshold = keys, max(o.Threshold, list.Threshold)
+	return list.Serial, nil
+}
+
+// A document is signed by enough of the keys that are trusted.
+type document struct {
+	body    []byte
+	source  string
+	signers manifest.Keys
+	places  []ref.Location // mirrors that may have it
+}
+
+// getDocument gets a document and its signature, and checks them. A mirror whose pair is refused is left for the next.
+func getDocument(ctx context.Context, o Order, what string, places []ref.Location, accept func([]byte) error) (*document, error) {
+	check := &signedBy{keys: o.Keys, threshold: o.Threshold, accept: accept}
+	if local(places) {
+		return check.open(what, places[0])
+	}
+	d, err := check.any(ctx, o, what, places)
 	var refused *manifest.Error
 	if !errors.As(err, &refused) || refused.Class() != "signature" {
-		return signed, err
+		return d, err
 	}
-	// Manifest and signature are two files: they may have been replaced just now.
-	o.Fetch.Log.Warn(fmt.Sprintf("manifest: once more in %v, in case it was being replaced: %v", pause, err))
+	// Document and signature are two files: they may have been replaced just now.
+	o.Fetch.Log.Warn(fmt.Sprintf("%s: once more in %v, in case it was being replaced: %v", what, pause, err))
 	select {
 	case <-ctx.Done():
 		return nil, err
 	case <-time.After(pause):
 	}
-	return anyManifest(ctx, o)
+	return check.any(ctx, o, what, places)
 }
 
-// mostSignature is the largest signature that is read.
-const mostSignature = 4 << 10
-
-// pause is how long a manifest that was refused is given.
+// pause is how long a document that was refused is given.
 const pause = time.Second
 
-// anyManifest tries one mirror after the other.
-func anyManifest(ctx context.Context, o Order) (*Signed, error) {
-	places := slices.Clone(o.Manifests)
+// any tries one mirror after the other.
+func (s *signedBy) any(ctx context.Context, o Order, what string, places []ref.Location) (*document, error) {
+	places = slices.Clone(places)
 	var first error
 	for len(places) > 0 {
-		signed, from, err := fetchManifest(ctx, o, places)
+		d, from, err := s.fetch(ctx, o, what, places)
 		if err == nil {
-			signed.tell(o.Fetch.Log)
-			signed.places = places
-			return signed, nil
+			d.places = places
+			return d, nil
 		}
 		if first == nil {
 			first = err
@@ -110,7 +229,7 @@ func anyManifest(ctx context.Context, o Order) (*Signed, error) {
 		if ctx.Err() != nil || from == "" {
 			break
 		}
-		// The manifest fits no signature of this mirror's.
+		// The document fits no signature of this mirror's.
 		places = slices.DeleteFunc(places, func(place ref.Location) bool {
 			return place.WithSuffix(manifest.Suffix).String() == from
 		})
@@ -118,51 +237,52 @@ func anyManifest(ctx context.Context, o Order) (*Signed, error) {
 	return nil, first
 }
 
-func openManifest(place ref.Location, keys manifest.Keys) (*Signed, error) {
-	body, err := manifest.ReadFile(place.Path, manifest.Most)
-	if err != nil {
-		return nil, refuse("signature", "manifest: %v", err)
+// open reads a document of this machine.
+func (s *signedBy) open(what string, place ref.Location) (*document, error) {
+	var err error
+	if s.body, err = manifest.ReadFile(place.Path, manifest.Most); err != nil {
+		return nil, refuse("signature", "%s: %v", what, err)
 	}
-	signature, err := manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, mostSignature)
-	if err != nil {
-		return nil, refuse("signature", "manifest: its signature: %v", err)
+	if s.signature, err = manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, manifest.MostSignature); err != nil {
+		return nil, refuse("signature", "%s: its signature: %v", what, err)
 	}
-	m, key, err := keys.Verify(body, signature)
-	if err != nil {
+	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	return &Signed{Manifest: m, Source: place.Path, Key: key, places: []ref.Location{place}}, nil
+	return &document{s.body, place.Path, s.signers, []ref.Location{place}}, nil
 }
 
-// fetchManifest also says which mirror the signature is from, once there is one.
-func fetchManifest(ctx context.Context, o Order, places []ref.Location) (s *Signed, from string, err error) {
+// fetch also says which mirror the signature is from, once there is one.
+func (s *signedBy) fetch(ctx context.Context, o Order, what string, places []ref.Location) (d *document, from string, err error) {
 	r := o.Fetch
 	r.What, r.Checked, r.Digest, r.Mirrors, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {
 		r.Mirrors = append(r.Mirrors, place.WithSuffix(manifest.Suffix))
 	}
-	signature, err := fetch.GetBlob(ctx, r, mostSignature)
+	signature, err := fetch.GetBlob(ctx, r, manifest.MostSignature)
 	if err != nil {
 		return nil, "", err
 	}
 	defer signature.Close()
-	check := &signedBy{keys: o.Keys, signature: signature.Bytes}
-	r.What, r.Checked, r.Verify, r.Mirrors = "manifest", false, check, places
+	s.signature = signature.Bytes
+	s.Reset()
+	r.What, r.Checked, r.Verify, r.Mirrors = what, false, s, places
 	blob, err := fetch.GetBlob(ctx, r, manifest.Most)
 	if err != nil {
 		return nil, signature.Source, err
 	}
 	defer blob.Close()
-	return &Signed{Manifest: check.manifest, Source: blob.Source, Key: check.key}, "", nil
+	return &document{body: s.body, source: blob.Source, signers: s.signers}, "", nil
 }
 
-// signedBy verifies a manifest as it streams by: a fetch.Verifier.
+// signedBy verifies a document as it streams by: a fetch.Verifier.
 type signedBy struct {
 	keys      manifest.Keys
+	threshold int
+	accept    func([]byte) error
 	signature []byte
 	body      []byte
-	manifest  *manifest.Manifest
-	key       manifest.Key
+	signers   manifest.Keys
 }
 
 func (s *signedBy) Write(p []byte) (int, error) {
@@ -173,14 +293,8 @@ func (s *signedBy) Write(p []byte) (int, error) {
 func (s *signedBy) Reset() { s.body = nil }
 
 func (s *signedBy) Close() (err error) {
-	s.manifest, s.key, err = s.keys.Verify(s.body, s.signature)
-	return err
-}
-
-func names(keys manifest.Keys) string {
-	text := keys[0].Name
-	for _, k := range keys[1:] {
-		text += " or " + k.Name
+	if s.signers, err = s.keys.Signers(s.body, s.signature, s.threshold); err == nil {
+		err = s.accept(s.body)
 	}
-	return text
+	return err
 }

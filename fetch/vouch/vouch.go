@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"netstage/fetch"
@@ -28,9 +29,23 @@ type Order struct {
 
 	Manifests []ref.Location // mirrors of the signed manifest
 	Keys      manifest.Keys  // who may sign it; where there are any, there must be a manifest
+	Threshold int            // how many of the keys have to; below 1: one
+	KeyLists  []ref.Location // mirrors of a list that names other keys, signed by those
+	Version   int            // of the manifest's format, at least
+	Name      string         // what the manifest has to be of; empty: anything
 	NotBefore time.Time      // older manifests are refused, whoever signed them; zero: none are
 	Init      string         // stage 2 as asked for; empty: as the manifest says
 	KeepTree  bool           // the verity tree is wanted as well; without one there is no image
+
+	// Highest is the highest serial that was booted of a name, and of key lists
+	// of manifest.KeyLists; lower ones are refused. Nil: none was.
+	Highest func(name string) uint64
+	// Valid refuses a signed document that holds at another time; nil: by the
+	// system's clock.
+	Valid func(name string, created, notBefore, notAfter time.Time) error
+	// Cmdline refuses a kernel command line that neither the initrd nor a
+	// manifest's patterns allow; nil: any.
+	Cmdline func(patterns []string) error
 
 	// Load has a local image copied into Fetch.Store, and the copy verified and used: what it is on may change, or go. It
 	// tells how many bytes of the file are the image. Nil: the file is used where it is.
@@ -45,6 +60,11 @@ type Order struct {
 
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
+}
+
+// Places are where the order leads: of the image and of what vouches for it.
+func (o Order) Places() []ref.Location {
+	return slices.Concat(o.Images, o.Trees, o.Manifests, o.KeyLists)
 }
 
 // Image is an image that passed.
@@ -88,7 +108,7 @@ func (i *Image) Close() error {
 }
 
 // Error says why no image can be had. Its class is signature where a signature is missing, policy where what is asked
-// for contradicts what is signed, no-image where there is none, and mismatch.
+// for contradicts what is signed, rollback where it is older than what was booted, no-image where there is none, and mismatch.
 type Error struct{ class, text string }
 
 func (e *Error) Error() string { return e.text }
@@ -105,7 +125,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 	image := &Image{Init: o.Init}
 	size := int64(0)
 	if len(o.Keys) > 0 || len(o.Manifests) > 0 {
-		signed, err := getManifest(ctx, o)
+		signed, err := getManifest(ctx, &o)
 		if err != nil {
 			return nil, err
 		}

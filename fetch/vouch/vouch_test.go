@@ -196,7 +196,7 @@ func TestLocal(t *testing.T) {
 	o.SHA256, o.RootHash = w.digest, w.root
 	w.mustGet(t, o)
 	signed := Order{Manifests: places(m), Keys: manifest.Keys{w.other, w.key}, Fetch: o.Fetch}
-	if i := w.mustGet(t, signed); i.Source != image || i.Init != initPath || i.Signed.Key.Name != "ops.pub" {
+	if i := w.mustGet(t, signed); i.Source != image || i.Init != initPath || i.Signed.Keys[0].Name != "ops.pub" {
 		t.Errorf("%+v", i)
 	}
 

@@ -24,15 +24,15 @@ func System() Clock {
 	}}
 }
 
-// Raise sets a clock that is before floor, a time that has certainly passed,
-// to floor, and says so. It reports whether the clock was wrong. What can't be
+// Raise sets a clock that is before floor, a time that has certainly passed
+// because of what happened then, to floor, and says so. It reports whether the clock was wrong. What can't be
 // set is a warning: a boot may do without.
-func (c Clock) Raise(log *slog.Logger, floor time.Time) bool {
+func (c Clock) Raise(log *slog.Logger, floor time.Time, what string) bool {
 	now := c.Now()
 	if !now.Before(floor) {
 		return false
 	}
-	log.Warn(fmt.Sprintf("clock: %s is before this program was built, set to %s", text(now), text(floor)))
+	log.Warn(fmt.Sprintf("clock: %s is before %s, set to %s", text(now), what, text(floor)))
 	if err := c.Set(floor); err != nil {
 		log.Warn(fmt.Sprintf("clock: set it: %v", err))
 	}

@@ -184,11 +184,11 @@ func TestRaise(t *testing.T) {
 	log, lines := logged()
 	f := &fake{}
 	floor := time.Now().Add(-time.Hour)
-	if f.clock().Raise(log, floor) || len(f.sets) != 0 || lines.Len() != 0 {
+	if f.clock().Raise(log, floor, "this program was built") || len(f.sets) != 0 || lines.Len() != 0 {
 		t.Errorf("a right clock was set: %v", f.sets)
 	}
 	f.off = -48 * time.Hour
-	if !f.clock().Raise(log, floor) || len(f.sets) != 1 || !f.sets[0].Equal(floor) || !strings.Contains(lines.String(), "before this program was built") {
+	if !f.clock().Raise(log, floor, "this program was built") || len(f.sets) != 1 || !f.sets[0].Equal(floor) || !strings.Contains(lines.String(), "before this program was built") {
 		t.Errorf("%v\n%s", f.sets, lines)
 	}
 }

@@ -34,7 +34,13 @@ func (r *CmdlineRule) UnmarshalJSON(text []byte) error {
 		return errors.New(`cmdline: want "any", "listed", "own" or a list of parameters`)
 	}
 	r.Kind = "listed"
-	for _, name := range r.More {
+	return checkPatterns(r.More)
+}
+
+// checkPatterns refuses what is neither a name, nor one with its value, nor the
+// beginning of names.
+func checkPatterns(patterns []string) error {
+	for _, name := range patterns {
 		stem := strings.TrimSuffix(name, "*")
 		switch words := cmdline.Parse(name); {
 		case len(words) == 1 && words[0].HasValue:
@@ -55,7 +61,7 @@ var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF", "SYSUUID", "CPU"}
 // the kernel's about hardware and messages (Documentation/admin-guide/
 // kernel-parameters.txt).
 var listed = slices.Concat(carried, []string{
-	// The agent's.
+	// The agent's; each is among heeds, too.
 	"rootfs", "rootfs.*", "roothash", "init", "root", "findiso", "copytoram",
 	"ip", "ifname", "nameserver", "rd.route", "vlan", "bond", "bootdev", "rd.bootif", "rd.iscsi.ibft", "rd.neednet",
 	"boot.dhcp.*", "boot.network", "boot.network_timeout",
@@ -76,6 +82,12 @@ var listed = slices.Concat(carried, []string{
 	// How stage 2 names and counts.
 	"net.ifnames", "biosdevname", "ipv6.disable", "cgroup_enable", "cgroup_disable", "systemd.unified_cgroup_hierarchy", "fsck.mode", "rootflags", "rootfstype", "ro", "rw",
 })
+
+// heeds are the parameters that the agent reads.
+var heeds = []string{
+	"rootfs", "rootfs.*", "roothash", "init", "root", "findiso", "copytoram", "boot.*", "debug1", "debugtrace", "stage1panic", "console",
+	"ip", "ifname", "nameserver", "rd.*", "vlan", "bond", "team", "bridge", "bootdev", "BOOTIF",
+}
 
 // allows tells whether a parameter of the command line may be there.
 func (r CmdlineRule) allows(p cmdline.Param, own cmdline.Params) bool {
@@ -106,22 +118,55 @@ func matches(pattern string, p cmdline.Param) bool {
 	return key == pattern
 }
 
-// refuse names what the rule does not allow, all of it.
-func (r CmdlineRule) refuse(own, line cmdline.Params) error {
-	var refused []string
+// judge splits what the rule does not allow: what ends the boot, and what is
+// left to a manifest that is still to come. That may allow more where the rule is
+// "own", but nothing that the agent heeds, which would have had its effect; and
+// less where it is "any".
+func (r CmdlineRule) judge(own, line cmdline.Params, manifest bool) (refused, beyond cmdline.Params) {
+	rule := r
+	if r.Kind == "any" {
+		rule.Kind = "listed"
+	}
 	for i, p := range line {
-		if i == 0 && namesKernel(p) {
+		if i == 0 && namesKernel(p) || rule.allows(p, own) {
 			continue
 		}
-		if !r.allows(p, own) {
-			refused = append(refused, p.Key)
+		heeded := slices.ContainsFunc(heeds, func(name string) bool { return matches(name, p) })
+		switch {
+		case r.Kind == "any" || r.Kind == "own" && manifest && !heeded:
+			beyond = append(beyond, p)
+		default:
+			refused = append(refused, p)
 		}
 	}
-	if len(refused) == 0 {
+	return refused, beyond
+}
+
+// CheckCmdline refuses what of the command line neither the initrd nor a
+// manifest allows, by its patterns. A manifest without any leaves it to the initrd.
+func (c Config) CheckCmdline(patterns []string) error {
+	if c.Policy.Cmdline.Kind == "any" && patterns == nil {
 		return nil
 	}
+	if err := checkPatterns(patterns); err != nil {
+		return fault.Errorf(fault.Manifest, "manifest: %w", err)
+	}
+	return refuse(slices.DeleteFunc(slices.Clone(c.Beyond), func(p cmdline.Param) bool {
+		return slices.ContainsFunc(patterns, func(name string) bool { return matches(name, p) })
+	}))
+}
+
+// refuse names parameters that are not allowed, all of them.
+func refuse(params cmdline.Params) error {
+	if len(params) == 0 {
+		return nil
+	}
+	var names []string
+	for _, p := range params {
+		names = append(names, p.Key)
+	}
 	return fault.Errorf(fault.Policy, "the initrd's policy does not allow %s: allow it by \"cmdline\" in %s, or give it in %s",
-		strings.Join(refused, ", "), policyFile, OwnParameters)
+		strings.Join(names, ", "), policyFile, OwnParameters)
 }
 
 // namesKernel tells whether a word is the file name of what was started, which
@@ -148,8 +193,13 @@ func defaultRule(root string, p Policy, own cmdline.Params) CmdlineRule {
 // wantsVouching tells whether the initrd wants that something vouches for what
 // is booted: by its policy, by a key, or by what it pins.
 func wantsVouching(root string, p Policy, own cmdline.Params) bool {
+	return p.RequireVouched || trusts(root) || slices.ContainsFunc(own, func(p cmdline.Param) bool { return says[p.Key] == pins })
+}
+
+// trusts tells whether the initrd has keys that manifests are to be signed by.
+func trusts(root string) bool {
 	keys, _ := filepath.Glob(filepath.Join(root, TrustedKeys, "*.pub"))
-	return p.RequireVouched || len(keys) > 0 || slices.ContainsFunc(own, func(p cmdline.Param) bool { return says[p.Key] == pins })
+	return len(keys) > 0
 }
 
 // refuseInit keeps init= of the command line from being a shell where the

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +91,59 @@ func TestWhatTheCommandLineMayHold(t *testing.T) {
 				t.Errorf("refused %q, want %q: %v", names, test.refused, err)
 			}
 		})
+	}
+}
+
+// What a manifest says of the command line: more where the initrd leaves it to
+// the two, less where it leaves everything open, and never anything of the
+// agent's own, which is heeded before the manifest is there.
+func TestWhatAManifestAllows(t *testing.T) {
+	const (
+		policy = "/etc/netstage/policy.json"
+		own    = "rootfs.manifest=http://h/m"
+	)
+	for name, test := range map[string]struct {
+		rule, line string
+		patterns   []string
+		early      string // refused before the manifest
+		late       string // and by it
+	}{
+		"own, allowed":               {`"own"`, "quiet systemd.unit=rescue.target", []string{"quiet", "systemd.unit=rescue.target"}, "", ""},
+		"own, another value":         {`"own"`, "systemd.unit=emergency.target", []string{"systemd.unit=rescue.target"}, "", "systemd.unit"},
+		"own, nothing said":          {`"own"`, "quiet", nil, "", "quiet"},
+		"own, the agent's":           {`"own"`, "boot.shell_on_fail rd.route=x", []string{"boot.*", "rd.*"}, "boot.shell_on_fail, rd.route", ""},
+		"own, what stage 2 runs":     {`"own"`, "systemd.run=/bin/sh", []string{"quiet"}, "", "systemd.run"},
+		"listed, nothing said":       {`"listed"`, "quiet", nil, "", ""},
+		"listed, more":               {`"listed"`, "systemd.unit=x", []string{"systemd.unit"}, "systemd.unit", ""},
+		"any, nothing said":          {`"any"`, "systemd.run=/bin/sh", nil, "", ""},
+		"any, not what was said":     {`"any"`, "systemd.run=/bin/sh quiet", []string{"systemd.unit"}, "", "systemd.run"},
+		"any, what was said":         {`"any"`, "systemd.unit=x quiet", []string{"systemd.unit"}, "", ""},
+		"any, not even the initrd's": {`"any"`, "boot.persistence=LABEL=x", []string{"quiet"}, "", "boot.persistence"},
+		"a pattern that is none":     {`"own"`, "quiet", []string{"*"}, "", "cmdline \"*\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, wrong := Load(initrd(t, test.line, map[string]string{policy: `{"version":1,"cmdline":` + test.rule + `}`, OwnParameters: own, TrustedKeys + "/ops.pub": "k"}), nil)
+			if err := Complaint(wrong); (err == nil) != (test.early == "") || err != nil && !strings.Contains(err.Error(), "does not allow "+test.early+":") {
+				t.Errorf("at first: %v, want %q refused", err, test.early)
+			}
+			if err := c.CheckCmdline(test.patterns); (err == nil) != (test.late == "") || err != nil && !strings.Contains(err.Error(), test.late) {
+				t.Errorf("by the manifest: %v, want %q refused", err, test.late)
+			}
+		})
+	}
+	// Without a manifest to come nothing waits for one.
+	_, wrong := Load(initrd(t, "quiet", map[string]string{policy: `{"version":1,"cmdline":"own"}`, OwnParameters: own}), nil)
+	if err := Complaint(wrong); err == nil || !strings.Contains(err.Error(), "does not allow quiet:") {
+		t.Error(err)
+	}
+}
+
+// Whatever the agent reads is heeded, so that it waits for no manifest.
+func TestWhatIsHeeded(t *testing.T) {
+	for _, name := range parametersRead(t) {
+		if name != "modprobe.blacklist" && !slices.ContainsFunc(heeds, func(pattern string) bool { return matches(pattern, cmdline.Param{Key: name}) }) {
+			t.Errorf("%s is read, and not among heeds", name)
+		}
 	}
 }
 

@@ -34,6 +34,8 @@ type Config struct {
 	StreamTimeout time.Duration  // rootfs.stream.timeout=, of a read; 0: none
 	Manifest      []ref.Location // mirrors of the signed manifest
 	Newer         time.Time      // rootfs.manifest.newer=: older manifests are refused
+	Name          string         // rootfs.manifest.name=: manifests of others are refused
+	KeyLists      []ref.Location // rootfs.manifest.keys=: mirrors of a list of who may sign
 	Base          ref.Location   // rootfs.base=
 	Proxy         string         // rootfs.proxy=, for http and https; may hold a password
 	CA            string         // rootfs.ca=, a file of the initrd
@@ -51,9 +53,10 @@ type Config struct {
 	Console string // the interactive console's device name; "tty1" by default
 	Breaks  map[string]bool
 
-	Policy      Policy   // of the initrd
-	Vouching    bool     // the initrd wants that something vouches for what is booted
-	Refused     []string // what the command line asked for and the policy forbids
+	Policy      Policy         // of the initrd
+	Vouching    bool           // the initrd wants that something vouches for what is booted
+	Beyond      cmdline.Params // of the command line: what the initrd does not allow, and a manifest may
+	Refused     []string       // what the command line asked for and the policy forbids
 	ShellOnFail bool
 	PanicOnFail bool
 	Trace       bool

@@ -30,6 +30,14 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		c.readVerityMount(p, complain)
 	case "rootfs.manifest":
 		c.Manifest = appendRef(c.Manifest, p, complain)
+	case "rootfs.manifest.name":
+		if p.Value == "" || c.Name != "" && c.Name != p.Value {
+			complain("rootfs.manifest.name=%s: want one name, and the same as the initrd's", p.Value)
+			return
+		}
+		c.Name = p.Value
+	case "rootfs.manifest.keys":
+		c.KeyLists = appendRef(c.KeyLists, p, complain)
 	case "rootfs.manifest.newer":
 		at, err := parseDay(p.Value)
 		if err != nil {
@@ -94,6 +102,9 @@ func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any))
 func (c *Config) checkImage(complain func(string, ...any)) {
 	if c.MountVerity && c.RootHash == nil && len(c.Manifest) == 0 {
 		complain("rootfs.verity.mount needs a verity tree and its root hash: give roothash=, or rootfs.manifest=")
+	}
+	if (c.Name != "" || c.KeyLists != nil) && len(c.Manifest) == 0 {
+		complain("rootfs.manifest.name= and rootfs.manifest.keys= are about a manifest, and none is named: give rootfs.manifest=")
 	}
 }
 

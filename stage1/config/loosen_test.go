@@ -45,6 +45,8 @@ func TestWhatMayLoosen(t *testing.T) {
 		"a panic on corruption":        {"rootfs.verity.mount=panic roothash=" + emptySHA, "rootfs.verity.mount=restart", func(c Config) bool { return c.OnCorruption == "panic_on_corruption" }},
 		"dm-verity":                    {"rootfs.verity.mount roothash=" + emptySHA, "", func(c Config) bool { return c.MountVerity }},
 		"a newer manifest":             {"rootfs.manifest.newer=2026-11-23", "rootfs.manifest.newer=2020-01-01", func(c Config) bool { return c.Newer.Year() == 2026 }},
+		"the name of a manifest":       {"rootfs.manifest=http://h/m rootfs.manifest.name=web", "rootfs.manifest.name=db", func(c Config) bool { return c.Name == "web" }},
+		"a list of keys":               {"rootfs.manifest=http://h/m rootfs.manifest.keys=http://h/k", "rootfs.manifest.keys=http://i/k", func(c Config) bool { return len(c.KeyLists) > 0 }},
 		"authorities":                  {"rootfs.ca=/a.pem", "rootfs.ca=/b.pem", func(c Config) bool { return c.CA == "/a.pem" }},
 		"a token":                      {"rootfs.token=/etc/netstage/a", "rootfs.token=/etc/netstage/b", func(c Config) bool { return c.Token == "/etc/netstage/a" }},
 		"options of a disk":            {"boot.persistence=LABEL=a boot.persistence.opt=noexec", "boot.persistence.opt=exec", func(c Config) bool { return c.PersistenceOpt == "noexec" }},

@@ -39,6 +39,8 @@ var says = map[string]say{
 	"rootfs.roothash":       pins,
 	"roothash":              pins,
 	"rootfs.manifest.newer": pins,
+	"rootfs.manifest.name":  pins,
+	"rootfs.manifest.keys":  pins, // all are mirrors, and signed
 	"rootfs.verity.mount":   joins,
 	"rootfs.ca":             yields,
 	"rootfs.token":          yields,
@@ -55,8 +57,10 @@ func Load(root string, breakable []string) (Config, []error) {
 	if policy.Cmdline.Kind == "" {
 		policy.Cmdline = defaultRule(root, policy, own)
 	}
-	wrong = append(wrong, policy.Cmdline.refuse(own, line), policy.refuseInit(own, line))
 	c, more := combine(own, line, breakable)
+	refused, beyond := policy.Cmdline.judge(own, line, len(c.Manifest) > 0 && trusts(root))
+	c.Beyond = beyond
+	wrong = append(wrong, refuse(refused), policy.refuseInit(own, line))
 	c.Vouching = wantsVouching(root, policy, own)
 	policy.limit(&c)
 	wrong = append(wrong, c.readTable(filepath.Join(root, tableFile)))

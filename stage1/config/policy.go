@@ -14,9 +14,10 @@ import (
 
 // policyFile is a file of the initrd that limits what the command line may ask for. It is JSON:
 //
-//	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn", "cmdline": "any" | "listed" | "own" | [NAMES]}
+//	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn", "cmdline": "any" | "listed" | "own" | [NAMES],
+//	 "manifest": 1 | 2, "signatures": N, "rollback": "refused" | "required"}
 //
-// All but the version may be left out: "cmdline", "warn", and what defaultRule says. "password" offers shells in the failure menu whatever the command line
+// All but the version may be left out: "cmdline", "warn", what defaultRule says, 1, 1 and "refused". "password" offers shells in the failure menu whatever the command line
 // says, and every shell only to who knows the password.
 const policyFile = "/etc/netstage/policy.json"
 
@@ -42,6 +43,9 @@ type Policy struct {
 	WhyNoShell     string         // what is wrong with the password's hash
 	RequireVouched bool           // an image that nothing vouches for is refused
 	Cmdline        CmdlineRule    // what the kernel command line may hold
+	Manifest       int            // the lowest version of a manifest's format; 0: any
+	Signatures     int            // how many of the trusted keys have to sign; 0: one
+	RequireMemory  bool           // a machine that can't remember a serial boots nothing that has one
 }
 
 // loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing, and ends the boot;
@@ -88,6 +92,9 @@ func parsePolicy(text []byte) (Policy, error) {
 		Version       int
 		Shell, Verify string
 		Cmdline       CmdlineRule
+
+		Manifest, Signatures *int
+		Rollback             string
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // a rule that is not understood is not kept
@@ -107,9 +114,23 @@ func parsePolicy(text []byte) (Policy, error) {
 	if p.Verify != "" && p.Verify != "warn" && p.Verify != "required" {
 		wrong = append(wrong, fmt.Errorf(`verify %q: want "warn" or "required"`, p.Verify))
 	}
-	return Policy{
+	if p.Rollback != "" && p.Rollback != "refused" && p.Rollback != "required" {
+		wrong = append(wrong, fmt.Errorf(`rollback %q: want "refused" or "required"`, p.Rollback))
+	}
+	within := func(name string, n *int, most int) int {
+		switch {
+		case n == nil:
+			return 0
+		case *n < 1 || *n > most:
+			wrong = append(wrong, fmt.Errorf("%s %d: want 1 to %d", name, *n, most))
+		}
+		return *n
+	}
+	read := Policy{
 		NoShell: p.Shell == "never", OfferShell: p.Shell == "password", RequireVouched: p.Verify == "required", Cmdline: p.Cmdline,
-	}, errors.Join(wrong...)
+		Manifest: within("manifest", p.Manifest, 2), Signatures: within("signatures", p.Signatures, 16), RequireMemory: p.Rollback == "required",
+	}
+	return read, errors.Join(wrong...)
 }
 
 // limit takes back what the policy does not allow, and names it.

@@ -26,7 +26,7 @@ func (c Config) HasDisk() bool {
 // Remote are the references that need the network.
 func (c Config) Remote() []ref.Location {
 	var remote []ref.Location
-	for _, refs := range [][]ref.Location{c.Rootfs, c.Verity, c.Manifest, c.named()} {
+	for _, refs := range [][]ref.Location{c.Rootfs, c.Verity, c.Manifest, c.KeyLists, c.named()} {
 		for _, l := range refs {
 			if l.Remote() {
 				remote = append(remote, l)

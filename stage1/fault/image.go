@@ -13,6 +13,7 @@ const (
 	Manifest  Class = "manifest"  // no proper manifest
 	Signature Class = "signature" // signed by no trusted key
 	Policy    Class = "policy"    // forbidden by the initrd or the manifest
+	Rollback  Class = "rollback"  // older than what this machine has booted
 	Stream    Class = "stream"    // the image can't be used while it comes
 	Artifact  Class = "artifact"  // what a registry has is no system for this machine
 )
@@ -76,6 +77,11 @@ var image = []advice{
 		"The registry answers, and what it has under that name is no system for this machine: the line above says what is there. Push it anew with netstage push.",
 		"Is it the right repository and tag? Look at it with skopeo inspect --raw, or oras manifest fetch.",
 		"Of several platforms one must be this machine's: netstage push --platform.",
+	}},
+	{Rollback, []string{
+		"This machine has booted a newer manifest of that name, and takes no older one. Is the server, or a mirror, behind? Deploy the newest manifest.",
+		"To go back to an old image, sign it again: netstage sign gives it a serial above the highest.",
+		"If neither explains it, somebody replays an old image: treat the server as tampered with.",
 	}},
 	{Policy, []string{
 		"The initrd forbids what was asked for; no kernel parameter changes that. Give what it wants (see above), or build the initrd with another policy.",

@@ -66,7 +66,7 @@ func ReadAuthorities(asked, own string) ([]byte, error) {
 
 // usesHTTPS reports whether anything is fetched from where certificates matter.
 func usesHTTPS(o vouch.Order) bool {
-	return slices.ContainsFunc(slices.Concat(o.Images, o.Trees, o.Manifests), func(l ref.Location) bool {
+	return slices.ContainsFunc(o.Places(), func(l ref.Location) bool {
 		return l.Scheme() == "https"
 	})
 }

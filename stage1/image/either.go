@@ -15,7 +15,7 @@ import (
 // what vouches for the image is on a disk, too, the order given is kept: nil.
 func (g *Getter) kinds(all []ref.Location) (here, servers []ref.Location) {
 	onDisk := func(l ref.Location) bool { return l.Kind == ref.Device }
-	if slices.ContainsFunc(g.Config.Verity, onDisk) || slices.ContainsFunc(g.Config.Manifest, onDisk) {
+	if slices.ContainsFunc(g.Config.Verity, onDisk) || slices.ContainsFunc(g.Config.Manifest, onDisk) || slices.ContainsFunc(g.Config.KeyLists, onDisk) {
 		return nil, nil
 	}
 	for _, l := range all {

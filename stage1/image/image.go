@@ -14,7 +14,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
@@ -57,6 +59,9 @@ type Getter struct {
 	Stream func(context.Context, vouch.Streamed) (*os.File, func() error, error)
 	// Clock is set before certificates are judged; may be nil.
 	Clock func(context.Context)
+	// Valid and Highest are vouch.Order's.
+	Valid   func(name string, created, notBefore, notAfter time.Time) error
+	Highest func(name string) uint64
 }
 
 // Image is an image with what is known of it.
@@ -122,7 +127,11 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	if err != nil {
 		return vouch.Order{}, &fault.Error{Class: fault.Policy, Cause: err}
 	}
-	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer, KeepTree: c.MountVerity}
+	o := vouch.Order{SHA256: c.SHA256, RootHash: c.RootHash, Keys: keys, NotBefore: c.Newer, KeepTree: c.MountVerity,
+		Threshold: c.Policy.Signatures, Version: c.Policy.Manifest, Name: c.Name, Valid: g.Valid, Highest: g.Highest, Cmdline: c.CheckCmdline}
+	if len(keys) > 0 && o.Threshold > len(keys) {
+		return o, fault.Errorf(fault.Policy, "the initrd's policy wants %d signatures, and it has %d keys in %s", o.Threshold, len(keys), config.TrustedKeys)
+	}
 	if c.WantInit {
 		o.Init = c.Init
 	}
@@ -133,6 +142,9 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 		return o, err
 	}
 	if o.Manifests, err = g.locations(ctx, c.Manifest); err != nil {
+		return o, err
+	}
+	if o.KeyLists, err = g.locations(ctx, c.KeyLists); err != nil {
 		return o, err
 	}
 	signed := len(keys) > 0 || len(c.Manifest) > 0
@@ -278,7 +290,7 @@ func (g *Getter) request() (fetch.Request, error) {
 func reportOf(i *vouch.Image) report.Image {
 	r := report.Image{Source: i.Source, Size: i.Size, SHA256: hex.EncodeToString(i.SHA256), RootHash: hex.EncodeToString(i.RootHash)}
 	if i.Signed != nil {
-		r.Manifest = &report.Manifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: i.Signed.Key.ID()}
+		r.Manifest = &report.Manifest{Source: i.Signed.Source, Name: i.Signed.Name, Key: strings.Join(i.Signed.Keys.IDs(), " "), Serial: i.Signed.Serial, Digest: hex.EncodeToString(i.Signed.SHA256[:]), KeyList: i.Signed.List}
 	}
 	return r
 }

@@ -54,7 +54,7 @@ func (g *Getter) bearer(o vouch.Order) (func(*url.URL) string, error) {
 		}
 		return ""
 	}
-	for _, place := range slices.Concat(o.Images, o.Trees, o.Manifests) {
+	for _, place := range o.Places() {
 		u := place.URL()
 		switch {
 		case u == nil:

@@ -89,7 +89,11 @@ type Image struct {
 type Manifest struct {
 	Source string `json:"source"` // without credentials
 	Name   string `json:"name"`
-	Key    string `json:"key"` // the ID of the key that signed it
+	Key    string `json:"key"` // the ID of the key that signed it, or several
+	Serial uint64 `json:"serial,omitempty"`
+	Digest string `json:"digest,omitempty"` // SHA-256 of its bytes, in hex
+	// KeyList is the serial of the key list that its keys are of.
+	KeyList uint64 `json:"key_list,omitempty"`
 }
 
 // Lease says how the machine was on the network.

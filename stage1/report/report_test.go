@@ -55,7 +55,7 @@ func fields(into map[string]string, path string, optional bool, t reflect.Type) 
 		}
 		return
 	}
-	kind := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Bool: "boolean"}[t.Kind()]
+	kind := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Uint64: "integer", reflect.Bool: "boolean"}[t.Kind()]
 	if optional {
 		kind += ", optional"
 	}
