@@ -8,137 +8,103 @@ import (
 	"net/http"
 	"time"
 
+	"netstage/fetch/internal/mirror"
 	"netstage/fetch/ref"
+	"netstage/stage1/fault"
 )
 
-// deliveredAtLeast is how much a mirror must send for its earlier failures to be forgotten.
-const deliveredAtLeast = 64 << 10
-
-// attempt asks s for what is missing and keeps what comes. Whole means that this is the image, verified; when it is
-// not, and nothing went wrong either, the pool has what comes next.
-func (e *engine) attempt(life context.Context, s *source) (whole bool, fault *Error) {
+// attempt asks m for what is missing and keeps what comes. Whole means that
+// this is the image, verified; when it is not, and nothing went wrong either,
+// several streams have what comes next.
+func (e *engine) attempt(life context.Context, m *mirror.Mirror) (whole bool, err *mirror.Fault) {
 	ctx, cancel := context.WithCancelCause(life)
 	defer cancel(nil)
-	begun, received := time.Now(), e.stats.Received
-	s.delivered = false
-	defer func() { s.measure(e.stats.Received-received, time.Since(begun)) }()
-	resp, a, err := e.answerOf(ctx, s)
+	begun, received := time.Now(), e.history.stats.Received
+	m.Asked()
+	defer func() { m.Measure(e.history.stats.Received-received, time.Since(begun)) }()
+	resp, a, err := e.answerOf(ctx, m)
 	if err != nil {
 		return false, err
 	}
 	defer resp.Body.Close()
-	if a.complete {
-		e.size = a.size
-		err := e.verdict(s, a)
+	if a.Complete {
+		e.image.size = a.Size
+		err := e.image.verdict(m, a.Framed)
 		return err == nil, err
 	}
-	if err := e.begin(life, s, resp, a); err != nil {
+	if err := e.begin(life, m, resp, a); err != nil {
 		return false, err
 	}
-	return e.copyBody(ctx, cancel, s, resp.Body, a)
+	return e.copyBody(ctx, cancel, m, resp.Body, a)
 }
 
-// answerOf sends the request and judges the answer. A mirror whose image changed is asked once more, from the start.
-func (e *engine) answerOf(ctx context.Context, s *source) (*http.Response, answer, *Error) {
-	if why, must := e.mustRestart(s); must {
-		e.restart(s, why)
+// answerOf sends the request and checks the response. A mirror whose image
+// changed is asked once more, from the start.
+func (e *engine) answerOf(ctx context.Context, m *mirror.Mirror) (*http.Response, mirror.Answer, *mirror.Fault) {
+	if why, must := e.image.mustRestart(m); must {
+		e.restart(m, why)
 	}
 	for {
-		resp, err := e.send(ctx, s)
-		if err != nil && e.ask.forgiveDates(s, err) {
+		expect := e.image.expects(m)
+		part := mirror.Part{First: expect.Offset, Last: -1, Version: expect.Version}
+		if part.First > 0 {
+			part.Last = e.streams.pool.Gap(part.First)
+		}
+		e.history.stats.Requests++
+		resp, err := e.ask.Do(ctx, m, part)
+		if err != nil && e.ask.ForgiveDates(m, err) {
 			continue
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, answer{}, newError(transient, "reset", err, "%s: closed the connection without an answer", s.name)
+			return nil, mirror.Answer{}, mirror.NewFault(mirror.Transient, fault.Reset, err, "%s: closed the connection without an answer", m.Name)
 		}
 		if err != nil {
-			return nil, answer{}, classify(s.name, err)
+			return nil, mirror.Answer{}, mirror.Classify(m.Name, err)
 		}
-		s.answer = resp.Proto + " " + oneLine(resp.Status)
-		a, fault := checkResponse(s, resp, e.asked(s), e.demanded(s), e.size, e.req.Size > 0, e.req.RetryAfterCap, e.req.Now())
-		if fault == nil {
+		m.Answered(resp)
+		a, bad := e.ask.Check(m, resp, expect)
+		if bad == nil {
 			return resp, a, nil
 		}
 		resp.Body.Close()
-		if fault.class != "changed" || e.offset == 0 {
-			return nil, a, fault
+		if bad.Class != fault.Changed || e.image.offset == 0 {
+			return nil, a, bad
 		}
-		e.restart(s, fault.text)
-		s.version = validator{}
+		e.restart(m, bad.Text)
+		m.Version = mirror.Validator{}
 	}
-}
-
-// mustRestart tells whether the bytes in hand may not be continued by s.
-func (e *engine) mustRestart(s *source) (string, bool) {
-	switch {
-	case e.offset == 0 || e.from == s:
-		return "", false
-	case e.pure:
-		return "the image is taken from one mirror alone", true
-	case !e.req.vouched() && e.version.ifRange() == "":
-		return "nothing tells whether it has the same image", true
-	}
-	return "", false
-}
-
-// asked is the first byte that a request to s asks for.
-func (e *engine) asked(s *source) int64 {
-	if s.noRanges {
-		return 0
-	}
-	return e.offset
-}
-
-func (e *engine) send(ctx context.Context, s *source) (*http.Response, error) {
-	first, last := e.asked(s), int64(-1)
-	if first > 0 {
-		last = e.pool.gap(first)
-	}
-	e.stats.Requests++
-	return e.ask.do(ctx, s, first, last, e.demanded(s))
-}
-
-// demanded is the version that s must continue; zero: whatever it has. Where something vouches for the image, that
-// tells whether it is right, and no validator does: behind one name there may be several servers, each with its own
-// validators for the same bytes. A mirror that is asked alone, after a mixture was wrong, must be consistent.
-func (e *engine) demanded(s *source) validator {
-	switch {
-	case !e.req.vouched():
-		return e.version
-	case e.pure:
-		return s.version
-	}
-	return validator{}
 }
 
 // begin makes ready for the body of an accepted answer.
-func (e *engine) begin(life context.Context, s *source, resp *http.Response, a answer) *Error {
-	if !a.part {
+func (e *engine) begin(life context.Context, m *mirror.Mirror, resp *http.Response, a mirror.Answer) *mirror.Fault {
+	version := mirror.ValidatorOf(resp.Header)
+	if !a.Part {
 		// Its first byte is the image's first.
-		if a.restart == "" {
-			a.restart = "it sends no ranges"
+		if a.Restart == "" {
+			a.Restart = "it sends no ranges"
 		}
-		e.restart(s, a.restart)
-		if err := e.room.prepare(max(a.size, e.size)); err != nil {
-			if err.scope == mirror {
-				err.text = s.name + ": " + err.text
+		e.restart(m, a.Restart)
+		size := max(a.Size, e.image.size)
+		if err := e.image.room.prepare(size); err != nil {
+			if err.Scope == mirror.ThisMirror {
+				err.Text = m.Name + ": " + err.Text
 			}
 			return err
 		}
-		e.version = validatorOf(resp.Header)
-		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(max(a.size, e.size)), ref.Redacted(resp.Request.URL.String())))
+		e.image.version = version
+		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(size), ref.Redacted(resp.Request.URL.String())))
 	} else {
-		_, differs := s.version.differs(validatorOf(resp.Header))
-		e.mixed = e.mixed || e.from != s || differs || s.version.ifRange() == ""
-		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.position(), s.name))
+		_, differs := m.Version.Differs(version)
+		e.image.mixed = e.image.mixed || e.image.from != m || differs || m.Version.IfRange() == ""
+		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.image.position(), m.Name))
 	}
-	e.from = s
-	s.version = validatorOf(resp.Header)
-	if a.size >= 0 {
-		e.size = a.size
+	e.image.from = m
+	m.Version = version
+	if a.Size >= 0 {
+		e.image.size = a.Size
 	}
-	if e.pool == nil && e.dividable(resp, a) {
-		e.pool = newPool(life, e)
+	if e.dividable(resp, a) {
+		e.openStreams(life)
 	}
 	return nil
 }

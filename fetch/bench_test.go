@@ -16,9 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netstage/fetch/verity"
-
 	"netstage/fetch/store"
+	"netstage/fetch/verify"
+	"netstage/fetch/verity"
 )
 
 // BenchmarkFetch downloads one image over loopback from nginx into tmpfs with every contender in turn, several rounds,
@@ -140,7 +140,7 @@ func tmpfs(b *testing.B, options string) string {
 	return dir
 }
 
-func benchGet(b *testing.B, dir, url string, digest []byte, v Verifier) time.Duration {
+func benchGet(b *testing.B, dir, url string, digest []byte, v verify.Verifier) time.Duration {
 	b.Helper()
 	before := cpuTime(b)
 	image, err := Get(b.Context(), Request{Mirrors: mirrors(url), SHA256: digest, Verify: v, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})

@@ -6,169 +6,100 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"netstage/fetch/internal/mirror"
+	"netstage/fetch/pace"
+	"netstage/stage1/fault"
 )
 
-// engine is one download under way. All of it belongs to the goroutine of Get; what others touch is atomic.
+// engine is one download under way. All of it belongs to the goroutine of Get;
+// what others touch is atomic.
 type engine struct {
 	req     Request
-	ask     *requester
-	sources []*source
+	ask     *mirror.Requester
+	mirrors []*mirror.Mirror
 	rng     *rand.Rand
 	ring    *ring
-	verify  Verifier
-	sum     *digest // nil: not computed
-
-	room   *room // where the image goes
-	size   int64 // of the image; -1: not known
-	offset int64 // verified and written so far; a retry resumes here
-
-	from    *source   // the mirror that sent the bytes so far
-	version validator // of those bytes
-	mixed   bool      // they come from several mirrors, or from versions that nothing tells apart
-	pure    bool      // never mix again: it went wrong once
-
-	pool  *pool // fetches ahead; nil where there can't be one
-	scale scale
-	ahead int64 // what the pool had brought when it was last looked at
-
-	meter meter
-	start time.Time
-	stats Stats
-	tried attempts
-	last  *Error
+	image   *partial
+	streams streams
+	history history
 }
 
-func newEngine(req Request) (*engine, error) {
+func newEngine(req Request) (*engine, *mirror.Fault) {
 	req = req.withDefaults()
-	e := &engine{req: req, rng: newRand(req.Seed), room: newRoom(req), start: time.Now()}
-	sources, fault := newSources(req.Mirrors, req.Proxy)
-	if fault != nil {
-		return nil, fault
-	}
-	e.sources = sources
-	if req.SHA256 != nil && len(req.SHA256) != 32 {
-		return nil, newError(fatal, "mismatch", nil, "the expected SHA-256 has %d bytes, not 32", len(req.SHA256))
-	}
-	if req.SHA256 != nil || req.Digest {
-		e.sum = newDigest(req.SHA256)
-	}
-	switch {
-	case req.Verify != nil && e.sum != nil:
-		e.verify = all{req.Verify, e.sum}
-	case req.Verify != nil:
-		e.verify = req.Verify
-	case e.sum != nil:
-		e.verify = e.sum
-	default:
-		e.verify = nothing{}
-	}
-	e.scale = newScale(req.Parallel)
-	e.forget()
-	ring, err := newRing()
+	mirrors, err := mirror.New(req.Mirrors, req.Proxy)
 	if err != nil {
-		return nil, newError(fatal, "no-memory", err, "image: %v", err)
+		return nil, err
 	}
-	e.ring = ring
-	e.ask = newRequester(req)
-	return e, nil
+	image, err := newPartial(req)
+	if err != nil {
+		return nil, err
+	}
+	ring, failed := newRing()
+	if failed != nil {
+		return nil, mirror.NewFault(mirror.Fatal, fault.NoMemory, failed, "image: %v", failed)
+	}
+	return &engine{
+		req: req, mirrors: mirrors, image: image, ring: ring,
+		ask:     mirror.NewRequester(req.config()),
+		rng:     pace.NewRand(req.Seed),
+		streams: streams{tuner: pace.NewTuner(req.Parallel)},
+		history: history{start: time.Now()},
+	}, nil
 }
 
 // close ends everything that the download started.
 func (e *engine) close() error {
-	e.closePool()
-	e.ask.close(e.sources)
+	e.closeStreams()
+	e.ask.Close(e.mirrors)
 	return e.ring.Close()
 }
 
-// run asks one mirror after the other until the image is whole, none is left, or ctx ends.
+// run asks one mirror after the other until the image is whole, none is left,
+// or ctx ends.
 func (e *engine) run(ctx context.Context) (*Image, error) {
 	for {
-		s, whole, err := e.further(ctx)
-		if whole {
-			return e.finish(s)
+		m, whole, err := e.further(ctx)
+		if e.image.over != "" {
+			e.restart(m, e.image.over)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case whole:
+			return e.finish(m)
+		case ctx.Err() != nil:
 			return nil, e.interrupted(ctx)
-		}
-		if err == nil {
+		case err == nil:
 			continue
-		}
-		if s == nil {
+		case m == nil:
 			return nil, e.final(err)
 		}
-		e.record(s, err)
-		if err.scope == fatal {
+		e.record(m, err)
+		if err.Scope == mirror.Fatal {
 			return nil, e.final(err)
 		}
 	}
 }
 
-// further gets what comes next: from the pool where that has it, else from a
-// mirror. It returns whose it was; nil where there is none to ask.
-func (e *engine) further(ctx context.Context) (s *source, whole bool, fault *Error) {
-	if e.pool.has(e.offset) {
+// further gets what comes next: from several streams where they have it, else
+// from a mirror. It returns whose it was; nil where there is none to ask.
+func (e *engine) further(ctx context.Context) (m *mirror.Mirror, whole bool, err *mirror.Fault) {
+	if e.streams.pool.Has(e.image.offset) {
 		return e.follow(ctx)
 	}
-	s = next(e.sources, time.Now())
-	if s == nil {
-		return nil, false, exhausted(e.sources)
+	m = mirror.Next(e.mirrors, time.Now())
+	if m == nil {
+		return nil, false, mirror.Exhausted(e.mirrors)
 	}
-	if !e.wait(ctx, s) {
-		return s, false, nil
+	if !wait(ctx, m) {
+		return m, false, nil
 	}
-	whole, fault = e.attempt(ctx, s)
-	return s, whole, fault
+	whole, err = e.attempt(ctx, m)
+	return m, whole, err
 }
 
-// record notes what a failure means for its mirror.
-func (e *engine) record(s *source, err *Error) {
-	e.last = err
-	e.tried.add(time.Since(e.start), err.text)
-	e.stats.Retries++
-	s.faults++
-	s.answer, s.class = err.text, err.class
-	e.meter = meter{}
-	if !s.delivered && (err.class == "timeout" || err.class == "stalled") {
-		s.waited++
-	}
-	switch {
-	case err.scope == mirror:
-		s.dead = err
-	case err.scope == transient && s.delivered:
-		s.ready = time.Now().Add(e.req.Backoff.resume(e.rng))
-	case err.scope == transient:
-		s.ready = time.Now().Add(e.req.Backoff.delay(e.rng, s.failures, err.retryAfter))
-		s.failures++
-	}
-	if err.class == "bad-range" {
-		s.noRanges = true
-	}
-	text := err.text
-	if e.offset > 0 {
-		text += " (" + e.position() + " done)"
-	}
-	switch n := next(e.sources, time.Now()); {
-	case err.scope == fatal || n == nil:
-	case n != s:
-		text += ", next try from " + n.name
-	default:
-		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.ready)).Seconds())
-	}
-	e.req.Log.Warn(e.req.What + ": " + text)
-	e.report(e.progress(e.offset, 0, s))
-}
-
-// position is how far the download is: "352/1024 MiB".
-func (e *engine) position() string {
-	if e.size < 0 {
-		return fmt.Sprintf("%d MiB", e.offset>>20)
-	}
-	return fmt.Sprintf("%d/%d MiB", e.offset>>20, mib(e.size))
-}
-
-// wait sleeps until s may be asked, or ctx ends; that is false.
-func (e *engine) wait(ctx context.Context, s *source) bool {
-	t := time.NewTimer(time.Until(s.ready))
+// wait sleeps until m may be asked, or ctx ends; that is false.
+func wait(ctx context.Context, m *mirror.Mirror) bool {
+	t := time.NewTimer(time.Until(m.Ready()))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -177,57 +108,71 @@ func (e *engine) wait(ctx context.Context, s *source) bool {
 	return ctx.Err() == nil
 }
 
-// interrupted is the error when ctx ended: what went wrong last is its cause and gives it its class.
-func (e *engine) interrupted(ctx context.Context) *Error {
-	class, text, cause := "cancelled", "the download was cancelled", ctx.Err()
-	if errors.Is(cause, context.DeadlineExceeded) {
-		class, text = "timeout", "the download took too long"
+// record notes what a fault means for its mirror, and tells.
+func (e *engine) record(m *mirror.Mirror, err *mirror.Fault) {
+	e.history.fault(err)
+	m.Failed(err, e.req.Backoff, e.rng)
+	text := err.Text
+	if e.image.offset > 0 {
+		text += " (" + e.image.position() + " done)"
 	}
-	if e.last != nil {
-		class, text, cause = e.last.class, e.last.text, errors.Join(cause, e.last)
+	switch n := mirror.Next(e.mirrors, time.Now()); {
+	case err.Scope == mirror.Fatal || n == nil:
+	case n != m:
+		text += ", next try from " + n.Name
+	default:
+		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.Ready())).Seconds())
 	}
-	if e.offset > 0 {
-		text += " (" + e.position() + " done)"
-	}
-	return e.final(newError(transient, class, cause, "no image after %d requests in %.0f s: %s", e.stats.Requests, time.Since(e.start).Seconds(), text))
+	e.req.Log.Warn(e.req.What + ": " + text)
+	e.report(e.image.offset, 0, m)
 }
 
-func (e *engine) final(err *Error) *Error {
-	err.tried, err.state = e.tried.list(), e.progress(e.offset, 0, e.from)
-	return err
+// interrupted is the error when ctx ended: what went wrong last is its cause
+// and gives it its class.
+func (e *engine) interrupted(ctx context.Context) *Error {
+	class, text, cause := fault.Cancelled, "the download was cancelled", ctx.Err()
+	if errors.Is(cause, context.DeadlineExceeded) {
+		class, text = fault.Timeout, "the download took too long"
+	}
+	if last := e.history.last; last != nil {
+		class, text, cause = last.Class, last.Text, errors.Join(cause, last)
+	}
+	if e.image.offset > 0 {
+		text += " (" + e.image.position() + " done)"
+	}
+	return e.final(mirror.NewFault(mirror.Transient, class, cause, "no image after %d requests in %.0f s: %s",
+		e.history.stats.Requests, time.Since(e.history.start).Seconds(), text))
+}
+
+// final is what the caller hears of.
+func (e *engine) final(err *mirror.Fault) *Error {
+	err.Tried = e.history.tried.list()
+	return &Error{fault: err, state: e.progress(e.image.offset, 0, e.image.from)}
 }
 
 // restart throws away what was received: the next byte is the image's first.
-func (e *engine) restart(s *source, why string) {
-	if e.offset > 0 {
-		e.stats.Restarts++
-		e.req.Log.Warn(fmt.Sprintf("%s: %s: starting over at %s: %s", e.req.What, s.name, e.position(), why))
+func (e *engine) restart(m *mirror.Mirror, why string) {
+	if e.image.offset > 0 {
+		e.history.stats.Restarts++
+		e.req.Log.Warn(fmt.Sprintf("%s: %s: starting over at %s: %s", e.req.What, m.Name, e.image.position(), why))
 	}
-	e.forget()
-}
-
-func (e *engine) forget() {
-	e.closePool()
-	e.verify.Reset()
-	e.offset, e.from, e.version, e.mixed = 0, nil, validator{}, false
-	e.size = -1
-	if e.req.Size > 0 {
-		e.size = e.req.Size
-	}
+	e.closeStreams()
+	e.image.forget()
 }
 
 // finish hands the verified image over.
-func (e *engine) finish(s *source) (*Image, error) {
-	e.closePool()
-	f, path, err := e.req.Store.Commit(e.offset)
+func (e *engine) finish(m *mirror.Mirror) (*Image, error) {
+	e.closeStreams()
+	size := e.image.offset
+	f, path, err := e.req.Store.Commit(size)
 	if err != nil {
-		return nil, e.final(storeError(err))
+		return nil, e.final(mirror.StoreFault(err))
 	}
-	e.stats.Duration = time.Since(e.start)
-	image := &Image{File: f, Path: path, Size: e.offset, Source: s.location.String(), Stats: e.stats, store: e.req.Store}
+	e.history.stats.Duration = time.Since(e.history.start)
+	image := &Image{File: f, Path: path, Size: size, Source: m.Location.String(), Stats: e.history.stats, store: e.req.Store}
 	by := "not verified: nothing vouches for it"
-	if e.sum != nil {
-		copy(image.SHA256[:], e.sum.hash.Sum(nil))
+	if e.image.sum != nil {
+		image.SHA256 = e.image.sum.Sum()
 		by = fmt.Sprintf("not verified: nothing vouches for sha256 %x", image.SHA256)
 	}
 	switch {
@@ -236,13 +181,40 @@ func (e *engine) finish(s *source) (*Image, error) {
 	case e.req.Checked:
 		by = "not verified yet"
 	}
-	e.report(e.progress(e.offset, 0, s))
-	text := fmt.Sprintf("%s: %d MiB from %s in %.1f s, %s, %s", e.req.What, mib(e.offset), s.name, e.stats.Duration.Seconds(),
-		rateString(float64(e.offset)/max(e.stats.Duration.Seconds(), 1e-3)), by)
+	e.report(size, 0, m)
+	took := e.history.stats.Duration.Seconds()
+	text := fmt.Sprintf("%s: %d MiB from %s in %.1f s, %s, %s", e.req.What, mib(size), m.Name, took,
+		pace.RateString(float64(size)/max(took, 1e-3)), by)
 	if e.req.trusting() {
 		e.req.Log.Info(text)
 	} else {
 		e.req.Log.Warn(text)
 	}
 	return image, nil
+}
+
+// progress tells how far the download is; under is how many bytes of the body
+// that m is sending came so far, and m is nil where none was asked.
+func (e *engine) progress(bytes, under int64, m *mirror.Mirror) Progress {
+	bytes += e.streams.pool.Stored(bytes)
+	p := Progress{What: e.req.What, Bytes: bytes, Total: e.image.size, Rate: e.history.meter.Value(), ETA: -1, Retries: e.history.stats.Retries,
+		Elapsed: time.Since(e.history.start), Mirrors: make([]Mirror, len(e.mirrors))}
+	if m != nil {
+		p.Mirror = m.Name
+	}
+	if p.Total >= 0 {
+		p.ETA = pace.ETA(p.Total-bytes, p.Rate)
+	}
+	for i, other := range e.mirrors {
+		if p.Mirrors[i] = Mirror(other.State()); other == m {
+			p.Mirrors[i].Bytes += under
+		}
+	}
+	return p
+}
+
+func (e *engine) report(bytes, under int64, m *mirror.Mirror) {
+	if e.req.Progress != nil {
+		e.req.Progress(e.progress(bytes, under, m))
+	}
 }

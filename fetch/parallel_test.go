@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 	"netstage/fetch/store"
 )
 
@@ -18,8 +19,8 @@ const limited = 4 << 20
 // divided is a request that tries more streams at once and keeps them whatever they bring.
 func divided(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	r, log := quick(t, content, urls...)
-	r.Parallel = Parallel{Streams: 4, Gain: 1e-9, Measure: 50 * time.Millisecond}
-	r.Floor = Floor{Bytes: 64 << 10, Window: time.Second}
+	r.Parallel = pace.Parallel{Streams: 4, Gain: 1e-9, Measure: 50 * time.Millisecond}
+	r.LowSpeed = pace.LowSpeedLimit{Bytes: 64 << 10, Window: time.Second}
 	return r, log
 }
 

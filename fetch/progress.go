@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"netstage/fetch/pace"
 )
 
 // Progress is how far a download is.
@@ -30,7 +32,8 @@ type Mirror struct {
 	Bad    bool   // it is not asked again in this download
 }
 
-// String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA 6 s from HOST".
+// String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA
+// 6 s from HOST".
 func (p Progress) String() string {
 	what := p.What
 	if what == "" {
@@ -40,7 +43,7 @@ func (p Progress) String() string {
 	if p.Total > 0 {
 		s = fmt.Sprintf("%s %d%% %d/%d MiB", what, p.Bytes*100/p.Total, p.Bytes>>20, mib(p.Total))
 	}
-	s += " " + rateString(p.Rate)
+	s += " " + pace.RateString(p.Rate)
 	if p.ETA >= 0 {
 		s += fmt.Sprintf(" ETA %d s", int64(math.Ceil(p.ETA.Seconds())))
 	}
@@ -58,52 +61,4 @@ func (p Progress) String() string {
 		return s + tail
 	}
 	return s + " from " + string(host) + tail
-}
-
-// longest is the longest time that is worth telling: what comes at such a rate
-// is not coming.
-const longest = 100 * time.Hour
-
-// eta is how long the rest takes at a rate, -1 where that says nothing.
-func eta(left int64, rate float64) time.Duration {
-	seconds := float64(left) / rate
-	if rate <= 0 || left < 0 || seconds > longest.Seconds() {
-		return -1
-	}
-	return time.Duration(seconds * float64(time.Second))
-}
-
-// rateString has two significant digits or more: "118 MiB/s", "1.4 MiB/s", "12 KiB/s".
-func rateString(bytesPerSecond float64) string {
-	switch mibs := bytesPerSecond / (1 << 20); {
-	case mibs >= 10:
-		return fmt.Sprintf("%.0f MiB/s", mibs)
-	case mibs >= 1:
-		return fmt.Sprintf("%.1f MiB/s", mibs)
-	}
-	return fmt.Sprintf("%.0f KiB/s", bytesPerSecond/(1<<10))
-}
-
-// meter is a rate averaged with more weight on what is recent.
-type meter struct {
-	rate   float64
-	weight float64 // how much of the average is real and not its start at zero
-}
-
-const meterSpan = 3 * time.Second
-
-func (m *meter) add(bytes int64, dt time.Duration) {
-	if dt <= 0 {
-		return
-	}
-	keep := math.Exp(-dt.Seconds() / meterSpan.Seconds())
-	m.rate = m.rate*keep + float64(bytes)/dt.Seconds()*(1-keep)
-	m.weight = m.weight*keep + (1 - keep)
-}
-
-func (m *meter) value() float64 {
-	if m.weight == 0 {
-		return 0
-	}
-	return m.rate / m.weight
 }

@@ -8,7 +8,7 @@ import "os"
 func Reserve(req Request, size int64) (*os.File, error) {
 	r := newRoom(req.withDefaults())
 	if err := r.prepare(size); err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	return r.file, nil
 }

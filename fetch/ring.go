@@ -13,8 +13,9 @@ const (
 	bufferSize  = 2 << 20 // a huge page, and a multiple of every dm-verity block size
 )
 
-// ring is a fixed set of buffers between the goroutine that reads a body and the one that verifies and writes it.
-// They are mapped, not allocated, so that the kernel has them back as soon as the download ends.
+// ring is a fixed set of buffers between the goroutine that reads a body and
+// the one that verifies and writes it. They are mapped, not allocated, so that
+// the kernel has them back as soon as the download ends.
 type ring struct {
 	memory []byte
 	free   chan []byte
@@ -47,9 +48,11 @@ type chunk struct {
 	err  error  // io.EOF at the end of the body
 }
 
-// pump reads body in a goroutine and gives its bytes to consume, in order, in this one. It returns io.EOF when the
-// body ended by itself and all of it was consumed, the error of the body, or that of consume. abort must make a Read
-// of body that is under way return; it is called when consume fails. The reader has ended when pump returns.
+// pump reads body in a goroutine and gives its bytes to consume, in order, in
+// this one. It returns io.EOF when the body ended by itself and all of it was
+// consumed, the error of the body, or that of consume. abort must make a Read
+// of body that is under way return; it is called when consume fails. The reader
+// has ended when pump returns.
 func (r *ring) pump(body io.Reader, f *flow, abort func(), consume func([]byte) error) error {
 	full := make(chan chunk, ringBuffers)
 	stop := make(chan struct{})

@@ -9,13 +9,13 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"netstage/fetch/internal/mirror"
 	"netstage/fetch/store"
 	"netstage/stage1/fault"
 )
 
-// memoryMargin stays free besides the image: the buffers, the agent, and the first steps of stage 2.
+// memoryMargin stays free besides the image: the buffers, the agent, and the
+// first steps of stage 2.
 const memoryMargin = 64 << 20
 
 // SystemMemAvailable is MemAvailable of /proc/meminfo, in bytes.
@@ -51,15 +51,16 @@ func newRoom(req Request) *room {
 	return &room{store: req.Store, available: req.MemAvailable, log: req.Log, what: req.What, size: -1}
 }
 
-// prepare makes the store ready for an image of size bytes from its start, or -1 where that is not known.
-func (r *room) prepare(size int64) *Error {
+// prepare makes the store ready for an image of size bytes from its start, or
+// -1 where that is not known.
+func (r *room) prepare(size int64) *mirror.Fault {
 	if r.file != nil {
 		if size == r.size {
 			return nil // the same image once more: it is written over
 		}
 		// What is there goes first, so that it counts as available again.
 		if err := r.file.Truncate(0); err != nil {
-			return storeError(err)
+			return mirror.StoreFault(err)
 		}
 	}
 	want := size
@@ -71,28 +72,29 @@ func (r *room) prepare(size int64) *Error {
 	}
 	f, err := r.store.Create(want)
 	if err != nil {
-		return storeError(err)
+		return mirror.StoreFault(err)
 	}
 	r.file, r.size = f, want
 	return nil
 }
 
 // grow makes room for at least size bytes in all.
-func (r *room) grow(size int64) *Error {
+func (r *room) grow(size int64) *mirror.Fault {
 	for size > r.size {
 		if err := r.checkMemory(store.Step, r.size); err != nil {
 			return err
 		}
 		if err := r.store.Grow(r.size + store.Step); err != nil {
-			return storeError(err)
+			return mirror.StoreFault(err)
 		}
 		r.size += store.Step
 	}
 	return nil
 }
 
-// checkMemory refuses what would not fit: more bytes besides the ones already there.
-func (r *room) checkMemory(more, have int64) *Error {
+// checkMemory refuses what would not fit: more bytes besides the ones already
+// there.
+func (r *room) checkMemory(more, have int64) *mirror.Fault {
 	if !r.store.InMemory() {
 		return nil
 	}
@@ -108,22 +110,6 @@ func (r *room) checkMemory(more, have int64) *Error {
 	if have > 0 {
 		what = fmt.Sprintf("the image needs more than %d MiB of memory and %d MiB besides", mib(have+more), memoryMargin>>20)
 	}
-	return newError(fatal, "no-memory", nil, "%s, %d MiB are available: add memory to the machine or make the image smaller",
+	return mirror.NewFault(mirror.Fatal, fault.NoMemory, nil, "%s, %d MiB are available: add memory to the machine or make the image smaller",
 		what, (available+have)>>20)
-}
-
-// storeError is a failure to keep the image: no mirror can help.
-func storeError(err error) *Error {
-	var own *Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case fault.ClassOf(err) == fault.TooLarge:
-		return newError(mirror, string(fault.TooLarge), err, "%v", err)
-	case errors.Is(err, unix.ENOMEM):
-		return newError(fatal, "no-memory", err, "the image does not fit: %v", err)
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
-		return newError(fatal, "no-space", err, "the image does not fit: %v", err)
-	}
-	return newError(fatal, "store", err, "cannot keep the image: %v", err)
 }

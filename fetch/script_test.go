@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 )
 
 // faultOf is one way in which a server may answer, chosen by two bytes. Each that makes the mirror useless says so.
@@ -84,7 +85,7 @@ func FuzzFaults(f *testing.F) {
 			r, log = verityRequest(t, content, urls...)
 		}
 		if parallel {
-			r.Parallel = Parallel{Streams: 4, Gain: 0.01, Measure: 5 * time.Millisecond}
+			r.Parallel = pace.Parallel{Streams: 4, Gain: 0.01, Measure: 5 * time.Millisecond}
 		}
 		image, err := Get(soon(t), r)
 		var failed *Error

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"netstage/fetch/faulty"
+	"netstage/stage1/fault"
 )
 
 // TestSecretsStayWithTheirServer has a server redirect to another one: token, password and query are not for that.
@@ -47,7 +48,7 @@ func TestSecretsStayWithTheirServer(t *testing.T) {
 			r, _ = quick(t, content, first.URL("x"))
 			secret(&r)
 			err := mustFail(t, r, "http-401")
-			if text := fmt.Sprintf("%v %q %+v", err, err.Tried(), err.Progress()); strings.Contains(text, "geheim") {
+			if text := fmt.Sprintf("%v %q %+v", err, fault.TriedOf(err), err.Progress()); strings.Contains(text, "geheim") {
 				t.Errorf("the secret is told: %s", text)
 			}
 		})

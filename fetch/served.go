@@ -20,7 +20,7 @@ func (r *Ranges) Served(ctx context.Context) (bool, error) {
 		var last error
 		without, hopeless := 0, 0
 		for m := range r.Mirrors() {
-			body, err := r.Get(ctx, m, 0, min(4096, r.ask.req.Size)-1)
+			body, err := r.Get(ctx, m, 0, min(4096, r.req.Size)-1)
 			if err == nil {
 				return true, body.Close()
 			}
@@ -39,7 +39,7 @@ func (r *Ranges) Served(ctx context.Context) (bool, error) {
 		case without+hopeless == r.Mirrors():
 			return false, last
 		}
-		r.ask.req.Log.Warn(fmt.Sprintf("%s: %v", r.ask.req.What, last))
+		r.req.Log.Warn(fmt.Sprintf("%s: %v", r.req.What, last))
 		select {
 		case <-ctx.Done():
 			return false, errors.Join(context.Cause(ctx), last)

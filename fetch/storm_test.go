@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 )
 
 // TestStorm has many machines ask at once for what a server first refuses, then drops, then serves.
@@ -23,7 +24,7 @@ func TestStorm(t *testing.T) {
 		all.Go(func() {
 			blob, err := GetBlob(ctx, Request{
 				Mirrors: mirrors(s.URL("x")), SHA256: sum(content), Seed: uint64(i), Log: slog.New(slog.DiscardHandler),
-				Backoff: Backoff{Base: 20 * time.Millisecond, Cap: 300 * time.Millisecond},
+				Backoff: pace.Backoff{Base: 20 * time.Millisecond, Cap: 300 * time.Millisecond},
 			}, 1<<20)
 			if err != nil {
 				t.Errorf("machine %d: %v", i, err)

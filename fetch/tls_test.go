@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/stage1/fault"
 )
 
 // authority is a CA that certifies servers for a span of time.
@@ -172,11 +173,11 @@ func TestTLS(t *testing.T) {
 					r.Now = func() time.Time { return clock }
 					_, err := Get(soon(t), r)
 					e, ok := err.(*Error)
-					if !ok || !strings.HasPrefix(e.Class(), "tls") || !e.Permanent() {
+					if !ok || !strings.HasPrefix(string(fault.ClassOf(e)), "tls") || !e.Permanent() {
 						t.Fatalf("%s: %v", name, err)
 					}
-					if clock.Equal(now()) && (e.Class() != "tls" || !strings.Contains(e.Error(), c.says)) {
-						t.Errorf("%s: class %s: %v", name, e.Class(), e)
+					if clock.Equal(now()) && (fault.ClassOf(e) != "tls" || !strings.Contains(e.Error(), c.says)) {
+						t.Errorf("%s: class %s: %v", name, fault.ClassOf(e), e)
 					}
 				}
 			}

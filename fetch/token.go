@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// ParseToken reads a file with a bearer token (RFC 6750, 2.1), white space around it aside. Whatever else a file may
-// be, a key for instance, is refused, and the error does not quote it.
+// ParseToken reads a file with a bearer token (RFC 6750, 2.1), white space
+// around it aside. Whatever else a file may be, a key for instance, is refused,
+// and the error does not quote it.
 func ParseToken(text []byte) (string, error) {
 	token := strings.TrimSpace(string(text))
 	const most = 8 << 10
@@ -24,7 +25,8 @@ func ParseToken(text []byte) (string, error) {
 	return token, nil
 }
 
-// Origin is scheme, host and port of a URL (RFC 6454, 4): two that differ have nothing to do with each other.
+// Origin is scheme, host and port of a URL (RFC 6454, 4): two that differ have
+// nothing to do with each other.
 func Origin(u *url.URL) string {
 	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(HostPort(u))
 }

@@ -8,6 +8,7 @@ import (
 
 	"netstage/fetch/faulty"
 	"netstage/fetch/verity"
+	"netstage/stage1/fault"
 )
 
 // verityRequest is a request for content that a tree vouches for, and the tree's own download.
@@ -108,7 +109,7 @@ func TestGetBlob(t *testing.T) {
 	for _, b := range []faulty.Behaviour{{}, {NoLength: true}} {
 		s := serve(t, content, b)
 		r, _ = quick(t, nil, s.URL("x"))
-		if _, err := GetBlob(soon(t), r, 99_999); err == nil || err.(*Error).Class() != "too-large" {
+		if _, err := GetBlob(soon(t), r, 99_999); err == nil || fault.ClassOf(err) != fault.TooLarge {
 			t.Errorf("%+v: %v", b, err)
 		}
 	}

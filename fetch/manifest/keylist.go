@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/stage1/fault"
 )
 
 // KeyLists stands for the name of a manifest where serials are kept by name:
@@ -53,11 +55,11 @@ func NewKeyList(keys Keys, threshold int, serial uint64, created time.Time) KeyL
 // wrote it.
 func ParseKeyList(b []byte) (*KeyList, Keys, error) {
 	if len(b) > Most {
-		return nil, nil, refuse("manifest", "a key list of %d bytes, at most %d", len(b), Most)
+		return nil, nil, refuse(fault.Manifest, "a key list of %d bytes, at most %d", len(b), Most)
 	}
 	var l KeyList
 	if err := json.Unmarshal(b, &l); err != nil {
-		return nil, nil, refuse("manifest", "key list: %v", err)
+		return nil, nil, refuse(fault.Manifest, "key list: %v", err)
 	}
 	keys, err := l.check()
 	if err != nil {
@@ -76,20 +78,20 @@ func (l *KeyList) Marshal() ([]byte, error) {
 
 func (l *KeyList) check() (Keys, error) {
 	if l.Type != listKind {
-		return nil, refuse("manifest", "it is of type %q, not a key list", l.Type)
+		return nil, refuse(fault.Manifest, "it is of type %q, not a key list", l.Type)
 	}
 	for _, field := range l.Critical {
 		if !slices.Contains(listFields, field) {
-			return nil, refuse("manifest", "key list: field %q is critical, and not known to this version", field)
+			return nil, refuse(fault.Manifest, "key list: field %q is critical, and not known to this version", field)
 		}
 	}
 	switch {
 	case l.Version != 1:
-		return nil, refuse("manifest", "key list: version %d of the format: this version knows 1", l.Version)
+		return nil, refuse(fault.Manifest, "key list: version %d of the format: this version knows 1", l.Version)
 	case l.Serial == 0 || l.Serial > mostSerial:
-		return nil, refuse("manifest", "key list: the serial is %d: want 1 to %d", l.Serial, uint64(mostSerial))
+		return nil, refuse(fault.Manifest, "key list: the serial is %d: want 1 to %d", l.Serial, uint64(mostSerial))
 	case len(l.Keys) > mostKeys:
-		return nil, refuse("manifest", "key list: %d keys, %d are the most", len(l.Keys), mostKeys)
+		return nil, refuse(fault.Manifest, "key list: %d keys, %d are the most", len(l.Keys), mostKeys)
 	}
 	if err := checkTimes(l.Created, time.Time{}, l.NotAfter); err != nil {
 		return nil, err
@@ -98,15 +100,15 @@ func (l *KeyList) check() (Keys, error) {
 	for _, listed := range l.Keys {
 		k := Key{Name: listed.Name}
 		if err := k.public.UnmarshalText([]byte(listed.Key)); err != nil || strings.ContainsAny(listed.Name, "\r\n") {
-			return nil, refuse("manifest", "key list: key %q is none: %v", listed.Name, err)
+			return nil, refuse(fault.Manifest, "key list: key %q is none: %v", listed.Name, err)
 		}
 		if slices.ContainsFunc(keys, k.Equal) {
-			return nil, refuse("manifest", "key list: key %q is named twice", listed.Name)
+			return nil, refuse(fault.Manifest, "key list: key %q is named twice", listed.Name)
 		}
 		keys = append(keys, k)
 	}
 	if l.Threshold < 1 || l.Threshold > len(keys) {
-		return nil, refuse("manifest", "key list: %d of %d keys have to sign", l.Threshold, len(keys))
+		return nil, refuse(fault.Manifest, "key list: %d of %d keys have to sign", l.Threshold, len(keys))
 	}
 	return keys, nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"netstage/stage1/fault"
 )
 
 // Most is the largest manifest that is read, in bytes.
@@ -27,7 +29,7 @@ func ReadFile(name string, most int64) ([]byte, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(text)) > most {
-		err = refuse("manifest", "%s has more than the %d bytes that are read of it", name, most)
+		err = refuse(fault.Manifest, "%s has more than the %d bytes that are read of it", name, most)
 	}
 	return text, err
 }
@@ -96,33 +98,21 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Error is a manifest that is refused. Its class is manifest when it is malformed, signature when no trusted key
-// signed it, policy when it doesn't allow what is asked for.
-type Error struct {
-	class, text string
-}
-
-func (e *Error) Error() string { return e.text }
-
-// Class is manifest, signature or policy.
-func (e *Error) Class() string { return e.class }
-
-// Permanent is true: the same bytes are refused again.
-func (e *Error) Permanent() bool { return true }
-
-func refuse(class, format string, args ...any) *Error {
-	return &Error{class, "manifest: " + fmt.Sprintf(format, args...)}
+// refuse is why a manifest is: of class manifest when it is malformed, signature
+// when no trusted key signed it, policy when it doesn't allow what is asked for.
+func refuse(class fault.Class, format string, args ...any) *fault.Error {
+	return fault.Errorf(class, "manifest: "+format, args...)
 }
 
 // Parse reads a manifest and checks that it is complete. It says nothing about who wrote it: see Keys.Verify. Unknown
 // fields are left alone, so that newer tools can add to the format, unless they are critical.
 func Parse(b []byte) (*Manifest, error) {
 	if len(b) > Most {
-		return nil, refuse("manifest", "%d bytes, at most %d", len(b), Most)
+		return nil, refuse(fault.Manifest, "%d bytes, at most %d", len(b), Most)
 	}
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, refuse("manifest", "%v", err)
+		return nil, refuse(fault.Manifest, "%v", err)
 	}
 	if m.Version == 0 {
 		m.Version = Version1
@@ -139,23 +129,23 @@ func (m *Manifest) check() error {
 	}
 	switch {
 	case !strings.HasPrefix(m.Init, "/") || strings.ContainsAny(m.Init, "\x00\n"):
-		return refuse("manifest", "init %q is no absolute path", m.Init)
+		return refuse(fault.Manifest, "init %q is no absolute path", m.Init)
 	case len(m.Images) == 0:
-		return refuse("manifest", "it names no image")
+		return refuse(fault.Manifest, "it names no image")
 	}
 	seen := map[string]bool{}
 	for _, i := range m.Images {
 		switch {
 		case i.Path == "":
-			return refuse("manifest", "an image has no path")
+			return refuse(fault.Manifest, "an image has no path")
 		case seen[i.Path]:
-			return refuse("manifest", "image %q is named twice", i.Path)
+			return refuse(fault.Manifest, "image %q is named twice", i.Path)
 		case i.Size <= 0:
-			return refuse("manifest", "image %q has size %d", i.Path, i.Size)
+			return refuse(fault.Manifest, "image %q has size %d", i.Path, i.Size)
 		case len(i.SHA256) != 32:
-			return refuse("manifest", "image %q has no sha256", i.Path)
+			return refuse(fault.Manifest, "image %q has no sha256", i.Path)
 		case i.RootHash != nil && len(i.RootHash) != 32:
-			return refuse("manifest", "image %q has a root hash of %d bytes", i.Path, len(i.RootHash))
+			return refuse(fault.Manifest, "image %q has a root hash of %d bytes", i.Path, len(i.RootHash))
 		}
 		seen[i.Path] = true
 	}
@@ -167,22 +157,22 @@ func (m *Manifest) check() error {
 func (m *Manifest) checkVersion() error {
 	for _, field := range m.Critical {
 		if !slices.Contains(fields, field) {
-			return refuse("manifest", "field %q is critical, and not known to this version: boot it by a newer initrd", field)
+			return refuse(fault.Manifest, "field %q is critical, and not known to this version: boot it by a newer initrd", field)
 		}
 	}
 	switch {
 	case m.Type != "" && m.Type != Type:
-		return refuse("manifest", "it is of type %q, not a manifest", m.Type)
+		return refuse(fault.Manifest, "it is of type %q, not a manifest", m.Type)
 	case m.Version == 0 || m.Version == Version1:
 		return nil
 	case m.Version != Version2:
-		return refuse("manifest", "version %d of the format: this version knows %d and %d", m.Version, Version1, Version2)
+		return refuse(fault.Manifest, "version %d of the format: this version knows %d and %d", m.Version, Version1, Version2)
 	case m.Type == "":
-		return refuse("manifest", "version 2 without a type")
+		return refuse(fault.Manifest, "version 2 without a type")
 	case m.Name == "" || strings.ContainsFunc(m.Name, unicode.IsControl):
-		return refuse("manifest", "version 2 with the name %q", m.Name)
+		return refuse(fault.Manifest, "version 2 with the name %q", m.Name)
 	case m.Serial == 0 || m.Serial > mostSerial:
-		return refuse("manifest", "version 2 with the serial %d: want 1 to %d", m.Serial, uint64(mostSerial))
+		return refuse(fault.Manifest, "version 2 with the serial %d: want 1 to %d", m.Serial, uint64(mostSerial))
 	}
 	return checkTimes(m.Created, m.NotBefore, m.NotAfter)
 }
@@ -191,9 +181,9 @@ func (m *Manifest) checkVersion() error {
 func checkTimes(created, notBefore, notAfter time.Time) error {
 	switch {
 	case created.IsZero():
-		return refuse("manifest", "it does not say when it was created")
+		return refuse(fault.Manifest, "it does not say when it was created")
 	case !notAfter.IsZero() && (notAfter.Before(created) || notAfter.Before(notBefore)):
-		return refuse("manifest", "it ends (not_after) before it begins")
+		return refuse(fault.Manifest, "it ends (not_after) before it begins")
 	}
 	return nil
 }
@@ -209,7 +199,7 @@ func (m *Manifest) Marshal() ([]byte, error) {
 // AllowInit refuses an init= that the manifest doesn't name; empty means none was asked for.
 func (m *Manifest) AllowInit(init string) error {
 	if init != "" && init != m.Init {
-		return refuse("policy", "init=%s is not the one it names, %s", init, m.Init)
+		return refuse(fault.Policy, "init=%s is not the one it names, %s", init, m.Init)
 	}
 	return nil
 }

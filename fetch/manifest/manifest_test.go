@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 
 	"aead.dev/minisign"
 	"github.com/google/go-cmp/cmp"
+
+	"netstage/stage1/fault"
 )
 
 func example() *Manifest {
@@ -51,8 +52,7 @@ func newKey(t *testing.T, name string) (Key, minisign.PrivateKey) {
 
 func mustRefuse(t *testing.T, err error, class, says string) {
 	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) || e.Class() != class || !strings.Contains(e.Error(), says) {
+	if err == nil || fault.ClassOf(err) != fault.Class(class) || !strings.Contains(err.Error(), says) {
 		t.Errorf("%v, want class %s and %q", err, class, says)
 	}
 }

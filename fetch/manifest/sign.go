@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"aead.dev/minisign"
+
+	"netstage/stage1/fault"
 )
 
 // Suffix is what a signature's file name has after the manifest's.
@@ -86,7 +88,7 @@ func (keys Keys) Signers(body, signatures []byte, threshold int) (Keys, error) {
 	for _, block := range split(signatures) {
 		var s minisign.Signature
 		if err := s.UnmarshalText(block); err != nil {
-			return nil, refuse("signature", "its signature is malformed: %v", err)
+			return nil, refuse(fault.Signature, "its signature is malformed: %v", err)
 		}
 		// Two keys may share an ID, which is no more than a hint.
 		hinted, right := false, false
@@ -113,15 +115,15 @@ func (keys Keys) Signers(body, signatures []byte, threshold int) (Keys, error) {
 	case len(signers) >= threshold:
 		return signers, nil
 	case len(wrong) > 0:
-		return nil, refuse("signature", "signature of key %s is wrong: it was changed after signing", wrong[0])
+		return nil, refuse(fault.Signature, "signature of key %s is wrong: it was changed after signing", wrong[0])
 	case len(signers) > 0:
-		return nil, refuse("signature", "signed by %s, and %d keys have to sign of %s", strings.Join(signers.Names(), ", "), threshold, strings.Join(keys.Names(), ", "))
+		return nil, refuse(fault.Signature, "signed by %s, and %d keys have to sign of %s", strings.Join(signers.Names(), ", "), threshold, strings.Join(keys.Names(), ", "))
 	}
 	trusted := "no key is trusted"
 	if len(keys) > 0 {
 		trusted = "trusted are " + strings.Join(keys.Names(), ", ")
 	}
-	return nil, refuse("signature", "signed by unknown key %s, %s", strings.Join(unknown, ", "), trusted)
+	return nil, refuse(fault.Signature, "signed by unknown key %s, %s", strings.Join(unknown, ", "), trusted)
 }
 
 // split splits a file of signatures, of four lines each. One that is cut off is

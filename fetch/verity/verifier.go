@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Verifier checks an image block by block as it streams by. It is a fetch.Verifier.
+// Verifier checks an image block by block as it streams by. It is a verify.Verifier.
 type Verifier struct {
 	tree    *Tree
 	hashers []*hasher

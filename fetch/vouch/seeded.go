@@ -14,6 +14,7 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/stream"
 	"netstage/fetch/verity"
+	"netstage/stage1/fault"
 )
 
 // A Seed is an image that may hold blocks of the one that is wanted: that of
@@ -63,7 +64,7 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 			return false, err
 		}
 		if o.SHA256 != nil && !bytes.Equal(i.SHA256, o.SHA256) {
-			return false, refuse("mismatch", "%s: sha256 is %x, expected %x", o.Images[0], i.SHA256, o.SHA256)
+			return false, fault.Errorf(fault.Mismatch, "%s: sha256 is %x, expected %x", o.Images[0], i.SHA256, o.SHA256)
 		}
 	}
 	open, _, err := r.Store.Commit(r.Size)
@@ -117,7 +118,7 @@ func (i *Image) complete(ctx context.Context, r fetch.Request, store *stream.Sto
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { i.tell(ctx, r, store, s, begun) })
-	beside.Go(func() { watch(ctx, cancel, ranges, s, 3*cmp.Or(r.Floor.Window, 10*time.Second), store.Map.Count) })
+	beside.Go(func() { watch(ctx, cancel, ranges, s, 3*cmp.Or(r.LowSpeed.Window, 10*time.Second), store.Map.Count) })
 	if err = s.Run(ctx); err != nil {
 		err = context.Cause(ctx)
 	}
@@ -147,7 +148,7 @@ func watch(ctx context.Context, end context.CancelCauseFunc, ranges *fetch.Range
 		if served, err := ranges.Served(ctx); err != nil {
 			end(err)
 		} else if served && had() == last {
-			end(refuse("mismatch", "nothing right comes: %s", s.Why()))
+			end(fault.Errorf(fault.Mismatch, "nothing right comes: %s", s.Why()))
 		}
 	}
 }

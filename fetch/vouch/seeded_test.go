@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"netstage/fetch"
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/verity"
 )
@@ -36,7 +36,7 @@ func seedOf(b []byte) Seed {
 func (w *world) orderSeeded(t *testing.T, s *faulty.Server, seeds ...Seed) (Order, *bytes.Buffer) {
 	o, log := order(t)
 	o.Images, o.RootHash, o.Seeds = []ref.Location{mustURL(t, s.URL("dir/image"))}, w.root, seeds
-	o.Fetch.Floor = fetch.Floor{Bytes: 1, Window: 50 * time.Millisecond}
+	o.Fetch.LowSpeed = pace.LowSpeedLimit{Bytes: 1, Window: 50 * time.Millisecond}
 	return o, log
 }
 

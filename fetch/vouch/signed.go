@@ -3,7 +3,6 @@ package vouch
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
+	"netstage/stage1/fault"
 )
 
 // Signed is a manifest, where it was found and who signed it.
@@ -40,11 +40,11 @@ func (s *Signed) tell(log *slog.Logger) {
 func (o *Order) accept(m *manifest.Manifest) error {
 	switch {
 	case m.Version < o.Version:
-		return refuse("policy", "the manifest %q is of version %d of the format, and the initrd wants version %d: sign it by a newer netstage", m.Name, m.Version, o.Version)
+		return fault.Errorf(fault.Policy, "the manifest %q is of version %d of the format, and the initrd wants version %d: sign it by a newer netstage", m.Name, m.Version, o.Version)
 	case o.Name != "" && m.Name != o.Name:
-		return refuse("policy", "the manifest is of %q, and %q is wanted", m.Name, o.Name)
+		return fault.Errorf(fault.Policy, "the manifest is of %q, and %q is wanted", m.Name, o.Name)
 	case m.Created.Before(o.NotBefore):
-		return refuse("policy", "the manifest %q is of %s, older than the %s that is asked for: an old one is being replayed, or the new one was not uploaded",
+		return fault.Errorf(fault.Policy, "the manifest %q is of %s, older than the %s that is asked for: an old one is being replayed, or the new one was not uploaded",
 			m.Name, m.Created.UTC().Format(time.RFC3339), o.NotBefore.UTC().Format(time.RFC3339))
 	}
 	if err := o.remembered(m.Name, m.Serial); err != nil {
@@ -62,7 +62,7 @@ func (o *Order) remembered(name string, serial uint64) error {
 		return nil
 	}
 	if highest := o.Highest(name); serial < highest {
-		return refuse("rollback", "the manifest %q has serial %d, and this machine has booted serial %d of it: an old one is being replayed, or the new one was not uploaded; to go back, sign the old image with a higher serial",
+		return fault.Errorf(fault.Rollback, "the manifest %q has serial %d, and this machine has booted serial %d of it: an old one is being replayed, or the new one was not uploaded; to go back, sign the old image with a higher serial",
 			name, serial, highest)
 	}
 	return nil
@@ -80,9 +80,9 @@ func (o *Order) valid(name string, created, notBefore, notAfter time.Time) error
 func CheckTimes(name string, now, notBefore, notAfter time.Time) error {
 	switch {
 	case now.Before(notBefore):
-		return refuse("policy", "%q holds from %s on, and it is %s by this machine's clock", name, clock(notBefore), clock(now))
+		return fault.Errorf(fault.Policy, "%q holds from %s on, and it is %s by this machine's clock", name, clock(notBefore), clock(now))
 	case !notAfter.IsZero() && now.After(notAfter):
-		return refuse("policy", "%q held until %s, and it is %s by this machine's clock: sign it anew", name, clock(notAfter), clock(now))
+		return fault.Errorf(fault.Policy, "%q held until %s, and it is %s by this machine's clock: sign it anew", name, clock(notAfter), clock(now))
 	}
 	return nil
 }
@@ -128,9 +128,9 @@ func (o *Order) obey(s *Signed) (size int64, err error) {
 func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 	switch {
 	case len(o.Manifests) == 0:
-		return nil, refuse("signature", "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", strings.Join(o.Keys.Names(), " or "))
+		return nil, fault.Errorf(fault.Signature, "the image must be signed by %s, and no manifest is named: give rootfs.manifest=", strings.Join(o.Keys.Names(), " or "))
 	case len(o.Keys) == 0:
-		return nil, refuse("signature", "there is a manifest to be checked, and no trusted key to check it by")
+		return nil, fault.Errorf(fault.Signature, "there is a manifest to be checked, and no trusted key to check it by")
 	}
 	list, err := getKeys(ctx, o)
 	if err != nil {
@@ -157,7 +157,7 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 func getKeys(ctx context.Context, o *Order) (uint64, error) {
 	if len(o.KeyLists) == 0 {
 		if o.Highest != nil && o.Highest(manifest.KeyLists) > 0 {
-			return 0, refuse("rollback", "this machine has booted by a key list before, and none is named: give rootfs.manifest.keys=")
+			return 0, fault.Errorf(fault.Rollback, "this machine has booted by a key list before, and none is named: give rootfs.manifest.keys=")
 		}
 		return 0, nil
 	}
@@ -196,8 +196,7 @@ func getDocument(ctx context.Context, o Order, what string, places []ref.Locatio
 		return check.open(what, places[0])
 	}
 	d, err := check.any(ctx, o, what, places)
-	var refused *manifest.Error
-	if !errors.As(err, &refused) || refused.Class() != "signature" {
+	if fault.ClassOf(err) != fault.Signature {
 		return d, err
 	}
 	// Document and signature are two files: they may have been replaced just now.
@@ -241,10 +240,10 @@ func (s *signedBy) any(ctx context.Context, o Order, what string, places []ref.L
 func (s *signedBy) open(what string, place ref.Location) (*document, error) {
 	var err error
 	if s.body, err = manifest.ReadFile(place.Path, manifest.Most); err != nil {
-		return nil, refuse("signature", "%s: %v", what, err)
+		return nil, fault.Errorf(fault.Signature, "%s: %v", what, err)
 	}
 	if s.signature, err = manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, manifest.MostSignature); err != nil {
-		return nil, refuse("signature", "%s: its signature: %v", what, err)
+		return nil, fault.Errorf(fault.Signature, "%s: its signature: %v", what, err)
 	}
 	if err := s.Close(); err != nil {
 		return nil, err
@@ -275,7 +274,7 @@ func (s *signedBy) fetch(ctx context.Context, o Order, what string, places []ref
 	return &document{body: s.body, source: blob.Source, signers: s.signers}, "", nil
 }
 
-// signedBy verifies a document as it streams by: a fetch.Verifier.
+// signedBy verifies a document as it streams by: a verify.Verifier.
 type signedBy struct {
 	keys      manifest.Keys
 	threshold int

@@ -9,6 +9,7 @@ import (
 
 	"netstage/fetch/faulty"
 	"netstage/fetch/manifest"
+	"netstage/stage1/fault"
 )
 
 // put serves a document with the signatures of some keys.
@@ -78,14 +79,14 @@ func TestVersion2(t *testing.T) {
 		{"over", signed(func(m *manifest.Manifest) { m.NotAfter = created.Add(time.Minute) }), nil, nil, nil, "policy", "held until"},
 		{"not yet", signed(func(m *manifest.Manifest) { m.NotBefore = created.Add(2 * time.Hour) }), nil, nil, nil, "policy", "holds from"},
 		{"another's clock", signed(nil), nil, nil, func(o *Order) {
-			o.Valid = func(string, time.Time, time.Time, time.Time) error { return refuse("policy", "no time") }
+			o.Valid = func(string, time.Time, time.Time, time.Time) error { return fault.Errorf(fault.Policy, "no time") }
 		}, "policy", "no time"},
 		{"the command line", signed(func(m *manifest.Manifest) { m.Cmdline = []string{"quiet"} }), nil, nil, func(o *Order) {
 			o.Cmdline = func(patterns []string) error {
 				if len(patterns) != 1 || patterns[0] != "quiet" {
 					return errors.New("other patterns")
 				}
-				return refuse("policy", "not allowed")
+				return fault.Errorf(fault.Policy, "not allowed")
 			}
 		}, "policy", "not allowed"},
 		{"unknown and critical", signed(func(m *manifest.Manifest) { m.Critical = []string{"serial"} }), nil, nil, nil, "", ""},

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -16,7 +15,9 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
+	"netstage/fetch/verify"
 	"netstage/fetch/verity"
+	"netstage/stage1/fault"
 )
 
 // Order says what image is wanted, from where, and what must vouch for it; all that is given must hold. A location is
@@ -107,19 +108,6 @@ func (i *Image) Close() error {
 	return errors.Join(err, i.close())
 }
 
-// Error says why no image can be had. Its class is signature where a signature is missing, policy where what is asked
-// for contradicts what is signed, rollback where it is older than what was booted, no-image where there is none, and mismatch.
-type Error struct{ class, text string }
-
-func (e *Error) Error() string { return e.text }
-
-// Class is the failure's stable name.
-func (e *Error) Class() string { return e.class }
-
-func refuse(class, format string, args ...any) *Error {
-	return &Error{class, fmt.Sprintf(format, args...)}
-}
-
 // Get gets the image and verifies it: first the manifest, then the tree, then the image while it streams by.
 func Get(ctx context.Context, o Order) (*Image, error) {
 	image := &Image{Init: o.Init}
@@ -141,16 +129,16 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		image.Signed, image.Init = signed, signed.Manifest.Init
 	}
 	if len(o.Images) == 0 {
-		return nil, refuse("no-image", "no image is named")
+		return nil, fault.Errorf(fault.NoImage, "no image is named")
 	}
 	image.SHA256, image.RootHash = o.SHA256, o.RootHash
 	if o.KeepTree && o.RootHash == nil {
-		return nil, refuse("policy", "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
+		return nil, fault.Errorf(fault.Policy, "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
 	}
 	if o.Stream != nil && o.RootHash == nil && !local(o.Images) {
-		return nil, refuse("policy", "the image is to be used while it comes, and no root hash vouches for its blocks: give roothash=, or sign the image with its verity tree beside it")
+		return nil, fault.Errorf(fault.Policy, "the image is to be used while it comes, and no root hash vouches for its blocks: give roothash=, or sign the image with its verity tree beside it")
 	}
-	var verify fetch.Verifier
+	var check verify.Verifier
 	if o.RootHash != nil {
 		tree, file, err := getTree(ctx, o)
 		if err != nil {
@@ -162,9 +150,9 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 			defer file.Close() // it is only read
 		}
 		if size > 0 && size != tree.Size() {
-			return nil, image.withoutTree(refuse("policy", "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size()))
+			return nil, image.withoutTree(fault.Errorf(fault.Policy, "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size()))
 		}
-		size, verify = tree.Size(), tree.Verifier(runtime.NumCPU())
+		size, check = tree.Size(), tree.Verifier(runtime.NumCPU())
 		if o.Stream != nil && !local(o.Images) {
 			streamed, err := image.stream(ctx, o, tree, file)
 			if err != nil {
@@ -188,7 +176,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 	if local(o.Images) {
 		get = image.open
 	}
-	if err := get(ctx, o, size, verify); err != nil {
+	if err := get(ctx, o, size, check); err != nil {
 		return nil, image.withoutTree(err)
 	}
 	return image, nil
@@ -217,9 +205,9 @@ func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os
 // local tells whether the first of the locations is a file, and thereby the only one.
 func local(locations []ref.Location) bool { return locations[0].Kind == ref.File }
 
-func (i *Image) fetch(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
+func (i *Image) fetch(ctx context.Context, o Order, size int64, check verify.Verifier) error {
 	r := o.Fetch
-	r.Mirrors, r.SHA256, r.Verify, r.Size = o.Images, o.SHA256, verify, size
+	r.Mirrors, r.SHA256, r.Verify, r.Size = o.Images, o.SHA256, check, size
 	got, err := fetch.Get(ctx, r)
 	if err != nil {
 		return err
@@ -232,11 +220,11 @@ func (i *Image) fetch(ctx context.Context, o Order, size int64, verify fetch.Ver
 }
 
 // open opens a local image, and verifies it before anyone sees it.
-func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Verifier) error {
+func (i *Image) open(ctx context.Context, o Order, size int64, check verify.Verifier) error {
 	i.Source = o.Images[0].Path
 	f, err := os.Open(i.Source)
 	if err != nil {
-		return refuse("no-image", "image: %v", err)
+		return fault.Errorf(fault.NoImage, "image: %v", err)
 	}
 	if o.Load != nil {
 		if f, err = load(ctx, o, f); err != nil {
@@ -250,9 +238,9 @@ func (i *Image) open(ctx context.Context, o Order, size int64, verify fetch.Veri
 	switch {
 	case err != nil:
 	case size > 0 && i.Size != size:
-		err = refuse("mismatch", "%s has %d bytes, expected %d", i.Source, i.Size, size)
-	case o.SHA256 != nil || verify != nil:
-		err = fetch.Check(ctx, i.Source, f, o.SHA256, verify)
+		err = fault.Errorf(fault.Mismatch, "%s has %d bytes, expected %d", i.Source, i.Size, size)
+	case o.SHA256 != nil || check != nil:
+		err = verify.Check(ctx, i.Source, f, o.SHA256, check)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
@@ -303,11 +291,11 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 func openTree(place string, root []byte) (*verity.Tree, *os.File, error) {
 	file, err := os.Open(place)
 	if err != nil {
-		return nil, nil, refuse("no-image", "verity tree: %v", err)
+		return nil, nil, fault.Errorf(fault.NoImage, "verity tree: %v", err)
 	}
 	tree, err := verity.Read(file, root)
 	if err != nil {
-		return nil, nil, errors.Join(refuse("mismatch", "%s: %v", place, err), file.Close())
+		return nil, nil, errors.Join(fault.Errorf(fault.Mismatch, "%s: %v", place, err), file.Close())
 	}
 	return tree, file, nil
 }
@@ -315,7 +303,7 @@ func openTree(place string, root []byte) (*verity.Tree, *os.File, error) {
 // tighten returns the digest that holds when both sides name one.
 func tighten(what string, asked, signed []byte) ([]byte, error) {
 	if asked != nil && signed != nil && !bytes.Equal(asked, signed) {
-		return nil, refuse("policy", "the %s asked for is %x, the manifest says %x", what, asked, signed)
+		return nil, fault.Errorf(fault.Policy, "the %s asked for is %x, the manifest says %x", what, asked, signed)
 	}
 	if asked != nil {
 		return asked, nil

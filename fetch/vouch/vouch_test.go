@@ -18,9 +18,11 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/faulty"
 	"netstage/fetch/manifest"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 	"netstage/fetch/verity"
+	"netstage/stage1/fault"
 )
 
 const initPath = "/nix/store/x/init"
@@ -92,7 +94,7 @@ func order(t *testing.T) (Order, *bytes.Buffer) {
 	var log bytes.Buffer
 	return Order{Fetch: fetch.Request{
 		Store: store.File(filepath.Join(t.TempDir(), "out")), Log: slog.New(slog.NewTextHandler(&log, nil)),
-		Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
+		Backoff: pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 	}}, &log
 }
 
@@ -119,8 +121,7 @@ func (w *world) mustGet(t *testing.T, o Order) *Image {
 func mustRefuse(t *testing.T, o Order, class, says string) {
 	t.Helper()
 	i, err := Get(soon(t), o)
-	var classed interface{ Class() string }
-	if i != nil || !errors.As(err, &classed) || classed.Class() != class || !strings.Contains(err.Error(), says) {
+	if i != nil || fault.ClassOf(err) != fault.Class(class) || !strings.Contains(err.Error(), says) {
 		t.Errorf("%+v, %v; want class %s and %q", i, err, class, says)
 	}
 }

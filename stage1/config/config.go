@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	"netstage/fetch"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/netup/ipparam"
@@ -21,26 +21,26 @@ import (
 // Config is what the kernel command line asks for. The zero value of a field
 // is its default.
 type Config struct {
-	Init          string         // stage 2, inside the new root; "/init" by default
-	WantInit      bool           // init= was given
-	Rootfs        []ref.Location // mirrors of one image
-	SHA256        []byte         // the image's digest; nil: not pinned
-	RootHash      []byte         // of the image's verity tree; nil: not pinned
-	Verity        []ref.Location // mirrors of the tree; nil: beside the image
-	MountVerity   bool           // rootfs.verity.mount: dm-verity verifies what is read
-	OnCorruption  string         // of mount.Verity
-	Stream        bool           // rootfs.stream: the image is used while it comes
-	OnDemand      bool           // only what is read comes
-	StreamTimeout time.Duration  // rootfs.stream.timeout=, of a read; 0: none
-	Manifest      []ref.Location // mirrors of the signed manifest
-	Newer         time.Time      // rootfs.manifest.newer=: older manifests are refused
-	Name          string         // rootfs.manifest.name=: manifests of others are refused
-	KeyLists      []ref.Location // rootfs.manifest.keys=: mirrors of a list of who may sign
-	Base          ref.Location   // rootfs.base=
-	Proxy         string         // rootfs.proxy=, for http and https; may hold a password
-	CA            string         // rootfs.ca=, a file of the initrd
-	Token         string         // rootfs.token=, a file of the initrd
-	Floor         fetch.Floor    // rootfs.floor=
+	Init          string             // stage 2, inside the new root; "/init" by default
+	WantInit      bool               // init= was given
+	Rootfs        []ref.Location     // mirrors of one image
+	SHA256        []byte             // the image's digest; nil: not pinned
+	RootHash      []byte             // of the image's verity tree; nil: not pinned
+	Verity        []ref.Location     // mirrors of the tree; nil: beside the image
+	MountVerity   bool               // rootfs.verity.mount: dm-verity verifies what is read
+	OnCorruption  string             // of mount.Verity
+	Stream        bool               // rootfs.stream: the image is used while it comes
+	OnDemand      bool               // only what is read comes
+	StreamTimeout time.Duration      // rootfs.stream.timeout=, of a read; 0: none
+	Manifest      []ref.Location     // mirrors of the signed manifest
+	Newer         time.Time          // rootfs.manifest.newer=: older manifests are refused
+	Name          string             // rootfs.manifest.name=: manifests of others are refused
+	KeyLists      []ref.Location     // rootfs.manifest.keys=: mirrors of a list of who may sign
+	Base          ref.Location       // rootfs.base=
+	Proxy         string             // rootfs.proxy=, for http and https; may hold a password
+	CA            string             // rootfs.ca=, a file of the initrd
+	Token         string             // rootfs.token=, a file of the initrd
+	Floor         pace.LowSpeedLimit // rootfs.floor=
 
 	Root           string        // root=: the disk with the image, where rootfs= names none
 	FindISO        string        // findiso=: an ISO image on any disk, instead

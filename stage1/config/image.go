@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"netstage/fetch"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/nix"
@@ -142,14 +142,14 @@ func ParseProxy(s string) (*url.URL, error) {
 }
 
 // parseFloor reads BYTES/SECONDS.
-func parseFloor(s string) (fetch.Floor, error) {
+func parseFloor(s string) (pace.LowSpeedLimit, error) {
 	amount, seconds, _ := strings.Cut(s, "/")
 	n, err := strconv.ParseInt(amount, 10, 64)
 	d, derr := strconv.ParseUint(seconds, 10, 31)
 	if err = errors.Join(err, derr); err == nil && (n <= 0 || d == 0) {
 		err = errors.New("not above zero")
 	}
-	return fetch.Floor{Bytes: n, Window: time.Duration(d) * time.Second}, err
+	return pace.LowSpeedLimit{Bytes: n, Window: time.Duration(d) * time.Second}, err
 }
 
 // parseDay reads a day, which means its start in UTC, or a time (RFC 3339).

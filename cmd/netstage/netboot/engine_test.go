@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 )
@@ -68,7 +69,7 @@ func TestTheEngineDownloads(t *testing.T) {
 			digest := sha256.Sum256(content)
 			r := fetch.Request{
 				Mirrors: mirrors(url + "/image.squashfs"), SHA256: digest[:], Log: slog.New(slog.NewTextHandler(&log, nil)),
-				Store: store.File(filepath.Join(t.TempDir(), "image")), Backoff: fetch.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
+				Store: store.File(filepath.Join(t.TempDir(), "image")), Backoff: pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					dials++
 					if dials == 2 && test.replaced {

@@ -1,4 +1,4 @@
-package fetch
+package pace
 
 import (
 	"testing"
@@ -7,12 +7,12 @@ import (
 
 // simulate runs a download of size bytes whose rate depends on the number of streams, and returns how many there were in
 // the end and the verdicts.
-func simulate(size int64, starved bool, rate func(streams int) float64) (int, []verdict) {
-	s := newScale(Parallel{}.withDefaults())
+func simulate(size int64, starved bool, rate func(streams int) float64) (int, []Trial) {
+	s := NewTuner(Parallel{}.WithDefaults())
 	now, bytes := time.Unix(0, 0), int64(0)
-	var verdicts []verdict
+	var verdicts []Trial
 	for bytes < size {
-		if v := s.add(now, bytes, size-bytes, starved); v != nil {
+		if v := s.Add(now, bytes, size-bytes, starved); v != nil {
 			verdicts = append(verdicts, *v)
 		}
 		now = now.Add(100 * time.Millisecond)
@@ -21,7 +21,7 @@ func simulate(size int64, starved bool, rate func(streams int) float64) (int, []
 	return s.streams, verdicts
 }
 
-func TestScale(t *testing.T) {
+func TestTuner(t *testing.T) {
 	const mb = 1e6
 	limited := func(n int) float64 { return mb * float64(n) }
 	shared := func(int) float64 { return 10 * mb }
@@ -46,30 +46,30 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// TestScaleAfterAFault measures anew, against the same rate as before.
-func TestScaleAfterAFault(t *testing.T) {
-	s := newScale(Parallel{Streams: 2}.withDefaults())
+// TestTunerAfterAFault measures anew, against the same rate as before.
+func TestTunerAfterAFault(t *testing.T) {
+	s := NewTuner(Parallel{Streams: 2}.WithDefaults())
 	now := time.Unix(0, 0)
-	s.add(now, 0, 1e9, false)
-	s.add(now.Add(2*time.Second), 2e6, 1e9, false)
+	s.Add(now, 0, 1e9, false)
+	s.Add(now.Add(2*time.Second), 2e6, 1e9, false)
 	if s.streams != 2 {
 		t.Fatalf("%d streams", s.streams)
 	}
-	s.pause()
-	s.add(now.Add(60*time.Second), 3e6, 1e9, false)
-	if v := s.add(now.Add(62*time.Second), 7e6, 1e9, false); v == nil || !v.kept || v.rate != 2e6 || v.half != 1e6 {
+	s.Pause()
+	s.Add(now.Add(60*time.Second), 3e6, 1e9, false)
+	if v := s.Add(now.Add(62*time.Second), 7e6, 1e9, false); v == nil || !v.Kept || v.Rate != 2e6 || v.Half != 1e6 {
 		t.Errorf("%+v", v)
 	}
 }
 
-func TestScaleEnds(t *testing.T) {
-	s := newScale(Parallel{}.withDefaults())
+func TestTunerEnds(t *testing.T) {
+	s := NewTuner(Parallel{}.WithDefaults())
 	for range mostEnds - 1 {
-		if s.again(); s.settled {
+		if s.Again(); s.settled {
 			t.Fatal("settled too soon")
 		}
 	}
-	if s.again(); !s.settled {
+	if s.Again(); !s.settled {
 		t.Error("not settled")
 	}
 }

@@ -1,4 +1,4 @@
-package fetch
+package mirror
 
 import (
 	"net/http"
@@ -7,13 +7,15 @@ import (
 	"time"
 )
 
-// contentRange is a parsed Content-Range header (RFC 9110, 14.4). Fields are -1 where the header has an asterisk.
+// contentRange is a parsed Content-Range header (RFC 9110, 14.4). Fields are -1
+// where the header has an asterisk.
 type contentRange struct {
 	first, last int64 // inclusive
 	total       int64
 }
 
-// parseContentRange reads "bytes FIRST-LAST/TOTAL", "bytes FIRST-LAST/*" and "bytes */TOTAL".
+// parseContentRange reads "bytes FIRST-LAST/TOTAL", "bytes FIRST-LAST/*" and
+// "bytes */TOTAL".
 func parseContentRange(s string) (contentRange, bool) {
 	none := contentRange{-1, -1, -1}
 	unit, rest, ok := strings.Cut(strings.TrimSpace(s), " ")
@@ -58,8 +60,9 @@ func parseDigits(s string) (int64, bool) {
 	return n, true
 }
 
-// parseRetryAfter reads both forms of Retry-After (RFC 9110, 10.2.3): seconds or a date. A date is taken relative to
-// the server's own Date where it sent one, since the clock here may be at 1970. The result is between 0 and most.
+// parseRetryAfter reads both forms of Retry-After (RFC 9110, 10.2.3): seconds
+// or a date. A date is taken relative to the server's own Date where it sent
+// one, since the clock here may be at 1970. The result is between 0 and most.
 func parseRetryAfter(h http.Header, now time.Time, most time.Duration) time.Duration {
 	s := strings.TrimSpace(h.Get("Retry-After"))
 	if s == "" {
@@ -85,25 +88,28 @@ func parseRetryAfter(h http.Header, now time.Time, most time.Duration) time.Dura
 	return max(0, min(d, most))
 }
 
-// validator is what a mirror said about the version of the image it serves.
-type validator struct {
+// Validator is what a mirror said about the version of the image it serves.
+type Validator struct {
 	etag, modified string
 }
 
-func validatorOf(h http.Header) validator {
-	return validator{etag: h.Get("ETag"), modified: h.Get("Last-Modified")}
+// ValidatorOf reads it from a header.
+func ValidatorOf(h http.Header) Validator {
+	return Validator{etag: h.Get("ETag"), modified: h.Get("Last-Modified")}
 }
 
-// ifRange is the value for If-Range, or "": RFC 9110 13.1.5 wants a strong entity tag, else a date.
-func (v validator) ifRange() string {
+// IfRange is the value for If-Range, or "": RFC 9110 13.1.5 wants a strong
+// entity tag, else a date.
+func (v Validator) IfRange() string {
 	if v.etag != "" && !strings.HasPrefix(v.etag, "W/") {
 		return v.etag
 	}
 	return v.modified
 }
 
-// differs reports whether both sides name a version and the versions are not the same, and how.
-func (v validator) differs(now validator) (string, bool) {
+// Differs reports whether both sides name a version and the versions are not
+// the same, and how.
+func (v Validator) Differs(now Validator) (string, bool) {
 	switch {
 	case v.etag != "" && now.etag != "":
 		return "ETag " + v.etag + " became " + now.etag, v.etag != now.etag

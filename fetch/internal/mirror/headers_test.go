@@ -1,4 +1,4 @@
-package fetch
+package mirror
 
 import (
 	"fmt"
@@ -88,39 +88,4 @@ func FuzzRetryAfter(f *testing.F) {
 			t.Errorf("%q gives %v", after, d)
 		}
 	})
-}
-
-func TestBackoffSpreadsMachines(t *testing.T) {
-	// 200 machines with consecutive MAC addresses lose their server together, which fails for 10 s.
-	b := Backoff{}.withDefaults()
-	perSecond := map[int]int{}
-	for seed := range uint64(200) {
-		rng, at := newRand(0x525400000000+seed), time.Duration(0)
-		for n := 0; at < 10*time.Second; n++ {
-			d := b.delay(rng, n, 0)
-			if d < 0 || d > b.Cap || d > b.Base<<n {
-				t.Fatalf("delay %d is %v", n, d)
-			}
-			at += d
-			perSecond[int(at/time.Second)]++
-		}
-	}
-	late := 0 // the requests that come back after 10 s: they must not march in step
-	for s, n := range perSecond {
-		if s >= 10 && n > 100 {
-			t.Errorf("second %d has %d of 200 machines", s, n)
-		}
-		if s >= 10 {
-			late++
-		}
-	}
-	if late < 5 {
-		t.Errorf("all machines are back within %d s", late)
-	}
-	if a, b := b.delay(newRand(1), 3, 0), b.delay(newRand(2), 3, 0); a == b {
-		t.Error("two machines wait for the same time")
-	}
-	if d := b.delay(newRand(1), 0, 4*time.Second); d < 4*time.Second || d > 8*time.Second {
-		t.Errorf("Retry-After of 4 s became %v", d)
-	}
 }

@@ -1,4 +1,4 @@
-package fetch
+package mirror
 
 import (
 	"context"
@@ -11,19 +11,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netstage/fetch/tftp"
-
 	"netstage/fetch/ref"
+	"netstage/fetch/tftp"
+	"netstage/stage1/fault"
 )
 
-// tftpTransport makes a TFTP server a mirror like any other: one that sends neither ranges nor validators. It is the
-// http.RoundTripper of tftp:// URLs (RFC 3617: the file's name is the path without its first slash).
+// tftpTransport makes a TFTP server a mirror like any other: one that sends
+// neither ranges nor validators. It is the http.RoundTripper of tftp:// URLs
+// (RFC 3617: the file's name is the path without its first slash).
 type tftpTransport struct{ dialer *dialer }
 
 func (t tftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	file := strings.TrimPrefix(r.URL.Path, "/")
 	if file == "" {
-		return nil, newError(mirror, "bad-url", nil, "%s: the URL names no file", r.URL.Host)
+		return nil, NewFault(ThisMirror, fault.BadURL, nil, "%s: the URL names no file", r.URL.Host)
 	}
 	conn, server, err := t.listen(r.Context(), r.URL)
 	if err != nil {
@@ -32,11 +33,11 @@ func (t tftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	transfer, err := tftp.Open(r.Context(), conn, server.AddrPort(), file)
 	var refused *tftp.Error
 	if errors.As(err, &refused) {
-		scope := transient
+		scope := Transient
 		if refused.Code == tftp.NotFound || refused.Code == tftp.AccessViolation {
-			scope = mirror
+			scope = ThisMirror
 		}
-		return nil, newError(scope, "tftp", err, "%s: %v for %s", r.URL.Host, refused, ref.Redacted(r.URL.String()))
+		return nil, NewFault(scope, fault.TFTP, err, "%s: %v for %s", r.URL.Host, refused, ref.Redacted(r.URL.String()))
 	}
 	if err != nil {
 		return nil, err
@@ -51,8 +52,9 @@ func (t tftpTransport) listen(ctx context.Context, u *url.URL) (*net.UDPConn, *n
 	if port == "" {
 		port = "69"
 	}
-	// The server answers from another port than is asked, so the transfer's socket can't be a connected one. This one
-	// sends nothing; it knows the addresses.
+	// The server answers from another port than is asked, so the transfer's
+	// socket can't be a connected one. This one sends nothing; it knows the
+	// addresses.
 	probe, err := t.dialer.dial(ctx, "udp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +78,8 @@ func (t tftpTransport) listen(ctx context.Context, u *url.URL) (*net.UDPConn, *n
 	return conn, server, nil
 }
 
-// hearErrors has the socket report that nobody listens (ICMP; ip(7), IP_RECVERR), and take bursts.
+// hearErrors has the socket report that nobody listens (ICMP; ip(7),
+// IP_RECVERR), and take bursts.
 func hearErrors(conn *net.UDPConn, server *net.UDPAddr) error {
 	_ = conn.SetReadBuffer(1 << 20) // as much as the system allows
 	raw, err := conn.SyscallConn()

@@ -1,21 +1,24 @@
-package fetch
+package verify
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+
+	"netstage/stage1/fault"
 )
 
-// Check verifies an image that is at hand: by its digest unless sha256 is nil, and by v unless that is nil. A wrong
-// one is an *Error of class mismatch about name. The digest is computed only when sha256 is given.
+// Check verifies an image that is at hand: by its digest unless sha256 is nil,
+// and by v unless that is nil. A wrong one is an error of class mismatch about
+// name. The digest is computed only when sha256 is given.
 func Check(ctx context.Context, name string, image io.Reader, sha256 []byte, v Verifier) error {
-	var vs all
+	var vs All
 	if v != nil {
 		vs = append(vs, v)
 	}
 	if sha256 != nil {
-		vs = append(vs, newDigest(sha256))
+		vs = append(vs, NewDigest(sha256))
 	}
 	buf := make([]byte, 1<<20)
 	for kept := 0; ; {
@@ -31,9 +34,9 @@ func Check(ctx context.Context, name string, image io.Reader, sha256 []byte, v V
 		}
 		switch {
 		case err != nil:
-			return newError(fatal, "mismatch", err, "%s: %v", name, err)
+			return fault.Errorf(fault.Mismatch, "%s: %w", name, err)
 		case ended && good < n:
-			return newError(fatal, "mismatch", nil, "%s: its last %d bytes are no whole block", name, n-good)
+			return fault.Errorf(fault.Mismatch, "%s: its last %d bytes are no whole block", name, n-good)
 		case ended:
 			return nil
 		case rerr != nil:

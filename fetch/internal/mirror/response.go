@@ -1,0 +1,160 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"netstage/stage1/fault"
+)
+
+// Answer is what a response means for the download.
+type Answer struct {
+	Restart  string // why the body begins at the first byte though more was asked for; "": it continues
+	Complete bool   // there is nothing left to read
+	Part     bool   // the body is the range that was asked for
+	Size     int64  // of the whole image; -1: not known
+	Last     int64  // of the body's bytes, when they are a range; else -1
+	Framed   bool   // the body's end is told from a broken connection
+}
+
+// Expect is what is known of an image when an answer of a mirror is checked.
+type Expect struct {
+	Offset  int64     // the first byte that was asked for
+	Version Validator // the body must be of it; zero: of any
+	Size    int64     // -1: not known
+	Trusted bool      // the size comes from the operator
+}
+
+// Check reads the header of a response. Everything unusable is a fault.
+func (q *Requester) Check(m *Mirror, resp *http.Response, e Expect) (Answer, *Fault) {
+	offset, size := e.Offset, e.Size
+	h := resp.Header
+	if enc := coding(h); enc != "" && resp.StatusCode/100 == 2 {
+		return Answer{}, NewFault(ThisMirror, fault.Encoding, nil, "%s: sends the image with Content-Encoding %s", m.Name, enc)
+	}
+	a := Answer{Size: -1, Last: -1, Framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || m.URL.Scheme == "tftp"}
+	switch status(resp, offset) {
+	case http.StatusOK:
+		a.Size = resp.ContentLength
+		if offset > 0 && size > 0 && a.Size == size-offset {
+			// A proxy's way to send a part and to say that it is the whole.
+			return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it sends the %d that are left, as if they were all", m.Name, offset, a.Size)
+		}
+		if offset > 0 {
+			a.Restart = "it sends no ranges"
+			if how, changed := e.Version.Differs(ValidatorOf(h)); changed {
+				a.Restart = how
+			} else if a.Size >= 0 && size >= 0 && a.Size != size {
+				a.Restart = fmt.Sprintf("its length %d became %d", size, a.Size)
+			}
+		}
+	case http.StatusPartialContent:
+		r, ok := parseContentRange(h.Get("Content-Range"))
+		if offset == 0 || !ok || r.first != offset || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
+			return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it answers Content-Range %q", m.Name, offset, h.Get("Content-Range"))
+		}
+		a.Size, a.Last, a.Part = r.total, r.last, true
+		if e.Trusted && a.Size >= 0 && a.Size != size {
+			return a, wrongSize(m, a.Size, size)
+		}
+		if how, changed := e.Version.Differs(ValidatorOf(h)); changed {
+			return a, NewFault(Transient, fault.Changed, nil, "%s: %s", m.Name, how)
+		}
+		if size >= 0 && a.Size >= 0 && a.Size != size {
+			return a, NewFault(Transient, fault.Changed, nil, "%s: its length is %d, not %d", m.Name, a.Size, size)
+		}
+		if a.Size < 0 {
+			a.Size = size
+		}
+	case http.StatusRequestedRangeNotSatisfiable:
+		if offset == 0 {
+			return a, q.statusFault(m, resp)
+		}
+		if r, ok := parseContentRange(h.Get("Content-Range")); ok && r.total == offset && size < 0 {
+			return Answer{Size: offset, Complete: true, Framed: true}, nil
+		} else if e.Trusted && ok && r.total >= 0 && r.total != size {
+			return a, wrongSize(m, r.total, size)
+		}
+		return a, NewFault(Transient, fault.Changed, nil, "%s: has no byte %d any more (Content-Range %q)", m.Name, offset, h.Get("Content-Range"))
+	default:
+		return a, q.statusFault(m, resp)
+	}
+	if e.Trusted && a.Size >= 0 && a.Size != size {
+		return a, wrongSize(m, a.Size, size)
+	}
+	if a.Size == 0 {
+		return a, NewFault(ThisMirror, fault.Short, nil, "%s: its image is empty", m.Name)
+	}
+	return a, nil
+}
+
+// status is that of a response to a request from byte offset on. One that
+// tells its range is a part, though it says 200, as some proxies do.
+func status(resp *http.Response, offset int64) int {
+	if resp.StatusCode == http.StatusOK && offset > 0 && resp.Header.Get("Content-Range") != "" {
+		return http.StatusPartialContent
+	}
+	return resp.StatusCode
+}
+
+// coding is the content coding that keeps a body from being the bytes of the
+// file, empty where there is none. What is no coding of RFC 9110's registry,
+// such as aws-chunked or none, says nothing about the bytes.
+func coding(h http.Header) string {
+	for _, token := range strings.Split(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+		switch token = strings.ToLower(strings.TrimSpace(token)); token {
+		case "gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm":
+			return token
+		}
+	}
+	return ""
+}
+
+// wrongSize blames a mirror whose image has another length than the one that is
+// vouched for.
+func wrongSize(m *Mirror, got, want int64) *Fault {
+	return NewFault(ThisMirror, fault.Mismatch, nil, "%s: its image has %d bytes, expected %d", m.Name, got, want)
+}
+
+// statusFault sorts the statuses that carry no image into those that pass and
+// those that stay.
+func (q *Requester) statusFault(m *Mirror, resp *http.Response) *Fault {
+	code := resp.StatusCode
+	f := NewFault(ThisMirror, fault.HTTP(code), nil, "%s: %d %s for %s", m.Name, code, http.StatusText(code), m.Location)
+	if passes(code) {
+		f.Scope = Transient
+		f.RetryAfter = parseRetryAfter(resp.Header, q.c.Now(), q.c.RetryAfterCap)
+	}
+	return f
+}
+
+// passes tells whether a status is worth another try.
+func passes(code int) bool {
+	return code/100 == 5 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code == http.StatusTooEarly
+}
+
+// ErrNoRanges is in the faults of mirrors that send all or nothing.
+var ErrNoRanges = errors.New("no ranges")
+
+// CheckPart reads the header of a response to a request for the bytes first to
+// last of an image of that size. It is strict about what the body begins with,
+// and compares no versions.
+func (q *Requester) CheckPart(m *Mirror, resp *http.Response, first, last, size int64) *Fault {
+	h := resp.Header
+	span, ok := parseContentRange(h.Get("Content-Range"))
+	switch enc := coding(h); {
+	case resp.StatusCode == http.StatusOK && !ok:
+		return NewFault(Transient, fault.BadRange, ErrNoRanges, "%s: sends all where a part was asked for", m.Name)
+	case resp.StatusCode != http.StatusPartialContent && resp.StatusCode != http.StatusOK:
+		return q.statusFault(m, resp)
+	case enc != "":
+		return NewFault(Transient, fault.Encoding, nil, "%s: sends the image with Content-Encoding %s", m.Name, enc)
+	case !ok || span.first != first || span.last > last:
+		return NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it answers Content-Range %q", m.Name, first, h.Get("Content-Range"))
+	case span.total >= 0 && span.total != size:
+		return NewFault(Transient, fault.Mismatch, nil, "%s: its image has %d bytes, expected %d", m.Name, span.total, size)
+	}
+	return nil
+}
