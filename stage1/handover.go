@@ -34,6 +34,11 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 		b.Log.Warn(fmt.Sprintf("network: %v", err))
 	}
 	b.record.Keep(b.record.Report(b.record.Result()))
+	if i := b.image.Image; i != nil {
+		if err := i.LeaveOrder(); err != nil {
+			b.Log.Warn(fmt.Sprintf("image: it will not be kept for later boots: %v", err))
+		}
+	}
 	if err := writeSystemdState(b.timeline.Started); err != nil {
 		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
 	}

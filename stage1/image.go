@@ -79,6 +79,7 @@ func (b *Boot) getter(s *image.Streamer) *image.Getter {
 	g := &image.Getter{
 		Log: b.Log, Config: c, Initrd: initramfs, Agent: "netstage/" + b.Version,
 		Media:    &disks.Media{Disks: b.disks(), Link: c.Root != "" || c.FindISO != "", Wanted: wanted},
+		Cache:    &disks.Media{Disks: b.disks()},
 		Progress: b.record.Progress(b.Status, b.heart.Sign),
 	}
 	g.Valid = func(name string, created, notBefore, notAfter time.Time) error {

@@ -101,6 +101,7 @@ func newRoot(std streams) *cobra.Command {
 		newKeygen(std),
 		newPasswd(std),
 		newHot(std),
+		newKeep(std),
 		newSign(std),
 		newKeyList(std),
 		newVerify(std),

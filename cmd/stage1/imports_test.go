@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"stage1/config":    {"fetch", "mount", "netup/ipparam", "nix", "stage1/cmdline", "stage1/heartbeat", "stage1/password"},
 	"stage1/devices":   {"stage1/cmdline", "stage1/kmod", "stage1/step"},
 	"stage1/disks":     {"fetch", "mount", "stage1/config", "stage1/step", "stage1/uevent"},
-	"stage1/image":     {"fetch", "mount", "netup", "stage1/config", "stage1/report", "stage1/stream"},
+	"stage1/image":     {"fetch", "mount", "netup", "stage1/config", "stage1/report", "stage1/rundir", "stage1/stream"},
 	"stage1/efivar":    {},
 	"stage1/fault":     {},
 	"stage1/heartbeat": {"stage1/step"},

@@ -50,6 +50,9 @@ type Record struct {
 	Init     string    `json:"init,omitempty"`     // the manifest's
 	Manifest []byte    `json:"manifest,omitempty"` // signed
 	Minisig  []byte    `json:"minisig,omitempty"`  // its signature
+	// The list of keys that the manifest is signed by, and its signature.
+	Keys        []byte `json:"keys,omitempty"`
+	KeysMinisig []byte `json:"keys_minisig,omitempty"`
 }
 
 // ParseRecord reads a record. It is as good as whoever wrote it.

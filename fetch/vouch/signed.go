@@ -1,6 +1,7 @@
 package vouch
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -22,8 +23,10 @@ type Signed struct {
 	Keys   manifest.Keys
 	SHA256 [32]byte // of its bytes
 	// List is the serial of the key list that its keys are of, 0 without one.
-	List   uint64
-	places []ref.Location // mirrors that have it
+	List uint64
+	// What was signed: the manifest, and the key list, where there is one.
+	Document, KeyList Document
+	places            []ref.Location // mirrors that have it
 }
 
 func (s *Signed) tell(log *slog.Logger) {
@@ -132,7 +135,7 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 	case len(o.Keys) == 0:
 		return nil, fault.Errorf(fault.Signature, "there is a manifest to be checked, and no trusted key to check it by")
 	}
-	list, err := getKeys(ctx, o)
+	serial, list, err := getKeys(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +149,7 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed := &Signed{Manifest: m, Source: d.source, Keys: d.signers, SHA256: sha256.Sum256(d.body), List: list, places: d.places}
+	signed := &Signed{Manifest: m, Source: d.source, Keys: d.signers, SHA256: sha256.Sum256(d.Body), List: serial, Document: d.Document, KeyList: list, places: d.places}
 	signed.tell(o.Fetch.Log)
 	return signed, nil
 }
@@ -154,12 +157,12 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 // getKeys gets the list that replaces the keys of the order, and its serial. A
 // machine that has booted by a list before wants one from then on: a key that
 // the list no longer names would count again.
-func getKeys(ctx context.Context, o *Order) (uint64, error) {
+func getKeys(ctx context.Context, o *Order) (serial uint64, signed Document, err error) {
 	if len(o.KeyLists) == 0 {
 		if o.Highest != nil && o.Highest(manifest.KeyLists) > 0 {
-			return 0, fault.Errorf(fault.Rollback, "this machine has booted by a key list before, and none is named: give rootfs.manifest.keys=")
+			return 0, signed, fault.Errorf(fault.Rollback, "this machine has booted by a key list before, and none is named: give rootfs.manifest.keys=")
 		}
-		return 0, nil
+		return 0, signed, nil
 	}
 	var list *manifest.KeyList
 	var keys manifest.Keys
@@ -173,17 +176,20 @@ func getKeys(ctx context.Context, o *Order) (uint64, error) {
 		return o.valid("the key list", list.Created, time.Time{}, list.NotAfter)
 	})
 	if err != nil {
-		return 0, err
+		return 0, signed, err
 	}
 	o.Fetch.Log.Info(fmt.Sprintf("manifest: key list %d of %s, signed by %s: %d of %s have to sign", list.Serial, list.Created.Format("2006-01-02 15:04"),
 		strings.Join(d.signers.Names(), ", "), list.Threshold, strings.Join(keys.Names(), ", ")))
 	o.Keys, o.Threshold = keys, max(o.Threshold, list.Threshold)
-	return list.Serial, nil
+	return list.Serial, d.Document, nil
 }
+
+// A Document is what was signed, and the signature.
+type Document struct{ Body, Signature []byte }
 
 // A document is signed by enough of the keys that are trusted.
 type document struct {
-	body    []byte
+	Document
 	source  string
 	signers manifest.Keys
 	places  []ref.Location // mirrors that may have it
@@ -248,7 +254,7 @@ func (s *signedBy) open(what string, place ref.Location) (*document, error) {
 	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	return &document{s.body, place.Path, s.signers, []ref.Location{place}}, nil
+	return &document{Document{s.body, s.signature}, place.Path, s.signers, []ref.Location{place}}, nil
 }
 
 // fetch also says which mirror the signature is from, once there is one.
@@ -271,7 +277,7 @@ func (s *signedBy) fetch(ctx context.Context, o Order, what string, places []ref
 		return nil, signature.Source, err
 	}
 	defer blob.Close()
-	return &document{body: s.body, source: blob.Source, signers: s.signers}, "", nil
+	return &document{Document: Document{s.body, bytes.Clone(s.signature)}, source: blob.Source, signers: s.signers}, "", nil
 }
 
 // signedBy verifies a document as it streams by: a verify.Verifier.

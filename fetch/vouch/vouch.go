@@ -75,6 +75,7 @@ type Image struct {
 	Size     int64
 	SHA256   []byte // nil where it was not checked
 	RootHash []byte // likewise
+	Salt     []byte // of the verity tree, where there is one
 	Init     string // as asked for, or as the manifest says
 	Signed   *Signed
 	Tree     *Tree // nil unless Order.KeepTree
@@ -144,6 +145,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
+		image.Salt = tree.Superblock().Salt
 		if o.KeepTree {
 			image.Tree = &Tree{file, o.RootHash, tree.Superblock()}
 		} else {

@@ -41,6 +41,7 @@ type Config struct {
 	CA            string             // rootfs.ca=, a file of the initrd
 	Token         string             // rootfs.token=, a file of the initrd
 	Floor         pace.LowSpeedLimit // rootfs.floor=
+	CacheDisk     ref.Location       // rootfs.cache.disk=: the disk with the images of earlier boots
 
 	Root           string        // root=: the disk with the image, where rootfs= names none
 	FindISO        string        // findiso=: an ISO image on any disk, instead

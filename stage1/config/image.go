@@ -72,6 +72,15 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		if c.Token = p.Value; path.Clean(p.Value) != p.Value || !strings.HasPrefix(p.Value, tokenDir) {
 			complain("rootfs.token=%s: want the path of a file below %s in the initrd", p.Value, tokenDir)
 		}
+	case "rootfs.cache.disk":
+		l, err := ref.Parse(p.Value)
+		if err == nil && l.Kind == ref.Device {
+			_, err = DiskOf(l)
+		}
+		if err != nil || l.Kind != ref.Device || l.Path != "" {
+			complain("rootfs.cache.disk=%s: want a disk, such as LABEL=cache or /dev/sda1", p.Value)
+		}
+		c.CacheDisk = l
 	case "rootfs.floor":
 		floor, err := parseFloor(p.Value)
 		if err != nil {

@@ -2,12 +2,14 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"netstage/stage1/password"
 )
@@ -15,9 +17,9 @@ import (
 // policyFile is a file of the initrd that limits what the command line may ask for. It is JSON:
 //
 //	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn", "cmdline": "any" | "listed" | "own" | [NAMES],
-//	 "manifest": 1 | 2, "signatures": N, "rollback": "refused" | "required"}
+//	 "manifest": 1 | 2, "signatures": N, "rollback": "refused" | "required", "offline": "never" | "last-good", "offline_days": DAYS}
 //
-// All but the version may be left out: "cmdline", "warn", what defaultRule says, 1, 1 and "refused". "password" offers shells in the failure menu whatever the command line
+// All but the version may be left out: "cmdline", "warn", what defaultRule says, 1, 1, "refused", "never" and 30. "password" offers shells in the failure menu whatever the command line
 // says, and every shell only to who knows the password.
 const policyFile = "/etc/netstage/policy.json"
 
@@ -46,7 +48,13 @@ type Policy struct {
 	Manifest       int            // the lowest version of a manifest's format; 0: any
 	Signatures     int            // how many of the trusted keys have to sign; 0: one
 	RequireMemory  bool           // a machine that can't remember a serial boots nothing that has one
+	LastGood       bool           // without a server, the image of an earlier boot may be used
+	LastGoodFor    time.Duration  // for so long after a server last had it
 }
+
+// lastGoodDays is how long the image of an earlier boot is good for, unless the
+// policy says otherwise.
+const lastGoodDays = 30
 
 // loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing, and ends the boot;
 // without a password's hash that can be understood, where one is wanted, there is no shell.
@@ -89,9 +97,10 @@ func loadRules(file string) (Policy, error) {
 
 func parsePolicy(text []byte) (Policy, error) {
 	var p struct {
-		Version       int
-		Shell, Verify string
-		Cmdline       CmdlineRule
+		Version                int
+		Shell, Verify, Offline string
+		Cmdline                CmdlineRule
+		OfflineDays            *int `json:"offline_days"`
 
 		Manifest, Signatures *int
 		Rollback             string
@@ -129,6 +138,13 @@ func parsePolicy(text []byte) (Policy, error) {
 	read := Policy{
 		NoShell: p.Shell == "never", OfferShell: p.Shell == "password", RequireVouched: p.Verify == "required", Cmdline: p.Cmdline,
 		Manifest: within("manifest", p.Manifest, 2), Signatures: within("signatures", p.Signatures, 16), RequireMemory: p.Rollback == "required",
+	}
+	if p.Offline != "" && p.Offline != "never" && p.Offline != "last-good" {
+		wrong = append(wrong, fmt.Errorf(`offline %q: want "never" or "last-good"`, p.Offline))
+	}
+	days := cmp.Or(within("offline_days", p.OfflineDays, 36500), lastGoodDays)
+	if p.Offline == "last-good" {
+		read.LastGood, read.LastGoodFor = true, time.Duration(days)*24*time.Hour
 	}
 	return read, errors.Join(wrong...)
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPolicy(t *testing.T) {
@@ -25,6 +26,12 @@ func TestPolicy(t *testing.T) {
 		`{"version":1,"manifest":3}`:                                      {closed, "manifest 3: want 1 to 2"},
 		`{"version":1,"signatures":0}`:                                    {closed, "signatures 0: want 1 to 16"},
 		`{"version":1,"rollback":"no"}`:                                   {closed, `rollback "no": want "refused" or "required"`},
+		`{"version":1,"offline":"last-good"}`:                             {policy: Policy{LastGood: true, LastGoodFor: 30 * 24 * time.Hour}},
+		`{"version":1,"offline":"last-good","offline_days":3}`:            {policy: Policy{LastGood: true, LastGoodFor: 72 * time.Hour}},
+		`{"version":1,"offline":"never","offline_days":3}`:                {},
+		`{"version":1,"offline":"yes"}`:                                   {closed, `offline "yes": want "never" or "last-good"`},
+		`{"version":1,"offline":"last-good","offline_days":0}`:            {closed, "offline_days 0: want 1 to 36500"},
+		`{"version":1,"offline":"last-good","offline_days":-1}`:           {closed, "offline_days -1: want 1 to 36500"},
 		`{"version":1,"cmdline":"all"}`:                                   {closed, `cmdline "all": want "any"`},
 		`{"version":1,"cmdline":["*"]}`:                                   {closed, `cmdline "*": want a parameter's name`},
 		`{"version":1,"cmdline":{}}`:                                      {closed, `cmdline: want "any"`},

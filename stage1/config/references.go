@@ -23,6 +23,12 @@ func (c Config) HasDisk() bool {
 	return remote && here
 }
 
+// MayBeOffline tells whether the image of an earlier boot may be used where no
+// server brings one.
+func (c Config) MayBeOffline() bool {
+	return c.CacheDisk.Kind == ref.Device && c.Policy.LastGood && len(c.Remote()) > 0
+}
+
 // Remote are the references that need the network.
 func (c Config) Remote() []ref.Location {
 	var remote []ref.Location

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/kept"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
@@ -53,6 +54,7 @@ type Getter struct {
 	Agent    string // this program and its version
 	Network  *Network
 	Media    Media
+	Cache    Media // for the disk with the images of earlier boots
 	Progress func(fetch.Progress)
 	Store    func() store.Store // where an image is kept; nil: in memory, at Dir
 	// Stream is vouch.Order's, for Config.Stream; may be nil.
@@ -62,6 +64,12 @@ type Getter struct {
 	// Valid and Highest are vouch.Order's.
 	Valid   func(name string, created, notBefore, notAfter time.Time) error
 	Highest func(name string) uint64
+
+	// OfflineAfter is how long servers may bring nothing before the image of an
+	// earlier boot is used, where the policy allows that; 0: a minute.
+	OfflineAfter time.Duration
+
+	seed []vouch.Seed // images of earlier boots
 }
 
 // Image is an image with what is known of it.
@@ -70,6 +78,9 @@ type Image struct {
 	Tree   *vouch.Tree // nil: it is not mounted through dm-verity
 	Report report.Image
 	Init   string // the one that was signed, or empty
+	// Kept is what there is to say of it where it is to be kept for later
+	// boots: it came from a server, and something vouches for it. Else nil.
+	Kept *kept.Order
 }
 
 // Close gives the image up.
@@ -85,6 +96,14 @@ func (i *Image) Close() error {
 // A disk and servers that are to have it are asked side by side.
 func (g *Getter) Get(ctx context.Context) (*Image, error) {
 	all := g.Config.Images(g.Initrd)
+	if g.Config.CacheDisk.Kind == ref.Device {
+		return g.cached(ctx, all)
+	}
+	return g.fromAny(ctx, all)
+}
+
+// fromAny gets the image from wherever the references lead.
+func (g *Getter) fromAny(ctx context.Context, all []ref.Location) (*Image, error) {
 	if here, servers := g.kinds(all); len(here) > 0 && len(servers) > 0 {
 		return g.either(ctx, here, servers)
 	}
@@ -111,10 +130,14 @@ func (g *Getter) get(ctx context.Context, images []ref.Location) (*Image, error)
 		}
 	}
 	image := &Image{File: got.File, Tree: got.Tree, Report: reportOf(got)}
+	image.Report.Cached = got.Seeded
 	if got.Signed != nil {
 		image.Init = got.Init
 	}
-	if got.Stats.Requests == 0 && order.Stream == nil {
+	if g.Config.CacheDisk.Kind == ref.Device && (got.Stats.Requests > 0 || got.Seeded > 0 || order.Stream != nil) {
+		image.Kept = keepOf(g.Config, got)
+	}
+	if got.Stats.Requests == 0 && got.Seeded == 0 && order.Stream == nil {
 		g.Log.Info(fmt.Sprintf("image: %s, %d MiB", g.describe(got.Source, copied), got.Size>>20))
 	}
 	return image, nil
@@ -166,6 +189,7 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	if c.Stream {
 		o.Stream = g.Stream
 	}
+	o.Seeds = g.seed
 	g.warnOfNoAuthorities(o)
 	o.Fetch.Bearer, err = g.bearer(o)
 	return o, err

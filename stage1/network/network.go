@@ -55,7 +55,8 @@ func (c *Connection) Up(ctx context.Context, o Order) error {
 		c.Network = nil
 	}
 	limit, why := o.Config.NetworkTimeout, "boot.network_timeout=%.0f is over"
-	if limit == 0 && o.Config.HasDisk() {
+	elsewhere := o.Config.HasDisk() || o.Config.MayBeOffline()
+	if limit == 0 && elsewhere {
 		limit, why = diskInstead, "%.0f s are over, and a disk may have the image"
 	}
 	if limit > 0 {
@@ -69,7 +70,7 @@ func (c *Connection) Up(ctx context.Context, o Order) error {
 	if fault.ClassOf(err) == fault.NoNIC {
 		err = c.explainNoNIC(err)
 	}
-	if err != nil && o.Config.HasDisk() {
+	if err != nil && elsewhere {
 		c.Log.Warn(fmt.Sprintf("network: %v; the image may be on a disk", err))
 		return nil
 	}

@@ -83,6 +83,11 @@ type Image struct {
 	Manifest *Manifest `json:"manifest,omitempty"`
 	Layout   string    `json:"layout,omitempty"`    // "nix-store" or "whole-root"
 	DMVerity bool      `json:"dm_verity,omitempty"` // every block is verified whenever it is read
+	// Cached is how much of it came from the disk with the images of earlier
+	// boots, in bytes. OfflineHours is set where all did, since no server
+	// brought it: how long ago one last had it.
+	Cached       int64  `json:"cached,omitempty"`
+	OfflineHours *int64 `json:"offline_hours,omitempty"`
 }
 
 // Manifest says what allowed the image.

@@ -1,0 +1,120 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"netstage/fetch/kept"
+	"netstage/fetch/ref"
+	"netstage/fetch/vouch"
+	"netstage/mount"
+)
+
+// cacheLimit is how long the disk with earlier images may take to appear and be
+// read: the boot does not need it.
+const cacheLimit = 15 * time.Second
+
+// A cache is the disk with the images of earlier boots, mounted to be read.
+type cache struct {
+	dir         string
+	disk        *os.Root
+	generations []kept.Generation
+	files       []*os.File
+}
+
+// openCache returns nil where there is nothing to be had. It may be left behind
+// by a disk that hangs, which then closes what it opened.
+func (g *Getter) openCache(ctx context.Context) *cache {
+	ctx, cancel := context.WithTimeoutCause(ctx, cacheLimit, fmt.Errorf("it did not answer within %v", cacheLimit))
+	defer cancel()
+	type result struct {
+		cache *cache
+		err   error
+	}
+	opened, late := make(chan result), make(chan struct{})
+	defer close(late)
+	go func() {
+		c, err := g.mountCache(ctx)
+		select {
+		case opened <- result{c, err}:
+		case <-late:
+			c.close()
+		}
+	}()
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			g.Log.Warn(fmt.Sprintf("image: the disk with earlier images is not used: %v", r.err))
+		}
+		return r.cache
+	case <-ctx.Done():
+		g.Log.Warn(fmt.Sprintf("image: the disk with earlier images is not used: %v", context.Cause(ctx)))
+		return nil
+	}
+}
+
+func (g *Getter) mountCache(ctx context.Context) (*cache, error) {
+	place := g.Config.CacheDisk
+	place.Path = "/"
+	dir, err := g.Cache.Path(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	c := &cache{dir: filepath.Clean(dir)}
+	if c.disk, err = os.OpenRoot(c.dir); err != nil {
+		c.close()
+		return nil, err
+	}
+	var wrong []error
+	c.generations, wrong = kept.List(c.disk)
+	for _, err := range wrong {
+		g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
+	}
+	return c, nil
+}
+
+// close takes the disk down.
+func (c *cache) close() error {
+	if c == nil {
+		return nil
+	}
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	if c.disk != nil {
+		errs = append(errs, c.disk.Close())
+	}
+	return errors.Join(append(errs, mount.Discard(c.dir))...)
+}
+
+// open keeps a file of the disk open until the cache is closed.
+func (c *cache) open(open func() (*os.File, error)) (*os.File, error) {
+	f, err := open()
+	if err == nil {
+		c.files = append(c.files, f)
+	}
+	return f, err
+}
+
+// seeds are the earlier images, the latest first.
+func (g *Getter) seeds(c *cache) []vouch.Seed {
+	var seeds []vouch.Seed
+	for i := range c.generations {
+		e := &c.generations[i]
+		f, err := c.open(e.Image)
+		if err != nil {
+			g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
+			continue
+		}
+		seeds = append(seeds, vouch.Seed{Name: fmt.Sprintf("%q of %s on %s", e.Name, e.Kept.Format(time.DateOnly), g.Config.CacheDisk.Raw), File: f, Size: e.Size})
+	}
+	return seeds
+}
+
+// whatIsOpen is a file by its descriptor: what was looked at is what is used.
+func whatIsOpen(f *os.File) ref.Location { return ref.FileAt(fmt.Sprintf("/proc/self/fd/%d", f.Fd())) }

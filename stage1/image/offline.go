@@ -1,0 +1,172 @@
+package image
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"netstage/fetch"
+	"netstage/fetch/kept"
+	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
+	"netstage/stage1/config"
+	"netstage/stage1/fault"
+)
+
+// offlineAfter is how long servers may bring nothing before the image of an
+// earlier boot is used, where the policy allows that.
+const offlineAfter = time.Minute
+
+var errOffline = errors.New("no server brings a byte")
+
+// cached gets the image from servers with the help of the disk with earlier
+// ones, or, where the policy allows it, from that disk alone.
+func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, error) {
+	c := g.openCache(ctx)
+	defer func() {
+		if err := c.close(); err != nil {
+			g.Log.Warn(fmt.Sprintf("image: the disk with earlier images: %v", err))
+		}
+	}()
+	if c == nil || len(c.generations) == 0 {
+		return g.fromAny(ctx, images)
+	}
+	own := *g
+	own.seed = own.seeds(c)
+	if !g.Config.MayBeOffline() {
+		return own.fromAny(ctx, images)
+	}
+	err := errors.New("the network is not up")
+	if g.Network != nil {
+		var image *Image
+		if image, err = own.whileBytesCome(ctx, images); err == nil || ctx.Err() != nil || !away(err) {
+			return image, err
+		}
+	}
+	image, refused := g.lastGood(ctx, c, err)
+	if refused != nil {
+		g.Log.Warn(fmt.Sprintf("image: no earlier one is used: %v", refused))
+		return own.fromAny(ctx, images)
+	}
+	return image, nil
+}
+
+// away tells whether err is of servers that do not have the image, and not of
+// one that was refused.
+func away(err error) bool {
+	switch fault.ClassOf(err) {
+	case fault.Policy, fault.Signature, fault.Mismatch, fault.NoMemory, fault.BadParameter:
+		return false
+	}
+	return true
+}
+
+// whileBytesCome is get, which ends when nothing has come for a while.
+func (g *Getter) whileBytesCome(ctx context.Context, images []ref.Location) (*Image, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := cmp.Or(g.OfflineAfter, offlineAfter)
+	silence := time.AfterFunc(limit, func() { cancel(errOffline) })
+	defer silence.Stop()
+	var had atomic.Int64
+	watched := *g
+	watched.Progress = func(p fetch.Progress) {
+		if p.Bytes != had.Swap(p.Bytes) {
+			silence.Reset(limit)
+		}
+		if g.Progress != nil {
+			g.Progress(p)
+		}
+	}
+	image, err := watched.fromAny(ctx, images)
+	if err != nil && context.Cause(ctx) == errOffline {
+		err = errors.Join(errOffline, err)
+	}
+	return image, err
+}
+
+// lastGood is the latest of the earlier images that something vouches for and
+// that is not too old.
+func (g *Getter) lastGood(ctx context.Context, c *cache, why error) (*Image, error) {
+	var refused []error
+	for i := range c.generations {
+		e := &c.generations[i]
+		image, err := g.offline(ctx, c, e)
+		if err == nil {
+			age := e.Age(time.Now())
+			g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s ago, at %s",
+				why, e.Name, days(age), e.Seen.UTC().Format(time.RFC3339)))
+			hours := int64(age.Hours())
+			image.Report.OfflineHours, image.Report.Cached, image.Kept = &hours, e.Size, nil
+			return image, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		refused = append(refused, fmt.Errorf("%q of %s: %w", e.Name, e.Kept.Format(time.DateOnly), err))
+	}
+	return nil, errors.Join(refused...)
+}
+
+func days(d time.Duration) string { return fmt.Sprintf("%.1f days", d.Hours()/24) }
+
+// offline gets an earlier image as if it lay on any disk: what would vouch for
+// the one of a server has to vouch for it.
+func (g *Getter) offline(ctx context.Context, c *cache, e *kept.Generation) (*Image, error) {
+	if age := e.Age(time.Now()); age > g.Config.Policy.LastGoodFor {
+		return nil, fault.Errorf(fault.Policy, "a server last had it %s ago, and the policy allows %s", days(age), days(g.Config.Policy.LastGoodFor))
+	}
+	own := *g
+	own.Network, own.Stream = nil, nil
+	own.Config.Stream, own.Config.Verity, own.Config.Manifest, own.Config.KeyLists = false, nil, nil, nil
+	own.Config.CopyToRAM = true // the disk is done with when the system runs
+	keys, err := manifest.LoadKeys(os.DirFS(g.Initrd), config.TrustedKeys[1:])
+	switch {
+	case err != nil:
+		return nil, &fault.Error{Class: fault.Policy, Cause: err}
+	case len(keys) > 0:
+		defer os.RemoveAll(filepath.Join(g.Initrd, offlineDir))
+		if own.Config.Manifest, err = g.unpack("manifest", e.Manifest, e.Minisig); err != nil {
+			return nil, err
+		}
+		if len(e.Keys) > 0 {
+			if own.Config.KeyLists, err = g.unpack("keys", e.Keys, e.KeysMinisig); err != nil {
+				return nil, err
+			}
+		}
+	case g.Config.SHA256 == nil && g.Config.RootHash == nil:
+		return nil, fault.Errorf(fault.Policy, "nothing vouches for it")
+	}
+	if e.TreeSize > 0 {
+		tree, err := c.open(e.Tree)
+		if err != nil {
+			return nil, err
+		}
+		own.Config.Verity = []ref.Location{whatIsOpen(tree)}
+	}
+	image, err := c.open(e.Image)
+	if err != nil {
+		return nil, err
+	}
+	return own.get(ctx, []ref.Location{whatIsOpen(image)})
+}
+
+// offlineDir is where what was signed lies while it is checked.
+const offlineDir = "/run/netstage/offline"
+
+func (g *Getter) unpack(name string, body, signature []byte) ([]ref.Location, error) {
+	path := filepath.Join(g.Initrd, offlineDir, name)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = os.WriteFile(path, body, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(path+manifest.Suffix, signature, 0o600)
+	}
+	return []ref.Location{ref.FileAt(path)}, err
+}
