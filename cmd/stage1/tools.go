@@ -55,9 +55,6 @@ func tools() map[string]applets.Func {
 				fmt.Fprintf(stderr, "switch_root: %v\n", switchRoot(args[1:], nil))
 				return 1
 			},
-			"lsmod": func(_ context.Context, _ []string, _ io.Reader, stdout, stderr io.Writer) int {
-				return kmod.LsmodMain(stdout, stderr)
-			},
 		},
 	})
 }

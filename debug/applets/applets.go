@@ -85,6 +85,7 @@ func commands(o Options) map[string]command {
 		"less":      {"less [FILE...]", "show page by page; space and b, j and k, g and G, q", "", runLess},
 		"ln":        {"ln [-fs] TARGET [NAME]", "make a link; -s: symbolic", "fs", runLn},
 		"ls":        {"ls [-1aAdhlnrRt] [PATH...]", "list files; -l: long, -t: newest first, -r: reversed, -R: and below", "1aAdhlnrRt", runLs},
+		"lsmod":     {"lsmod", "list the kernel modules that are loaded", "", lsmodFunc("/proc/modules")},
 		"lspci":     {"lspci", "list PCI devices: class, numbers, driver, network card", "knv", lspciFunc("/sys")},
 		"mkdir":     {"mkdir [-p] [-m MODE] DIR...", "make folders", "pm:", runMkdir},
 		"mount":     {"mount [-r] [-t TYPE] [-o OPTIONS] [SOURCE] DIR", "mount; without arguments list what is mounted", "rt:o:", runMount},

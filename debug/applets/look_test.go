@@ -57,6 +57,21 @@ func TestFingers(t *testing.T) {
 	}
 }
 
+func TestLsmod(t *testing.T) {
+	modules := filepath.Join(t.TempDir(), "modules")
+	table := map[string]Func{"lsmod": command{run: lsmodFunc(modules)}.fn()}
+	if _, errs, status := run(t, table, "", "lsmod"); status != 1 || errs == "" {
+		t.Errorf("without /proc: %d %q", status, errs)
+	}
+	if err := os.WriteFile(modules, []byte("virtio_net 61440 0 - Live 0x0\nfailover 16384 2 net_failover,x, Live 0x0\ncut\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := "Module                      Size  Used by\nvirtio_net                 61440  0\nfailover                   16384  2 net_failover,x\n"
+	if out, errs, status := run(t, table, "", "lsmod"); status != 0 || out != want {
+		t.Errorf("%d %q\n%s", status, errs, out)
+	}
+}
+
 func TestLspci(t *testing.T) {
 	sys := t.TempDir()
 	device := filepath.Join(sys, "bus/pci/devices/0000:00:03.0")

@@ -4,49 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// LsmodMain is the lsmod applet. It returns the exit status.
-func LsmodMain(stdout, stderr io.Writer) int {
-	f, err := os.Open("/proc/modules")
-	if err == nil {
-		defer f.Close()
-		err = writeModules(stdout, f)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "lsmod: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-// writeModules turns /proc/modules ("NAME SIZE USES USERS, STATE ADDRESS")
-// into lsmod's table.
-func writeModules(w io.Writer, procModules io.Reader) error {
-	text, err := io.ReadAll(procModules)
-	if err != nil {
-		return err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-22s %9s  Used by\n", "Module", "Size")
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 4 {
-			continue
-		}
-		users := strings.TrimSuffix(f[3], ",")
-		if users == "-" {
-			users = ""
-		}
-		b.WriteString(strings.TrimRight(fmt.Sprintf("%-22s %9s  %s %s", f[0], f[1], f[2], users), " ") + "\n")
-	}
-	_, err = io.WriteString(w, b.String())
-	return err
-}
 
 // RmmodMain is the rmmod applet: rmmod [-f] NAME…. args are without argv[0].
 // It returns the exit status.
