@@ -1,9 +1,8 @@
 # What module.nix makes for system.build. Each of the derivations runs the
 # netstage tool, as a user would by hand.
-{ config, lib, pkgs, needed, secrets }:
+{ config, lib, pkgs, initrd, needed, secrets }:
 
 let
-  inherit (config.boot) initrd;
   inherit (config.boot.netstage) ssh;
   inherit (config.environment) etc;
   inherit (lib) concatMap escapeShellArg optional optionals optionalString;
@@ -46,6 +45,8 @@ let
   parameters =
     map (ref: "rootfs=${ref}") cfg.rootfs
     ++ map (ref: "rootfs.manifest=${ref}") manifests
+    ++ optional (cfg.manifestName != null) "rootfs.manifest.name=${cfg.manifestName}"
+    ++ map (ref: "rootfs.manifest.keys=${ref}") cfg.manifestKeys
     ++ optional (cfg.manifestNotBefore != null) "rootfs.manifest.newer=${cfg.manifestNotBefore}"
     ++ lib.concatLists (lib.mapAttrsToList interface cfg.network.interfaces)
     ++ map (server: "nameserver=${bracket server}") cfg.network.nameservers
@@ -69,6 +70,9 @@ let
     version = 1;
     inherit (cfg.policy) shell verify;
   }
+  // lib.optionalAttrs (cfg.policy.manifest != 1) { inherit (cfg.policy) manifest; }
+  // lib.optionalAttrs (cfg.policy.signatures != 1) { inherit (cfg.policy) signatures; }
+  // lib.optionalAttrs (cfg.policy.rollback != "refused") { inherit (cfg.policy) rollback; }
   // lib.optionalAttrs (cfg.policy.cmdline != null) {
     cmdline = if builtins.isList cfg.policy.cmdline then allowed else cfg.policy.cmdline;
   };
@@ -107,7 +111,7 @@ let
   // lib.optionalAttrs (initrd.kernelModules != [ ]) {
     "/etc/modules-load.d/nixos.conf" = text "modules-load" (lib.concatMapStrings (m: "${m}\n") initrd.kernelModules);
   }
-  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) file.source) (initrd.extraFiles or { })
+  // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) file.source) initrd.extraFiles
   // lib.mapAttrs' (place: file: lib.nameValuePair (absolute place) (if file == null then place else file)) secrets
   // cfg.extraFiles;
 
@@ -147,7 +151,7 @@ let
   modules =
     map (m: if cfg.allNetworkDrivers && !signedName m then "+${m}" else m) cfg.modules
     # Of NixOS's own options: nothing there narrows what is packed.
-    ++ map (m: "${if initrd.allowMissingModules or true then "?" else "+"}${m}") initrd.kernelModules
+    ++ map (m: "${if initrd.allowMissingModules then "?" else "+"}${m}") initrd.kernelModules
     ++ map (m: "?${m}") initrd.availableKernelModules;
 
   initrdFlags =
@@ -156,7 +160,7 @@ let
     ++ optionals (cfg.verityMount && !cfg.allNetworkDrivers) [ "--module" "+dm_verity" ]
     ++ optionals (cfg.stream.enable && !cfg.allNetworkDrivers) [ "--module" "+dm_mod" "--module" "+nbd" ]
     ++ optionals (config.system.etc.overlay.enable or false) [ "--module" "?erofs" ]
-    ++ concatMap (archive: [ "--prepend" archive ]) (initrd.prepend or [ ])
+    ++ concatMap (archive: [ "--prepend" archive ]) initrd.prepend
     ++ needed.flags
     ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
 
@@ -190,7 +194,7 @@ in
       ${optionalString (cfg.firmware != null) ''
         if [ -d ${cfg.firmware}/lib/firmware ]; then
           set -- "$@" --firmware ${cfg.firmware}/lib/firmware ${
-            lib.escapeShellArgs (concatMap (f: [ "--firmware-file" f ]) (initrd.extraFirmwarePaths or [ ]))
+            lib.escapeShellArgs (concatMap (f: [ "--firmware-file" f ]) initrd.extraFirmwarePaths)
           }
         fi
       ''}

@@ -32,6 +32,30 @@ func TestWhatTheRootCantHaveIsNamed(t *testing.T) {
 	})
 }
 
+// A nixpkgs without scripted stage 1 has not its options, or has them to say so;
+// no configuration has to change for that, and toplevels are systemd's.
+func TestWithoutScriptedStage1(t *testing.T) {
+	const scripted = `[ "systemd.enable" "checkJournalingFS" "extraFiles" "secrets" "allowMissingModules" "network.enable" "network.flushBeforeStage2"
+		"network.udhcpc.extraArgs" "preLVMCommands" "postMountCommands" "extraUtilsCommands" "luks.devices" "stage1Greeting" ]`
+	eachLib(t, func(t *testing.T, lib string) {
+		if lib == "" {
+			lib = "null"
+		}
+		for _, how := range []string{"gone", "removed"} {
+			e, err := tryEvaluate(t, lib, `{ boot.netstage.enable = true; boot.initrd.kernelModules = [ "igb" ]; fileSystems."/var" = { device = "/dev/sda1"; fsType = "ext4"; }; }`,
+				"--arg", how, scripted)
+			if err != nil {
+				t.Fatal(how, err)
+			}
+			if len(e.Failed)+len(e.Warnings) > 0 {
+				t.Errorf("%s: %q, %q", how, e.Failed, e.Warnings)
+			}
+			expectAll(t, "builder", e.Builder, "cp /systemd/lib/systemd/systemd $out/init", "cp /stage-2-init $out/prepare-root")
+			expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "igb", "e2fsck")
+		}
+	})
+}
+
 // The policy lists parameters one by one, also where a configuration gives
 // several in one text, or one with spaces in it, and those of specialisations.
 func TestPolicyListsKernelParams(t *testing.T) {

@@ -42,12 +42,7 @@ in
     type = types.bool;
     readOnly = true;
     internal = true;
-    # The option goes when scripted stage 1 does.
-    default =
-      let
-        option = options.boot.initrd.systemd.enable or { };
-      in
-      if option ? type && option.visible or true != false then config.boot.initrd.systemd.enable else true;
+    default = (import ./initrd.nix { inherit lib options; }).systemd.enable;
     description = "Whether the toplevel is that of systemd stage 1.";
   };
 

@@ -9,14 +9,14 @@
 let
   inherit (lib) mkDefault mkIf mkImageMediaOverride mkMerge;
   cfg = config.boot.netstage;
-  inherit (config.boot) initrd;
+  initrd = import ./initrd.nix { inherit lib options; };
 
   # What the agent mounts itself; layout.nix has it.
   layout = [ "/" "/nix/.ro-store" "/nix/.rw-store" "/nix/store" ];
   mounts = import ./mounts.nix {
     inherit lib;
-    mounts = initrd.systemd.mounts or [ ];
-    tmpfiles = initrd.systemd.tmpfiles.settings or { };
+    mounts = initrd.systemd.mounts;
+    tmpfiles = initrd.systemd.tmpfiles.settings;
   };
   inInitrd = fs: utils.fsNeededForBoot fs || lib.elem "x-initrd.mount" fs.options;
   # And what else has to be there before stage 2, which the initrd lists for it.
@@ -29,7 +29,7 @@ let
       )
       ++ mounts.fileSystems;
   };
-  artefacts = import ./artefacts.nix { inherit config lib pkgs needed secrets; };
+  artefacts = import ./artefacts.nix { inherit config lib pkgs initrd needed secrets; };
   stage1 = import ./stage1-options.nix {
     inherit lib options modulesPath;
     inherit (mounts) bindInRoot notMade;
@@ -37,7 +37,7 @@ let
   # Those of nixpkgs' modules are keys for what has no effect here: its ssh and
   # its VPN in the initrd.
   secrets = lib.filterAttrs (
-    place: _: lib.any (d: stage1.foreign d && d.value ? ${place}) options.boot.initrd.secrets.definitionsWithLocations
+    place: _: lib.any (d: stage1.foreign d && d.value ? ${place}) (options.boot.initrd.secrets.definitionsWithLocations or [ ])
   ) initrd.secrets;
 
   # What the configuration says of "/" before the layout replaces it.
@@ -70,7 +70,7 @@ let
 
   names = list: lib.concatStringsSep ", " list;
   says = list: names (map (fs: "${fs.mountPoint} (${toString fs.device})") list);
-  luks = lib.attrNames (initrd.luks.devices or { });
+  luks = lib.attrNames initrd.luks.devices;
 in
 {
   imports = [
@@ -94,7 +94,7 @@ in
       }) stage1.refusals
       ++ [
         {
-          assertion = !initrd.enable;
+          assertion = !config.boot.initrd.enable;
           message = "boot.netstage replaces the initrd of NixOS: leave boot.initrd.enable at false.";
         }
         {
@@ -140,6 +140,14 @@ in
         {
           assertion = !(cfg.pin && cfg.trustedKeys != [ ]);
           message = "boot.netstage.pin fixes one image, trustedKeys whatever is signed: with both, a newly signed image would not boot. Set one.";
+        }
+        {
+          assertion = cfg.trustedKeys != [ ] || (cfg.manifestName == null && cfg.manifestKeys == [ ] && cfg.policy.signatures == 1);
+          message = "boot.netstage.manifestName, manifestKeys and policy.signatures are of signed manifests: set boot.netstage.trustedKeys.";
+        }
+        {
+          assertion = cfg.trustedKeys == [ ] || cfg.manifestKeys != [ ] || cfg.policy.signatures <= lib.length cfg.trustedKeys;
+          message = "boot.netstage.policy.signatures wants more keys to sign than boot.netstage.trustedKeys has.";
         }
         {
           assertion = !cfg.stream.enable || cfg.pin || cfg.trustedKeys != [ ];

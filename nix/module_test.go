@@ -67,8 +67,9 @@ func evaluate(t *testing.T, lib, settings string) evaluated {
 	return e
 }
 
-// tryEvaluate tells what is wrong with a configuration, too.
-func tryEvaluate(t *testing.T, lib, settings string) (evaluated, error) {
+// tryEvaluate tells what is wrong with a configuration, too; more are further
+// arguments of eval.nix.
+func tryEvaluate(t *testing.T, lib, settings string, more ...string) (evaluated, error) {
 	t.Helper()
 	if lib == "" {
 		lib = "null"
@@ -77,6 +78,7 @@ func tryEvaluate(t *testing.T, lib, settings string) (evaluated, error) {
 	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", store).Run() })
 	cmd := exec.Command("nix-instantiate", "--store", store, "--option", "build-users-group", "", "--read-write-mode", "--eval", "--strict", "--json", "testdata/eval.nix",
 		"--arg", "nixpkgsLib", lib, "--arg", "settings", settings, "--argstr", "store", store)
+	cmd.Args = append(cmd.Args, more...)
 	cmd.Env = append(os.Environ(), "HOME="+store)
 	var says strings.Builder
 	cmd.Stderr = &says
@@ -199,7 +201,9 @@ func TestModuleOptions(t *testing.T) {
 				trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" "/keys/ops.pub" ];
 				authorizedFallbackShell = true;
 				manifestNotBefore = "2026-11-23";
-				policy.shell = "never";
+				manifestName = "web";
+				manifestKeys = [ "http://a/keys" "http://b/keys" ];
+				policy = { shell = "never"; manifest = 2; signatures = 2; rollback = "required"; };
 				allNetworkDrivers = false;
 				modules = [ "igb" ];
 				network.interfaces.lan0 = { mac = "52:54:00:AB:CD:EF"; address = "192.0.2.10/24"; gateway = "192.0.2.1"; };
@@ -220,9 +224,9 @@ func TestModuleOptions(t *testing.T) {
 			t.Errorf("assertions: %q", e.Failed)
 		}
 		expectAll(t, "files", e.texts,
-			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.newer=2026-11-23\n",
+			"cmdline: rootfs=https://a.example/x.squashfs\nrootfs=http://b.example/x.squashfs?a=b\nrootfs.manifest=nix-store.squashfs.manifest\nrootfs.manifest.name=web\nrootfs.manifest.keys=http://a/keys\nrootfs.manifest.keys=http://b/keys\nrootfs.manifest.newer=2026-11-23\n",
 			"ifname=lan0:52:54:00:ab:cd:ef\nip=192.0.2.10::192.0.2.1:24::lan0:none\nip=[2001:db8::2]::[2001:db8::1]:64::lan1:none\nnameserver=192.0.2.1\nboot.network=keep\nboot.network_timeout=900\nboot.watchdog=60,keep\nboot.shell_on_fail\nboot.trace\nboot.break=network\nboot.dhcp.hostname=nixos\nboot.fail_timeout=0\n",
-			`"shell":"never"`, `"verify":"required"`,
+			`"manifest":2,"rollback":"required","shell":"never","signatures":2,"verify":"required"`,
 			"key.pub: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
 			"--module igb", "--file /keys/ops.pub:/etc/netstage/trusted.d/2.pub", "/etc/netstage/trusted.d/1.pub",
@@ -324,6 +328,8 @@ func TestModuleAssertions(t *testing.T) {
 			`boot.netstage.policy.shell = "password";`:                                                                     "needs boot.netstage.shellPasswordHash",
 			`boot.netstage = { policy.shell = "never"; ssh.authorizedKeys = [ "ssh-ed25519 A" ]; };`:                       "forbids boot.netstage.ssh",
 			"boot.kernel.enable = false;":                                                                                  "leave boot.kernel.enable at true",
+			`boot.netstage.manifestName = "web";`:                                                                          "set boot.netstage.trustedKeys",
+			`boot.netstage = { trustedKeys = [ "/ops.pub" ]; policy.signatures = 2; };`:                                    "wants more keys to sign",
 			"boot.netstage.allNetworkDrivers = false;":                                                                     "network driver in boot.netstage.modules",
 			`boot.netstage.pin = true; boot.netstage.trustedKeys = [ "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0" ];`:     "a newly signed image would not boot",
 		} {

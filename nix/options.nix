@@ -1,10 +1,9 @@
 # The options of boot.netstage.
-{ config, lib, pkgs, ... }:
+{ config, lib, options, pkgs, ... }:
 
 let
   inherit (lib) mkOption mkEnableOption types;
   # A kernel parameter's value ends at white space; quotes are not for here.
-  initrdNetwork = config.boot.initrd.network or { };
   kernelParams =
     config.boot.kernelParams
     ++ lib.concatMap (s: s.configuration.boot.kernelParams) (lib.attrValues (config.specialisation or { }));
@@ -73,6 +72,23 @@ in
       '';
     };
 
+    manifestName = mkOption {
+      type = types.nullOr word;
+      default = null;
+      example = "web";
+      description = "With `trustedKeys`: boot only manifests that are signed for this name (netstage sign --name).";
+    };
+
+    manifestKeys = mkOption {
+      type = types.listOf word;
+      default = [ ];
+      example = [ "https://images.example.org/keys" ];
+      description = ''
+        With `trustedKeys`: where a signed list of the keys is that sign manifests in their
+        place, URLs of mirrors (netstage keylist).
+      '';
+    };
+
     manifestNotBefore = mkOption {
       type = types.nullOr word;
       default = null;
@@ -95,6 +111,24 @@ in
           if config.boot.netstage.pin || config.boot.netstage.trustedKeys != [ ] then "required" else "warn";
         defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
         description = "What becomes of an image that nothing vouches for.";
+      };
+      manifest = mkOption {
+        type = types.enum [ 1 2 ];
+        default = 1;
+        description = "The oldest format of a manifest that is taken; 2 has a serial, which keeps old ones from being replayed.";
+      };
+      signatures = mkOption {
+        type = types.ints.between 1 16;
+        default = 1;
+        description = "How many different keys have to sign a manifest.";
+      };
+      rollback = mkOption {
+        type = types.enum [ "refused" "required" ];
+        default = "refused";
+        description = ''
+          Older serials than one that was booted are refused where a TPM or UEFI remembers it;
+          with "required" nothing is booted where neither is there.
+        '';
       };
       cmdline = mkOption {
         type = types.nullOr (types.either (types.enum [ "any" "listed" "own" ]) (types.listOf types.str));
@@ -217,7 +251,7 @@ in
       };
       keep = mkOption {
         type = types.bool;
-        default = (initrdNetwork.enable or false) && !(initrdNetwork.flushBeforeStage2 or true);
+        default = (import ./initrd.nix { inherit lib options; }).network.keep;
         defaultText = lib.literalMD "true where `boot.initrd.network.flushBeforeStage2` is false";
         description = "Leave the card configured for stage 2; otherwise it is flushed and down, as NixOS does.";
       };

@@ -17,6 +17,8 @@
   e2fsprogs ? "/e2fsprogs", # with bin/e2fsck
   store ? "", # the folder whose nix/store is written to
   system ? "x86_64-linux",
+  gone ? [ ], # options of boot.initrd that this nixpkgs does not have
+  removed ? [ ], # and those that it has to say so
 }:
 
 let
@@ -47,12 +49,38 @@ let
     };
   };
 
+  # What nixpkgs declares, today or when scripted stage 1 is gone.
+  of =
+    { config, lib, ... }@args:
+    let
+      stub = import ./stub-options.nix (args // { scripted = gone ++ removed == [ ]; });
+      without =
+        prefix: names:
+        builtins.mapAttrs (
+          name: o:
+          if builtins.elem "${prefix}${name}" removed then
+            lib.mkOption { visible = false; apply = _: throw "The option `boot.initrd.${prefix}${name}' can no longer be used"; }
+          else if o._type or "" == "option" then
+            o
+          else
+            without "${prefix}${name}." o
+        ) (removeAttrs names (builtins.filter (n: builtins.elem "${prefix}${n}" gone) (builtins.attrNames names)));
+    in
+    stub
+    // {
+      options = stub.options // {
+        boot = stub.options.boot // {
+          initrd = without "" stub.options.boot.initrd;
+        };
+      };
+    };
+
   evaluated = lib.evalModules {
     specialArgs = {
       inherit pkgs utils;
       modulesPath = "/nixpkgs/nixos/modules";
     };
-    modules = [ ../module.nix ./stub-options.nix nixos settings ] ++ modules;
+    modules = [ ../module.nix of nixos settings ] ++ modules;
   };
   inherit (evaluated) config;
 

@@ -76,6 +76,7 @@ let
     bool = scalar "boolean" isBool;
     str = scalar "string" isString;
     int = scalar "integer" isInt;
+    ints.between = low: high: scalar "integer between" (v: isInt v && v >= low && v <= high);
     ints.unsigned = scalar "unsigned integer" (v: isInt v && v >= 0);
     singleLineStr = scalar "single line" (v: isString v && match "[^\n]*\n?" v != null);
     lines = { name = "lines"; check = isString; merge = _: defs: builtins.concatStringsSep "\n" (map (d: d.value) defs); };

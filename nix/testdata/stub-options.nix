@@ -1,6 +1,6 @@
 # The options of NixOS that the module reads or sets, as nixpkgs declares them
 # since 26.05, with what of nixpkgs reacts to them and matters here.
-{ config, lib, ... }:
+{ config, lib, scripted ? true, ... }:
 let
   inherit (lib) mkIf mkOption types;
   option = type: default: mkOption { inherit type default; };
@@ -19,7 +19,7 @@ let
     apply = s: lib.attrNames (lib.filterAttrs (_: v: v) s);
   };
   needed = fs: fs.neededForBoot || lib.elem fs.mountPoint [ "/" "/nix" "/nix/store" "/var" "/var/log" "/var/lib" "/var/lib/nixos" "/etc" "/usr" ];
-  systemd = config.boot.initrd.systemd.enable;
+  systemd = !scripted || config.boot.initrd.systemd.enable;
   fileSystem = { name, config, ... }: {
     options = {
       enable = bool true;
