@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/vm"
 	"netstage/qemu-tests/system"
 )
 
@@ -42,5 +44,33 @@ func TestNothingHidesTheImage(t *testing.T) {
 			cmdline: "boot.fail_timeout=1 init={init} rootfs.sha256={sha256}",
 			ends:    refused(test.class), shown: []string{test.says, "!evil\n", "!stage 2"},
 		}.run)
+	}
+}
+
+// So it is on a real kernel, with a real disk.
+func TestQEMUNothingHidesTheImage(t *testing.T) {
+	a := store(t, classic())
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	writeFile(t, policy, `{"version": 1, "verify": "required"}`)
+	for name, test := range map[string]struct{ table, own, class, says string }{
+		"a disk at /nix": {"LABEL=evil /nix ext4 defaults 0 0\n", "", "bad-parameter", "mount point /nix: it would be in the place of the image"},
+		"by a link":      {"tmpfs /var/" + filepath.Base(system.Toplevel) + " tmpfs mode=0755\n", "boot.persistence=LABEL=evil\n", "policy", "is not the image's any more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			own := filepath.Join(t.TempDir(), "cmdline")
+			writeFile(t, own, test.own)
+			c := guestOf(t, xzModules, initrd.Options{
+				Modules: []string{"virtio_net"}, Disks: true, FileSystems: []string{"ext4"},
+				Files: []initrd.File{
+					{Source: a.path, Target: "/nix-store.squashfs"}, {Source: policy, Target: "/etc/netstage/policy.json"},
+					{Source: own, Target: "/etc/netstage/cmdline"}, {Source: table(t, test.table), Target: "/etc/netstage/fstab"},
+				},
+			})
+			c.Direct, c.NoNIC, c.Init = true, true, system.Init
+			c.Drives = []string{"if=virtio,format=raw,file=" + ext4(t, "evil", evilRoot(t))}
+			c.Append = "boot.fail_timeout=1 rootfs.sha256=" + a.sha256
+			start(t, c).end(vm.Reset, "boot failed: "+test.class, test.says, "!evil\n", "!stage 2: pid 1")
+		})
 	}
 }
