@@ -39,7 +39,7 @@ func TestNoModuleRulesForStage2(t *testing.T) {
 		lan:     &network{},
 		image:   system.Files{"init": system.Script("echo \"rules: $(ls -A /run/modprobe.d 2>&1)\"\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"},
 		cmdline: "init={init} rootfs={url} rootfs.sha256={sha256} x.y=secret",
-		shown:   []string{"rules: ", "!cmdline.conf"},
+		shown:   []string{"rules: ", "!command-line.conf"},
 	}.run(t)
 }
 

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,19 +51,23 @@ func (d *Devices) Open(params cmdline.Params) error {
 	if err != nil {
 		return err
 	}
-	rules, err := kmod.ReadConfigDirs(slices.DeleteFunc(slices.Clone(kmod.ConfigDirs[:]), func(dir string) bool { return dir == filepath.Dir(sharedRules) })...)
+	if err := Unshare(); err != nil { // of an earlier attempt
+		d.Log.Warn(fmt.Sprintf("modules may get options twice: %v", err))
+	}
+	rules, err := kmod.ReadConfigDirs(kmod.ConfigDirs[:]...)
 	if err != nil {
 		d.Log.Warn(fmt.Sprintf("some module options are ignored: %v", err))
 	}
+	asked := &kmod.Config{}
 	for _, p := range params {
-		if p.Key == "modprobe.blacklist" || p.Key == "module_blacklist" {
-			rules.Blacklist(strings.Split(p.Value, ",")...)
-		} else {
-			rules.KernelParam(p.Key, p.Value, p.HasValue)
+		if p.Key == "module_blacklist" { // the kernel's own, of what it won't load either
+			p.Key = "modprobe.blacklist"
 		}
+		rules.KernelParam(p.Key, p.Value, p.HasValue)
+		asked.KernelParam(p.Key, p.Value, p.HasValue)
 	}
 	index.Use(rules)
-	d.shareRules(rules)
+	d.shareRules(asked)
 	d.index, d.loader = index, kmod.NewLoader(index, d.Log)
 	return nil
 }
@@ -84,9 +87,9 @@ func noModules() string {
 	return text + "; drivers that are built in have to do"
 }
 
-// sharedRules is for the modprobe that the kernel starts until the hand-over;
-// that of stage 2 has a configuration of its own.
-const sharedRules = "/run/modprobe.d/cmdline.conf"
+// sharedRules is for the modprobe that the kernel starts until the hand-over,
+// which reads it last; that of stage 2 has a configuration of its own.
+const sharedRules = "/run/modprobe.d/zz-command-line.conf"
 
 // shareRules tells the modprobe that the kernel starts what the command line
 // says of modules.

@@ -64,37 +64,32 @@ func (l *Loader) Coldplug(ctx context.Context, sysfs string) (Report, error) {
 // drive loads the drivers of modaliases, those of all in one go so that they
 // start in parallel, and remembers the ones that are settled.
 func (l *Loader) drive(ctx context.Context, modaliases []string) (matched int, loaded []string, failed []error) {
-	var names, settled []string
+	var wanted []target
+	var settled []string
 	l.seenMu.Lock()
 	for _, m := range modaliases {
 		if l.seen[m] {
 			continue
 		}
-		found, err := l.ix.Lookup(m)
+		found, err := l.ix.find(m)
 		if err == nil {
 			matched++
 		}
-		for _, name := range found {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
+		for _, t := range found {
+			if !slices.ContainsFunc(wanted, func(w target) bool { return w.name == t.name }) {
+				wanted = append(wanted, t)
 			}
 		}
 		settled = append(settled, m)
 	}
 	l.seenMu.Unlock()
-	if len(names) > 0 {
-		loaded, failed = l.loadModules(ctx, names)
+	if len(wanted) > 0 {
+		loaded, failed = l.loadModules(ctx, wanted)
 	}
 	if ctx.Err() != nil {
 		return matched, loaded, failed
 	}
-	for _, err := range failed {
-		if le, ok := err.(*LoadError); ok && le.absent() {
-			l.log.Debug(fmt.Sprintf("modules: %v", err))
-			continue
-		}
-		l.log.Warn(fmt.Sprintf("modules: %v", err))
-	}
+	l.tell(failed)
 	if len(failed) > 0 {
 		return matched, loaded, failed // try all again next time; it is cheap
 	}
@@ -104,6 +99,39 @@ func (l *Loader) drive(ctx context.Context, modaliases []string) (matched int, l
 	}
 	l.seenMu.Unlock()
 	return matched, loaded, failed
+}
+
+// tell warns of drivers that could not be loaded; of each cause once, since all
+// are tried again with the next device.
+func (l *Loader) tell(failed []error) {
+	var files, lines []string
+	for _, err := range failed {
+		le, ok := err.(*LoadError)
+		switch {
+		case ok && le.absent():
+			l.log.Debug(fmt.Sprintf("modules: %v", err))
+		case ok && le.unpacked():
+			files = append(files, le.root().Path)
+		default:
+			lines = append(lines, err.Error())
+		}
+	}
+	l.seenMu.Lock()
+	defer l.seenMu.Unlock()
+	fresh := func(text string) bool {
+		was := l.warned[text]
+		l.warned[text] = true
+		return !was
+	}
+	slices.Sort(files)
+	if files = slices.DeleteFunc(slices.Compact(files), func(f string) bool { return !fresh(f) }); len(files) > 0 {
+		l.log.Warn("modules: the index names files that are missing, for devices that are there: " + strings.Join(files, " ") + ": pack the initrd again")
+	}
+	for _, line := range lines {
+		if fresh(line) {
+			l.log.Warn("modules: " + line)
+		}
+	}
 }
 
 // Modaliases returns the modalias of every device that sysfs shows, each

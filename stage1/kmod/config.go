@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Config is what modprobe.d(5) and the kernel command line say about modules.
@@ -16,12 +17,16 @@ import (
 type Config struct {
 	aliases   []configAlias
 	blacklist map[string]bool
-	options   map[string][]string
+	options   []configOption // in the order in which they were given
 	installs  map[string]string
 	softdeps  []Softdep
 }
 
 type configAlias struct{ pattern, module string }
+
+// A configOption has parameters for a module, or for whatever is loaded by an
+// alias.
+type configOption struct{ name, params string }
 
 // ReadConfigDirs reads *.conf of the folders, sorted by file name; a name in
 // an earlier folder hides the same one in a later. Missing folders are fine.
@@ -76,7 +81,7 @@ func (c *Config) line(line string) {
 		return
 	}
 	subject, value := cutWord(rest)
-	name := strings.ReplaceAll(subject, "-", "_")
+	name := underscores(subject)
 	switch command {
 	case "alias":
 		if module, _ := cutWord(value); module != "" {
@@ -87,7 +92,7 @@ func (c *Config) line(line string) {
 	case "options":
 		c.SetParams(name, value)
 	case "install":
-		if value != "" {
+		if value != "" && c.installs[name] == "" { // the first one counts
 			if c.installs == nil {
 				c.installs = map[string]string{}
 			}
@@ -117,22 +122,38 @@ func (c *Config) Blacklist(names ...string) {
 	}
 }
 
-// SetParams adds parameters ("a=1 b=2") that a module gets when it is loaded.
-func (c *Config) SetParams(module, params string) {
-	if params = strings.TrimSpace(params); params == "" {
-		return
+// SetParams adds parameters ("a=1 b=2") that a module gets when it is loaded,
+// or whatever is loaded by an alias.
+func (c *Config) SetParams(name, params string) {
+	if params = strings.TrimSpace(params); params != "" {
+		c.options = append(c.options, configOption{underscores(name), params})
 	}
-	if c.options == nil {
-		c.options = map[string][]string{}
-	}
-	module = strings.ReplaceAll(module, "-", "_")
-	c.options[module] = append(c.options[module], params)
+}
+
+// underscores makes '-' of a name or an alias '_', but in brackets.
+func underscores(s string) string {
+	inside := false
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '[':
+			inside = true
+		case r == ']':
+			inside = false
+		case r == '-' && !inside:
+			return '_'
+		}
+		return r
+	}, s)
 }
 
 // KernelParam takes one key=value of the kernel command line where it is for a
 // module: "modprobe.blacklist=a,b" or "e1000e.debug=3" ("e1000e.flag" when
-// there is no value). It says whether it took it.
+// there is no value). It says whether it took it. One with control characters
+// could be taken for several lines by who reads what WriteTo writes.
 func (c *Config) KernelParam(key, value string, hasValue bool) bool {
+	if strings.ContainsFunc(key+value, unicode.IsControl) {
+		return false
+	}
 	if key == "modprobe.blacklist" {
 		c.Blacklist(value)
 		return true
@@ -161,8 +182,8 @@ func (c *Config) WriteTo(w io.Writer) (int64, error) {
 	for _, name := range sortedKeys(c.blacklist) {
 		fmt.Fprintf(&b, "blacklist %s\n", name)
 	}
-	for _, name := range sortedKeys(c.options) {
-		fmt.Fprintf(&b, "options %s %s\n", name, strings.Join(c.options[name], " "))
+	for _, o := range c.options {
+		fmt.Fprintf(&b, "options %s %s\n", o.name, o.params)
 	}
 	for _, name := range sortedKeys(c.installs) {
 		fmt.Fprintf(&b, "install %s %s\n", name, c.installs[name])
@@ -183,20 +204,23 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// params is what a module is loaded with.
-func (c *Config) params(module string) string {
-	return strings.Join(c.options[module], " ")
+// params is what a module is loaded with, where it is asked for by an alias or
+// "" (kmod: libkmod/libkmod-module.c, kmod_module_get_options).
+func (c *Config) params(module, alias string) string {
+	alias = underscores(alias)
+	var all []string
+	for _, o := range c.options {
+		if o.name == module || alias != "" && o.name == alias {
+			all = append(all, o.params)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
-// masked says that an "install MODULE /bin/true" (or false, or :) keeps the
-// module out; refused that it was false. Other install commands are not run:
-// the module is loaded plainly.
-func (c *Config) masked(module string) (masked, refused bool) {
-	words := strings.Fields(c.installs[module])
-	if len(words) == 0 {
-		return false, false
-	}
-	switch command := words[0][strings.LastIndexByte(words[0], '/')+1:]; command {
+// masks says that an install command keeps its module out, by being true (or
+// false, or :); refused that it was false. Neither takes a shell.
+func masks(command string) (masked, refused bool) {
+	switch command[strings.LastIndexByte(command, '/')+1:] {
 	case "true", ":":
 		return true, false
 	case "false":

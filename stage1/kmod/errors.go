@@ -47,18 +47,26 @@ func (e *LoadError) Unwrap() error {
 	return &fault.Error{Class: fault.Module, Cause: e.Err}
 }
 
-// absent says that nobody is at fault where the module was not asked for by
-// name: it found no hardware to drive, which many drivers report as a failure,
-// or the index is of a larger set than was packed.
-func (e *LoadError) absent() bool {
-	var root *LoadError
+// root is what failed first: the module itself, or one that it needs.
+func (e *LoadError) root() *LoadError {
+	root := e
 	for cause := e; cause != nil; {
 		root, cause = cause, nil
 		errors.As(root.Err, &cause)
 	}
-	if root.Op == "open" && errors.Is(root.Err, unix.ENOENT) {
-		return true
-	}
+	return root
+}
+
+// unpacked says that the index names a file that is not there.
+func (e *LoadError) unpacked() bool {
+	root := e.root()
+	return root.Op == "open" && errors.Is(root.Err, unix.ENOENT)
+}
+
+// absent says that nobody is at fault where the module was not asked for by
+// name: it found no hardware to drive, which many drivers report as a failure.
+func (e *LoadError) absent() bool {
+	root := e.root()
 	return errors.Is(root.Err, unix.ENODEV) || errors.Is(root.Err, unix.ENXIO)
 }
 

@@ -136,25 +136,39 @@ func (ix *Index) Builtin(nameOrAlias string) bool {
 // none when it is built in or masked by a blacklist; an error that wraps
 // ErrNotFound when nothing is known of it. The order of search is kmod's.
 func (ix *Index) Lookup(nameOrAlias string) ([]string, error) {
+	found, err := ix.find(nameOrAlias)
+	var names []string
+	for _, t := range found {
+		names = append(names, t.name)
+	}
+	return names, err
+}
+
+// A target is a module that is asked for, and by which alias.
+type target struct{ name, alias string }
+
+// find is Lookup with the alias of each, "" where it is by its own name.
+func (ix *Index) find(nameOrAlias string) ([]target, error) {
 	nameOrAlias = strings.TrimSpace(nameOrAlias)
-	if names := ix.config.lookup(nameOrAlias); len(names) > 0 {
-		return ix.allowed(names), nil
+	if found := ix.config.lookup(nameOrAlias); len(found) > 0 {
+		return ix.allowed(found), nil
 	}
 	if name := Name(nameOrAlias); !strings.Contains(nameOrAlias, ":") {
-		if _, ok := ix.deps().lines[name]; ok {
-			return []string{name}, nil
+		if _, ok := ix.deps().lines[name]; ok || ix.config.installs[name] != "" {
+			return []target{{name: name}}, nil
 		}
 	}
 	table := ix.aliases
 	if strings.HasPrefix(nameOrAlias, "symbol:") {
 		table = ix.symbols
 	}
-	names := table().lookup(nameOrAlias)
-	// An index may hold aliases of modules that were not packed.
-	known := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
-		_, ok := ix.deps().lines[n]
-		return !ok
-	})
+	var known []target
+	for _, name := range table().lookup(nameOrAlias) {
+		// An index may hold aliases of modules that were not packed.
+		if _, ok := ix.deps().lines[name]; ok {
+			known = append(known, target{name, nameOrAlias})
+		}
+	}
 	if len(known) > 0 {
 		return ix.allowed(known), nil
 	}
@@ -164,19 +178,20 @@ func (ix *Index) Lookup(nameOrAlias string) ([]string, error) {
 	return nil, notFound(nameOrAlias, ix.dir)
 }
 
-func (c *Config) lookup(alias string) []string {
-	var names []string
+// lookup returns what the configuration's aliases name, by their patterns.
+func (c *Config) lookup(alias string) []target {
+	var found []target
 	for _, a := range c.aliases {
-		if Match(a.pattern, alias) && !slices.Contains(names, a.module) {
-			names = append(names, a.module)
+		if Match(a.pattern, alias) && !slices.ContainsFunc(found, func(t target) bool { return t.name == a.module }) {
+			found = append(found, target{a.module, a.pattern})
 		}
 	}
-	return names
+	return found
 }
 
 // allowed drops what the blacklist names.
-func (ix *Index) allowed(names []string) []string {
-	return slices.DeleteFunc(names, func(n string) bool { return ix.config.blacklist[n] })
+func (ix *Index) allowed(found []target) []target {
+	return slices.DeleteFunc(found, func(t target) bool { return ix.config.blacklist[t.name] })
 }
 
 // soft returns the names that a module wishes to be loaded before and after

@@ -25,6 +25,7 @@ type Loader struct {
 	ix      *Index
 	log     *slog.Logger
 	in      inserter
+	plain   []string // modules whose install commands are passed over
 	graph   graph
 	workers chan struct{}
 	running sync.WaitGroup
@@ -34,6 +35,7 @@ type Loader struct {
 
 	seenMu sync.Mutex
 	seen   map[string]bool // modaliases that need nothing more
+	warned map[string]bool // of devices' drivers
 
 	listenMu sync.Mutex
 	socket   *uevent.Socket // opened by Listen, not yet taken by Hotplug
@@ -61,6 +63,7 @@ func NewLoader(ix *Index, log *slog.Logger) *Loader {
 		workers:  make(chan struct{}, workers),
 		starting: map[string]bool{},
 		seen:     map[string]bool{},
+		warned:   map[string]bool{},
 		sysfs:    "/sys",
 	}
 }
@@ -70,10 +73,10 @@ func NewLoader(ix *Index, log *slog.Logger) *Loader {
 // ErrNotFound for each unknown name and a *LoadError for each module that
 // failed. A failure is not remembered: the next call tries again.
 func (l *Loader) Load(ctx context.Context, names ...string) error {
-	var modules []string
+	var modules []target
 	var errs []error
 	for _, name := range names {
-		found, err := l.ix.Lookup(name)
+		found, err := l.ix.find(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -84,11 +87,11 @@ func (l *Loader) Load(ctx context.Context, names ...string) error {
 	return errors.Join(append(errs, failed...)...)
 }
 
-// loadModules loads modules by their names and waits for them. It returns
-// which modules are new in the kernel.
-func (l *Loader) loadModules(ctx context.Context, names []string) (loaded []string, errs []error) {
+// loadModules loads modules and waits for them. It returns which of them are
+// new in the kernel.
+func (l *Loader) loadModules(ctx context.Context, modules []target) (loaded []string, errs []error) {
 	for {
-		loaded, errs = l.try(ctx, names)
+		loaded, errs = l.try(ctx, modules)
 		again := false
 		for _, err := range errs {
 			// Another caller's cancellation is not ours.
@@ -100,12 +103,12 @@ func (l *Loader) loadModules(ctx context.Context, names []string) (loaded []stri
 	}
 }
 
-func (l *Loader) try(ctx context.Context, names []string) (loaded []string, errs []error) {
-	wanted := make(map[string]bool, len(names))
-	for _, n := range names {
-		wanted[n] = true
+func (l *Loader) try(ctx context.Context, modules []target) (loaded []string, errs []error) {
+	wanted := make(map[string]bool, len(modules))
+	for _, m := range modules {
+		wanted[m.name] = true
 	}
-	all, fresh := l.graph.plan(l.ix, names)
+	all, fresh := l.graph.plan(l.ix, modules)
 	for _, n := range fresh {
 		l.running.Go(func() { l.run(ctx, n) })
 	}
@@ -169,7 +172,7 @@ func (l *Loader) run(ctx context.Context, n *node) {
 			leave := sync.OnceFunc(func() { <-l.workers })
 			slow := time.AfterFunc(slowStart, leave)
 			if tried = ctx.Err() == nil; tried {
-				n.isNew, n.err = l.insert(n)
+				n.isNew, n.err = l.insert(ctx, n)
 			}
 			slow.Stop()
 			leave()
@@ -203,8 +206,12 @@ func (l *Loader) begin(name string, begins bool) {
 }
 
 // insert gives a module to the kernel unless it has it.
-func (l *Loader) insert(n *node) (isNew bool, err error) {
-	if masked, refused := l.ix.config.masked(n.name); refused {
+func (l *Loader) insert(ctx context.Context, n *node) (isNew bool, err error) {
+	command := l.ix.config.installs[n.name]
+	if slices.Contains(l.plain, n.name) {
+		command = ""
+	}
+	if masked, refused := masks(command); refused {
 		return false, &LoadError{Module: n.name, Path: n.path, Op: "install", Err: errors.New("refused by the module configuration (install … false)")}
 	} else if masked {
 		l.log.Debug(fmt.Sprintf("modules: %s: masked by the module configuration", n.name))
@@ -221,6 +228,12 @@ func (l *Loader) insert(n *node) (isNew bool, err error) {
 	defer slow.Stop()
 	l.begin(n.name, true)
 	defer l.begin(n.name, false)
+	if command != "" {
+		if err := l.install(ctx, n, command); err != nil {
+			return false, &LoadError{Module: n.name, Path: n.path, Op: "install", Err: err}
+		}
+		return true, nil
+	}
 	op, err := l.in.insert(n.path, n.params)
 	if err == unix.EEXIST {
 		return false, nil

@@ -1,8 +1,12 @@
 package kmod
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +17,7 @@ type MissingDriver struct {
 	ID       string // vendor:device in hex on PCI and USB, else as the bus has it
 	Modalias string
 	Modules  []string // what the index has for it, empty when nothing
+	Lost     []string // of their files those that are not there
 	Unpacked []string // what the kernel has for it besides, see UnpackedFile
 	Refusal  string   // why its driver did not take it, where the kernel log says so
 }
@@ -21,6 +26,8 @@ type MissingDriver struct {
 func (m MissingDriver) String() string {
 	s := fmt.Sprintf("%s device %s [%s] has no driver: ", m.Bus, m.Device, m.ID)
 	switch {
+	case len(m.Lost) > 0:
+		return s + "the initrd's index names " + strings.Join(m.Lost, " and ") + ", which is missing; pack the initrd again"
 	case len(m.Modules) > 0 && m.Refusal != "":
 		return s + strings.Join(m.Modules, " or ") + " should drive it and does not: " + m.Refusal
 	case len(m.Modules) > 0:
@@ -71,6 +78,7 @@ func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
 				m.Unpacked = ix.unpacked().lookup(m.Modalias)
 				if b.attr != "" {
 					m.Modules, _ = ix.Lookup(m.Modalias)
+					m.Lost = ix.lost(m.Modules)
 				}
 			}
 			sure := b.attr != "" && (b.doubt == "" || !strings.HasPrefix(kind, b.doubt))
@@ -87,4 +95,19 @@ func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
 		}
 	}
 	return all
+}
+
+// lost are the files that modules would be loaded from and that are not there:
+// their own, and those of what they need.
+func (ix *Index) lost(modules []string) []string {
+	var files []string
+	for _, m := range modules {
+		for _, name := range append(ix.Depends(m), m) {
+			path, _ := ix.Path(name)
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !slices.Contains(files, path) {
+				files = append(files, path)
+			}
+		}
+	}
+	return files
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const modprobeUsage = `usage: modprobe [-qvnDba] [-d ROOT] [-S VERSION] NAME [PARAM=VALUE]...
+const modprobeUsage = `usage: modprobe [-qvnDbia] [-d ROOT] [-S VERSION] NAME [PARAM=VALUE]...
        modprobe [options] -a NAME...
        modprobe -r NAME...
 NAME is a module or an alias of one (a modalias, net-pf-10, fs-squashfs).
@@ -21,6 +22,7 @@ NAME is a module or an alias of one (a modalias, net-pf-10, fs-squashfs).
   -n  do nothing (--dry-run)      -D  print what would be loaded (--show-depends)
   -q  say nothing of unknown names  -v  say what is done
   -b  obey the blacklist for names too
+  -i  load NAME itself, whatever command modprobe.d has for it
 `
 
 // ConfigDirs is where modprobe.d files are looked for, first wins (kmod:
@@ -28,11 +30,12 @@ NAME is a module or an alias of one (a modalias, net-pf-10, fs-squashfs).
 var ConfigDirs = [...]string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
 
 type modprobeArgs struct {
-	all, remove, dry, show, quiet, verbose, blacklist, help bool
+	all, remove, dry, show, quiet, verbose, blacklist, ignoreInstall, help bool
 
 	root, version string
 	names         []string
 	params        string
+	plain         []string // modules whose install commands are passed over
 }
 
 // ModprobeMain is the modprobe applet: the kernel starts it for
@@ -56,6 +59,9 @@ func ModprobeMain(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(err)
 	}
+	if name := os.Getenv(moduleVariable); name != "" {
+		a.plain = append(a.plain, name)
+	}
 	status := 0
 	for _, name := range a.names {
 		if err := a.one(ix, name, stdout); err != nil {
@@ -75,6 +81,7 @@ func parseModprobe(args []string) (modprobeArgs, error) {
 		"-n": &a.dry, "--dry-run": &a.dry, "--show": &a.dry, "-D": &a.show, "--show-depends": &a.show,
 		"-q": &a.quiet, "--quiet": &a.quiet, "-s": new(bool), "--syslog": new(bool),
 		"-v": &a.verbose, "--verbose": &a.verbose, "-b": &a.blacklist, "--use-blacklist": &a.blacklist,
+		"-i": &a.ignoreInstall, "--ignore-install": &a.ignoreInstall, "--ignore-remove": new(bool),
 		"-h": &a.help, "--help": &a.help,
 	}
 	values := map[string]*string{"-d": &a.root, "--dirname": &a.root, "-S": &a.version, "--set-version": &a.version}
@@ -145,52 +152,62 @@ func (a *modprobeArgs) open(stderr io.Writer) (*Index, error) {
 }
 
 func (a *modprobeArgs) one(ix *Index, name string, stdout io.Writer) error {
-	names, err := ix.Lookup(name)
+	wanted, err := ix.find(name)
 	if err != nil {
 		return err
 	}
 	if a.blacklist {
-		names = ix.allowed(names)
+		wanted = ix.allowed(wanted)
 	}
-	for _, n := range names {
-		ix.config.SetParams(n, a.params)
+	for _, t := range wanted {
+		ix.config.SetParams(t.name, a.params)
+		if a.ignoreInstall {
+			a.plain = append(a.plain, t.name)
+		}
 	}
 	if a.remove {
-		return removeAll(ix, names, a.dry)
+		return removeAll(ix, wanted, a.dry)
 	}
 	if a.show || a.verbose {
-		if len(names) == 0 && ix.Builtin(name) {
+		if len(wanted) == 0 && ix.Builtin(name) {
 			fmt.Fprintf(stdout, "builtin %s\n", Name(name))
 		}
-		for _, n := range names {
-			order, _ := ix.Order(n)
+		for _, n := range wanted {
+			order, _ := ix.Order(n.name)
 			for _, m := range order {
 				path, _ := ix.Path(m)
-				if masked, _ := ix.config.masked(m); masked {
-					fmt.Fprintf(stdout, "install %s\n", ix.config.installs[m])
+				alias := ""
+				if m == n.name {
+					alias = n.alias
+				}
+				params := ix.config.params(m, alias)
+				if command := ix.config.installs[m]; command != "" && !slices.Contains(a.plain, m) {
+					fmt.Fprintf(stdout, "install %s\n", withOptions(command, params))
 					continue
 				}
-				fmt.Fprintf(stdout, "insmod %s %s\n", path, ix.config.params(m))
+				fmt.Fprintf(stdout, "insmod %s %s\n", path, params)
 			}
 		}
 	}
 	if a.show || a.dry {
 		return nil
 	}
-	_, errs := NewLoader(ix, slog.New(slog.DiscardHandler)).loadModules(context.Background(), names)
+	l := NewLoader(ix, slog.New(slog.DiscardHandler))
+	l.plain = a.plain
+	_, errs := l.loadModules(context.Background(), wanted)
 	return errors.Join(errs...)
 }
 
 // removeAll unloads modules, and then what only they needed.
-func removeAll(ix *Index, names []string, dry bool) error {
+func removeAll(ix *Index, modules []target, dry bool) error {
 	if dry {
 		return nil
 	}
-	for _, n := range names {
-		if err := Remove(n, false); err != nil {
+	for _, m := range modules {
+		if err := Remove(m.name, false); err != nil {
 			return err
 		}
-		for _, d := range slices.Backward(ix.Depends(n)) {
+		for _, d := range slices.Backward(ix.Depends(m.name)) {
 			_ = Remove(d, false) // still in use by another one: stays
 		}
 	}

@@ -5,7 +5,7 @@ import "sync"
 // node is one module on its way into the kernel.
 type node struct {
 	name     string
-	path     string
+	path     string // empty: an install command is all there is
 	params   string
 	hard     []*node // must be in before, or this one fails
 	soft     []*node // should be tried before
@@ -32,14 +32,14 @@ type graph struct {
 	nodes map[string]*node
 }
 
-// plan returns the nodes of the names with all they need: every one to wait
-// for, and those that nobody has started yet.
-func (g *graph) plan(ix *Index, names []string) (all, fresh []*node) {
+// plan returns the nodes of what is wanted with all they need: every one to
+// wait for, and those that nobody has started yet.
+func (g *graph) plan(ix *Index, wanted []target) (all, fresh []*node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := planner{g: g, ix: ix, seen: map[*node]bool{}}
-	for _, n := range names {
-		p.need(n)
+	for _, t := range wanted {
+		p.need(t)
 	}
 	// Soft edges come after all hard ones are known, and only where they close
 	// no ring. The list grows while it is walked.
@@ -47,13 +47,13 @@ func (g *graph) plan(ix *Index, names []string) (all, fresh []*node) {
 		n := p.fresh[i]
 		pre, post := ix.soft(n.name)
 		for _, name := range pre {
-			if t := p.need(name); t != nil && !reaches(t, n) {
+			if t := p.need(target{name: name}); t != nil && !reaches(t, n) {
 				n.soft = append(n.soft, t)
 			}
 		}
 		for _, name := range post {
 			before := len(p.fresh)
-			t := p.need(name)
+			t := p.need(target{name: name})
 			if t != nil && len(p.fresh) > before && !reaches(n, t) {
 				t.soft = append(t.soft, n)
 			}
@@ -69,19 +69,20 @@ type planner struct {
 	all, fresh []*node
 }
 
-func (p *planner) need(name string) *node {
+func (p *planner) need(wanted target) *node {
+	name := wanted.name
 	n := p.g.nodes[name]
 	if n == nil {
 		path, ok := p.ix.Path(name)
-		if !ok {
+		if !ok && p.ix.config.installs[name] == "" {
 			return nil
 		}
-		n = &node{name: name, path: path, params: p.ix.config.params(name), building: true, done: make(chan struct{})}
+		n = &node{name: name, path: path, params: p.ix.config.params(name, wanted.alias), building: true, done: make(chan struct{})}
 		p.g.nodes[name] = n
 		for _, d := range p.ix.Depends(name) {
 			// A ring of hard dependencies is a broken index; it is cut here
 			// and the kernel will say which symbol is missing.
-			if t := p.need(d); t != nil && !t.building {
+			if t := p.need(target{name: d}); t != nil && !t.building {
 				n.hard = append(n.hard, t)
 			}
 		}

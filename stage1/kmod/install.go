@@ -1,0 +1,48 @@
+package kmod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// installLimit is how long an install command may take.
+const installLimit = time.Minute
+
+// moduleVariable names to an install command the module that it is for. A
+// modprobe below it loads that one plainly, or it would run the command again.
+const moduleVariable = "MODPROBE_MODULE"
+
+// install runs the command of modprobe.d that is to load a module in the
+// kernel's place, by the shell, as modprobe does. What it leaves running goes
+// with it when its time is up.
+func (l *Loader) install(ctx context.Context, n *node, command string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, installLimit, fmt.Errorf("it did not end in %v", installLimit))
+	defer cancel()
+	command = withOptions(command, n.params)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Env = append(os.Environ(), moduleVariable+"="+n.name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	said, err := cmd.CombinedOutput()
+	if ctx.Err() != nil && err != nil {
+		err = context.Cause(ctx)
+	}
+	if text := strings.TrimSpace(string(said)); text != "" {
+		l.log.Info(fmt.Sprintf("modules: %s: %s", n.name, strings.ReplaceAll(text, "\n", "; ")))
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // somebody in the background has its output
+		return fmt.Errorf("run %q: %w", command, err)
+	}
+	return nil
+}
+
+func withOptions(command, params string) string {
+	return strings.ReplaceAll(command, "$CMDLINE_OPTS", params)
+}
