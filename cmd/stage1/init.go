@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -25,9 +26,16 @@ func runInit() {
 
 // stopFlowControl returns a function that stops the flow control of all consoles
 // which it has not seen yet, and returns what restores all that it ever stopped.
+// A child that was killed while it showed a screen has left the kernel hushed:
+// that is undone, too.
 func stopFlowControl() func() (restore func()) {
 	seen, stopped := map[string]bool{}, []console.FlowControl{}
+	var printing *kmsg.Printing
 	return func() func() {
+		if printing == nil {
+			printing = kmsg.ReadPrinting("", "")
+		}
+		_ = printing.Reset() // there may be nothing to be set
 		for _, name := range consoles() {
 			if name.Major != 0 && !seen[name.Path()] {
 				seen[name.Path()] = true
@@ -47,6 +55,10 @@ func stopFlowControl() func() (restore func()) {
 // that it is on the consoles however quiet the kernel is to be.
 func say(line string) {
 	log, err := kmsg.Open("/dev/kmsg")
+	if off, _ := kmsg.Unlimit(""); off && err == nil {
+		log.Close()
+		err = errors.New("nothing is logged")
+	}
 	if err == nil {
 		defer log.Close()
 		err = log.Log(kmsg.PrioAlert, tag+line)

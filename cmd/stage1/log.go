@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -22,8 +21,10 @@ type journal struct {
 	kernel *kmsg.Writer // nil: there is no kernel log
 	level  slog.LevelVar
 	ring   *kmsg.Ring
-	screen *console.Line
-	stdout *console.Writer
+
+	printing *kmsg.Printing
+	screen   *console.Line
+	stdout   *console.Writer
 }
 
 // wrap makes a terminal break long lines (DECAWM). BIOSes on serial consoles,
@@ -49,19 +50,22 @@ func openJournal() *journal {
 		log.Tag = tag
 	}
 	j.kernel = log
-	_, limitErr := kmsg.Unlimit("/proc/sys/kernel/printk_devkmsg")
-	printk := ""
-	if limitErr != nil {
-		printk = os.DevNull // what the kernel drops it does not print: better twice than not at all
+	off, limitErr := kmsg.Unlimit("")
+	if off {
+		j.kernel, log = nil, nil // it would take all and keep nothing
 	}
+	j.printing = kmsg.ReadPrinting("", "")
 	j.Logger = slog.New(kmsg.NewHandler(kmsg.HandlerOptions{
-		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level, Printk: printk, IgnoreLoglevel: printk,
+		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level, Printing: j.printing,
 	}))
 	if err != nil {
 		j.Warn("the kernel log can't be written: " + err.Error())
 	}
 	if limitErr != nil {
 		j.Warn("the kernel log may drop lines: " + limitErr.Error())
+	}
+	if off {
+		j.Warn("the kernel log has none of these lines: printk.devkmsg=off")
 	}
 	return j
 }

@@ -156,7 +156,14 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 			options.Width, options.Height = tty.Size()
 		}
 	}
+	restore, err := o.log.printing.Hush()
+	if err != nil {
+		o.log.Warn(fmt.Sprintf("what the kernel logs may cover the screen: %v", err))
+	}
 	choice, err := debug.Menu(ctx, options)
+	if err := restore(); err != nil {
+		o.log.Warn(fmt.Sprintf("the kernel prints less than before: %v", err))
+	}
 	if err != nil && ctx.Err() == nil {
 		o.log.Error(fmt.Sprintf("failure menu: %v", err))
 	}

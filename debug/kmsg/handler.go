@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,12 +29,9 @@ type HandlerOptions struct {
 	// ConsoleLevel is the least level written directly to Console.
 	// Default: Level.
 	ConsoleLevel slog.Leveler
-	// Printk is the file whose first number is the kernel's console_loglevel;
-	// default /proc/sys/kernel/printk. It is read once.
-	Printk string
-	// IgnoreLoglevel is the file that says "Y" when the kernel was started
-	// with ignore_loglevel; default /sys/module/printk/parameters/ignore_loglevel.
-	IgnoreLoglevel string
+	// Printing is what the kernel prints by itself; default what its files say
+	// now.
+	Printing *Printing
 	// Now is the time since boot; default Uptime.
 	Now func() time.Duration
 }
@@ -44,10 +40,9 @@ type HandlerOptions struct {
 // fixed; mu orders the lines.
 type handler struct {
 	HandlerOptions
-	kernelPrints int // the kernel prints priorities below this one
-	mu           *sync.Mutex
-	attrs        string // rendered, each with a leading space
-	group        string // prefix of attribute names
+	mu    *sync.Mutex
+	attrs string // rendered, each with a leading space
+	group string // prefix of attribute names
 }
 
 // NewHandler returns a handler that writes every record to the kernel log with
@@ -62,36 +57,13 @@ func NewHandler(o HandlerOptions) slog.Handler {
 	if o.ConsoleLevel == nil {
 		o.ConsoleLevel = o.Level
 	}
-	if o.Printk == "" {
-		o.Printk = "/proc/sys/kernel/printk"
-	}
-	if o.IgnoreLoglevel == "" {
-		o.IgnoreLoglevel = "/sys/module/printk/parameters/ignore_loglevel"
+	if o.Printing == nil {
+		o.Printing = ReadPrinting("", "")
 	}
 	if o.Now == nil {
 		o.Now = Uptime
 	}
-	h := &handler{HandlerOptions: o, mu: new(sync.Mutex)}
-	h.kernelPrints = consoleLoglevel(o.Printk, o.IgnoreLoglevel)
-	return h
-}
-
-// consoleLoglevel returns the first priority that the kernel keeps off its
-// consoles: 0, nothing is printed, when it can't be read.
-func consoleLoglevel(printk, ignore string) int {
-	if b, err := os.ReadFile(ignore); err == nil && strings.HasPrefix(string(b), "Y") {
-		return PrioDebug + 1
-	}
-	b, err := os.ReadFile(printk)
-	if err != nil {
-		return 0
-	}
-	first, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\t")
-	n, err := strconv.Atoi(first)
-	if err != nil {
-		return 0
-	}
-	return n
+	return &handler{HandlerOptions: o, mu: new(sync.Mutex)}
 }
 
 // Priority returns the syslog priority for a level.
@@ -119,7 +91,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	})
 	text := strings.TrimRight(b.String(), "\n")
 	prio := Priority(r.Level)
-	shown := h.Kmsg != nil && prio < h.kernelPrints
+	shown := h.Kmsg != nil && h.Printing.prints(prio)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -22,8 +22,8 @@ func handlerFor(t *testing.T, printk, ignore string, log *records, console *byte
 	}
 	o := HandlerOptions{
 		Console: console, Tag: "stage-1-init: ", Ring: NewRing(3), Level: slog.LevelDebug,
-		Printk: filepath.Join(dir, "printk"), IgnoreLoglevel: filepath.Join(dir, "ignore"),
-		Now: func() time.Duration { return 3214567 * time.Microsecond },
+		Printing: ReadPrinting(filepath.Join(dir, "printk"), filepath.Join(dir, "ignore")),
+		Now:      func() time.Duration { return 3214567 * time.Microsecond },
 	}
 	if log != nil {
 		o.Kmsg = New(log)
@@ -101,7 +101,7 @@ func TestConsoleLevel(t *testing.T) {
 	var kernel records
 	log := slog.New(NewHandler(HandlerOptions{
 		Kmsg: New(&kernel), Console: &console, Level: slog.LevelDebug, ConsoleLevel: slog.LevelInfo,
-		Printk: os.DevNull, IgnoreLoglevel: os.DevNull, Now: func() time.Duration { return 0 },
+		Printing: ReadPrinting(os.DevNull, os.DevNull), Now: func() time.Duration { return 0 },
 	}))
 	log.Debug("hidden")
 	log.Info("shown")

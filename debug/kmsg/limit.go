@@ -7,14 +7,15 @@ import (
 )
 
 // LimitPath is the sysctl that says how much user space may log. Its default,
-// "ratelimit", drops all but ten lines in five seconds
+// "ratelimit", drops all but ten lines in five seconds of each opening
 // (Documentation/admin-guide/sysctl/kernel.rst, printk_devkmsg).
 const LimitPath = "/proc/sys/kernel/printk_devkmsg"
 
 // Unlimit sets the sysctl at path (LimitPath when empty) to "on" if it says
-// "ratelimit". "off" was somebody's wish and stays. It reports whether it
-// changed anything.
-func Unlimit(path string) (bool, error) {
+// "ratelimit", for the programs that are started next; where printk.devkmsg= of
+// the command line says so, too, it stays. Off was somebody's wish as well: it
+// reports that the kernel drops all that is logged, and says nothing of it.
+func Unlimit(path string) (off bool, err error) {
 	if path == "" {
 		path = LimitPath
 	}
@@ -22,11 +23,11 @@ func Unlimit(path string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("kernel log limit: %w", err)
 	}
-	if strings.TrimSpace(string(b)) != "ratelimit" {
-		return false, nil
+	switch strings.TrimSpace(string(b)) {
+	case "off":
+		return true, nil
+	case "ratelimit":
+		_ = os.WriteFile(path, []byte("on\n"), 0o644) // a Writer loses nothing all the same
 	}
-	if err := os.WriteFile(path, []byte("on\n"), 0o644); err != nil {
-		return false, fmt.Errorf("kernel log limit: %w", err)
-	}
-	return true, nil
+	return false, nil
 }

@@ -38,20 +38,55 @@ type Writer struct {
 	// Tag begins every line, for example "stage-1-init: ". Set before use.
 	Tag string
 
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	w    io.Writer
+	path string // to be opened again; empty: it is not
+	left int    // records until then
 }
+
+// burst is how many records an opening may surely take: the kernel drops what
+// comes beyond ten in five seconds where printk.devkmsg= says "ratelimit", and
+// counts for each opening anew (kernel/printk/printk.c, devkmsg_open).
+const burst = 10
 
 // Open opens the kernel log, /dev/kmsg when path is empty, for writing.
 func Open(path string) (*Writer, error) {
 	if path == "" {
 		path = Path
 	}
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	d, err := openDevice(path)
 	if err != nil {
-		return nil, fmt.Errorf("kernel log: open %s: %w", path, err)
+		return nil, err
 	}
-	return New(device(fd)), nil
+	w := New(d)
+	w.path, w.left = path, burst
+	return w, nil
+}
+
+func openDevice(path string) (device, error) {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("kernel log: open %s: %w", path, err)
+	}
+	return device(fd), nil
+}
+
+// renew opens the log again where this opening may have had its share. Where
+// that fails the old one has to do.
+func (w *Writer) renew() {
+	if w.path == "" {
+		return
+	}
+	if w.left > 0 {
+		w.left--
+		return
+	}
+	d, err := openDevice(w.path)
+	if err != nil {
+		return
+	}
+	_ = w.Close()
+	w.w, w.left = d, burst-1
 }
 
 // A device is a descriptor that is written to at once or not at all: an os.File
@@ -100,6 +135,7 @@ func (w *Writer) Log(prio int, text string) error {
 }
 
 func (w *Writer) record(s string) error {
+	w.renew()
 	for try := 0; ; try++ {
 		_, err := io.WriteString(w.w, s)
 		switch {

@@ -2,6 +2,7 @@ package kmsg
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,18 +126,57 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// No opening of the log is given more than the kernel lets one have.
+func TestOpenings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kmsg")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for range 4 {
+		opening := &counted{to: w.w}
+		w.w = opening
+		for range burst {
+			w.Log(PrioInfo, "x")
+		}
+		if opening.records > burst || w.w != opening {
+			t.Errorf("an opening had %d records", opening.records)
+		}
+		w.Log(PrioInfo, "x")
+		if w.w == opening {
+			t.Fatal("it was not opened again")
+		}
+		w.left = burst
+	}
+	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "<6>x\n") != 4*(burst+1) {
+		t.Errorf("%v, the log has %q", err, text)
+	}
+}
+
+type counted struct {
+	to      io.Writer
+	records int
+}
+
+func (c *counted) Write(p []byte) (int, error) { c.records++; return c.to.Write(p) }
+func (c *counted) Close() error                { return c.to.(io.Closer).Close() }
+
 func TestUnlimit(t *testing.T) {
 	for _, tt := range []struct {
 		was, want string
-		changed   bool
-	}{{"ratelimit\n", "on\n", true}, {"on\n", "on\n", false}, {"off\n", "off\n", false}} {
+		off       bool
+	}{{"ratelimit\n", "on\n", false}, {"on\n", "on\n", false}, {"off\n", "off\n", true}} {
 		path := filepath.Join(t.TempDir(), "printk_devkmsg")
 		if err := os.WriteFile(path, []byte(tt.was), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		changed, err := Unlimit(path)
-		if err != nil || changed != tt.changed {
-			t.Errorf("%q: changed %v, %v", tt.was, changed, err)
+		off, err := Unlimit(path)
+		if err != nil || off != tt.off {
+			t.Errorf("%q: off %v, %v", tt.was, off, err)
 		}
 		if got, _ := os.ReadFile(path); string(got) != tt.want {
 			t.Errorf("%q became %q, want %q", tt.was, got, tt.want)
