@@ -129,7 +129,8 @@ type Boot struct {
 
 // newBoot is a boot that begins now.
 func newBoot(a Agent) *Boot {
-	b := &Boot{Agent: a, config: config.Default()} // until the command line has been read
+	b := &Boot{Agent: a}
+	b.config, _ = LoadConfig() // for a failure before the step "config", which tells what is wrong
 	b.Log = slog.New(b.heart.Handler(a.Log.Handler()))
 	b.timeline.Started = step.SinceBoot()
 	b.devices.Log = b.Log

@@ -61,7 +61,8 @@ func say(line string) {
 	}
 	if err == nil {
 		defer log.Close()
-		err = log.Log(kmsg.PrioAlert, tag+line)
+		log.Tag = tag
+		err = log.Log(kmsg.PrioAlert, line)
 	}
 	if err != nil {
 		unix.SetNonblock(stderr, true)
