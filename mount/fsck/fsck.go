@@ -75,9 +75,16 @@ const cleanUp = 30 * time.Second
 
 // runUntil runs a program, and leaves one alone that not even a signal ends,
 // because its disk hangs.
-func runUntil(ctx context.Context, cmd *exec.Cmd) error {
+func runUntil(ctx context.Context, cancel context.CancelCauseFunc, cmd *exec.Cmd, idle time.Duration) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Run() }()
+	go func() { ended <- cmd.Wait() }()
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); endIdle(watching, cancel, cmd.Process.Pid, idle) }()
+	defer func() { stop(); <-watched }()
 	select {
 	case err := <-ended:
 		return err
@@ -93,9 +100,12 @@ func runUntil(ctx context.Context, cmd *exec.Cmd) error {
 
 // Run checks a device, mending what is safe to mend (-a). Each line of the
 // program goes to say, and the last ones are what was tried. corrected tells
-// that there were errors, which are gone. At the end of ctx the program is asked
-// to stop, which e2fsck does in good order.
-func Run(ctx context.Context, program, device string, say func(string)) (corrected bool, err error) {
+// that there were errors, which are gone. At the end of ctx, and when it has
+// done nothing for the time idle, the program is asked to stop, which e2fsck
+// does in good order.
+func Run(ctx context.Context, program, device string, idle time.Duration, say func(string)) (corrected bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var lines []string
 	cmd := exec.CommandContext(ctx, program, "-a", device)
 	cmd.Env = []string{"PATH=/sbin:/bin", "LANG=C"}
@@ -116,7 +126,7 @@ func Run(ctx context.Context, program, device string, say func(string)) (correct
 		}
 		io.Copy(io.Discard, output) // a line that is too long
 	}()
-	err = runUntil(ctx, cmd)
+	err = runUntil(ctx, cancel, cmd, idle)
 	input.Close()
 	<-told
 	what := device + ": " + filepath.Base(program)

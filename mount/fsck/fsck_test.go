@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"netstage/stage1/fault"
 )
@@ -39,7 +40,7 @@ func TestRun(t *testing.T) {
 	} {
 		program := script(t, "fsck.test", fmt.Sprintf(`echo "args $*"; echo; echo "trouble" >&2; exit %d`, status))
 		var said []string
-		corrected, err := Run(t.Context(), program, "/dev/x", func(line string) { said = append(said, line) })
+		corrected, err := Run(t.Context(), program, "/dev/x", time.Minute, func(line string) { said = append(said, line) })
 		if corrected != want.corrected || (err == nil) != (want.class == "") {
 			t.Errorf("%d: %v, %v", status, corrected, err)
 		}
@@ -54,19 +55,34 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunFails(t *testing.T) {
-	if _, err := Run(t.Context(), "/no/such/program", "/dev/x", func(string) {}); fault.ClassOf(err) != fault.Fsck || !errors.Is(err, os.ErrNotExist) {
+	if _, err := Run(t.Context(), "/no/such/program", "/dev/x", time.Minute, func(string) {}); fault.ClassOf(err) != fault.Fsck || !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, err := Run(t.Context(), script(t, "fsck.killed", "kill -9 $$"), "/dev/x", func(string) {}); !strings.Contains(err.Error(), "killed") {
+	if _, err := Run(t.Context(), script(t, "fsck.killed", "kill -9 $$"), "/dev/x", time.Minute, func(string) {}); !strings.Contains(err.Error(), "killed") {
 		t.Error(err)
 	}
 	// It is asked to stop, and waited for.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	program := script(t, "fsck.slow", `trap 'echo cleaned up; exit 32' TERM; echo started; while :; do sleep 0.1; done`)
 	late := errors.New("too late")
-	_, err := Run(ctx, program, "/dev/x", func(line string) { cancel(late) })
+	_, err := Run(ctx, program, "/dev/x", time.Minute, func(line string) { cancel(late) })
 	if !errors.Is(err, late) || strings.Join(fault.TriedOf(err), "|") != "started|cleaned up" {
 		t.Errorf("%v, %q", err, fault.TriedOf(err))
+	}
+}
+
+// A program that waits for a disk that does not answer is ended, and one that
+// works is not, nor what it has started.
+func TestIdle(t *testing.T) {
+	const idle = 3 * time.Second
+	program := script(t, "fsck.idle", "trap 'kill $!; exit 32' TERM; echo started; sleep 1000 & wait")
+	_, err := Run(t.Context(), program, "/dev/x", idle, func(string) {})
+	if fault.ClassOf(err) != fault.Fsck || !strings.Contains(err.Error(), "it has done nothing for 3s: the disk does not answer") {
+		t.Errorf("idle: %v", err)
+	}
+	busy := script(t, "fsck.busy", `(end=$(($(date +%s) + 6)); while [ $(date +%s) -lt $end ]; do :; done)`)
+	if _, err := Run(t.Context(), busy, "/dev/x", idle, func(string) {}); err != nil {
+		t.Errorf("busy: %v", err)
 	}
 }
 

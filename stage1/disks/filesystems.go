@@ -153,7 +153,7 @@ func (d *Disks) check(ctx context.Context, e mount.Entry, device block.Device) e
 	ctx, cancel := context.WithTimeoutCause(ctx, CheckLimit, fmt.Errorf("not done within %v", CheckLimit))
 	defer cancel()
 	defer d.SayWhile(fmt.Sprintf("checking %s (%s) for %s", device.Path, e.Type, e.Target))()
-	corrected, err := fsck.Run(ctx, program, device.Path, func(line string) { d.Log.Info("fsck: " + line) })
+	corrected, err := fsck.Run(ctx, program, device.Path, mountPatience(e), func(line string) { d.Log.Info("fsck: " + line) })
 	if corrected {
 		d.Log.Warn(fmt.Sprintf("disks: the errors of %s for %s were corrected", device.Path, e.Target))
 	}
@@ -172,19 +172,22 @@ const (
 
 // How long a mount may take that says nothing of it: a large journal may be
 // replayed, or a file system on many disks be read. What may fail is not worth
-// that.
+// that. A check may do nothing for as long.
 const (
 	MountPatience      = 30 * time.Minute
 	shortMountPatience = 90 * time.Second // systemd's
 )
 
+func mountPatience(e mount.Entry) time.Duration {
+	if e.Has("nofail") {
+		return shortMountPatience
+	}
+	return MountPatience
+}
+
 // mountEntry mounts one file system, and says that it waits.
 func (d *Disks) mountEntry(ctx context.Context, e prepared) error {
-	otherwise := MountPatience
-	if e.Has("nofail") {
-		otherwise = shortMountPatience
-	}
-	limit := e.MountPatience(otherwise)
+	limit := e.MountPatience(mountPatience(e.Entry))
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not mounted within %v: the disk does not answer, or has much to mend", limit))
 	defer cancel()
 	defer d.SayWhile(fmt.Sprintf("mounting %s (%s), at most %v", e.Target, e.Type, limit))()
