@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -198,8 +199,14 @@ func (d *Devices) Undriven() []string {
 		return nil
 	}
 	var lines []string
+	starting := d.loader.Starting()
 	log := sync.OnceValue(kernelLog) // in most machines nobody asks for it
 	for _, m := range d.index.MissingDrivers("/sys") {
+		for _, name := range m.Modules {
+			if slices.Contains(starting, name) {
+				m.Starting = append(m.Starting, name)
+			}
+		}
 		if len(m.Modules) > 0 {
 			m.Refusal = kmod.Refusal(log(), m.Device)
 		}

@@ -18,6 +18,7 @@ type MissingDriver struct {
 	Modalias string
 	Modules  []string // what the index has for it, empty when nothing
 	Lost     []string // of their files those that are not there
+	Starting []string // of them those that have been started, and have not come to an end
 	Unpacked []string // what the kernel has for it besides, see UnpackedFile
 	Refusal  string   // why its driver did not take it, where the kernel log says so
 }
@@ -26,6 +27,8 @@ type MissingDriver struct {
 func (m MissingDriver) String() string {
 	s := fmt.Sprintf("%s device %s [%s] has no driver: ", m.Bus, m.Device, m.ID)
 	switch {
+	case len(m.Starting) > 0:
+		return s + strings.Join(m.Starting, " and ") + " is still starting"
 	case len(m.Lost) > 0:
 		return s + "the initrd's index names " + strings.Join(m.Lost, " and ") + ", which is missing; pack the initrd again"
 	case len(m.Modules) > 0 && m.Refusal != "":
