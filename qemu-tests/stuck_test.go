@@ -83,6 +83,48 @@ func TestNothingIsOfferedWithoutTheInitramfs(t *testing.T) {
 	}.run)
 }
 
+// foreign is a program for another machine.
+func foreign() string {
+	text := []byte(notELF())
+	text[18], text[19] = 0xf3, 0 // EM_RISCV
+	return string(text)
+}
+
+// An init that can't be started is refused while all is still there, with its
+// cause.
+func TestInitsThatCannotStart(t *testing.T) {
+	t.Parallel()
+	image := system.Files{
+		"nixos-version": "25.05", "folder/x": "", "plain": "#", "bin/empty": "", "bin/foreign": foreign(), "bin/text": "no program\n",
+		"bin/lost": "#!/nix/store/none/bin/sh\n", "bin/unnamed": "#!\n", "bin/itself": "#!" + system.Toplevel + "/bin/itself\n",
+		"bin/nowhere": "->/nowhere", "bin/ring": "->ring", "bin/outside": "->../../../../../../../init",
+	}
+	for name, cause := range map[string]string{
+		"folder": "", "plain": "", "bin/empty": "", "bin/foreign": "another machine", "bin/text": "", "bin/lost": "needs /nix/store/none/bin/sh",
+		"bin/unnamed": "names no interpreter", "bin/itself": "too many interpreters", "bin/nowhere": "no such file", "bin/ring": "", "bin/outside": "no such file",
+		"bin/lost/below": "", "none": "no such file",
+	} {
+		t.Run(name, scenario{
+			image: image, copies: inInitrd, cmdline: "boot.fail_timeout=1 init=" + system.Toplevel + "/" + name,
+			ends: refused("no-init"), shown: []string{cause, "No key was pressed: rebooting."},
+		}.run)
+	}
+}
+
+// What kernel.panic says in stage 2: a minute, unless somebody said otherwise;
+// and systemd is told what was found.
+func TestRebootAfterPanic(t *testing.T) {
+	t.Parallel()
+	const setByUs, left = "panic=60 left=00-netstage-panic.conf ", "panic=0 left= "
+	tells := system.Files{"nixos-version": "25.05", "init": system.Script(
+		"echo panic=$(cat /proc/sys/kernel/panic) left=$(ls /run/sysctl.d 2>/dev/null) .\necho stage 2 done\n" + system.PowerOff)}
+	for parameter, want := range map[string]string{
+		"": setByUs, "panic=0": left, "panic=-1": left, "panic=30": left, "sysctl.kernel.panic=0": left, "panic_on_warn=1": setByUs, "-- panic=5": setByUs,
+	} {
+		t.Run(parameter, scenario{image: tells, copies: inInitrd, cmdline: "init={init} " + parameter, shown: []string{want}}.run)
+	}
+}
+
 // The shell that is PID 1 can do by hand what PID 1 does: become another program,
 // or switch to the new root, with a system that was mounted before.
 func TestShellThatIsPID1(t *testing.T) {

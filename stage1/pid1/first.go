@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,17 +33,16 @@ func mountFirst() {
 // (Documentation/admin-guide/sysctl/kernel.rst, panic). It panics, too, when
 // the init of stage 2 exits.
 const (
-	panicSetting   = "/proc/sys/kernel/panic"
-	panicRestarts  = 60 // seconds: enough to read a screen
-	panicLeftOver  = "/run/sysctl.d/00-netstage-panic.conf"
-	panicParameter = "panic="
+	panicSetting  = "/proc/sys/kernel/panic"
+	panicRestarts = 60 // seconds: enough to read a screen
+	panicLeftOver = "/run/sysctl.d/00-netstage-panic.conf"
 )
 
 // rebootAfterPanic has a kernel that panics start the machine again, unless
 // the command line or the kernel's maker decided.
 func rebootAfterPanic() {
 	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil || hasWord(string(line), panicParameter) {
+	if err != nil || saysPanic(string(line)) {
 		return
 	}
 	if found, err := os.ReadFile(panicSetting); err == nil && strings.TrimSpace(string(found)) == "0" {
@@ -55,7 +55,7 @@ func rebootAfterPanic() {
 // that fails before ends in a reboot.
 func leavePanic() error {
 	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil || hasWord(string(line), panicParameter) {
+	if err != nil || saysPanic(string(line)) {
 		return nil
 	}
 	if now, err := os.ReadFile(panicSetting); err != nil || strings.TrimSpace(string(now)) != fmt.Sprint(panicRestarts) {
@@ -67,13 +67,24 @@ func leavePanic() error {
 	return os.WriteFile(panicLeftOver, []byte("# What the kernel had before the initrd.\nkernel.panic = 0\n"), 0o644)
 }
 
-// hasWord tells whether a parameter of the kernel's is given.
-func hasWord(line, prefix string) bool {
-	for word := range strings.FieldsSeq(line) {
-		if word == "--" {
-			return false // the rest is init's
+// saysPanic tells whether a kernel command line says what is to happen after a
+// panic: by the parameter, or by that of the sysctl (fs/proc/proc_sysctl.c).
+// The kernel takes '-' for '_' in names, and blanks in quotes for part of a
+// word; what follows "--" is init's.
+func saysPanic(line string) bool {
+	quoted := false
+	for word := range strings.FieldsFuncSeq(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
 		}
-		if strings.HasPrefix(word, prefix) {
+		return unicode.IsSpace(r) && !quoted
+	}) {
+		word = strings.Trim(word, `"`)
+		if word == "--" {
+			return false
+		}
+		switch name, _, _ := strings.Cut(word, "="); name {
+		case "panic", "sysctl.kernel.panic", "sysctl.kernel/panic":
 			return true
 		}
 	}
