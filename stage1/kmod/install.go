@@ -20,13 +20,13 @@ const moduleVariable = "MODPROBE_MODULE"
 
 // install runs the command of modprobe.d that is to load a module in the
 // kernel's place, by the shell, as modprobe does. What it leaves running goes
-// with it when its time is up.
+// with it when its time is up. The options come as a variable, not as a part of
+// the command: the kernel command line may have more of them.
 func (l *Loader) install(ctx context.Context, n *node, command string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, installLimit, fmt.Errorf("it did not end in %v", installLimit))
 	defer cancel()
-	command = withOptions(command, n.params)
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.Env = append(os.Environ(), moduleVariable+"="+n.name)
+	cmd.Env = append(os.Environ(), moduleVariable+"="+n.name, "CMDLINE_OPTS="+n.params)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -41,8 +41,4 @@ func (l *Loader) install(ctx context.Context, n *node, command string) error {
 		return fmt.Errorf("run %q: %w", command, err)
 	}
 	return nil
-}
-
-func withOptions(command, params string) string {
-	return strings.ReplaceAll(command, "$CMDLINE_OPTS", params)
 }

@@ -58,11 +58,16 @@ func TestInstallCommands(t *testing.T) {
 	k := &fakeKernel{}
 	l, log := configured(t, k, "options b x=1\ninstall b echo $MODPROBE_MODULE $CMDLINE_OPTS >"+ran+"; echo 'words for people'\ninstall b /bin/false\n"+
 		"install no-such-file :\ninstall ext4 exit 3\ninstall after /bin/sh -c 'exit 4'; /bin/true\n")
+	evil := filepath.Join(t.TempDir(), "evil")
+	l.ix.config.KernelParam("b.y", "$(touch "+evil+");touch${IFS}"+evil, true)
 	if err := l.Load(t.Context(), "b", "no-such-file"); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := os.ReadFile(ran); string(text) != "b x=1\n" {
+	if text, _ := os.ReadFile(ran); string(text) != "b x=1 y=\"$(touch "+evil+");touch${IFS}"+evil+"\"\n" {
 		t.Errorf("the command was given %q", text)
+	}
+	if _, err := os.Stat(evil); err == nil {
+		t.Error("the kernel command line has run a command")
 	}
 	if !strings.Contains(log.String(), "words for people") {
 		t.Errorf("not logged:\n%s", log)

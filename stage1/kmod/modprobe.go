@@ -182,7 +182,7 @@ func (a *modprobeArgs) one(ix *Index, name string, stdout io.Writer) error {
 				}
 				params := ix.config.params(m, alias)
 				if command := ix.config.installs[m]; command != "" && !slices.Contains(a.plain, m) {
-					fmt.Fprintf(stdout, "install %s\n", withOptions(command, params))
+					fmt.Fprintf(stdout, "install %s\n", strings.ReplaceAll(command, "$CMDLINE_OPTS", params))
 					continue
 				}
 				fmt.Fprintf(stdout, "insmod %s %s\n", path, params)
