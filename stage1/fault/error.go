@@ -48,18 +48,11 @@ func ClassOf(err error) Class {
 		class = StepTimeout
 	}
 	walk(err, func(err error) bool {
-		switch e := err.(type) {
-		case *Error:
-			if e.Class == "" {
-				return false
-			}
+		e, ok := err.(*Error)
+		if ok = ok && e.Class != ""; ok {
 			class = e.Class
-		case interface{ Class() string }: // of rooms that have their own errors still
-			class = Class(e.Class())
-		default:
-			return false
 		}
-		return true
+		return ok
 	})
 	return class
 }
@@ -67,11 +60,8 @@ func ClassOf(err error) Class {
 // TriedOf are the attempts of the outermost error in err's tree that has any.
 func TriedOf(err error) (tried []string) {
 	walk(err, func(err error) bool {
-		switch e := err.(type) {
-		case *Error:
+		if e, ok := err.(*Error); ok {
 			tried = e.Tried
-		case interface{ Tried() []string }:
-			tried = e.Tried()
 		}
 		return len(tried) > 0
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,27 @@ func TestTriedOf(t *testing.T) {
 	}
 	if got := TriedOf(errors.New("x")); got != nil {
 		t.Errorf("%q", got)
+	}
+}
+
+// No constant is without advice of its own, in the file where it stands.
+func TestConstantsHaveAdvice(t *testing.T) {
+	constant := regexp.MustCompile(`(?m)^\t(\w+) +Class = "([a-z0-9-]+)"`)
+	constants := 0
+	for _, file := range []string{"network.go", "image.go", "machine.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range constant.FindAllSubmatch(text, -1) {
+			constants++
+			if class := Class(c[2]); !class.Known() {
+				t.Errorf("%s: %s has no advice", file, c[1])
+			}
+		}
+	}
+	if want := len(Classes()); constants != want {
+		t.Errorf("%d classes are constants, %d have advice", constants, want)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // A child is a process of this program that says what is to be done next.
@@ -29,7 +31,7 @@ func (c Config) child(argv []string, memory *int) (Verdict, *Crash) {
 	var verdict Verdict
 	ch, err := c.start(argv, memory)
 	if err != nil {
-		return verdict, &Crash{"exec", fmt.Sprintf("start %s as %s: %v", c.Exe, argv[0], err)}
+		return verdict, &Crash{fault.Exec, fmt.Sprintf("start %s as %s: %v", c.Exe, argv[0], err)}
 	}
 	status, silent := c.attend(ch)
 	ch.close()
@@ -116,18 +118,18 @@ func (ch *child) crash(status syscall.WaitStatus, silent bool, verdict *Verdict)
 	case whole && err == nil:
 		return nil
 	case silent:
-		return &Crash{"step-timeout", ch.name + " showed no sign of life any more, and was killed"}
+		return &Crash{fault.StepTimeout, ch.name + " showed no sign of life any more, and was killed"}
 	case status.Signaled():
-		return &Crash{"killed", fmt.Sprintf("%s was killed by signal %d (%s)", ch.name, status.Signal(), status.Signal())}
+		return &Crash{fault.Killed, fmt.Sprintf("%s was killed by signal %d (%s)", ch.name, status.Signal(), status.Signal())}
 	case status.ExitStatus() == 2:
 		// How the Go runtime ends a program that panics.
-		return &Crash{"panic", ch.name + " panicked; its trace is on the console"}
+		return &Crash{fault.Panicked, ch.name + " panicked; its trace is on the console"}
 	case status.ExitStatus() != 0:
-		return &Crash{"killed", fmt.Sprintf("%s exited with status %d", ch.name, status.ExitStatus())}
+		return &Crash{fault.Killed, fmt.Sprintf("%s exited with status %d", ch.name, status.ExitStatus())}
 	case err == nil:
 		err = errUnfinished
 	}
-	return &Crash{"killed", fmt.Sprintf("%s left no verdict: %v", ch.name, err)}
+	return &Crash{fault.Killed, fmt.Sprintf("%s left no verdict: %v", ch.name, err)}
 }
 
 // Environment is what the children and the shell of PID 1 get, whatever the

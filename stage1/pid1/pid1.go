@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/fault"
 )
 
 // Config is what PID 1 has to know.
@@ -84,14 +86,14 @@ func (c Config) boot() Verdict {
 	}
 	for verdict.Action == HandOver {
 		if verdict.Stage2 == nil {
-			verdict = c.rescue(Crash{"handover", "the boot asked for a hand-over and named no stage 2"})
+			verdict = c.rescue(Crash{fault.Handover, "the boot asked for a hand-over and named no stage 2"})
 			continue
 		}
 		err := c.handOver(*verdict.Stage2)
-		crash := Crash{"handover", err.Error()}
+		crash := Crash{fault.Handover, err.Error()}
 		var lost *lostError
 		if errors.As(err, &lost) {
-			crash.Class = "exec"
+			crash.Class = fault.Exec
 			return c.lastRescue(crash, verdict.Rescue)
 		}
 		verdict = c.rescue(crash)
@@ -128,7 +130,7 @@ func (c Config) act(v Verdict) {
 // rescue that ends without one, too, leaves only the reboot.
 func (c Config) rescue(crash Crash) Verdict {
 	c.Say(fmt.Sprintf("the boot ended (%s): %s", crash.Class, crash.Detail))
-	verdict, again := c.child([]string{"rescue", crash.Class, crash.Detail}, nil)
+	verdict, again := c.child([]string{"rescue", string(crash.Class), crash.Detail}, nil)
 	if again == nil && verdict.Action != HandOver {
 		return verdict
 	}
@@ -153,7 +155,7 @@ func (c Config) lastRescue(crash Crash, knows []byte) Verdict {
 		c.lost()
 	}
 	defer unix.Close(memory)
-	verdict, again := c.child([]string{"rescue", crash.Class, crash.Detail, LastRescue}, &memory)
+	verdict, again := c.child([]string{"rescue", string(crash.Class), crash.Detail, LastRescue}, &memory)
 	if again != nil {
 		c.Say(fmt.Sprintf("the rescue ended too (%s): %s", again.Class, again.Detail))
 		c.lost()

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"netstage/stage1/fault"
 )
 
 // An Action is what PID 1 is asked to do when a child has ended.
@@ -59,6 +61,6 @@ func (v Verdict) Encode() ([]byte, error) {
 
 // A Crash is how a child ended that left no verdict.
 type Crash struct {
-	Class  string // "panic", "killed", "step-timeout", "exec" or "handover"
+	Class  fault.Class
 	Detail string // one line
 }
