@@ -1,6 +1,8 @@
 package netup
 
 import (
+	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -260,6 +262,37 @@ func TestDHCPv6RenewRebindLose(t *testing.T) {
 	if d := cmp.Diff([]string{"SOLICIT", "REQUEST", "RENEW", "REBIND"}, kinds); d != "" {
 		t.Error(d)
 	}
+}
+
+// A process that did not bring the network up keeps the lease alive.
+func TestDHCPv6RenewByAnotherProcess(t *testing.T) {
+	p := router6(t)
+	f := p.fakeDHCP6(t, "eth0p", func(f *fakeDHCP6, m *dhcpv6.Message) *dhcpv6.Message {
+		return f.polite(m, "2001:db8::7", 3*time.Second)
+	})
+	p.fakeRouter(t, "eth0p", flagged(0x80))
+	n := start(t, auto(t, "dhcp6")).wait(t)
+	l := n.Lease()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); Renew(ctx, l, nil, slog.New(slog.DiscardHandler)) }()
+	eventually(t, "three times as long", func() bool {
+		rebound := 0
+		for _, kind := range f.types() {
+			if kind == "REBIND" {
+				rebound++
+			}
+		}
+		return rebound >= 3
+	})
+	if d := cmp.Diff([]string{"2001:db8::7/64"}, addrs6Of(t, "eth0")); d != "" {
+		t.Error(d)
+	}
+	cancel()
+	<-done
 }
 
 // A network with a DHCPv6 server and without a router is asked all the same,

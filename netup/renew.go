@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/internal/dhcp4"
+	"netstage/netup/internal/dhcp6"
 	"netstage/netup/internal/retry"
 	"netstage/netup/lease"
 )
@@ -15,22 +16,30 @@ import (
 // Renew keeps the lease of a network that another process brought up until ctx
 // ends: it asks for more time as a client does, and sets the address anew, under
 // whatever name the link has by then. It takes nothing away: an address that the
-// server wants back goes when its time is over. Only leases by DHCPv4 have to
-// be asked for; what routers give the kernel hears again by itself. clientID is
-// the one that the lease was given to, nil for the MAC's.
+// server wants back goes when its time is over. Only leases by DHCP have to be
+// asked for; what routers give the kernel hears again by itself. clientID is the
+// one that a lease by DHCPv4 was given to, nil for the MAC's.
 func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger) {
-	for l.Source == "dhcp" && l.Time > 0 && ctx.Err() == nil {
+	once := map[string]func(context.Context, string, lease.Lease) (lease.Lease, error){
+		"dhcp": func(ctx context.Context, link string, l lease.Lease) (lease.Lease, error) {
+			c := &dhcp4.Client{
+				Port: &dhcp4.Port{}, Index: l.Index, Name: link, MAC: l.MAC, Vendor: Options{}.withDefaults().VendorClass, ClientID: clientID,
+				Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(),
+				Amend: func(l lease.Lease) lease.Lease { return l }, Note: func(string, int) {},
+			}
+			return c.Renew(ctx, l)
+		},
+		"dhcp6": func(ctx context.Context, link string, l lease.Lease) (lease.Lease, error) {
+			c := &dhcp6.Client{Name: link, MAC: l.MAC, Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(), Note: func(string, int) {}}
+			return rebind6(ctx, c, l)
+		},
+	}[l.Source]
+	for once != nil && l.Time > 0 && ctx.Err() == nil {
 		name := l.Link
 		if link, err := netlink.LinkByIndex(l.Index); err == nil {
 			name = link.Attrs().Name
 		}
-		vendor := Options{}.withDefaults().VendorClass
-		c := &dhcp4.Client{
-			Port: &dhcp4.Port{}, Index: l.Index, Name: name, MAC: l.MAC, Vendor: vendor, ClientID: clientID, Log: log, Rand: retry.Rand(l.MAC),
-			Amend: func(l lease.Lease) lease.Lease { return l }, Note: func(string, int) {},
-			Running: context.Background(),
-		}
-		next, err := c.Renew(ctx, l)
+		next, err := once(ctx, name, l)
 		if err != nil {
 			if ctx.Err() == nil {
 				log.Warn(fmt.Sprintf("%s: %v: the address goes when its time is over", name, err))
@@ -42,6 +51,21 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 		}
 		l = next
 	}
+}
+
+// rebind6 asks every server for more time: the identity of the one that gave the
+// lease by DHCPv6 is not part of it.
+func rebind6(ctx context.Context, c *dhcp6.Client, l lease.Lease) (lease.Lease, error) {
+	had := dhcp6.Answer{At: l.Acquired, Reply: dhcp6.Reply{Addr: l.Addr.Addr(), Valid: l.Time, T1: l.T2, T2: l.T2}}
+	got, err := c.Renew(ctx, had)
+	if err != nil {
+		return l, err
+	}
+	if got.Addr != l.Addr.Addr() {
+		return l, fmt.Errorf("the DHCPv6 server answers with the address %s", got.Addr)
+	}
+	l.Acquired, l.Time, l.T1, l.T2 = got.At, got.Valid, got.T1, got.T2
+	return l, nil
 }
 
 // replaceAddr gives a lease's address its new time.
