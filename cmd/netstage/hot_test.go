@@ -34,6 +34,23 @@ func TestHotListsAreMerged(t *testing.T) {
 	if want := "netstage-hot 1\n131072 65536\n0 65536\n655360 65536\n"; err != nil || string(got) != want {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
+	report := write("report.json", `{"version":1,"state":"complete","stream":{"first_reads":[{"offset":65536,"length":65536},{"offset":0,"length":1}]}}`)
+	good := write("good.json", `{"version":1,"state":"good"}`)
+	command = newHot(streams{})
+	command.SetArgs([]string{good, report, b, "-o", out})
+	if err := command.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	got, err = os.ReadFile(out)
+	if want := "netstage-hot 1\n65536 65536\n0 65536\n655360 65536\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	command = newHot(streams{})
+	command.SilenceErrors, command.SilenceUsage = true, true
+	command.SetArgs([]string{good})
+	if err := command.Execute(); err == nil {
+		t.Error("a report without a list makes one")
+	}
 	command = newHot(streams{})
 	command.SilenceErrors, command.SilenceUsage = true, true
 	command.SetArgs([]string{write("c", "<html>")})

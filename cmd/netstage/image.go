@@ -30,6 +30,10 @@ A squashfs is the smaller. In an erofs an unchanged file is the same blocks as
 in the image before, so that a machine that kept that one fetches only what
 changed. Images that are to replace each other have one FILE name or --series.
 
+With --hot, what boots of this very image read first is written to FILE.hot, for
+machines that start while it comes (rootfs.stream). LIST is made by "netstage
+hot", or a machine's.
+
 With --boot, all that boots the system is put into FILE's folder: bzImage and
 initrd.zst from the toplevel's kernel, cmdline with its parameters and init=,
 and the scripts of "netstage scripts". With --all-in-one, FILE is an initrd
@@ -47,11 +51,11 @@ examples:
 // imageFlags are what "netstage image" is asked for.
 type imageFlags struct {
 	image.Options
-	root, format, compression string
-	level                     int
-	system                    systemFlags
-	push                      string
-	registry                  registryFlags
+	root, format, compression, hot string
+	level                          int
+	system                         systemFlags
+	push                           string
+	registry                       registryFlags
 }
 
 func newImage(std streams) *cobra.Command {
@@ -64,6 +68,7 @@ func newImage(std streams) *cobra.Command {
 	fs.StringVar(&f.compression, "compression", "", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz; of an erofs lz4hc, lz4, zstd or none (default zstd:19 or lz4hc:12)")
 	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
 	fs.StringVar(&f.Series, "series", "", "`NAME` of the images that replace each other (default FILE's, without its ending)")
+	fs.StringVar(&f.hot, "hot", "", "write the ranges of `LIST` to FILE.hot: what comes first where the image is streamed")
 	fs.IntVar(&f.Processors, "processors", 0, "compress a squashfs on `N` processors (default all)")
 	f.system.flags(fs)
 	givenVar(fs, &f.push, "push", "then push what is in FILE's folder to the registry at `REF`, as netstage push does")
@@ -113,6 +118,8 @@ func (f *imageFlags) check(dirs []string) error {
 		return usageError("--all-root needs --root: in a store everything is root's anyway")
 	case f.Output == "":
 		return usageError("where to? Give -o FILE")
+	case f.hot != "" && f.system.allInOne:
+		return usageError("--hot is of an image that machines fetch: an all-in-one initrd is not fetched in parts")
 	}
 	if f.Source = f.root; len(dirs) > 0 {
 		f.Source = dirs[0]
@@ -137,6 +144,16 @@ func makeImage(ctx context.Context, f imageFlags, std streams) error {
 		defer os.RemoveAll(work)
 		f.Output = filepath.Join(work, "nix-store.squashfs")
 	}
+	var hot []byte
+	if f.hot != "" { // before the work
+		var err error
+		if hot, err = os.ReadFile(f.hot); err != nil {
+			return err
+		}
+		if _, err := hotList(hot); err != nil {
+			return fmt.Errorf("%s: %w", f.hot, err)
+		}
+	}
 	start := time.Now()
 	report, err := image.Build(ctx, f.Options)
 	if err != nil {
@@ -144,6 +161,11 @@ func makeImage(ctx context.Context, f imageFlags, std streams) error {
 	}
 	fmt.Fprintf(std.err, "%d entries packed into %.1f MiB in %v\n",
 		report.Entries, mib(report.Size), time.Since(start).Round(time.Millisecond))
+	if hot != nil {
+		if err := writeHot(f.Output+".hot", hot, report.Size); err != nil {
+			return fmt.Errorf("%s: %w", f.hot, err)
+		}
+	}
 	if err := f.system.finish(ctx, f.Output, output, report, std.err); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 const reportHelp = `Renders the report of a boot for people: what a machine leaves in
 /run/netstage/boot.json, and sends to boot.report=. FILE - is standard input.
 
-With --expect it also fails where the boot is in another state: good, check,
-failed or running (or cut off). A rollout can wait for a canary so, which was
+With --expect it also fails where the boot is in another state: good, complete,
+check, failed or running (or cut off). A rollout can wait for a canary so, which was
 booted with boot.check.
 
 examples:
@@ -25,15 +25,15 @@ examples:
 
 func newReport(std streams) *cobra.Command {
 	fs := newFlags()
-	expect := fs.String("expect", "", "the `STATE` that the boot has to be in: good, check, failed or running")
+	expect := fs.String("expect", "", "the `STATE` that the boot has to be in: good, complete, check, failed or running")
 	return newCommand("netstage report FILE [--expect STATE]", "render the report of a boot", reportHelp, fs,
 		func(_ context.Context, files []string) error {
 			if len(files) != 1 {
 				return usageError("which report? Give one FILE")
 			}
-			states := []report.State{"", report.Good, report.Check, report.Failed, report.Running}
+			states := []report.State{"", report.Good, report.Complete, report.Check, report.Failed, report.Running}
 			if !slices.Contains(states, report.State(*expect)) {
-				return usageError(fmt.Sprintf("--expect %s: want good, check, failed or running", *expect))
+				return usageError(fmt.Sprintf("--expect %s: want good, complete, check, failed or running", *expect))
 			}
 			r, err := readReport(std.in, files[0])
 			if err != nil {

@@ -29,6 +29,8 @@ const (
 	Good    State = "good"    // stage 2 is about to be started
 	Check   State = "check"   // boot.check: all was well, and stage 2 is not started
 	Failed  State = "failed"  // Failure says why; an operator or a reboot is waited for
+	// Complete comes after Good, of an image that was used while it came.
+	Complete State = "complete"
 )
 
 // Report is the record of one boot. Times are in milliseconds, sizes in bytes.
@@ -50,6 +52,7 @@ type Report struct {
 	Network    *Lease         `json:"network,omitempty"`
 	Links      []Link         `json:"links,omitempty"`
 	Download   *Download      `json:"download,omitempty"`
+	Stream     *Stream        `json:"stream,omitempty"` // with state complete
 	Memory     *Memory        `json:"memory,omitempty"`
 	KernelLog  []string       `json:"kernel_log,omitempty"` // the last lines, with the agent's
 }
@@ -169,7 +172,7 @@ func Parse(text []byte) (Report, error) {
 		return r, fmt.Errorf("boot report: version %d of the format: want %d", r.Version, Version)
 	}
 	switch r.State {
-	case Running, Good, Check, Failed:
+	case Running, Good, Check, Failed, Complete:
 	default:
 		return r, fmt.Errorf("boot report: unknown state %.20q", r.State)
 	}
@@ -200,12 +203,16 @@ func (r Report) bounded() error {
 	if r.Download != nil {
 		mirrors = len(r.Download.Mirrors)
 	}
+	reads := 0
+	if r.Stream != nil {
+		reads = len(r.Stream.FirstReads)
+	}
 	for _, list := range []struct {
 		name    string
 		n, most int
 	}{
 		{"steps", len(r.Steps), 1000}, {"links", len(r.Links), 256}, {"addresses", addresses, 1024}, {"macs", len(r.Machine.MACs), 256},
-		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"kernel_log", len(r.KernelLog), 4096},
+		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"first reads", reads, MostFirstReads}, {"kernel_log", len(r.KernelLog), 4096},
 	} {
 		if list.n > list.most {
 			return fmt.Errorf("boot report: %d %s, %d are the most", list.n, list.name, list.most)

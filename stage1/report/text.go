@@ -33,6 +33,12 @@ func (r Report) headline() string {
 	switch r.State {
 	case Good:
 		return "Booted: ready for stage 2 after " + took
+	case Complete:
+		line := "Booted: ready for stage 2 after " + took
+		if r.Stream != nil {
+			line += ", image whole after " + seconds(r.Stream.TookMS)
+		}
+		return line
 	case Check:
 		return "Checked: stage 2 could have been started after " + took
 	case Failed:
@@ -116,6 +122,9 @@ func (t *text) about(r Report) {
 		if i.Manifest != nil {
 			t.fact("", join(label("manifest", i.Manifest.Name), label("key", i.Manifest.Key), i.Manifest.Source))
 		}
+	}
+	if s := r.Stream; s != nil {
+		t.fact("Stream", fmt.Sprintf("%s received in %s, %d of %d reads waited, the longest %s", mib(s.Received), seconds(s.TookMS), s.Waited, s.Reads, seconds(s.LongestMS)))
 	}
 	if m := r.Memory; m != nil {
 		t.fact("Memory", mib(m.Available)+" of "+mib(m.Total)+" available")

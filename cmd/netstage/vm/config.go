@@ -146,6 +146,9 @@ func newPlan(c Config) (plan, error) {
 			}
 			if p.boot.RootHash != "" {
 				p.files[p.boot.Image+".verity"] = c.Image + ".verity"
+				if _, err := os.Stat(c.Image + ".hot"); err == nil {
+					p.files[p.boot.Image+".hot"] = c.Image + ".hot"
+				}
 			}
 		}
 	}

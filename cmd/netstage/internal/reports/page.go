@@ -63,7 +63,7 @@ var steps = []string{"pseudo", "config", "modules", "devices", "network", "image
 // viewOf arranges boots: failed ones first, then the newest first.
 func viewOf(boots []Boot, only report.State, now time.Time) view {
 	v := view{Now: now.UTC().Format("2006-01-02 15:04:05"), Total: len(boots), Only: only, Legend: append(slices.Clone(steps), other)}
-	order := []report.State{report.Failed, report.Running, report.Check, report.Good}
+	order := []report.State{report.Failed, report.Running, report.Check, report.Good, report.Complete}
 	for _, state := range order {
 		n := 0
 		for _, b := range boots {
