@@ -180,9 +180,15 @@ in
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
+        NotifyAccess = "all";
         TimeoutStartSec = "infinity";
       };
-      script = "until grep -q complete /run/netstage/stream.json; do sleep 1; done";
+      script = ''
+        while grep -q streaming /run/netstage/stream.json; do
+          systemd-notify --status="$(cat /run/netstage/stream.txt)"
+          sleep 1
+        done
+      '';
     };
 
     system.build = mkMerge [

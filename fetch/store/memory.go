@@ -14,7 +14,9 @@ const hugePage = 2 << 20
 
 // Tmpfs is a file system in memory that holds one image.
 type Tmpfs struct {
-	Dir     string
+	Dir string
+	// Sparse is for a file that will have holes: a huge page would fill them.
+	Sparse  bool
 	options string // what the kernel took besides the size
 	mounted bool
 	file    *os.File
@@ -58,7 +60,7 @@ func (m *Tmpfs) mount(size int64) error {
 	if err != nil {
 		online = nil // a kernel for one node
 	}
-	for _, m.options = range memoryOptions(string(online)) {
+	for _, m.options = range memoryOptions(string(online), m.Sparse) {
 		if err = unix.Mount("tmpfs", m.Dir, "tmpfs", flags, m.optionsFor(size)); err == nil {
 			m.mounted = true
 			return nil
@@ -70,12 +72,16 @@ func (m *Tmpfs) mount(size int64) error {
 // memoryOptions are those to try, the best first. Where memory is on several
 // nodes (Documentation/filesystems/tmpfs.rst, mpol) the image lies on all: it is
 // read by processors of all, and may be larger than one.
-func memoryOptions(nodesOnline string) []string {
-	options := []string{"mode=0700,huge=always", "mode=0700"}
+func memoryOptions(nodesOnline string, sparse bool) []string {
+	huge := "always"
+	if sparse {
+		huge = "never"
+	}
+	options := []string{"mode=0700,huge=" + huge, "mode=0700"}
 	if !strings.ContainsAny(nodesOnline, ",-") {
 		return options
 	}
-	return append([]string{"mode=0700,huge=always,mpol=interleave", "mode=0700,mpol=interleave"}, options...)
+	return append([]string{"mode=0700,huge=" + huge + ",mpol=interleave", "mode=0700,mpol=interleave"}, options...)
 }
 
 func (m *Tmpfs) optionsFor(size int64) string {

@@ -12,7 +12,7 @@ import (
 // kernel knows how.
 func TestMemoryOfSeveralNodes(t *testing.T) {
 	for online, spread := range map[string]bool{"0\n": false, "": false, "1\n": false, "0-1\n": true, "0,2\n": true, "0-3,8\n": true} {
-		options := memoryOptions(online)
+		options := memoryOptions(online, false)
 		if got := strings.Contains(options[0], "mpol=interleave"); got != spread {
 			t.Errorf("%q: %q", online, options)
 		}
@@ -24,7 +24,7 @@ func TestMemoryOfSeveralNodes(t *testing.T) {
 		t.Skip("mounting needs root")
 	}
 	dir := t.TempDir()
-	for _, options := range memoryOptions("0-1") {
+	for _, options := range memoryOptions("0-1", false) {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options+",size=2M"); err == nil {
 			unix.Unmount(dir, 0)
 			return

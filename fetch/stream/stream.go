@@ -17,6 +17,8 @@ type Config struct {
 	Hot     []Span // what comes first of what nobody waits for yet
 	// OnDemand brings what readers wait for and nothing else.
 	OnDemand bool
+	// Partial says that blocks may be dropped again: the image never gets whole.
+	Partial bool
 	// Streams is how many connections bring the rest; 0: 2, so that one is under
 	// way while the other asks.
 	Streams int
@@ -88,7 +90,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !s.Complete() && ctx.Err() == nil {
+	for (s.c.Partial || !s.Complete()) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:

@@ -37,7 +37,7 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 	if r.What == "" {
 		r.What = "image"
 	}
-	file, err := fetch.Reserve(r, r.Size)
+	file, err := fetch.Reserve(r, r.Size, r.Size)
 	if err != nil {
 		return false, err
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	Stream        bool               // rootfs.stream: the image is used while it comes
 	OnDemand      bool               // only what is read comes
 	StreamTimeout time.Duration      // rootfs.stream.timeout=, of a read; 0: none
+	StreamKeep    int64              // rootfs.stream.keep=, bytes of the image in memory; 0: all that was read
 	Manifest      []ref.Location     // mirrors of the signed manifest
 	Newer         time.Time          // rootfs.manifest.newer=: older manifests are refused
 	Name          string             // rootfs.manifest.name=: manifests of others are refused

@@ -78,6 +78,14 @@ func TestParse(t *testing.T) {
 			c.MountVerity, c.OnCorruption = true, "restart_on_corruption"
 			c.Manifest = []ref.Location{parsed("/m")}
 		}),
+		"rootfs.stream rootfs.stream.timeout=30 rootfs.manifest=/m": defaults(func(c *Config) {
+			c.Stream, c.StreamTimeout = true, 30*time.Second
+			c.Manifest = []ref.Location{parsed("/m")}
+		}),
+		"rootfs.stream=demand rootfs.stream.keep=64M rootfs.manifest=/m": defaults(func(c *Config) {
+			c.Stream, c.OnDemand, c.StreamKeep = true, true, 64<<20
+			c.Manifest = []ref.Location{parsed("/m")}
+		}),
 		"rootfs.proxy=http://joe:pw@10.0.0.1:3128": defaults(func(c *Config) { c.Proxy = "http://joe:pw@10.0.0.1:3128" }),
 		"rootfs.base=http://srv/images":            defaults(func(c *Config) { c.Base = parsed("http://srv/images") }),
 	} {
@@ -85,6 +93,23 @@ func TestParse(t *testing.T) {
 		got.Modules = nil
 		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.IgnoreUnexported(Config{})); diff != "" || err != nil {
 			t.Errorf("%q: %v (-want +got):\n%s", line, err, diff)
+		}
+	}
+}
+
+func TestStreamIsRefused(t *testing.T) {
+	for line, want := range map[string]string{
+		"rootfs.stream rootfs=a":                                                  "rootfs.stream needs a verity tree and its root hash",
+		"rootfs.stream rootfs=a rootfs.sha256=" + emptySHA:                        "rootfs.stream needs a verity tree and its root hash",
+		"rootfs.stream=whole rootfs.manifest=/m":                                  "rootfs.stream=whole: want demand",
+		"rootfs.stream.timeout=soon":                                              "rootfs.stream.timeout=soon: want a number",
+		"rootfs.stream rootfs.manifest=/m rootfs.stream.keep=64M":                 "rootfs.stream.keep= bounds what rootfs.stream=demand keeps",
+		"rootfs.stream=demand rootfs.manifest=/m rootfs.stream.keep=1M":           "rootfs.stream.keep=1M: want at least 16M",
+		"rootfs.stream=demand rootfs.manifest=/m rootfs.stream.keep=half":         "rootfs.stream.keep=half: want at least 16M",
+		"rootfs.stream=demand rootfs.manifest=/m rootfs.stream.keep=99999999999G": "rootfs.stream.keep=99999999999G: want at least 16M",
+	} {
+		if _, err := parse(line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", line, err, want)
 		}
 	}
 }

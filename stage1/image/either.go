@@ -55,6 +55,9 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 	var started atomic.Bool
 	fetcher := *g
 	fetcher.Stream = nil // there would be two images, and one stream
+	if g.Config.Stream {
+		g.Log.Warn("image: a disk or a server may have it, whichever is first: it is used when it is whole, as if rootfs.stream were not given")
+	}
 	fetcher.Progress = func(p fetch.Progress) {
 		started.CompareAndSwap(false, p.Bytes > 0)
 		if g.Progress != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,9 +17,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
+	"netstage/fetch/verity"
+	"netstage/fetch/vouch"
 	"netstage/stage1/cmdline"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -385,6 +389,43 @@ func TestDiskAndServerAreMirrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where a disk may have the image, too, it is not used before it is whole: a
+// line says so.
+func TestDiskAndServerAreNotStreamed(t *testing.T) {
+	image := bytes.Repeat([]byte("netstage"), 1024)
+	var tree bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(image), int64(len(image)), &tree, verity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := image
+		if strings.HasSuffix(r.URL.Path, ".verity") {
+			text = tree.Bytes()
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	}))
+	defer server.Close()
+	g, log := getter(t, fmt.Sprintf("rootfs=LABEL=x:/x rootfs=%s/x rootfs.verity=%[1]s/x.verity rootfs.stream roothash=%x", server.URL, root), nil)
+	g.Media = &slowMedia{media: media{dir: t.TempDir()}, appears: make(chan error, 1)} // it never comes
+	g.Network.Dial, g.Network.Base = new(net.Dialer).DialContext, ref.Base{}
+	g.Store = func() store.Store { return store.File(filepath.Join(t.TempDir(), "image")) }
+	g.Stream = func(context.Context, vouch.Streamed) (*os.File, func() error, error) {
+		t.Error("it is streamed")
+		return nil, nil, errLate
+	}
+	got, err := g.Get(t.Context())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if err := got.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "as if rootfs.stream were not given") {
+		t.Errorf("log:\n%s", log)
 	}
 }
 

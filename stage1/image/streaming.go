@@ -58,7 +58,7 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	o := stream.Order{
 		Dir: Dir, Request: v.Request, Proxy: s.Config.Proxy, CA: ca, Lease: s.Network.Lease(), ClientID: clientID,
 		Size: v.Request.Size, Block: super.DataBlockSize, RootHash: v.RootHash, SHA256: v.SHA256, Tree: v.Tree,
-		OnDemand: s.Config.OnDemand, Timeout: s.Config.StreamTimeout, Log: s.Log,
+		OnDemand: s.Config.OnDemand, Keep: s.Config.StreamKeep, Timeout: s.Config.StreamTimeout, ReportTo: s.Config.ReportTo, Log: s.Log,
 	}
 	o.Hot = s.hotList(ctx, v.Request)
 	if s.Config.MountVerity {
@@ -72,7 +72,7 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 		return nil, nil, err
 	}
 	s.Log.Info(fmt.Sprintf("image: %d MiB are used while they come", o.Size>>20))
-	if s.Config.Check {
+	if s.Config.Check && !o.OnDemand {
 		if err := s.Stream.Wait(ctx); err != nil {
 			return nil, nil, err
 		}

@@ -3,10 +3,12 @@ package reporting
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"netstage/stage1/fault"
 	"netstage/stage1/network"
+	"netstage/stage1/stream"
 )
 
 // factsWidth is for tables that are looked at once: what a terminal of 80
@@ -20,7 +22,16 @@ func (r *Record) addFacts(f *fault.Failure) {
 	if links := r.Network.LastSeen(); links.Version != 0 {
 		f.Facts = append(f.Facts, fault.Fact{Title: "Network", Lines: links.Lines(factsWidth)})
 	}
-	f.Facts = append(f.Facts, fault.Fact{Title: "Mirrors", Lines: mirrorLines(r.download)}, memoryFact(r.Root))
+	f.Facts = append(f.Facts, fault.Fact{Title: "Mirrors", Lines: mirrorLines(r.download)}, streamFact(r.Root), memoryFact(r.Root))
+}
+
+// streamFact is how far an image is that is used while it comes.
+func streamFact(root string) fault.Fact {
+	s, err := stream.ReadStatus(filepath.Join(root, stream.StatusFile))
+	if err != nil { // there is none
+		return fault.Fact{}
+	}
+	return fault.Fact{Title: "Stream", Lines: s.Lines()}
 }
 
 func memoryFact(root string) fault.Fact {
@@ -33,7 +44,7 @@ func memoryFact(root string) fault.Fact {
 
 // LeftFacts is what there is to see of a boot that is gone.
 func LeftFacts(root string) []fault.Fact {
-	return []fault.Fact{{Title: "Network", Lines: network.Left(root, factsWidth)}, memoryFact(root)}
+	return []fault.Fact{{Title: "Network", Lines: network.Left(root, factsWidth)}, streamFact(root), memoryFact(root)}
 }
 
 // mirrorLines says how each mirror fared, a line each.

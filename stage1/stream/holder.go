@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,21 +37,19 @@ const (
 	needLength = 17
 )
 
-// quickDeath is how soon after its start a second death of a worker ends the
-// machine's hope.
-const quickDeath = time.Minute
-
 type holder struct {
 	spec   spec
 	say    func(string)
 	shared *shared
 	server *nbd.Server
 	image  *os.File
+	keep   *keeper
 	boot   int // -1: gone
 	handed bool
 
 	worker  *os.Process
-	line    int // to the worker
+	reader  *os.Process // nil: none was started
+	line    int         // to the worker
 	deaths  []time.Time
 	swapped bool
 	unsent  bool // a need did not go through
@@ -84,6 +81,7 @@ func hold(say func(string)) int {
 			return h.lost(err.Error())
 		}
 		if h.swapped && h.worker == nil {
+			h.endReader() // nothing waits any more
 			return 0
 		}
 		if !h.handed && h.boot < 0 { // the boot is over, or starts anew
@@ -94,6 +92,9 @@ func hold(say func(string)) int {
 }
 
 func (h *holder) open() (err error) {
+	for fd := holderSpec; fd <= holderLoop; fd++ {
+		unix.CloseOnExec(fd)
+	}
 	if h.spec, err = readSpec(os.NewFile(holderSpec, "spec")); err != nil {
 		return err
 	}
@@ -101,6 +102,7 @@ func (h *holder) open() (err error) {
 		return err
 	}
 	h.image = os.NewFile(holderImage, "image")
+	h.keep = newKeeper(h.spec.Keep, h.image, h.shared)
 	h.server = nbd.NewServer(holderKernel, h.spec.Size, data{h.image, h.shared})
 	return nil
 }
@@ -132,6 +134,7 @@ func (h *holder) turn() error {
 		if r, ok := h.server.Last(); ok {
 			h.shared.add(wordReads, 1)
 			h.shared.touch(r.Offset, r.Length)
+			h.keep.touch(r.Offset, r.Length)
 		}
 		if w != nil {
 			h.shared.add(wordWaited, 1)
@@ -146,6 +149,7 @@ func (h *holder) turn() error {
 	if h.poll[2].Revents != 0 {
 		h.hearBoot()
 	}
+	h.reapReader()
 	if h.unsent {
 		h.needAll()
 	}
@@ -153,13 +157,18 @@ func (h *holder) turn() error {
 	if h.handed {
 		limit = h.spec.Timeout
 	}
+	// First: what comes from now on the worker tells.
+	h.noteWaiting()
 	err := h.server.Settle(now, limit, func(w *nbd.Wait) {
 		if took := uint64(time.Since(w.Since)); took > h.shared.get(wordLongest) {
 			h.shared.set(wordLongest, took)
 		}
 	})
 	h.noteWaiting()
-	return err
+	if err != nil {
+		return err
+	}
+	return h.keep.drop(h.server.Waiting())
 }
 
 // noteWaiting tells the worker what waits longest.
@@ -206,68 +215,11 @@ func (h *holder) hearBoot() {
 	case n == 1 && h.message[0] == wordHand:
 		h.handed = true
 		h.shared.set(wordHanded, 1)
+		h.startReader()
 	default:
 		unix.Close(h.boot)
 		h.boot = -1
 	}
-}
-
-// hearWorker hears a word, or the worker's end.
-func (h *holder) hearWorker() error {
-	n, err := unix.Read(h.line, h.message[:])
-	switch {
-	case err == unix.EINTR, err == nil && n > 0 && h.message[0] == wordCame:
-		return nil
-	case err == nil && n > 0 && h.message[0] == wordSwap:
-		h.swapped = true
-		return nil
-	}
-	unix.Close(h.line)
-	state, err := h.worker.Wait()
-	h.worker, h.line = nil, -1
-	if h.swapped {
-		return nil
-	}
-	now := time.Now()
-	how := fmt.Sprint(state)
-	if err != nil {
-		how = err.Error()
-	}
-	if n := len(h.deaths); n > 0 && now.Sub(h.deaths[n-1]) < quickDeath {
-		return fmt.Errorf("the process that fetches ended twice within a minute (%s)", how)
-	}
-	h.deaths = append(h.deaths, now)
-	h.say(fmt.Sprintf("stream: the process that fetches ended (%s); another one goes on at %d of %d MiB", how, h.shared.have()>>20, h.spec.Size>>20))
-	h.shared.add(wordRestarts, 1)
-	return h.startWorker()
-}
-
-// startWorker starts a worker and tells it what waits.
-func (h *holder) startWorker() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "worker")
-	defer theirs.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	h.worker, err = os.StartProcess("/proc/self/exe", []string{Name, roleWork}, &os.ProcAttr{
-		Env: environment,
-		Files: []*os.File{null, null, null, os.NewFile(holderSpec, "spec"), theirs, h.image, h.shared.file,
-			os.NewFile(holderTree, "tree"), os.NewFile(holderKernel, "kernel")},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		unix.Close(pair[0])
-		return err
-	}
-	h.line = pair[0]
-	h.needAll()
-	return nil
 }
 
 // lost is the end when nothing can go on. Before stage 2 runs the boot sees to

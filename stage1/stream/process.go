@@ -17,6 +17,7 @@ import (
 const (
 	roleHold = "hold"
 	roleWork = "work"
+	roleRead = "read" // what a shutdown takes
 )
 
 // environment bounds what Go takes beside the image.
@@ -38,6 +39,9 @@ func Main(args []string, log *slog.Logger, say func(string)) int {
 		return hold(say)
 	case slices.Equal(args, []string{roleWork}):
 		return work(log, say)
+	case slices.Equal(args, []string{roleRead}):
+		readForShutdown()
+		return 0
 	}
 	return 2
 }

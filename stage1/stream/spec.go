@@ -24,9 +24,6 @@ import (
 // Name is the processes' argv[0].
 const Name = "@netstage-stream"
 
-// StatusFile tells how far the stream is: a Status.
-const StatusFile = "/run/netstage/stream.json"
-
 // spec is what the processes are told. Nothing else of the initramfs is needed.
 type spec struct {
 	Size      int64
@@ -36,12 +33,14 @@ type spec struct {
 	URLs      []string
 	Tokens    map[string]string `json:",omitempty"` // of origins
 	UserAgent string
+	ReportTo  string `json:",omitempty"` // boot.report=
 	Proxy     string `json:",omitempty"`
 	CA        []byte `json:",omitempty"` // PEM; empty: the system's
 	Seed      uint64
 	Lease     lease.Lease
 	ClientID  []byte `json:",omitempty"` // of the lease
 	OnDemand  bool
+	Keep      int64         // bytes of the image at once; 0: all
 	Timeout   time.Duration // of a read, once stage 2 runs; 0: none
 	Hot       []stream.Span
 	NBD       int
@@ -63,26 +62,4 @@ func readSpec(file *os.File) (spec, error) {
 		return s, fmt.Errorf("read what to stream: %w", err)
 	}
 	return s, nil
-}
-
-// Status is how far a stream is.
-type Status struct {
-	State     string  `json:"state"` // streaming or complete
-	Bytes     int64   `json:"bytes"` // of the image that are there
-	Total     int64   `json:"total"`
-	Received  int64   `json:"received"` // from servers
-	Seconds   float64 `json:"seconds"`  // since the stream began
-	Reads     uint64  `json:"reads"`
-	Waited    uint64  `json:"waited"` // of these
-	LongestMS int64   `json:"longest_wait_ms"`
-	Restarts  uint64  `json:"restarts,omitempty"` // of the worker
-	Waiting   string  `json:"waiting,omitempty"`  // what a reader waits for now
-}
-
-func (s *shared) status() Status {
-	return Status{
-		State: "streaming", Bytes: s.have(), Total: s.size, Received: int64(s.get(wordReceived)),
-		Seconds: time.Since(time.Unix(0, int64(s.get(wordStarted)))).Seconds(),
-		Reads:   s.get(wordReads), Waited: s.get(wordWaited), LongestMS: int64(s.get(wordLongest)) / 1e6, Restarts: s.get(wordRestarts),
-	}
 }

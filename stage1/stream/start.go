@@ -41,7 +41,9 @@ type Order struct {
 	Tree     *os.File      // the verity tree, checked; it stays the caller's
 	Verity   *mount.Verity // dm-verity verifies what is read; its Tree is not used
 	Hot      []stream.Span
+	ReportTo string // where the boot's report is sent; empty: nowhere
 	OnDemand bool
+	Keep     int64 // bytes of the image in memory at once, on demand; 0: all
 	Timeout  time.Duration
 	Log      *slog.Logger
 }
@@ -76,7 +78,14 @@ func Start(o Order) (*Stream, error) {
 func (s *Stream) later(f func() error) { s.undo = append(s.undo, f) }
 
 func (s *Stream) start(o Order) error {
-	image, err := fetch.Reserve(o.Request, o.Size)
+	if memory, ok := s.store.(*store.Tmpfs); ok {
+		memory.Sparse = o.OnDemand
+	}
+	most := o.Size
+	if o.Keep > 0 {
+		most = o.Keep
+	}
+	image, err := fetch.Reserve(o.Request, o.Size, most)
 	if err != nil {
 		return err
 	}
@@ -134,7 +143,7 @@ func (s *Stream) start(o Order) error {
 	err = s.startHolder(o, spec{
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
 		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
-		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Timeout: o.Timeout, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
+		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {
 		return failed("start the process that serves it", err)
@@ -217,6 +226,12 @@ func (s *Stream) startHolder(o Order, what spec, server, image, tree, final *os.
 // HandOver tells the stream that stage 2 takes over: from now on readers wait
 // as long as it takes. The device goes away with its last user.
 func (s *Stream) HandOver() error {
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		return failed("hand it over to stage 2", fmt.Errorf("the process that serves it has ended: %v", err))
+	default:
+	}
 	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -225,22 +240,27 @@ func (s *Stream) HandOver() error {
 	if err := s.device.LetGo(control); err != nil {
 		return err
 	}
-	_, err = s.line.Write([]byte{wordHand})
-	return err
+	if _, err := s.line.Write([]byte{wordHand}); err != nil {
+		return failed("hand it over to stage 2", err)
+	}
+	return nil
 }
 
-// Wait waits until the image is whole and nothing of the stream is left.
+// Wait waits until the image is whole and the kernel reads it from memory.
 func (s *Stream) Wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case err := <-s.ended:
-		s.ended <- err
-		if s.shared.get(wordDone) == 0 {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for s.shared.get(wordDone) == 0 {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-s.ended:
+			s.ended <- err
 			return failed("bring the whole image", fmt.Errorf("the process ended: %v", err))
+		case <-tick.C:
 		}
-		return nil
 	}
+	return nil
 }
 
 // Abort ends it all. What still reads sees I/O errors.
@@ -271,11 +291,20 @@ func (s *Stream) Abort() error {
 		errs = append(errs, s.undo[i]())
 	}
 	s.undo = nil
+	forget()
 	return errors.Join(errs...)
+}
+
+// forget removes what tells of a stream: nobody is to wait for its end.
+func forget() {
+	os.Remove(StatusFile)
+	os.Remove(lineFile)
+	os.Remove(HotFile)
 }
 
 // EndOthers ends streams of an earlier try of the boot, whose process is gone.
 func EndOthers() {
+	defer forget()
 	// Stopped first: neither is to see the other's end, and act on it.
 	for _, signal := range []unix.Signal{unix.SIGSTOP, unix.SIGKILL} {
 		names, _ := filepath.Glob("/proc/[0-9]*/cmdline")

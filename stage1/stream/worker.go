@@ -46,6 +46,8 @@ type worker struct {
 	image  *os.File
 	stream *stream.Stream
 	before uint64 // received by earlier workers
+
+	hotWritten uint64 // how much of the list
 }
 
 // work is the worker's life.
@@ -83,7 +85,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	}
 	w.stream = stream.New(stream.Config{
 		Store:   &stream.Store{File: w.image, Tree: tree, Map: w.shared.bitmap},
-		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Log: w.log,
+		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Partial: w.spec.Keep > 0, Log: w.log,
 		Changed: func() { // whoever waits is told; a full line holds a word already
 			if w.shared.get(wordWaiting) != 0 {
 				unix.Sendto(workerLine, []byte{wordCame}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
@@ -104,7 +106,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 		return err
 	}
 	close(stop)
-	return w.finish()
+	return w.finish(ctx)
 }
 
 // mapTree maps the tree: it is too large for a heap that has a limit.
@@ -152,12 +154,12 @@ func (w *worker) hear() {
 		case err == unix.EINTR:
 		case err == nil && n == needLength && b[0] == wordNeed:
 			w.stream.Need(stream.Span{Off: int64(binary.NativeEndian.Uint64(b[1:])), Len: int64(binary.NativeEndian.Uint64(b[9:]))})
+		case w.shared.get(wordHanded) == 0:
+			os.Exit(1)
 		case w.shared.get(wordDone) != 0:
 			return
-		case w.shared.get(wordHanded) != 0:
-			reboot(w.say, "the process that answers the kernel has ended")
-			os.Exit(1)
 		default:
+			reboot(w.say, "the process that answers the kernel has ended")
 			os.Exit(1)
 		}
 	}
@@ -165,7 +167,7 @@ func (w *worker) hear() {
 
 // handedOver waits until stage 2 runs.
 func (w *worker) handedOver(ctx context.Context) bool {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for w.shared.get(wordHanded) == 0 {
 		select {
@@ -201,7 +203,12 @@ func (w *worker) tell(stop chan struct{}) {
 					}
 				}
 			}
-			w.write("streaming", waiting)
+			state := "streaming"
+			if w.spec.OnDemand {
+				state = "demand"
+			}
+			w.write(state, waiting)
+			w.writeHot()
 		}
 	}
 }
@@ -212,6 +219,7 @@ func (w *worker) write(state, waiting string) Status {
 	s := w.shared.status()
 	s.State, s.Waiting = state, waiting
 	if text, err := json.Marshal(s); err == nil {
+		replace(lineFile, []byte(s.line()+"\n"))
 		replace(StatusFile, append(text, '\n'))
 	}
 	return s
@@ -225,9 +233,12 @@ func replace(name string, text []byte) {
 	}
 }
 
+// swapAgain is when a swap that failed is tried again.
+const swapAgain = 10 * time.Second
+
 // finish has the kernel read from the image's memory, and ends all that was
 // between.
-func (w *worker) finish() error {
+func (w *worker) finish(ctx context.Context) error {
 	if w.spec.SHA256 != nil {
 		h := sha256.New()
 		if _, err := io.Copy(h, io.NewSectionReader(w.image, 0, w.spec.Size)); err != nil {
@@ -245,8 +256,14 @@ func (w *worker) finish() error {
 	}
 	defer control.Close()
 	begun := time.Now()
-	if err := w.spec.Device.Swap(control, w.spec.Final); err != nil {
-		return fmt.Errorf("let the kernel read the image from memory: %w", err)
+	for {
+		if err = w.spec.Device.Swap(control, w.spec.Final); err == nil {
+			break
+		}
+		// Everything is there and served: it goes on so.
+		w.log.Warn(fmt.Sprintf("stream: let the kernel read the image from memory: %v; next try in %v", err, swapAgain))
+		time.Sleep(swapAgain)
+		begun = time.Now()
 	}
 	took := time.Since(begun)
 	w.shared.set(wordDone, 1)
@@ -260,12 +277,12 @@ func (w *worker) finish() error {
 	s := w.write("complete", "")
 	w.log.Info(fmt.Sprintf("stream: the image is whole: %d MiB in %.1f s, %d MiB received, %d of %d reads waited, the longest %d ms; swapped within %d ms",
 		s.Total>>20, s.Seconds, s.Received>>20, s.Waited, s.Reads, s.LongestMS, took.Milliseconds()))
-	replace(HotFile, stream.FormatHot(w.shared.hot()))
+	w.writeHot()
+	if w.handedOver(ctx) { // until then it is the boot's to tell
+		w.report(ctx, s)
+	}
 	return nil
 }
-
-// HotFile is what was read until the image was whole, in its order.
-const HotFile = "/run/netstage/image.hot"
 
 // unload gives the driver back. Whoever else uses it keeps it.
 func (w *worker) unload() {

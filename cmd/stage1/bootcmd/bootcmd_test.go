@@ -106,6 +106,15 @@ func TestFetch(t *testing.T) {
 	if status, out, _ := o.call("fetch"); status != 0 || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, "Found; not asked again\n") || strings.Contains(out, "\x1b") {
 		t.Errorf("%d, %q", status, out)
 	}
+	o = machine(t, map[string]string{
+		"image.json":  `{"what":"verity tree","bytes":1048576,"total":1048576,"took_ms":900}`,
+		"stream.json": `{"state":"streaming","bytes":12582912,"total":25165824,"received":13631488,"seconds":2.5,"reads":90,"waited":7,"longest_wait_ms":610,"restarts":1,"waiting":"a reader \u001b[2J has waited"}`,
+	})
+	want = "verity tree: 1.0 MiB of 1.0 MiB in 0.9 s\nstream: 12 of 24 MiB are there, 13 MiB received in 2.5 s; the rest comes\n  7 of 90 reads waited, the longest 610 ms\n" +
+		"  the process that fetches was started again 1 times\n  a reader "
+	if status, out, _ := o.call("fetch"); status != 0 || !strings.HasPrefix(out, want) || strings.Contains(out, "\x1b") {
+		t.Errorf("%d, %q", status, out)
+	}
 	if status, out, _ := machine(t, nil).call("fetch"); status != 0 || out != "Nothing has been fetched yet.\n" {
 		t.Errorf("%d, %q", status, out)
 	}

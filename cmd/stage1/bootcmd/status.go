@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"netstage/debug/kmsg"
@@ -12,6 +13,7 @@ import (
 	"netstage/stage1/network"
 	"netstage/stage1/report"
 	"netstage/stage1/step"
+	"netstage/stage1/stream"
 )
 
 // current is the report of the boot as it stands.
@@ -98,7 +100,32 @@ func (o Options) net() (string, error) {
 }
 
 // fetch tells of the download.
+// fetch tells of the last download, and of an image that is used while it
+// comes.
 func (o Options) fetch() (string, error) {
+	text, err := o.download()
+	if err != nil {
+		return "", err
+	}
+	s, err := stream.ReadStatus(filepath.Join(o.Run, filepath.Base(stream.StatusFile)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return text, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for i, line := range s.Lines() {
+		if i == 0 {
+			line = "stream: " + line
+		} else {
+			line = "  " + line
+		}
+		text += kmsg.Clean(line) + "\n"
+	}
+	return text, nil
+}
+
+func (o Options) download() (string, error) {
 	text, err := o.read("image.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return "Nothing has been fetched yet.\n", nil

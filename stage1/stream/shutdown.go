@@ -1,0 +1,76 @@
+package stream
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A shutdown must not wait for a server that is away: what it takes is read
+// before, so that it is in memory for good. systemd executes systemd-shutdown
+// as PID 1; without it the machine would hang there.
+
+// systemdLimit is how long systemd may take to become PID 1.
+const systemdLimit = 10 * time.Minute
+
+// forShutdown is what is needed besides the libraries of systemd itself, beside
+// it or one of them, or in the folder of programs.
+var forShutdown = []string{"systemd-shutdown", "systemd-executor", "../../bin/systemctl", "../../bin/umount"}
+
+// readForShutdown reads what a shutdown takes, through PID 1's root. It is a
+// process of its own: one that waits for a block can't be killed.
+func readForShutdown() {
+	const root = "/proc/1/root"
+	var maps string
+	// By its library: as an init it has any name.
+	for end := time.Now().Add(systemdLimit); !strings.Contains(maps, "/libsystemd-shared"); time.Sleep(time.Second) {
+		text, _ := os.ReadFile("/proc/1/maps") // none: once more
+		maps = string(text)
+		if time.Now().After(end) { // another init: nothing is known of it
+			return
+		}
+	}
+	for _, name := range shutdownFiles(maps, func(name string) bool {
+		_, err := os.Stat(root + name)
+		return err == nil
+	}) {
+		if file, err := os.Open(root + name); err == nil {
+			_, _ = io.Copy(io.Discard, file) // what can't be read now can't be read then
+			file.Close()
+		}
+	}
+}
+
+// shutdownFiles are those of a mapped program and what lies beside them.
+func shutdownFiles(maps string, exists func(string) bool) (files []string) {
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			files = append(files, name)
+		}
+	}
+	var mapped []string
+	for line := range strings.Lines(maps) {
+		// address perms offset dev inode path (proc_pid_maps(5))
+		fields := strings.Fields(line)
+		if len(fields) == 6 && strings.HasPrefix(fields[5], "/") && !seen[fields[5]] {
+			add(fields[5])
+			mapped = append(mapped, fields[5])
+		}
+	}
+	dirs := []string{"/usr/lib/systemd"}
+	for _, name := range mapped {
+		dirs = append(dirs, filepath.Dir(name))
+	}
+	for _, want := range forShutdown {
+		for _, dir := range dirs {
+			if name := filepath.Join(dir, want); exists(name) {
+				add(name)
+			}
+		}
+	}
+	return files
+}
