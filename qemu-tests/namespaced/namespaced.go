@@ -26,13 +26,17 @@ const marker = "NETSTAGE_TEST_NAMESPACE"
 const outside = 125
 
 // Inside tells whether the tests are: they are not where the kernel lets nobody
-// make such namespaces, and while fuzzing, which needs none.
+// make such namespaces, with -race, and while fuzzing, which needs none.
 func Inside() bool { return os.Getenv(marker) != "" }
 
 // Need skips a test that is not inside.
 func Need(t testing.TB) {
 	t.Helper()
-	if !Inside() {
+	switch {
+	case Inside():
+	case raced:
+		t.Skip("needs a program without libraries, which one with -race is not")
+	default:
 		t.Skip("needs user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)")
 	}
 }
@@ -49,7 +53,7 @@ func Main(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "make a root for the tests:", err)
 			os.Exit(outside)
 		}
-	case !fuzzing:
+	case !fuzzing && !raced:
 		if status, ok := again(); ok {
 			os.Exit(status)
 		}
