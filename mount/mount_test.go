@@ -187,7 +187,7 @@ func TestErofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if kind, err := TypeOf(file); kind != "erofs" || err != nil {
+	if kind, inside, err := TypeOf(file); kind != "erofs" || inside != "" || err != nil {
 		t.Errorf("TypeOf = %q, %v", kind, err)
 	}
 	tree, err := OpenImage(file)
@@ -201,7 +201,7 @@ func TestErofs(t *testing.T) {
 	if err := os.Truncate(image, 2048); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := TypeOf(file); err == nil || !strings.Contains(err.Error(), "cut short") {
+	if _, _, err := TypeOf(file); err == nil || !strings.Contains(err.Error(), "cut short") {
 		t.Errorf("cut: %v", err)
 	}
 }

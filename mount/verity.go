@@ -50,7 +50,7 @@ func verityFailed(op string, cause error) *fault.Error {
 // is read. The device goes away with the last mount of the tree. Both files may
 // be closed afterwards.
 func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
-	m, err := recognise(file)
+	f, err := recognise(file)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,7 @@ func OpenVerityImage(file *os.File, v Verity) (*Tree, error) {
 	if err != nil {
 		return fail("make the device", err)
 	}
-	m.Source = device.Path
-	image, err := m.Open()
+	image, err := f.openDevice(device.Path)
 	// Gone at once, or with its last user.
 	if gone := device.LetGo(control); gone != nil && err == nil {
 		return fail("have the device removed with its last user", errors.Join(gone, image.Close()))

@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"fetch":            {"fetch"},
 	"mount":            {"mount"},
 	"mount/dm":         {},
+	"mount/iso9660":    {},
 	"mount/loop":       {},
 	"mount/nbd":        {},
 	"netup":            {"netup"},

@@ -15,6 +15,15 @@ import (
 // LOOP_CONFIGURE (Linux 5.8) sets the device up in one step; another process
 // that takes the same free number meanwhile shows as EBUSY.
 func Attach(file *os.File, readOnly bool) (*os.File, error) {
+	return AttachPart(file, readOnly, Part{})
+}
+
+// A Part is Size bytes of a file from Offset on, both multiples of 512; 0 is all
+// that follows.
+type Part struct{ Offset, Size int64 }
+
+// AttachPart is Attach for a part of a file.
+func AttachPart(file *os.File, readOnly bool, part Part) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the loop module loaded?)", err)
@@ -23,6 +32,7 @@ func Attach(file *os.File, readOnly bool) (*os.File, error) {
 
 	config := unix.LoopConfig{Fd: uint32(file.Fd())}
 	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
+	config.Info.Offset, config.Info.Sizelimit = uint64(part.Offset), uint64(part.Size)
 	mode := os.O_RDWR
 	if readOnly {
 		config.Info.Flags |= unix.LO_FLAGS_READ_ONLY

@@ -29,6 +29,7 @@ ntfs-3g likewise
 udftools likewise
 mtools files in an EFI system partition, without the kernel
 genisoimage likewise
+xorriso ISO images with Rock Ridge, and those that boot
 fdisk sfdisk, the peer for partition tables
 mmdebstrap a Debian with systemd as stage 2
 patchelf that systemd as a Nix store would hold it

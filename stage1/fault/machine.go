@@ -89,6 +89,7 @@ var machine = []advice{
 		"No disk has that name, label or UUID: which ones there are, is said above. Is the disk in, and does its firmware setting show it?",
 		"Its driver may be missing from the initrd: netstage initrd --module +nvme, +ahci, +virtio_blk, ...",
 		"A new disk has no label yet: make its file system, with that label, on a machine that is up.",
+		"Booted from it by iPXE's sanboot, or memdisk? Such a disk is the firmware's alone, and gone once the kernel runs: give rootfs=URL of the ISO image instead.",
 	}},
 	{Fsck, []string{
 		"The check found what it does not dare to mend by itself. Mend it by hand: i, then e2fsck -y DEVICE, or on another machine.",

@@ -95,9 +95,12 @@ const imageLimit = 150 * time.Second
 // mountImage mounts the image the way it wants to be mounted, and proves that
 // the init inside can be executed.
 func (s *Step) mountImage(ctx context.Context, i *image.Image, written mount.Mount) (system nix.System, err error) {
-	kind, err := mount.TypeOf(i.File)
+	kind, inside, err := mount.TypeOf(i.File)
 	if err != nil {
 		return system, err
+	}
+	if inside != "" {
+		s.Log.Info(fmt.Sprintf("image: it is an ISO image, the system is in its %s", inside))
 	}
 	if err := s.Drivers.Load(ctx, kind); err != nil {
 		return system, err

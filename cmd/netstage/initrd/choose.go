@@ -45,19 +45,15 @@ var (
 )
 
 // diskFolders and diskModules drive disks: what nixpkgs has in
-// boot.initrd.availableKernelModules by default, and the controllers of servers
-// and virtual machines (profiles/all-hardware.nix). Each may not exist in a
-// kernel.
+// boot.initrd.availableKernelModules by default. The RAM disk that UEFI makes of
+// an ISO image fetched by HTTP is an NVDIMM. Each may not exist in a kernel.
+// Other controllers are known by what they are for (diskControllers).
 var (
-	diskFolders = []string{"drivers/ata/", "drivers/nvme/host/", "drivers/usb/storage/", "drivers/mmc/host/", "drivers/virtio/"}
+	diskFolders = []string{"drivers/ata/", "drivers/nvme/host/", "drivers/usb/storage/", "drivers/mmc/host/", "drivers/virtio/", "drivers/ufs/"}
 	diskModules = []string{
-		"sd_mod", "sr_mod", "usb_storage", "uas", "mmc_block", "virtio_blk", "virtio_scsi",
-		"megaraid_sas", "mpt3sas", "mptspi", "mptsas", "mptfc", "hpsa", "aacraid", "smartpqi", "arcmsr", "3w_9xxx", "3w_sas", "mpi3mr",
-		"vmw_pvscsi", "hv_storvsc", "xen_blkfront", "BusLogic", "isci", "vmd",
-		"sym53c8xx", "am53c974", "mvsas", "pm80xx", "megaraid_mbox", "virtio_pmem",
-		// The RAM disk that UEFI makes of an ISO image fetched by HTTP is an NVDIMM.
-		"nfit", "nd_pmem",
+		"sd_mod", "sr_mod", "mmc_block", "virtio_blk", "hv_storvsc", "xen_blkfront", "mptfc", "vmd", "virtio_pmem", "nfit", "nd_pmem",
 	}
+	controllerFolders = []string{"drivers/scsi/", "drivers/message/fusion/", "drivers/block/"}
 )
 
 // fileSystemModules are what a file system takes besides the module of its
@@ -143,7 +139,11 @@ func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, e
 		names = append(names, t.present(busModules)...)
 	}
 	if o.Disks {
-		names = append(append(names, t.below(diskFolders)...), t.present(diskModules)...)
+		controllers, err := t.diskControllers(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		names = append(append(append(names, t.below(diskFolders)...), t.present(diskModules)...), controllers...)
 		names = append(names, t.below(busFolders)...)
 	}
 	for _, kind := range o.FileSystems {
@@ -180,34 +180,69 @@ func ofKernel(path string) bool {
 	}, parts[1])
 }
 
+// foreign are the modules that are not the kernel's own.
+func (t *tree) foreign() (names []string) {
+	for name, path := range t.paths {
+		if !ofKernel(path) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// which returns those of names that are something.
+func (t *tree) which(ctx context.Context, names []string, is func(*module) bool) (those []string, err error) {
+	slices.Sort(names)
+	modules, err := t.get(ctx, slices.Compact(names))
+	for _, m := range modules {
+		if is(m) {
+			those = append(those, m.Name)
+		}
+	}
+	return those, err
+}
+
 // foreignNICs returns those modules that are not the kernel's own and register
 // devices of a network for hardware on a bus, and are not for radio.
 func (t *tree) foreignNICs(ctx context.Context) ([]string, error) {
-	var outside []string
-	for name, path := range t.paths {
-		if !ofKernel(path) {
-			outside = append(outside, name)
-		}
+	return t.which(ctx, t.foreign(), (*module).isNIC)
+}
+
+// diskControllers returns the drivers of disk controllers: the kernel's own by
+// where they lie, others by what they register.
+func (t *tree) diskControllers(ctx context.Context) ([]string, error) {
+	own, err := t.which(ctx, t.below(controllerFolders), (*module).isController)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(outside)
-	modules, err := t.get(ctx, outside)
-	var names []string
-	for _, m := range modules {
-		if m.isNIC() {
-			names = append(names, m.Name)
-		}
-	}
-	return names, err
+	foreign, err := t.which(ctx, t.foreign(), func(m *module) bool {
+		return m.isController() && (m.imports["scsi_add_host_with_dma"] || m.imports["device_add_disk"])
+	})
+	return append(own, foreign...), err
+}
+
+// sans are what drivers build on whose disks are on a network of their own: they
+// are large, and want a configuration besides.
+var sans = []string{"scsi_transport_fc", "scsi_transport_iscsi", "libfc", "libiscsi"}
+
+// isController tells whether a module is for a card, of disks at hand.
+func (m *module) isController() bool {
+	return m.onBus("pci", "virtio", "vmbus", "xen") &&
+		!slices.ContainsFunc(m.Depends, func(name string) bool { return slices.Contains(sans, name) })
+}
+
+// onBus tells whether a module is for hardware on one of the buses.
+func (m *module) onBus(buses ...string) bool {
+	return slices.ContainsFunc(m.Aliases, func(alias string) bool {
+		bus, _, _ := strings.Cut(alias, ":")
+		return slices.Contains(buses, bus)
+	})
 }
 
 func (m *module) isNIC() bool {
-	onBus := slices.ContainsFunc(m.Aliases, func(alias string) bool {
-		bus, _, _ := strings.Cut(alias, ":")
-		return slices.Contains(kmod.NetworkBuses, bus)
-	})
 	registers := m.imports["register_netdev"] || m.imports["register_netdevice"] || m.imports["usbnet_probe"]
 	radio := m.imports["wiphy_new_nm"] || m.imports["ieee80211_alloc_hw_nm"]
-	return onBus && registers && !radio
+	return m.onBus(kmod.NetworkBuses...) && registers && !radio
 }
 
 func (t *tree) present(names []string) []string {

@@ -118,3 +118,57 @@ func sortedLines(t *testing.T, path string) []string {
 	slices.Sort(lines)
 	return slices.Compact(lines)
 }
+
+// sanDrivers are for disks on a network of their own.
+var sanDrivers = []string{"be2iscsi", "bfa", "bnx2fc", "bnx2i", "csiostor", "fnic", "lpfc", "qedf", "qedi", "qla2xxx", "qla4xxx"}
+
+// TestDisksOfRealKernels has the driver of each disk controller that a
+// distribution's kernel has: whatever lies where those lie, and is for a card.
+func TestDisksOfRealKernels(t *testing.T) {
+	for _, tree := range kernelTrees(t) {
+		if strings.Contains(tree, "cloud") {
+			continue
+		}
+		t.Run(filepath.Base(tree), func(t *testing.T) {
+			_, r := build(t, Options{KernelModules: tree, Init: agent(t), Disks: true, Modules: []string{"virtio_net"}, Compression: None})
+			for _, want := range []string{
+				"ahci", "nvme", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "usb_storage", "uas", "hv_storvsc", "vmw_pvscsi", "xen_blkfront", "nd_pmem", "nfit", "vmd",
+				"megaraid", "megaraid_mbox", "megaraid_sas", "mpt3sas", "mptsas", "mptspi", "mptfc", "sym53c8xx", "am53c974", "BusLogic", "esas2r", "aic7xxx", "aic79xx",
+				"3w_xxxx", "3w_9xxx", "ips", "ipr", "hptiop", "stex", "mvumi", "myrb", "dc395x", "initio", "qla1280", "snic", "mtip32xx", "ufshcd_pci",
+			} {
+				if !slices.Contains(r.Modules, want) {
+					t.Errorf("%s is not packed", want)
+				}
+			}
+			cards := 0
+			for _, folder := range []string{"scsi", "message/fusion", "ata", "nvme/host", "ufs", "mmc/host"} {
+				_ = filepath.WalkDir(filepath.Join(tree, "kernel/drivers", folder), func(path string, _ os.DirEntry, err error) error {
+					if err != nil || !kmod.IsModule(path) {
+						return err
+					}
+					out, err := exec.Command("modinfo", "-F", "alias", path).Output()
+					if err != nil {
+						t.Fatal(err)
+					}
+					name := kmod.Name(path)
+					if !strings.Contains("\n"+string(out), "\npci:") || slices.Contains(sanDrivers, name) {
+						return nil
+					}
+					if cards++; !slices.Contains(r.Modules, name) {
+						t.Errorf("%s is not packed, which is for %s", name, strings.Fields(string(out))[0])
+					}
+					return nil
+				})
+			}
+			if cards < 80 {
+				t.Errorf("only %d drivers of cards were looked at", cards)
+			}
+			for _, name := range sanDrivers {
+				if slices.Contains(r.Modules, name) {
+					t.Errorf("%s is packed", name)
+				}
+			}
+			t.Logf("%d drivers of cards; %d modules, %d bytes", cards, len(r.Modules), r.Size)
+		})
+	}
+}
