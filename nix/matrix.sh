@@ -5,8 +5,8 @@
 #   nix/matrix.sh NIXPKGS [THIRD-PARTY [SYSTEM [PATTERN]]]
 #
 # THIRD-PARTY is a folder with checkouts of impermanence, preservation, disko,
-# sops-nix, agenix, nixos-images, srvos, microvm.nix and nixos-hardware; PATTERN
-# chooses by name, as grep does. It takes some minutes; nothing is built. The exit
+# sops-nix, agenix, lanzaboote, nixos-images, srvos, microvm.nix and
+# nixos-hardware; PATTERN chooses by name, as grep does. It takes some minutes; nothing is built. The exit
 # status tells whether all is as configurations.nix has it, and whether
 # docs/nixos.md has every option of boot.initrd.
 set -eu

@@ -2,7 +2,7 @@
 { nixpkgs, third ? null, names, system ? "x86_64-linux" }:
 let
   lib = import (nixpkgs + "/lib");
-  all = import ./configurations.nix { inherit nixpkgs third lib; };
+  all = import ./configurations.nix { inherit nixpkgs third lib system; };
   evaluate =
     name:
     let
@@ -29,7 +29,8 @@ let
         config.system.build.netstageTree.drvPath
         config.system.build.netstageAllInOneRamdisk.drvPath
         config.system.build.netstageVm.drvPath
-      ];
+      ]
+      ++ (c.also or (_: [ ])) config;
       ramdisk = config.system.build.netstageRamdisk;
       lacks = text: list: builtins.filter (t: !(lib.hasInfix t text)) list;
       missing =
