@@ -36,6 +36,8 @@ func TestNothingHidesTheImage(t *testing.T) {
 	for name, test := range map[string]struct{ table, more, class, says string }{
 		"a disk at /nix":        {"LABEL=" + label("evil") + " /nix ext4 defaults 0 0", "", "bad-parameter", "mount point /nix: it would be in the place of the image"},
 		"an empty disk at /nix": {"LABEL=" + label("empty") + " /nix ext4 defaults 0 0", "", "bad-parameter", "mount point /nix: it would be in the place of the image"},
+		"a disk at /":           {"LABEL=" + label("evil") + " / ext4 defaults 0 0", "", "bad-parameter", "mount point /: it would be in the place of the image"},
+		"below the store":       {"LABEL=" + label("evil") + " /nix/store/x ext4 nofail 0 0", "", "bad-parameter", "mount point /nix/store/x: it would be in the place of the image"},
 		"at the store":          {"LABEL=" + label("evil") + " /nix/store ext4 defaults 0 0", "", "bad-parameter", "in the place of the image"},
 		"by a link":             {"tmpfs /var/" + filepath.Base(system.Toplevel) + " tmpfs mode=0755", "boot.persistence=LABEL=" + label("evil"), "policy", "is not the image's any more"},
 	} {
