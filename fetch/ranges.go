@@ -40,7 +40,8 @@ func (r *Ranges) Name(mirror int) string { return r.mirrors[mirror].Name }
 // mirror that has no ranges fails with the class "bad-range"; errors are
 // *Error.
 func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.ReadCloser, error) {
-	// What is learnt of a mirror while it is asked belongs to this call alone.
+	// What is learnt of a mirror while it is asked belongs to this call alone,
+	// but for how long it takes.
 	m := r.mirrors[index].Own()
 	for {
 		resp, err := r.ask.Do(ctx, m, mirror.Part{First: first, Last: last})
@@ -49,7 +50,9 @@ func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.Read
 		case r.ask.ForgiveDates(m, err):
 			continue
 		default:
-			return nil, failed(mirror.Classify(m.Name, err))
+			f := mirror.Classify(m.Name, err)
+			r.mirrors[index].Waited(f)
+			return nil, failed(f)
 		}
 		if err := r.ask.CheckPart(m, resp, first, last, r.req.Size); err != nil {
 			resp.Body.Close()

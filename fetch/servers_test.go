@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"netstage/fetch/faulty"
+	"netstage/stage1/fault"
 )
 
 // TestValidatorsOfSeveralServers is one name with several servers behind it,
@@ -116,4 +118,70 @@ func TestFirstByteThatIsLate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnectionThatIsLate has a server that always needs longer for a
+// connection, or for the handshake, than is waited for at first: there is more
+// patience with each try, and in the end it serves.
+func TestConnectionThatIsLate(t *testing.T) {
+	content := imageBytes(1 << 20)
+	year := time.Now().Year()
+	from, to := time.Date(year-1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(year+9, 1, 1, 0, 0, 0, 0, time.UTC)
+	ca := newAuthority(t, from, to)
+	late := ca.serverConfig(t, from, to, "boot.example.test")
+	late.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(700 * time.Millisecond)
+		return nil, nil
+	}
+	handshake := func(t *testing.T) (Request, *story) {
+		s := serveTLS(t, late, content)
+		r, log := quick(t, content, secureURL)
+		r.Dial, r.Roots, r.Timeouts.TLS = dialTo(s.Addr()), ca.pool, 200*time.Millisecond
+		return r, log
+	}
+	for name, c := range map[string]struct {
+		request func(*testing.T) (Request, *story)
+		says    string
+	}{
+		"handshake": {handshake, "no TLS handshake in time"},
+		"connection": {func(t *testing.T) (Request, *story) {
+			s := serve(t, content)
+			r, log := quick(t, content, s.URL("x"))
+			r.Timeouts.Dial = 200 * time.Millisecond
+			r.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				select {
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				case <-time.After(500 * time.Millisecond):
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				}
+			}
+			return r, log
+		}, "no connection in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, log := c.request(t)
+			mustGet(t, r, content)
+			log.mustSay(t, c.says)
+		})
+	}
+	t.Run("for parts", func(t *testing.T) {
+		r, _ := handshake(t)
+		r.Size, r.Checked = int64(len(content)), true
+		parts, err := NewRanges(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer parts.Close()
+		for tries := 1; ; tries++ {
+			body, err := parts.Get(soon(t), 0, 0, 99)
+			if err == nil {
+				body.Close()
+				break
+			}
+			if fault.ClassOf(err) != fault.Timeout || tries > 4 {
+				t.Fatalf("try %d: %v", tries, err)
+			}
+		}
+	})
 }

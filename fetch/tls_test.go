@@ -138,6 +138,22 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("expired: several streams tell no secret either", func(t *testing.T) {
+		content := imageBytes(5 << 20)
+		s := serveTLS(t, good, content, slow()...)
+		r, _ := divided(t, content, secureURL)
+		r.Dial, r.Roots, r.Now = dialTo(s.Addr()), ca.pool, func() time.Time { return to.AddDate(3, 0, 0) }
+		r.Bearer = func(*url.URL) string { return "geheim" }
+		mustGet(t, r, content)
+		if len(ranges(s)) == 0 {
+			t.Error("there was one stream only")
+		}
+		for _, asked := range s.Log() {
+			if asked.Auth != "" {
+				t.Errorf("a secret for whom nobody vouches: %+v", asked)
+			}
+		}
+	})
 	t.Run("1970: an address instead of a name is checked as well", func(t *testing.T) {
 		for name, ok := range map[string]bool{"127.0.0.1": true, "10.9.9.9": false, "boot.example.test": false} {
 			s := serveTLS(t, ca.serverConfig(t, from, to, name), content)

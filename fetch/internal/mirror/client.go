@@ -22,7 +22,7 @@ func newClient(c Config, d *dialer) *http.Client {
 		Proxy:                  c.Proxy,
 		DialContext:            d.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12, Time: c.Now},
-		TLSHandshakeTimeout:    c.Timeouts.TLS,
+		TLSHandshakeTimeout:    c.Timeouts.TLS << mostWaited, // a request has its own
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxIdleConnsPerHost:    c.Streams,
 		IdleConnTimeout:        30 * time.Second,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // dialer is the caller's way to dial, with a timeout. A dial may outlive the
@@ -47,7 +48,11 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		return nil, context.Canceled
 	}
 	defer d.running.Done()
-	ctx, cancel := context.WithTimeout(ctx, d.config.Timeouts.Dial)
+	limit, ok := ctx.Value(dialLimit{}).(time.Duration)
+	if !ok {
+		limit = d.config.Timeouts.Dial
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	defer context.AfterFunc(d.life, cancel)()
 	d.config.Log.Debug(d.config.What + ": dial " + addr)

@@ -27,7 +27,7 @@ type Mirror struct {
 	noRanges  bool                // it answers ranges wrongly, so it is read from the start
 	failures  int                 // in a row, without bytes to speak of
 	faults    int                 // in all
-	waited    int                 // how often its first byte was not waited for long enough
+	waited    atomic.Int32        // how often it was not waited for long enough
 	delivered bool                // its last body brought something
 	ready     time.Time           // not to be asked before
 	rate      float64             // bytes per second that it delivered; 0: not known
@@ -88,7 +88,9 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 // Own is a copy for somebody who asks it beside the download: what is learnt
 // there stays there.
 func (m *Mirror) Own() *Mirror {
-	return &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, client: m.client}
+	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven}
+	own.waited.Store(m.waited.Load())
+	return own
 }
 
 // State is what an operator may know of m.
@@ -165,8 +167,8 @@ func (m *Mirror) Note(f *Fault) {
 // Failed notes what a fault means for m, and when it may be asked again.
 func (m *Mirror) Failed(f *Fault, b pace.Backoff, rng *rand.Rand) {
 	m.Note(f)
-	if !m.delivered && (f.Class == fault.Timeout || f.Class == fault.Stalled) {
-		m.waited++
+	if !m.delivered {
+		m.Waited(f)
 	}
 	switch {
 	case f.Scope == ThisMirror:
@@ -182,10 +184,29 @@ func (m *Mirror) Failed(f *Fault, b pace.Backoff, rng *rand.Rand) {
 	}
 }
 
-// mostWaited bounds how often the time for a first byte doubles: 20 s become
-// 160.
-const mostWaited = 3
+// Waited notes a fault before the first byte: if that was for lack of patience,
+// there is more the next time. It may be called by any goroutine.
+func (m *Mirror) Waited(f *Fault) {
+	if f.Class == fault.Timeout || f.Class == fault.Stalled {
+		m.waited.Add(1)
+	}
+}
+
+// Bounds of how often a time doubles: 10 s for a handshake become 80, 20 s for a
+// header 160. A connection is better tried anew than waited for, since the
+// kernel asks ever more rarely: 10 s become 40.
+const (
+	mostWaited = 3
+	mostDialed = 2
+)
 
 // Allow is how long is waited for what m begins with, where d is not enough for
 // some of its answers: a proxy that has to get the image first, for instance.
-func (m *Mirror) Allow(d time.Duration) time.Duration { return d << min(m.waited, mostWaited) }
+func (m *Mirror) Allow(d time.Duration) time.Duration {
+	return d << min(m.waited.Load(), mostWaited)
+}
+
+// allowDial is likewise for a connection.
+func (m *Mirror) allowDial(d time.Duration) time.Duration {
+	return d << min(m.waited.Load(), mostDialed)
+}

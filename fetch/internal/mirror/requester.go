@@ -5,12 +5,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-	"os"
 	"time"
 
 	"netstage/fetch/pace"
@@ -101,23 +98,8 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 	if m.client != nil {
 		client = m.client
 	}
-	return withinTime(client, r, m.Allow(q.c.Timeouts.Header))
-}
-
-// withinTime asks, and gives up when the header of the answer is not there in
-// time. The time begins when there is a connection: to get one has a time of its
-// own.
-func withinTime(client *http.Client, r *http.Request, limit time.Duration) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(r.Context()) // ends with the request's own, which whoever reads the body ends
-	timer := time.AfterFunc(math.MaxInt64, func() { cancel(os.ErrDeadlineExceeded) })
-	defer timer.Stop()
-	trace := &httptrace.ClientTrace{
-		GetConn: func(string) { timer.Stop() }, // of a redirect
-		GotConn: func(httptrace.GotConnInfo) { timer.Reset(limit) },
+	limits := pace.Timeouts{
+		Dial: m.allowDial(q.c.Timeouts.Dial), TLS: m.Allow(q.c.Timeouts.TLS), Header: m.Allow(q.c.Timeouts.Header),
 	}
-	resp, err := client.Do(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
-	if err != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
-		err = fmt.Errorf("no header within %v: %w", limit, os.ErrDeadlineExceeded)
-	}
-	return resp, err
+	return withinTime(client, r, limits)
 }
