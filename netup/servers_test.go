@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"netstage/netup/ipparam"
 )
@@ -24,6 +25,7 @@ func (p *peer) daemon(t testing.TB, name string, env []string, args ...string) {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = time.Second // children of it may have its standard error
 	p.do(t, cmd.Start)
 	t.Cleanup(func() {
 		cmd.Process.Kill()
