@@ -232,6 +232,12 @@ func TestPersistence(t *testing.T) {
 	s.shown = []string{"left: written"}
 	s.play(t)
 
+	// It is waited for as long as its options say, and no longer.
+	scenario{
+		copies: inInitrd, cmdline: "boot.fail_timeout=1 init={init} boot.persistence=UUID=0000-DEAD boot.persistence.opt=x-systemd.device-timeout=1s",
+		ends: refused("no-device"), shown: []string{"no device UUID=0000-DEAD: it did not appear within 1s"},
+	}.play(t)
+
 	// Nothing vouches for the disk: where the initrd wants that, it says so itself.
 	const policy = `{"version": 1, "verify": "required"}`
 	scenario{

@@ -12,7 +12,7 @@ func (b *Boot) mountRoot(ctx context.Context) (err error) {
 		return err
 	}
 	s := root.Step{Log: b.Log, Config: b.config, Drivers: &b.devices, Disks: b.disks(), Initrd: initramfs}
-	if b.system, err = s.MountImage(ctx, b.image.Image, b.prepared.Written); err != nil {
+	if b.system, err = s.MountImage(ctx, b.image.Image, b.prepared); err != nil {
 		b.image.stale = true
 		return err
 	}

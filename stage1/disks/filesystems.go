@@ -24,8 +24,9 @@ var checkers = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
 
 // Prepared are file systems that are ready to be mounted.
 type Prepared struct {
-	Written mount.Mount // what is under the new root: it persists, or not
-	entries []prepared  // to be mounted below it, in order
+	Written mount.Mount   // what is under the new root: it persists, or not
+	Limit   time.Duration // of the mount of a Written that persists
+	entries []prepared    // to be mounted below it, in order
 }
 
 // prepared is a file system that is ready to be mounted.
@@ -62,11 +63,11 @@ func (d *Disks) Prepare(ctx context.Context, c config.Config) (Prepared, error) 
 			return p, err
 		}
 		e := mount.Entry{Device: c.Persistence, Target: "/", Type: "auto", Options: strings.Split(c.PersistenceOpt, ","), Check: true}
-		ready, err := d.prepare(ctx, disks, e, patience)
+		ready, err := d.prepare(ctx, disks, e, e.Patience(patience))
 		if err != nil {
 			return p, err
 		}
-		p.Written = ready.Mount(config.NewRoot, ready.device)
+		p.Written, p.Limit = ready.Mount(config.NewRoot, ready.device), e.MountPatience(mountPatience(e))
 	}
 	for _, e := range c.FileSystems {
 		if e.Has("noauto") || e.Type == "swap" {
@@ -174,7 +175,7 @@ const (
 // replayed, or a file system on many disks be read. What may fail is not worth
 // that. A check may do nothing for as long.
 const (
-	MountPatience      = 30 * time.Minute
+	longMountPatience  = 30 * time.Minute
 	shortMountPatience = 90 * time.Second // systemd's
 )
 
@@ -182,7 +183,7 @@ func mountPatience(e mount.Entry) time.Duration {
 	if e.Has("nofail") {
 		return shortMountPatience
 	}
-	return MountPatience
+	return longMountPatience
 }
 
 // mountEntry mounts one file system, and says that it waits.

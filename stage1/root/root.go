@@ -35,17 +35,17 @@ type Step struct {
 }
 
 // MountImage mounts the image, within a limit, and says what system is in it.
-func (s *Step) MountImage(ctx context.Context, i *image.Image, written mount.Mount) (nix.System, error) {
+func (s *Step) MountImage(ctx context.Context, i *image.Image, prepared disks.Prepared) (nix.System, error) {
 	// Nothing ends the reading of a disk that does not answer but the end of
 	// this process.
 	limit := imageLimit
 	if s.Config.Persistence != "" {
-		limit = disks.MountPatience
+		limit = prepared.Limit
 	}
 	hung := time.AfterFunc(limit, func() { panic(fmt.Sprintf("the image was not mounted within %v", limit)) })
 	defer hung.Stop()
 	defer s.Disks.SayWhile(fmt.Sprintf("mounting the image, at most %v", limit))()
-	return s.mountImage(ctx, i, written)
+	return s.mountImage(ctx, i, prepared.Written)
 }
 
 // Complete mounts the file systems that are needed besides, and prepares the
