@@ -176,7 +176,7 @@ func (e *engine) finish(m *mirror.Mirror) (*Image, error) {
 		by = fmt.Sprintf("not verified: nothing vouches for sha256 %x", image.SHA256)
 	}
 	switch {
-	case e.req.vouched():
+	case e.req.vouched() && !e.req.Hearsay:
 		by = "verified"
 	case e.req.Checked:
 		by = "not verified yet"

@@ -43,6 +43,9 @@ type Request struct {
 	// as those of a signature. Dates of certificates are forgiven then as with
 	// SHA256 or Verify.
 	Checked bool
+	// Hearsay says that SHA256, Verify and Size are what a server says: they
+	// find faults, and vouch for nothing.
+	Hearsay bool
 	// What the file is called in messages; empty: "image".
 	What  string
 	Store store.Store
@@ -64,6 +67,11 @@ type Request struct {
 	// another origin on a redirect, nor to a server whose certificate's dates
 	// were passed over.
 	Bearer func(*url.URL) string
+	// Transport, where it is not nil, is the way to servers on top of the
+	// ordinary one: it may log in to registries, with secrets or without.
+	Transport func(base http.RoundTripper, secrets bool) http.RoundTripper
+	// Accept are the media types asked for; empty: any.
+	Accept string
 	// UserAgent is sent to servers; empty: "netstage".
 	UserAgent string
 
@@ -164,6 +172,7 @@ func (r Request) config() mirror.Config {
 	return mirror.Config{
 		What: r.What, Log: r.Log, Dial: r.Dial, Proxy: r.Proxy, Roots: r.Roots, Now: r.Now, Bearer: r.Bearer, UserAgent: r.UserAgent,
 		RetryAfterCap: r.RetryAfterCap, Timeouts: r.Timeouts, Streams: r.Parallel.Streams, Verified: r.trusting(),
+		Transport: r.Transport, Accept: r.Accept,
 	}
 }
 
@@ -172,4 +181,4 @@ func (r Request) vouched() bool { return r.SHA256 != nil || r.Verify != nil }
 
 // trusting reports whether bytes that are wrong will be found out, here or by
 // the caller.
-func (r Request) trusting() bool { return r.vouched() || r.Checked }
+func (r Request) trusting() bool { return r.vouched() && !r.Hearsay || r.Checked }

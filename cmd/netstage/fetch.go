@@ -5,16 +5,19 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"netstage/fetch"
+	"netstage/fetch/oci"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 	"netstage/fetch/vouch"
@@ -24,7 +27,8 @@ import (
 const fetchHelp = `Fetches an image as a machine would: the same engine, with the same progress and
 the same errors. It survives broken connections, stalls and servers that are
 down, for ever, and verifies while it streams. Several REFs are mirrors of one
-image: http://, https:// or tftp:// URLs. Without REF, the manifest names the image.
+image: http://, https:// or tftp:// URLs, or oci://HOST/NAME[:TAG][@sha256:DIGEST]
+in a registry. Without REF, the manifest names the image.
 
 With a root hash, or a manifest that has one, the blocks that --seed FILE holds
 are taken from there, wherever they lie in it, and only the others are fetched:
@@ -52,6 +56,8 @@ func newFetch(std streams) *cobra.Command {
 	givenVar(fs, &newer, "newer", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
 	var seeds list
 	fs.Var(&seeds, "seed", "take what `FILE`, an older image, has of this one; may be repeated")
+	var authFile string
+	givenVar(fs, &authFile, "authfile", "the `FILE` with logins for registries (default docker's config.json)")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
 	return newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
 		func(ctx context.Context, refs []string) error {
@@ -63,8 +69,8 @@ func newFetch(std streams) *cobra.Command {
 				return usageError("where to? Give -o FILE")
 			}
 			for _, text := range refs {
-				if _, err := ref.ParseURL(text); err != nil {
-					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL", ref.Redacted(text)))
+				if l, err := ref.Parse(text); err != nil || l.URL() == nil {
+					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL, and no oci://HOST/NAME", ref.Redacted(text)))
 				}
 			}
 			o, err := v.order(refs)
@@ -93,6 +99,9 @@ func newFetch(std streams) *cobra.Command {
 				if o.Fetch.Bearer, err = bearer(token); err != nil {
 					return err
 				}
+			}
+			if o.Credentials, err = credentials(authFile, o.Places()); err != nil {
+				return err
 			}
 			if *timeout > 0 {
 				var cancel context.CancelFunc
@@ -154,6 +163,37 @@ func openSeed(name string) (*seedFile, error) {
 		return nil, errors.Join(fmt.Errorf("--seed %s: %w", name, err), f.Close())
 	}
 	return &seedFile{f, size}, nil
+}
+
+// credentials are the logins of a file, or of docker's own where a place is in
+// a registry.
+func credentials(file string, places []ref.Location) (c oci.Credentials, err error) {
+	own := file == ""
+	if own {
+		if !slices.ContainsFunc(places, func(l ref.Location) bool { return l.Kind == ref.OCI }) {
+			return c, nil
+		}
+		dir := os.Getenv("DOCKER_CONFIG")
+		if dir == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return c, nil // nobody who could have logged in
+			}
+			dir = filepath.Join(home, ".docker")
+		}
+		file = filepath.Join(dir, "config.json")
+	}
+	text, err := os.ReadFile(file)
+	if own && errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err == nil {
+		c, err = oci.ParseCredentials(text)
+	}
+	if err != nil {
+		return c, fmt.Errorf("logins for registries: %s: %w", file, err)
+	}
+	return c, nil
 }
 
 // parseDay reads a day, which means its start in UTC, or a time (RFC 3339).

@@ -33,7 +33,7 @@ func (v *vouching) flags(fs *pflag.FlagSet) {
 // place is a REF of the tool's: a URL, or a file by any path.
 func place(text string) (ref.Location, error) {
 	if strings.Contains(text, "://") {
-		return ref.ParseURL(text)
+		return ref.Parse(text)
 	}
 	path, err := filepath.Abs(text)
 	return ref.FileAt(path), err

@@ -11,6 +11,9 @@ set -- "$1" "${2:-$(cat VERSION)}" -gcflags=all=-l
 for hot in runtime internal/... syscall sync/... netstage/fetch/...; do
 	set -- "$@" "-gcflags=$hot="
 done
+for cold in kept manifest oci ref vouch; do
+	set -- "$@" "-gcflags=netstage/fetch/$cold=-l"
+done
 out=$1 version=$2
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 shift 2

@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,12 +92,13 @@ func List(disk *os.Root) (list []Generation, wrong []error) {
 			list = append(list, g)
 		}
 	}
-	slices.SortFunc(list, func(a, b Generation) int {
-		if a.Serial < b.Serial {
-			return 1
+	for i := range list { // there are two, and to sort them costs the agent 17 kB
+		for j := range list[:i] {
+			if list[j].Serial < list[i].Serial {
+				list[i], list[j] = list[j], list[i]
+			}
 		}
-		return -1
-	})
+	}
 	return list, wrong
 }
 

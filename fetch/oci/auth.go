@@ -198,9 +198,10 @@ func with(r *http.Request, authorization string) *http.Request {
 	if authorization == "" {
 		return r
 	}
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", authorization)
-	return r
+	own := *r
+	own.Header = r.Header.Clone()
+	own.Header.Set("Authorization", authorization)
+	return &own
 }
 
 // discard lets a connection be used again, if little is left to read.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -92,7 +93,7 @@ func places(key string) (origins []string, path string, err error) {
 	return []string{origin}, path, nil
 }
 
-// For finds what may be sent to an origin for a repository: of several the one
+// find finds what may be sent to an origin for a repository: of several the one
 // that says most.
 func (c Credentials) find(origin, repository string) (found entry, ok bool) {
 	for _, e := range c.entries {
@@ -104,13 +105,9 @@ func (c Credentials) find(origin, repository string) (found entry, ok bool) {
 	return found, ok
 }
 
-// Origins are those that something may be sent to.
-func (c Credentials) Origins() []string {
-	var all []string
-	for _, e := range c.entries {
-		all = append(all, e.origin)
-	}
-	return all
+// Secure are those that go by https.
+func (c Credentials) Secure() Credentials {
+	return Credentials{slices.DeleteFunc(slices.Clone(c.entries), func(e entry) bool { return !strings.HasPrefix(e.origin, "https:") })}
 }
 
 // originOf is scheme, host and port (RFC 6454, 4).

@@ -135,7 +135,8 @@ func rootHash(image Descriptor) ([]byte, error) {
 
 // listed are words for a message, once each and not without end.
 func listed(words []string) string {
-	words = slices.Compact(slices.Sorted(slices.Values(words)))
+	slices.Sort(words)
+	words = slices.Compact(words)
 	const most = 8
 	more := ""
 	if len(words) > most {

@@ -27,12 +27,14 @@ func (t *transport) token(ctx context.Context, repo *repository, c challenge) (s
 	case secure && realm.Scheme != "https":
 		return "", fault.Errorf(fault.RegistryAuth, "%s sends for a token by http, which is refused", repo.origin)
 	}
-	query := realm.Query()
+	query := "scope=" + url.QueryEscape("repository:"+repo.name+":pull")
 	if service := c.params["service"]; service != "" {
-		query.Set("service", service)
+		query += "&service=" + url.QueryEscape(service)
 	}
-	query.Set("scope", "repository:"+repo.name+":pull")
-	realm.RawQuery, realm.Fragment = query.Encode(), ""
+	if realm.RawQuery != "" {
+		query = realm.RawQuery + "&" + query
+	}
+	realm.RawQuery, realm.Fragment = query, ""
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
 	if err != nil {
 		return "", fault.Errorf(fault.RegistryAuth, "%s names no token server: its realm is no URL", repo.origin)
@@ -52,7 +54,7 @@ func (t *transport) token(ctx context.Context, repo *repository, c challenge) (s
 	switch {
 	case resp.StatusCode == http.StatusOK:
 	case resp.StatusCode/100 == 5, resp.StatusCode == http.StatusTooManyRequests:
-		return "", &Busy{realm.Host, resp.StatusCode, resp.Header}
+		return "", fault.Errorf(fault.HTTP(resp.StatusCode), "the token server %s answers %d %s", realm.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	default:
 		return "", fault.Errorf(fault.RegistryAuth, "the token server %s answers %d %s to %s%s", realm.Host, resp.StatusCode, http.StatusText(resp.StatusCode), who, codes(resp.Body))
 	}
@@ -87,17 +89,6 @@ func (t *transport) secret(repo *repository, realm *url.URL) (entry, bool) {
 		own, ok = t.auth.credentials.find(originOf(realm), repo.name)
 	}
 	return own, ok && own.user != ""
-}
-
-// Busy is a token server that can't answer now.
-type Busy struct {
-	Host   string
-	Status int
-	Header http.Header
-}
-
-func (b *Busy) Error() string {
-	return "the token server " + b.Host + " answers " + http.StatusText(b.Status)
 }
 
 // codes are the causes that a registry gives (distribution-spec 1.1, "Error

@@ -41,7 +41,7 @@ type Location struct {
 	Path string
 
 	url      *url.URL
-	artifact Artifact
+	artifact *Artifact
 }
 
 // FileAt is the location of a file here, by its absolute path.
@@ -57,7 +57,12 @@ func (l Location) URL() *url.URL {
 }
 
 // Artifact is what is meant in the registry, by a location of the kind OCI.
-func (l Location) Artifact() Artifact { return l.artifact }
+func (l Location) Artifact() Artifact {
+	if l.artifact == nil {
+		return Artifact{}
+	}
+	return *l.artifact
+}
 
 // Scheme is http, https or tftp, empty where there is no URL.
 func (l Location) Scheme() string {

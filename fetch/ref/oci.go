@@ -70,7 +70,7 @@ func parseArtifact(s string) (Location, error) {
 		return bad("its repository's name is none: lower-case letters, digits and ._-/ alone, no two signs in a row")
 	}
 	l, err := a.Manifest()
-	l.Kind, l.Raw, l.artifact = OCI, s, a
+	l.Kind, l.Raw, l.artifact = OCI, s, &a
 	return l, err
 }
 

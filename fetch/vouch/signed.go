@@ -202,7 +202,7 @@ func getDocument(ctx context.Context, o Order, what string, places []ref.Locatio
 		return check.open(what, places[0])
 	}
 	d, err := check.any(ctx, o, what, places)
-	if fault.ClassOf(err) != fault.Signature {
+	if fault.ClassOf(err) != fault.Signature || o.artifact != nil && o.artifact.signatures[places[0].String()].Kind != 0 {
 		return d, err
 	}
 	// Document and signature are two files: they may have been replaced just now.
@@ -236,7 +236,7 @@ func (s *signedBy) any(ctx context.Context, o Order, what string, places []ref.L
 		}
 		// The document fits no signature of this mirror's.
 		places = slices.DeleteFunc(places, func(place ref.Location) bool {
-			return place.WithSuffix(manifest.Suffix).String() == from
+			return o.signature(place).String() == from
 		})
 	}
 	return nil, first
@@ -262,7 +262,7 @@ func (s *signedBy) fetch(ctx context.Context, o Order, what string, places []ref
 	r := o.Fetch
 	r.What, r.Checked, r.Digest, r.Mirrors, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {
-		r.Mirrors = append(r.Mirrors, place.WithSuffix(manifest.Suffix))
+		r.Mirrors = append(r.Mirrors, o.signature(place))
 	}
 	signature, err := fetch.GetBlob(ctx, r, manifest.MostSignature)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/manifest"
+	"netstage/fetch/oci"
 	"netstage/fetch/ref"
 	"netstage/fetch/verify"
 	"netstage/fetch/verity"
@@ -59,8 +61,13 @@ type Order struct {
 	// Seeds may hold parts of the image, which are not fetched then. They are used where a verity tree vouches for it.
 	Seeds []Seed
 
+	// Credentials are for registries, which images may be in.
+	Credentials oci.Credentials
+
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
+
+	artifact *artifact // that the image is in; nil: it is in no registry
 }
 
 // Places are where the order leads: of the image and of what vouches for it.
@@ -109,12 +116,36 @@ func (i *Image) Close() error {
 	return errors.Join(err, i.close())
 }
 
-// Get gets the image and verifies it: first the manifest, then the tree, then the image while it streams by.
+// Get gets the image and verifies it: first the manifest, then the tree, then
+// the image while it streams by. Where a tag means to one registry what can't be
+// used, the next one is asked what it means there.
 func Get(ctx context.Context, o Order) (*Image, error) {
+	for {
+		image, asked, err := get(ctx, o)
+		rest := slices.DeleteFunc(slices.Clone(o.Images), func(l ref.Location) bool { return asked != nil && l.Artifact() == asked.from })
+		if asked == nil || asked.pinned || len(inRegistry(rest)) == 0 ||
+			!slices.Contains([]fault.Class{fault.Artifact, fault.Signature, fault.Mismatch, fault.Policy, fault.Rollback}, fault.ClassOf(err)) {
+			return image, err
+		}
+		o.Fetch.Log.Warn(fmt.Sprintf("image: %v; now the next registry", err))
+		o.Images = rest
+	}
+}
+
+// get gets the image. Where that is in a registry, it tells what was asked for.
+func get(ctx context.Context, o Order) (*Image, *artifact, error) {
+	if err := o.locate(ctx); err != nil {
+		return nil, o.artifact, err
+	}
+	image, err := o.get(ctx)
+	return image, o.artifact, err
+}
+
+func (o *Order) get(ctx context.Context) (*Image, error) {
 	image := &Image{Init: o.Init}
 	size := int64(0)
 	if len(o.Keys) > 0 || len(o.Manifests) > 0 {
-		signed, err := getManifest(ctx, &o)
+		signed, err := getManifest(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -128,11 +159,24 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 			o.SHA256 = pinned
 		}
 		image.Signed, image.Init = signed, signed.Manifest.Init
+		if o.artifact == nil { // it may be the manifest that names one
+			if err := o.locate(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if o.artifact != nil {
+		if err := o.heed(o.artifact); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Images) == 0 {
 		return nil, fault.Errorf(fault.NoImage, "no image is named")
 	}
 	image.SHA256, image.RootHash = o.SHA256, o.RootHash
+	if o.Fetch.Hearsay {
+		image.SHA256 = nil // a registry's word is no check
+	}
 	if o.KeepTree && o.RootHash == nil {
 		return nil, fault.Errorf(fault.Policy, "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
 	}
@@ -141,7 +185,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 	}
 	var check verify.Verifier
 	if o.RootHash != nil {
-		tree, file, err := getTree(ctx, o)
+		tree, file, err := getTree(ctx, *o)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +200,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 		}
 		size, check = tree.Size(), tree.Verifier(runtime.NumCPU())
 		if o.Stream != nil && !local(o.Images) {
-			streamed, err := image.stream(ctx, o, tree, file)
+			streamed, err := image.stream(ctx, *o, tree, file)
 			if err != nil {
 				return nil, image.withoutTree(err)
 			}
@@ -165,7 +209,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 			}
 		}
 		if len(o.Seeds) > 0 && !local(o.Images) {
-			seeded, err := image.seeded(ctx, o, tree)
+			seeded, err := image.seeded(ctx, *o, tree)
 			if err != nil {
 				return nil, image.withoutTree(err)
 			}
@@ -178,7 +222,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 	if local(o.Images) {
 		get = image.open
 	}
-	if err := get(ctx, o, size, check); err != nil {
+	if err := get(ctx, *o, size, check); err != nil {
 		return nil, image.withoutTree(err)
 	}
 	return image, nil
@@ -271,9 +315,12 @@ func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
 func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	places := o.Trees
 	for _, image := range o.Images {
-		if len(o.Trees) == 0 {
+		if len(o.Trees) == 0 && o.artifact == nil {
 			places = append(places, image.WithSuffix(".verity"))
 		}
+	}
+	if len(places) == 0 {
+		return nil, nil, fault.Errorf(fault.Artifact, "%s has no verity tree: push the image with its .verity and .roothash", o.artifact.from)
 	}
 	if local(places) {
 		return openTree(places[0].Path, o.RootHash)

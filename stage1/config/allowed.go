@@ -193,7 +193,7 @@ func defaultRule(root string, p Policy, own cmdline.Params) CmdlineRule {
 // wantsVouching tells whether the initrd wants that something vouches for what
 // is booted: by its policy, by a key, or by what it pins.
 func wantsVouching(root string, p Policy, own cmdline.Params) bool {
-	return p.RequireVouched || trusts(root) || slices.ContainsFunc(own, func(p cmdline.Param) bool { return says[p.Key] == pins })
+	return p.RequireVouched || trusts(root) || slices.ContainsFunc(own, func(p cmdline.Param) bool { return says[p.Key] == pins || artifactOf(p) != "" })
 }
 
 // trusts tells whether the initrd has keys that manifests are to be signed by.

@@ -109,10 +109,10 @@ func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any))
 
 // checkImage complains of parameters about the image that make no sense together.
 func (c *Config) checkImage(complain func(string, ...any)) {
-	if c.MountVerity && c.RootHash == nil && len(c.Manifest) == 0 {
+	if c.MountVerity && c.RootHash == nil && len(c.Manifest) == 0 && !c.fromRegistry() {
 		complain("rootfs.verity.mount needs a verity tree and its root hash: give roothash=, or rootfs.manifest=")
 	}
-	if (c.Name != "" || c.KeyLists != nil) && len(c.Manifest) == 0 {
+	if (c.Name != "" || c.KeyLists != nil) && len(c.Manifest) == 0 && !c.fromRegistry() {
 		complain("rootfs.manifest.name= and rootfs.manifest.keys= are about a manifest, and none is named: give rootfs.manifest=")
 	}
 }
@@ -122,6 +122,8 @@ func appendRef(refs []ref.Location, p cmdline.Param, complain func(string, ...an
 	switch {
 	case err != nil:
 		complain("%s=: %w", p.Key, err)
+	case l.Kind == ref.OCI && p.Key != "rootfs":
+		complain("%s=%s: what vouches for an image in a registry is in its artifact: name that by rootfs= alone", p.Key, l)
 	case l.Kind == ref.Device:
 		if _, err := DiskOf(l); err != nil {
 			complain("%s=: %w", p.Key, err)

@@ -54,6 +54,9 @@ func TestWhatMayLoosen(t *testing.T) {
 		"a disk, the init pinned":      {"init=/a/init", "boot.persistence=LABEL=b", func(c Config) bool { return fault.ClassOf(c.MayPersist()) == fault.Policy }},
 		"its own disk":                 {"roothash=" + emptySHA + " boot.persistence=LABEL=a", "", func(c Config) bool { return c.MayPersist() == nil }},
 		"a disk, nothing pinned":       {"", "boot.persistence=LABEL=b", func(c Config) bool { return c.MayPersist() == nil }},
+		"an artifact":                  {"rootfs=oci://r/web@sha256:" + emptySHA, "rootfs=http://b/ rootfs=oci://r/web:1", func(c Config) bool { return len(c.Rootfs) == 0 && c.Vouching }},
+		"an artifact, elsewhere":       {"rootfs=oci://r/web@sha256:" + emptySHA, "rootfs=oci://mirror/x:1@sha256:" + emptySHA, func(c Config) bool { return len(c.Rootfs) == 1 && c.Rootfs[0].Artifact().Host == "mirror" }},
+		"an artifact, the tag alone":   {"rootfs=oci://r/web:1", "rootfs=http://b/", func(c Config) bool { return c.Rootfs[0].Raw == "http://b/" && !c.Vouching }},
 		"a default may be replaced":    {"rootfs=http://a/", "rootfs=http://b/", func(c Config) bool { return len(c.Rootfs) == 1 && c.Rootfs[0].Raw == "http://b/" }},
 	} {
 		c, wrong := Load(initrdOf(t, test.own, test.line, files), breakable)

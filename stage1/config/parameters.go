@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"netstage/fetch/ref"
 	"netstage/stage1/cmdline"
 )
 
@@ -96,15 +97,19 @@ func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
 // merge puts the initrd's parameters before those of the command line, and
 // leaves out what the command line replaces. Two digests that differ are found
 // where the parameters are read; an init= that differs is left out, and
-// complained of.
+// complained of, and so is a rootfs= that is not the artifact of a digest in the
+// initrd's.
 func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
-	pinned, init := false, ""
+	pinned, init, artifact := false, "", ""
 	for _, p := range own {
 		if says[p.Key] != replaces || !has(line, p.Key) {
 			params = append(params, p)
 		}
 		if p.Key == "init" {
 			pinned, init = true, p.Value
+		}
+		if digest := artifactOf(p); digest != "" {
+			artifact = digest
 		}
 	}
 	for _, p := range line {
@@ -115,9 +120,26 @@ func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 			wrong = append(wrong, fmt.Errorf("init=%s: this initrd starts init=%s and nothing else (%s)", p.Value, init, OwnParameters))
 			continue
 		}
+		if p.Key == "rootfs" && artifact != "" && artifactOf(p) != artifact {
+			wrong = append(wrong, fmt.Errorf("rootfs=%s: this initrd boots the artifact sha256:%s and nothing else (%s)", ref.Redacted(p.Value), artifact, OwnParameters))
+			continue
+		}
 		params = append(params, p)
 	}
 	return params, wrong
+}
+
+// artifactOf is the digest of the artifact that a rootfs= names, which vouches
+// for all that is in it. It is empty where there is none.
+func artifactOf(p cmdline.Param) string {
+	if p.Key != "rootfs" {
+		return ""
+	}
+	l, err := ref.Parse(p.Value)
+	if err != nil {
+		return ""
+	}
+	return l.Artifact().Digest
 }
 
 func has(params cmdline.Params, key string) bool {

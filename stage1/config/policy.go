@@ -33,6 +33,10 @@ const (
 	OwnCA       = "/etc/netstage/ca.pem"    // the only authorities for https, where it exists
 )
 
+// RegistryFile is a file of the initrd with logins for registries, as docker's
+// config.json has them.
+const RegistryFile = "/etc/netstage/registry.json"
+
 // tokenDir holds the files that rootfs.token= may name: a command line that
 // comes from the network must not send any other file away.
 const tokenDir = "/etc/netstage/"

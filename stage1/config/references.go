@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
@@ -27,6 +28,12 @@ func (c Config) HasDisk() bool {
 // server brings one.
 func (c Config) MayBeOffline() bool {
 	return c.CacheDisk.Kind == ref.Device && c.Policy.LastGood && len(c.Remote()) > 0
+}
+
+// fromRegistry tells whether the image may be in a registry, where its artifact
+// says what it is.
+func (c Config) fromRegistry() bool {
+	return slices.ContainsFunc(c.Rootfs, func(l ref.Location) bool { return l.Kind == ref.OCI })
 }
 
 // Remote are the references that need the network.
@@ -57,7 +64,7 @@ func (c Config) named() []ref.Location {
 		return nil
 	}
 	l, err := ref.Parse(m.Images[0].Path)
-	if err != nil || l.Kind != ref.URL {
+	if err != nil || l.Kind != ref.URL && l.Kind != ref.OCI {
 		return nil
 	}
 	return []ref.Location{l}

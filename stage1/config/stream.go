@@ -61,7 +61,7 @@ func (c *Config) checkStream(complain func(string, ...any)) {
 	if !c.Stream {
 		return
 	}
-	if c.RootHash == nil && len(c.Manifest) == 0 && len(c.Rootfs) > 0 {
+	if c.RootHash == nil && len(c.Manifest) == 0 && len(c.Rootfs) > 0 && !c.fromRegistry() {
 		complain("rootfs.stream needs a verity tree and its root hash, which vouches for every block: give roothash=, or rootfs.manifest=")
 	}
 	c.Modules = append(cmdline.Params{{Key: "nbd.nbds_max", Value: "0", HasValue: true}, {Key: "nbd.max_part", Value: "0", HasValue: true}}, c.Modules...)

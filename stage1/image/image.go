@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -171,13 +172,21 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 		return o, err
 	}
 	signed := len(keys) > 0 || len(c.Manifest) > 0
+	pinned := slices.ContainsFunc(o.Images, artifactIsPinned)
 	switch {
 	case signed:
 	case len(o.Images) == 0:
 		return o, fault.Errorf(fault.NoImage, "no rootfs= was given, and the initrd has no %s", config.LocalImage)
-	case c.SHA256 == nil && c.RootHash == nil && c.Policy.RequireVouched:
+	case c.SHA256 != nil || c.RootHash != nil || pinned:
+	case slices.ContainsFunc(c.Rootfs, artifactIsPinned):
+		return o, fault.Errorf(fault.Policy, "%s: a digest of what a registry has says nothing of this image: give rootfs.sha256= or rootfs.roothash=, too", o.Images[0])
+	case c.Policy.RequireVouched && len(inRegistries(o.Images)) > 0:
+		return o, fault.Errorf(fault.Policy, "%s: a tag vouches for nothing, and the initrd wants that something does: give the digest, HOST/NAME@sha256:DIGEST, or rootfs.roothash=", o.Images[0])
+	case c.Policy.RequireVouched:
 		return o, fault.Errorf(fault.Policy, "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=")
-	case c.SHA256 == nil && c.RootHash == nil:
+	case len(inRegistries(o.Images)) > 0:
+		g.Log.Warn("image: nothing vouches for it, a tag does not; give its digest, HOST/NAME@sha256:DIGEST")
+	default:
 		g.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
 	}
 	if o.Fetch, err = g.request(); err != nil {
@@ -191,6 +200,9 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	}
 	o.Seeds = g.seed
 	g.warnOfNoAuthorities(o)
+	if o.Credentials, err = g.credentials(); err != nil {
+		return o, err
+	}
 	o.Fetch.Bearer, err = g.bearer(o)
 	return o, err
 }

@@ -15,7 +15,8 @@ const mostRedirects = 10
 
 // newClient makes an HTTP/1.1 client: a second protocol would add a megabyte
 // and gain nothing for one long body.
-func newClient(c Config, d *dialer) *http.Client {
+// Without secrets the way to registries goes without logins, too.
+func newClient(c Config, d *dialer, secrets bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	t := &http.Transport{
@@ -32,7 +33,11 @@ func newClient(c Config, d *dialer) *http.Client {
 	}
 	t.OnProxyConnectResponse = proxyAnswer
 	t.RegisterProtocol("tftp", tftpTransport{d})
-	return &http.Client{Transport: t, CheckRedirect: checkRedirect}
+	client := &http.Client{Transport: t, CheckRedirect: checkRedirect}
+	if c.Transport != nil {
+		client.Transport = c.Transport(t, secrets)
+	}
+	return client
 }
 
 // proxyAnswer judges what a proxy says to CONNECT, as statusFault does for a

@@ -32,7 +32,7 @@ func (q *Requester) ForgiveDates(m *Mirror, err error) bool {
 	if m.client != nil {
 		m.client.CloseIdleConnections()
 	}
-	m.client = newClient(c, q.dialer)
+	m.client = newClient(c, q.dialer, false)
 	q.c.Log.Warn(fmt.Sprintf("%s: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %[1]s itself is verified",
 		q.c.What, m.Name, day(leaf.NotBefore), day(leaf.NotAfter), day(q.c.Now())))
 	return true

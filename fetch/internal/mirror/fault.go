@@ -65,10 +65,15 @@ func Classify(name string, err error) *Fault {
 	if errors.As(err, &own) {
 		return own
 	}
+	var registry *fault.Error
 	var dns *net.DNSError
 	var op *net.OpError
 	var netErr net.Error
 	switch {
+	case errors.As(err, &registry) && registry.Class == fault.RegistryAuth:
+		return NewFault(ThisMirror, registry.Class, err, "%s", registry.Text)
+	case registry != nil && strings.HasPrefix(string(registry.Class), "http-"): // of a token server
+		return NewFault(Transient, registry.Class, err, "%s", registry.Text)
 	case errors.As(err, &dns):
 		return NewFault(Transient, fault.DNS, err, "%s: cannot resolve %s: %s", name, dns.Name, dns.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -14,8 +14,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Config is how mirrors are asked. All of it is given, but for Proxy, Roots and
-// Bearer.
+// Config is how mirrors are asked. All of it is given, but for Proxy, Roots,
+// Bearer, Transport and Accept.
 type Config struct {
 	What          string // what the file is called in messages
 	Log           *slog.Logger
@@ -24,6 +24,8 @@ type Config struct {
 	Roots         *x509.CertPool
 	Now           func() time.Time
 	Bearer        func(*url.URL) string
+	Transport     func(base http.RoundTripper, secrets bool) http.RoundTripper
+	Accept        string
 	UserAgent     string
 	RetryAfterCap time.Duration
 	Timeouts      pace.Timeouts
@@ -42,7 +44,7 @@ type Requester struct {
 // NewRequester makes one. It is to be closed.
 func NewRequester(c Config) *Requester {
 	d := newDialer(c)
-	return &Requester{c: c, client: newClient(c, d), dialer: d}
+	return &Requester{c: c, client: newClient(c, d, true), dialer: d}
 }
 
 // Close ends what is under way, waits for it, and closes the connections that
@@ -76,6 +78,9 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 	}
 	r.Header.Set("User-Agent", q.c.UserAgent)
 	r.Header.Set("Accept-Encoding", "identity")
+	if q.c.Accept != "" {
+		r.Header.Set("Accept", q.c.Accept)
+	}
 	if m.forgiven > 0 { // by whom, nobody knows: its certificate is out of date
 		r.URL.User = nil
 	} else if q.c.Bearer != nil && m.URL.User == nil {

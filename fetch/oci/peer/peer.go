@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,9 @@ type Registry struct {
 	URL  string // without a slash at the end
 	CA   string // file with its certificate in PEM, of one with TLS
 	Dir  string
+
+	login  string
+	tokens *Tokens
 }
 
 // Start runs a registry until the test ends.
@@ -46,7 +50,7 @@ func Start(t testing.TB, o Options) *Registry {
 		t.Skip("needs docker-registry (apt-get install docker-registry)")
 	}
 	work := t.TempDir()
-	r := &Registry{Dir: o.Dir}
+	r := &Registry{Dir: o.Dir, login: o.Login, tokens: o.Tokens}
 	if r.Dir == "" {
 		r.Dir = filepath.Join(work, "data")
 	}
@@ -64,19 +68,19 @@ func Start(t testing.TB, o Options) *Registry {
 	if o.TLS {
 		certificate, key := pair(t)
 		r.CA, scheme = write("cert.pem", certificate), "https://"
-		https = fmt.Sprintf("  tls: {certificate: %s, key: %s}\n", r.CA, write("key.pem", key))
+		https = fmt.Sprintf("  tls: {certificate: %q, key: %q}\n", r.CA, write("key.pem", key))
 	}
 	if user, password, ok := strings.Cut(o.Login, ":"); ok {
 		out, err := exec.Command("htpasswd", "-nbB", "-C", "4", user, password).Output()
 		if err != nil {
 			t.Skip("needs htpasswd (apt-get install apache2-utils)")
 		}
-		auth = fmt.Sprintf("auth:\n  htpasswd: {realm: test, path: %s}\n", write("htpasswd", out))
+		auth = fmt.Sprintf("auth:\n  htpasswd: {realm: test, path: %q}\n", write("htpasswd", out))
 	}
 	if o.Tokens != nil {
-		auth = fmt.Sprintf("auth:\n  token: {realm: %q, service: %s, issuer: %s, rootcertbundle: %s}\n", o.Tokens.URL(), service, issuer, write("tokens.pem", o.Tokens.Certificate()))
+		auth = fmt.Sprintf("auth:\n  token: {realm: %q, service: %s, issuer: %s, rootcertbundle: %q}\n", o.Tokens.URL(), service, issuer, write("tokens.pem", o.Tokens.Certificate()))
 	}
-	config := write("config.yml", fmt.Appendf(nil, "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n%s%s",
+	config := write("config.yml", fmt.Appendf(nil, "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %q}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n%s%s",
 		r.Dir, o.Addr, https, auth))
 	cmd := exec.Command(program, "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
@@ -85,16 +89,22 @@ func Start(t testing.TB, o Options) *Registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	found := make(chan string, 1)
-	ended := make(chan struct{})
+	found, started, ended := make(chan string, 1), make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
+		// Pdeathsig is about the thread, which others may end.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if started <- err; err != nil {
+			return
+		}
 		found <- listening(log)
 		_, _ = io.Copy(io.Discard, log)
 	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-ended

@@ -80,6 +80,13 @@ func (s *Tokens) Last(d time.Duration) {
 	s.last = d
 }
 
+// Token is one for a scope, such as repository:NAME:pull,push.
+func (s *Tokens) Token(scope string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token([]string{scope}, time.Now().Add(time.Hour))
+}
+
 // Asked are the requests so far.
 func (s *Tokens) Asked() []Asked {
 	s.mu.Lock()
