@@ -65,7 +65,7 @@ func newImage(std streams) *cobra.Command {
 	fs.StringVar(&f.root, "root", "", "pack `DIR` as a whole root file system")
 	fs.BoolVar(&f.AllRoot, "all-root", false, "with --root: everything belongs to root, whoever owns it here")
 	fs.StringVar(&f.format, "format", "squashfs", "`FORMAT` of the image: squashfs or erofs")
-	fs.StringVar(&f.compression, "compression", "", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz; of an erofs lz4hc, lz4, zstd or none (default zstd:19 or lz4hc:12)")
+	fs.StringVar(&f.compression, "compression", "", "`ALGORITHM[:LEVEL]`: zstd, gzip or xz; of an erofs lz4hc, lz4, zstd or none (default zstd:19 or lz4hc:9)")
 	fs.IntVar(&f.level, "level", 0, "the compression's `LEVEL`")
 	fs.StringVar(&f.Series, "series", "", "`NAME` of the images that replace each other (default FILE's, without its ending)")
 	fs.StringVar(&f.hot, "hot", "", "write the ranges of `LIST` to FILE.hot: what comes first where the image is streamed")

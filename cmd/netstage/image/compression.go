@@ -24,7 +24,7 @@ func ParseFormat(s string) (Format, error) {
 }
 
 // A Compression is an algorithm and its level. The zero value stands for the
-// format's usual one: zstd at level 19 as in nixpkgs, or lz4hc at level 12.
+// format's usual one: zstd at level 19 as in nixpkgs, or lz4hc at level 9.
 type Compression struct {
 	Algorithm string
 	Level     int // 0: the algorithm's default
@@ -40,7 +40,7 @@ type algorithm struct {
 // first. An erofs of zstd needs Linux 6.10 and mkfs.erofs 1.8.
 var algorithms = map[Format][]algorithm{
 	Squashfs: {{"zstd", 1, 22, 19}, {"gzip", 1, 9, 9}, {"xz", 0, 0, 0}},
-	Erofs:    {{"lz4hc", 1, 12, 12}, {"lz4", 0, 0, 0}, {"zstd", 1, 22, 19}, {"none", 0, 0, 0}},
+	Erofs:    {{"lz4hc", 1, 12, 9}, {"lz4", 0, 0, 0}, {"zstd", 1, 22, 19}, {"none", 0, 0, 0}},
 }
 
 // ParseCompression reads ALGORITHM or ALGORITHM:LEVEL for a format; nothing

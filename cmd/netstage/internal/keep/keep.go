@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		// Lazily: who else looks at it now does not keep it.
-		defer exec.Command("umount", "--lazy", dir).Run()
+		defer exec.Command("umount", "-l", dir).Run()
 	}
 	disk, err := os.OpenRoot(dir)
 	if err != nil {

@@ -1,0 +1,151 @@
+package qemutests
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/system"
+)
+
+// keeps is a toplevel that keeps its image on the disk when it is up: with a
+// payload that never changes, and one that does.
+func keeps(t *testing.T, dir string, changing byte) image.Report {
+	t.Helper()
+	tool, err := os.ReadFile(build(t, "../cmd/netstage"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := func(seed byte, size int) string {
+		b := make([]byte, size)
+		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+		return string(b)
+	}
+	files, err := system.Store(system.Files{
+		"init":          system.Script("cat " + system.Toplevel + "/netstage >/netstage && chmod +x /netstage && mkdir -p /tmp\n/netstage keep 2>&1 | sed 's/^/keep: /'\n" + system.Tell + system.PowerOff),
+		"netstage":      string(tool),
+		"nixos-version": "25.05", "same": random(1, 12<<20), "changing": random(changing, 1<<20),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := filepath.Join(t.TempDir(), "tree")
+	if err := files.Write(tree); err != nil {
+		t.Fatal(err)
+	}
+	report, err := image.Build(context.Background(), image.Options{
+		Source: tree, Format: image.Erofs, Compression: image.Compression{Algorithm: "lz4"}, Series: "web", Output: filepath.Join(dir, "web.erofs"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// counted counts what is sent of the image itself, or has neither it nor its
+// tree.
+type counted struct {
+	sent atomic.Int64
+	gone atomic.Bool
+}
+
+func (c *counted) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.Contains(r.URL.Path, ".erofs") && c.gone.Load():
+			http.NotFound(w, r)
+		case strings.HasSuffix(r.URL.Path, ".erofs"):
+			next.ServeHTTP(&countingWriter{w, &c.sent}, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.sent.Add(int64(n))
+	return n, err
+}
+
+// A machine with a small disk: the first boot fetches all and keeps it, the
+// second one fetches what changed and the block that the disk lost a bit of,
+// and the third one boots that image again when the server has none, since the
+// policy of its initrd allows it.
+func TestQEMUCacheDisk(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	writeFile(t, disk, "")
+	run(t, "truncate", "-s", "160M", disk)
+	run(t, "mkfs.ext4", "-q", "-L", "cache", disk)
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	writeFile(t, policy, `{"version": 1, "offline": "last-good", "offline_days": 3}`)
+
+	machine := func(image string, server *counted, files ...initrd.File) running {
+		c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net", "erofs"}, Disks: true, FileSystems: []string{"ext4"}, Files: files})
+		c.Direct, c.Image, c.Init, c.Wrap = true, image, system.Init, server.wrap
+		c.Append = "rootfs.cache.disk=LABEL=cache boot.fail_timeout=1"
+		c.Drives = []string{"if=virtio,format=raw,cache=writeback,file=" + disk}
+		return start(t, c)
+	}
+	var server counted
+	first := keeps(t, t.TempDir(), 2)
+	machine(first.Path, &server).end(vm.PowerOff, "stage 2 done", "keep: kept ", "verified")
+	if sent := server.sent.Swap(0); sent < first.Size {
+		t.Errorf("an empty disk: %d of %d bytes were sent", sent, first.Size)
+	}
+	flip(t, disk, first.Path)
+
+	second := keeps(t, t.TempDir(), 3)
+	machine(second.Path, &server).end(vm.PowerOff, "stage 2 done", "keep: kept ", "MiB are in", "on LABEL=cache")
+	changed := int64(1 << 20)
+	if sent := server.sent.Load(); sent < changed || sent > changed*13/10 {
+		t.Errorf("%d bytes were sent of an image where %d changed", sent, changed)
+	}
+	t.Logf("%d of %d bytes were sent where %d changed", server.sent.Load(), second.Size, changed)
+
+	server.gone.Store(true)
+	machine(second.Path, &server, initrd.File{Source: policy, Target: "/etc/netstage/policy.json"}).end(vm.PowerOff,
+		"stage 2 done", "image: no server brings one", "which a server last had 0.0 days ago", "keep: nothing is to be kept")
+	machine(second.Path, &server).end(vm.Reset, "boot failed: http-404", "!stage 2: pid 1")
+}
+
+// flip inverts a bit of the image on the disk, in a file that does not compress.
+func flip(t *testing.T, disk, image string) {
+	t.Helper()
+	content, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	all, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := make([]byte, 12<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(payload)
+	at := bytes.Index(all, payload[1<<20:][:64])
+	if at < 0 || !bytes.Contains(content, payload[1<<20:][:64]) {
+		t.Fatal("the disk does not hold the image")
+	}
+	if _, err := raw.WriteAt([]byte{payload[1<<20] ^ 1}, int64(at)); err != nil {
+		t.Fatal(err)
+	}
+}
