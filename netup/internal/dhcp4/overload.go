@@ -93,6 +93,8 @@ func normalise(b []byte, source netip.Addr) ([]byte, []string) {
 		out = append(out, more...)
 		clear(out[field.from:field.to])
 	}
+	options, twice := once(out[optionsAt:])
+	out, passed = append(out[:optionsAt], options...), append(passed, twice...)
 	if has(out[optionsAt:], optType) && !has(out[optionsAt:], optServerID) {
 		server := netip.AddrFrom4([4]byte(b[siaddrAt:]))
 		if server.IsUnspecified() {
@@ -129,6 +131,28 @@ func optionsOf(b []byte) (options []byte, overload byte, short string) {
 		b = b[n:]
 	}
 	return options, overload, ""
+}
+
+// single are the options that hold one value of a fixed size: RFC 3396, by which
+// options of one code are parts of one, does not mean them.
+var single = []byte{1, 26, 28, 50, 51, optType, optServerID, 58, 59}
+
+// once leaves the first of each single option, and says which came again.
+func once(options []byte) (out []byte, twice []string) {
+	seen := map[byte]bool{}
+	for len(options) > 1 {
+		n := 2 + int(options[1])
+		if code := options[0]; seen[code] && slices.Contains(single, code) {
+			if said := fmt.Sprintf("option %d comes again", code); !slices.Contains(twice, said) {
+				twice = append(twice, said)
+			}
+		} else {
+			seen[code] = true
+			out = append(out, options[:n]...)
+		}
+		options = options[n:]
+	}
+	return out, twice
 }
 
 // has reports whether whole options have one of a code.

@@ -3,8 +3,10 @@ package dhcp4
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -69,6 +71,10 @@ func TestNormalise(t *testing.T) {
 		{"no option 54, next server", siaddr, "10.0.0.3", "no server identifier"},
 		{"BOOTP", bootp, "invalid IP", ""},
 		{"BOOTP with options", without(dhcpv4.OptionDHCPMessageType), "10.0.0.1", ""},
+		{"all twice", slices.Concat(end(ack().ToBytes()), ack().ToBytes()[optionsAt:]), "10.0.0.1", "option 54 comes again"},
+		{"another server identifier", append(end(ack().ToBytes()), optServerID, 4, 10, 0, 0, 9, 255), "10.0.0.1", "option 54 comes again"},
+		{"padded", append(ack().ToBytes(), make([]byte, 300)...), "10.0.0.1", ""},
+		{"huge", append(append(end(ack().ToBytes()), bytes.Repeat([]byte{224, 255}, 1)...), bytes.Repeat([]byte{7}, 900)...), "10.0.0.1", "is cut short"},
 		{"file without an end", overloadedWithoutEnd(), "10.0.0.1", "in the field file: option 7 is cut short"},
 	} {
 		b, passed := normalise(c.b, source)
@@ -78,7 +84,7 @@ func TestNormalise(t *testing.T) {
 			continue
 		}
 		l, err := Parse(m)
-		if err != nil || l.Server.String() != c.server || l.Addr.Addr().String() != "10.0.0.9" {
+		if err != nil || l.Server.String() != c.server || l.Addr.Addr().String() != "10.0.0.9" || !l.OffLink() && l.Source != "bootp" || l.Source == "dhcp" && l.Time != time.Hour {
 			t.Errorf("%s: %v %+v", c.name, err, l)
 		}
 		if told := strings.Join(passed, "; "); (told == "") != (c.passed == "") || !strings.Contains(told, c.passed) {

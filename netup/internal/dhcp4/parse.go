@@ -72,13 +72,16 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 }
 
 // times returns lease time, T1 and T2; zeros for a lease without end. A lease
-// without a lease time is given an hour, so that it is renewed some day.
+// without a lease time, or with none left, is given an hour, so that it is
+// renewed some day.
 func times(m *dhcpv4.DHCPv4) (lease, t1, t2 time.Duration) {
 	lease = m.IPAddressLeaseTime(time.Hour)
 	if lease >= math.MaxUint32*time.Second {
 		return 0, 0, 0
 	}
-	lease = max(lease, time.Second)
+	if lease < time.Second {
+		lease = time.Hour
+	}
 	t1 = m.IPAddressRenewalTime(lease / 2)
 	t2 = m.IPAddressRebindingTime(lease / 8 * 7)
 	if t2 <= 0 || t2 >= lease {
@@ -200,6 +203,9 @@ func odd(m *dhcpv4.DHCPv4) []string {
 		if m.Options.Has(o.code) && (n == 0 || n%o.unit != 0 || !o.many && n != o.unit) {
 			out = append(out, fmt.Sprintf("option %d has %d bytes", o.code.Code(), n))
 		}
+	}
+	if m.Options.Has(dhcpv4.OptionIPAddressLeaseTime) && m.IPAddressLeaseTime(time.Hour) == 0 {
+		out = append(out, "option 51 gives the lease no time")
 	}
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
 		if _, whole := classless(m.Options.Get(code)); !whole {

@@ -51,6 +51,9 @@ var ErrNoServer = errors.New("the lease names no DNS server")
 
 var errSilent = errors.New("no answer")
 
+// errLame says that a server only refers to others, which is no answer.
+var errLame = errors.New("the server refers to others")
+
 // ErrNotFound says that there is no such name, or none with such an address.
 var ErrNotFound = errors.New("no such host")
 
@@ -118,7 +121,7 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 			return nil, err
 		}
 		last = fmt.Errorf("%s: %w", server, err)
-		if errors.As(err, new(codeError)) {
+		if errors.As(err, new(codeError)) || errors.Is(err, errLame) {
 			continue // it is there, and may know other names
 		}
 		r.mu.Lock()
@@ -172,6 +175,8 @@ func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question, ed
 	switch {
 	case err != nil:
 		return nil, 0, err
+	case m.lame:
+		return nil, 0, errLame
 	case m.rcode == rcodeNoName || m.rcode == 0 && len(m.addrs) == 0:
 		return nil, 0, ErrNotFound
 	case m.rcode != 0:

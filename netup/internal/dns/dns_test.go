@@ -19,6 +19,8 @@ type fakeServer struct {
 	names map[string]string // to an address
 	edns  func(m []byte) []byte
 	mute  bool
+	all   func(m []byte) []byte // answers everything, where it is not nil
+	tcp   func(m []byte) []byte // answers by TCP
 
 	mu    sync.Mutex
 	asked []string
@@ -45,7 +47,113 @@ func newServer(t *testing.T, s *fakeServer) *fakeServer {
 		}
 	}()
 	t.Cleanup(func() { s.conn.Close(); <-done })
+	if s.tcp != nil {
+		s.serveTCP(t)
+	}
 	return s
+}
+
+// serveTCP answers on the same port.
+func (s *fakeServer) serveTCP(t *testing.T) {
+	l, err := net.Listen("tcp", s.conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if m, err := receive(c, "tcp"); err == nil {
+				_, next, _ := nameAt(m, 12)
+				h := slices.Clone(m[:next+4])
+				h[2], h[3], h[11] = h[2]|0x80, 0x80, 0
+				if out := s.tcp(h); out != nil {
+					send(c, "tcp", out)
+				}
+			}
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+}
+
+// record is an A record of the question's name, or of another by a pointer.
+func record(m []byte, ttl byte, addr ...byte) []byte {
+	m[7]++
+	return append(append(m, 0xc0, 12, 0, typeA, 0, 1, 0, 0, 0, ttl, 0, 4), addr...)
+}
+
+// An answer too long for a datagram comes by TCP; one that does not come so is
+// the next server's to give.
+func TestTruncated(t *testing.T) {
+	truncated := func(m []byte) []byte { m[2] |= 2; return record(m, 60, 10, 0, 0, 9) }
+	many := func(m []byte) []byte {
+		for i := range byte(200) {
+			m = record(m, 60, 10, 0, 1, i)
+		}
+		return m
+	}
+	long := newServer(t, &fakeServer{all: truncated, tcp: many})
+	cut := newServer(t, &fakeServer{all: truncated, tcp: func([]byte) []byte { return nil }})
+	noTCP := newServer(t, &fakeServer{all: truncated})
+	good := newServer(t, &fakeServer{names: map[string]string{"a.test": "10.0.1.0"}})
+	for name, servers := range map[string][]*fakeServer{"TCP": {long}, "TCP that ends": {cut, good}, "no TCP": {noTCP, good}} {
+		got, err := resolverOf(nil, servers...).Lookup(t.Context(), "a.test", false)
+		if err != nil || len(got) == 0 || len(got) > maxAddrs || got[0].String() != "10.0.1.0" {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
+	}
+}
+
+// A server that can't or won't answer, or refers to others, is not the last
+// word; that there is no such name is.
+func TestServersThatDoNotAnswer(t *testing.T) {
+	code := func(c byte) func([]byte) []byte { return func(m []byte) []byte { m[3] |= c; return m } }
+	for name, test := range map[string]struct {
+		all  func([]byte) []byte
+		mute bool
+		last bool
+	}{
+		"SERVFAIL":            {all: code(2)},
+		"REFUSED":             {all: code(5)},
+		"lame":                {all: func(m []byte) []byte { m[3] = 0; return m }},
+		"dead":                {mute: true},
+		"answers for another": {all: func(m []byte) []byte { m[13] ^= 1; return m }},
+		"NXDOMAIN":            {all: code(rcodeNoName), last: true},
+		"no data":             {all: func(m []byte) []byte { return m }, last: true},
+		"CNAME in a circle": {all: func(m []byte) []byte {
+			m[7] = 1
+			return append(m, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 2, 0xc0, 12)
+		}, last: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := newServer(t, &fakeServer{all: test.all, mute: test.mute})
+			dead := newServer(t, &fakeServer{mute: true})
+			good := newServer(t, &fakeServer{names: map[string]string{"a.test": "10.0.0.1"}})
+			got, err := resolverOf(nil, first, dead, good).Lookup(t.Context(), "a.test", false)
+			if test.last && !errors.Is(err, ErrNotFound) || !test.last && (err != nil || len(got) != 1) {
+				t.Errorf("%v %v", got, err)
+			}
+		})
+	}
+}
+
+// An address at the end of a chain of names is the name's.
+func TestCNAME(t *testing.T) {
+	s := newServer(t, &fakeServer{all: func(m []byte) []byte {
+		m[7] = 2
+		at := len(m)
+		m = append(m, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, 'b', 0xc0, 14)
+		return append(m, 0xc0, byte(at+12), 0, typeA, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 1)
+	}})
+	if got, err := resolverOf(nil, s).Lookup(t.Context(), "a.test", false); err != nil || len(got) != 1 {
+		t.Errorf("%v %v", got, err)
+	}
 }
 
 func (s *fakeServer) answer(m []byte) []byte {
@@ -57,6 +165,11 @@ func (s *fakeServer) answer(m []byte) []byte {
 	s.mu.Unlock()
 	if s.mute {
 		return nil
+	}
+	if s.all != nil {
+		h := slices.Clone(m[:next+4])
+		h[2], h[3], h[11] = h[2]|0x80, 0x80, 0
+		return s.all(h)
 	}
 	head := slices.Clone(m[:next+4])
 	head[2], head[3], head[11] = head[2]|0x80, 0x80, 0

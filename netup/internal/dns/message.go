@@ -38,6 +38,7 @@ var (
 type reply struct {
 	rcode     int
 	truncated bool
+	lame      bool // it neither knows nor asks others
 	addrs     []netip.Addr
 	ttl       time.Duration
 }
@@ -69,6 +70,8 @@ func parse(b []byte, id uint16, q question) (reply, error) {
 	r := reply{rcode: int(b[3] & 0x0f), truncated: b[2]&2 != 0, ttl: kept}
 	questions, answers := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	rest := int(binary.BigEndian.Uint16(b[8:])) + int(binary.BigEndian.Uint16(b[10:]))
+	const authoritative, recursion = 4, 0x80
+	r.lame = r.rcode == 0 && answers == 0 && b[2]&authoritative == 0 && b[3]&recursion == 0
 	at := 12
 	for range questions {
 		name, next, ok := nameAt(b, at)
