@@ -52,7 +52,7 @@ func Probe(device io.ReaderAt, size int64) (Content, error) {
 			case "ntfs":
 				c.Label = ntfsLabel(device, b)
 			case "udf":
-				c.Label = udfLabel(device)
+				c.Label, c.UUID = udfNames(device)
 			}
 			return c, nil
 		}

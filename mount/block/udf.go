@@ -3,7 +3,9 @@ package block
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"io"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -22,10 +24,11 @@ func readUDF(b []byte) (Content, bool) {
 	return Content{}, false
 }
 
-// udfLabel reads the name of the logical volume: by the anchor, in the sector
-// 256, and the volume descriptors that it points to (3/8.4, 3/10.6).
-func udfLabel(device io.ReaderAt) string {
-	const anchor, logical, terminator = 2, 6, 8
+// udfNames reads the name of the logical volume and the identity that blkid(8)
+// makes of the volume set's: by the anchor, in the sector 256, and the volume
+// descriptors that it points to (3/8.4, 3/10.1, 3/10.6).
+func udfNames(device io.ReaderAt) (label, uuid string) {
+	const primary, anchor, logical, terminator = 1, 2, 6, 8
 	for _, sector := range []int64{2048, 512, 4096, 1024} {
 		b := make([]byte, 512)
 		tag := func(at int64) (uint16, bool) {
@@ -41,12 +44,33 @@ func udfLabel(device io.ReaderAt) string {
 			if !ok || kind == terminator || kind == 0 {
 				break
 			}
-			if kind == logical {
-				return dstring(b[84 : 84+128])
+			switch {
+			case kind == logical && label == "":
+				label = dstring(b[84 : 84+128])
+			case kind == primary && uuid == "":
+				uuid = udfUUID(dstring(b[72 : 72+128]))
 			}
 		}
+		return label, uuid
 	}
-	return ""
+	return "", ""
+}
+
+// udfUUID is the identity that a volume set's identifier begins with: 16 hex
+// digits, or fewer of them, or none, with the bytes in their place.
+func udfUUID(set string) string {
+	if len(set) < 8 {
+		return ""
+	}
+	b := append([]byte(set), make([]byte, 8)...)[:16]
+	digits := bytes.IndexFunc(b, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF", r) })
+	switch {
+	case digits < 0:
+		return strings.ToLower(string(b))
+	case digits >= 8:
+		return strings.ToLower(string(b[:8])) + hex.EncodeToString(b[8:12])
+	}
+	return hex.EncodeToString(b[:8])
 }
 
 // dstring is text of OSTA CS0 (UDF 2.1.3): its last byte is its length, its
