@@ -132,7 +132,7 @@ func TestQEMURealToplevel(t *testing.T) {
 	for name, want := range map[string]string{
 		"nix-store.squashfs.manifest": `"init": "` + toplevel + `/init"`,
 		"cmdline":                     "init=" + toplevel + "/init loglevel=6 tiny\n",
-		"boot.ipxe":                   "rootfs.roothash=" + string(root) + " rootfs.base=${cwduri} BOOTIF=01-${netX/mac:hexhyp} init=" + toplevel + "/init loglevel=6 tiny",
+		"boot.ipxe":                   "rootfs.roothash=" + string(root) + " rootfs.base=${here} BOOTIF=01-${netX/mac:hexhyp} init=" + toplevel + "/init loglevel=6 tiny",
 	} {
 		if text, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("%s: %v, no %q in\n%s", name, err, want, text)

@@ -51,10 +51,10 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	case "roothash", "rootfs.roothash":
 		c.RootHash = pin(c.RootHash, p, complain)
 	case "rootfs.base":
-		if p.Value == "" { // an iPXE that does not know where it is
-			return
-		}
 		base, err := ref.Parse(p.Value)
+		if base.Kind != ref.URL && (p.Value == "" || strings.HasSuffix(p.Value, "/..")) {
+			return // of an iPXE that does not know where it is, whose boot file has no URL
+		}
 		if err != nil || base.Kind != ref.URL {
 			complain("rootfs.base=%s: want an http://, https:// or tftp:// URL", ref.Redacted(p.Value))
 		}

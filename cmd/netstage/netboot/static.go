@@ -54,11 +54,14 @@ const staticHead = "#!ipxe\n# Written by netstage scripts.\n"
 // with nixpkgs' netboot.ipxe.
 //
 // A DHCP server tells clients apart: what it answers iPXE it may not answer the agent. So iPXE hands over where it found
-// the script. An iPXE that does not know leaves the value empty, which the agent takes for nothing.
+// the script. One that does not know, as Debian's of 2019, has the name of the boot file by DHCP; of one that is no URL
+// the agent makes nothing.
 func staticScript(b Boot) string {
-	b.Base = "${cwduri}"
-	return staticHead + "\n" + scriptBoot(b, "", " ${cmdline}")
+	b.Base = "${here}"
+	return staticHead + "\n" + staticHere + scriptBoot(b, "", " ${cmdline}")
 }
+
+const staticHere = "isset ${cwduri} && set here ${cwduri} || set here ${filename}/..\n"
 
 // bare is the command line without initrd=, which each loader says in its own way.
 func bare(b Boot) string {

@@ -37,7 +37,7 @@ func TestWriteScripts(t *testing.T) {
 	}
 	pin := "rootfs.roothash=" + strings.Repeat("ab", 32)
 	for name, wants := range map[string][]string{
-		"boot.ipxe": {"#!ipxe\n", "\nkernel bzImage initrd=initrd.zst rootfs=nix-store.squashfs " + pin + " rootfs.base=${cwduri} BOOTIF=01-${netX/mac:hexhyp} init=/nix/store/x/init it's=quoted ${cmdline} || goto failed\n", "\ninitrd initrd.zst || goto failed\n"},
+		"boot.ipxe": {"#!ipxe\n", "\nisset ${cwduri} && set here ${cwduri} || set here ${filename}/..\n", "\nkernel bzImage initrd=initrd.zst rootfs=nix-store.squashfs " + pin + " rootfs.base=${here} BOOTIF=01-${netX/mac:hexhyp} init=/nix/store/x/init it's=quoted ${cmdline} || goto failed\n", "\ninitrd initrd.zst || goto failed\n"},
 		"refind.conf": {"loader /EFI/netstage/bzImage\n", "initrd /EFI/netstage/initrd.zst\n",
 			`options "rootfs=nix-store.squashfs ` + pin + ` init=/nix/store/x/init it's=quoted"`},
 	} {
