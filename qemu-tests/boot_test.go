@@ -56,10 +56,12 @@ func TestRelativeReferences(t *testing.T) {
 		"by the boot file's directory": {
 			lan:     &network{options: []string{"--dhcp-option=67,http://{addr}/dir/boot.ipxe"}},
 			cmdline: "rootfs=image.squashfs init={init}",
+			shown:   []string{"image: image.squashfs is http://{addr}/dir/image.squashfs, by the boot file that DHCP named"},
 		},
 		"by rootfs.base": {
 			lan:     &network{options: []string{"--dhcp-option=67,http://192.0.2.1/"}},
 			cmdline: "rootfs=image.squashfs rootfs.base=http://{addr}/dir init={init}",
+			shown:   []string{"image: image.squashfs is http://{addr}/dir/image.squashfs, by rootfs.base="},
 		},
 	} {
 		s.check = func(p *played) {

@@ -3,6 +3,7 @@ package qemutests
 import (
 	"testing"
 
+	"netstage/fetch/faulty"
 	"netstage/stage1/kmod"
 )
 
@@ -61,5 +62,15 @@ func TestNetworkIsWatched(t *testing.T) {
 			shows(`"links":[{"name":"eth0"`, `"state":"bound","address":"10.77.0.`, `"winner":true`),
 			types("exit\r"),
 		},
+	}.run(t)
+}
+
+// A download that stands because the link has lost its carrier says so.
+func TestDownloadTellsOfTheLink(t *testing.T) {
+	scenario{
+		lan:     mirrored(faulty.Behaviour{End: faulty.EndStall, Cut: 4096}),
+		cmdline: "rootfs={url} init={init} rootfs.floor=65536/3",
+		story:   []step{shows("image 0%"), cable(false), shows("eth0: no carrier, ", "; image"), cable(true)},
+		shown:   []string{"stalled: "},
 	}.run(t)
 }

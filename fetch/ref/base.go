@@ -33,6 +33,17 @@ func (l Location) Resolve(base Base) (Location, error) {
 	return l.in(dir)
 }
 
+// Origin is what relative references are resolved by, for people.
+func (b Base) Origin() string {
+	if b.Rootfs.Kind == URL {
+		return "rootfs.base="
+	}
+	if _, err := parseURL(b.BootFile); err == nil {
+		return "the boot file that DHCP named"
+	}
+	return "the server that DHCP named"
+}
+
 // in is a relative location in a directory.
 func (l Location) in(dir *url.URL) (Location, error) {
 	// "./" keeps a colon in the name from being read as a scheme.

@@ -125,6 +125,20 @@ func Summary(links []Row) string {
 	return strings.Join(parts, " | ")
 }
 
+// Trouble is what keeps the link that was used from being of use; "" is nothing.
+func Trouble(links []Row) string {
+	i := slices.IndexFunc(links, func(r Row) bool { return r.Winner })
+	switch {
+	case i < 0:
+		return "the network card is gone"
+	case !links[i].Carrier || !links[i].Leased() && links[i].Fault == "":
+		return links[i].Name + ": " + links[i].Doing()
+	case !links[i].Leased():
+		return links[i].Name + ": " + links[i].Fault + ", " + links[i].Doing()
+	}
+	return ""
+}
+
 // byStage sorts links, the ones that have come farthest first.
 func byStage(links []Row) []Row {
 	links = slices.Clone(links)

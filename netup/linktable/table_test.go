@@ -73,3 +73,19 @@ func TestSummary(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A link that was used and lost what it had is named while a download waits.
+func TestTrouble(t *testing.T) {
+	other := Row{Name: "eth1", Carrier: true, V4: FamilyState{Address: "10.0.0.9/24", State: Bound}}
+	for want, row := range map[string]Row{
+		"":                         {Name: "eth0", Winner: true, Carrier: true, V6: FamilyState{Address: "2001:db8::9/64", State: Bound}},
+		"eth0: no carrier, 7 s":    {Name: "eth0", Winner: true, Seconds: 7, Fault: "the carrier was lost"},
+		"the network card is gone": {Name: "eth2"},
+		"eth0: the lease was lost, discovering (3 tries), 5 s": {Name: "eth0", Winner: true, Carrier: true, Fault: "the lease was lost",
+			V4: FamilyState{State: "discovering", Tries: 3, Seconds: 5}},
+	} {
+		if got := Trouble([]Row{other, row}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

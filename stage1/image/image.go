@@ -273,6 +273,9 @@ func (g *Getter) locations(ctx context.Context, all []ref.Location) ([]ref.Locat
 		if err != nil {
 			return nil, err
 		}
+		if l.Kind == ref.Relative {
+			g.Log.Info(fmt.Sprintf("image: %s is %s, by %s", l, place, g.base().Origin()))
+		}
 		places = append(places, place)
 	}
 	return places, nil

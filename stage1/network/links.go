@@ -50,6 +50,15 @@ func (t Table) age() time.Duration {
 	return step.SinceBoot() - time.Duration(t.AtMS)*time.Millisecond
 }
 
+// Trouble is why nothing may come over the network that was brought up; "" is
+// nothing.
+func (c *Connection) Trouble() string {
+	if c.Network == nil {
+		return ""
+	}
+	return linktable.Trouble(c.Network.Links())
+}
+
 // Links is the table as it is now; it is empty before the network was wanted.
 // It is for whoever runs while no step does.
 func (c *Connection) Links() Table {

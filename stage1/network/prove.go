@@ -2,6 +2,8 @@ package network
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -18,14 +20,19 @@ func prove(ctx context.Context, c config.Config, lease lease.Lease) error {
 	var addresses []string
 	var last error
 	unproven := false
+	meant := map[string]string{} // what is fetched there, where the command line does not say
+	base := Base(c, lease)
 	for _, l := range c.Remote() {
-		address, err := serverOf(c, l, Base(c, lease))
+		address, err := serverOf(c, l, base)
 		if err != nil {
 			last = err
 		} else if address == "" {
 			unproven = true
 		} else if !slices.Contains(addresses, address) {
 			addresses = append(addresses, address)
+			if place, err := l.Resolve(base); err == nil && l.Kind == ref.Relative {
+				meant[address] = fmt.Sprintf("%s by %s", place, base.Origin())
+			}
 		}
 	}
 	switch {
@@ -34,7 +41,14 @@ func prove(ctx context.Context, c config.Config, lease lease.Lease) error {
 	case len(addresses) == 0:
 		return last
 	}
-	err := reach(ctx, netup.Path{Lease: lease}.DialContext, addresses)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := netup.Path{Lease: lease}.DialContext(ctx, network, address)
+		if err != nil && meant[address] != "" {
+			err = fmt.Errorf("%s: %w", meant[address], err)
+		}
+		return conn, err
+	}
+	err := reach(ctx, dial, addresses)
 	if unproven {
 		return nil
 	}

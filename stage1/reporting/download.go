@@ -74,13 +74,19 @@ func (r *Record) Progress(status func(string), alive func()) func(fetch.Progress
 	told := false
 	return func(p fetch.Progress) {
 		alive()
-		status(p.String())
+		line := p.String()
+		if r.Network != nil {
+			if trouble := r.Network.Trouble(); trouble != "" {
+				line = trouble + "; " + line
+			}
+		}
+		status(line)
 		r.download = downloadOf(p)
 		now := time.Now()
 		r.tellOfWaiting(now)
-		file, line := every.due(p, now)
-		if line {
-			r.Log.Info(p.String())
+		file, due := every.due(p, now)
+		if due {
+			r.Log.Info(line)
 		}
 		if !file {
 			return
