@@ -22,13 +22,11 @@ var built struct {
 
 func TestMain(m *testing.M) {
 	nsmachine.Launch()
-	dir, err := os.MkdirTemp("", "netstage-test-")
-	if err != nil {
-		panic(err)
-	}
-	built.dir, built.paths, built.images = dir, map[string]string{}, map[string]vouched{}
+	built.paths, built.images = map[string]string{}, map[string]vouched{}
+	var remove func()
+	built.dir, remove = ownFolder()
 	status := m.Run()
-	os.RemoveAll(dir)
+	remove()
 	os.Exit(status)
 }
 

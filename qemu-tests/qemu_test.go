@@ -2,7 +2,6 @@ package qemutests
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -81,9 +80,12 @@ type running struct {
 	ctx context.Context
 }
 
+// machineLimit is for hosts that are busy with much else; a machine takes seconds.
+const machineLimit = 10 * time.Minute
+
 func start(t testing.TB, c vm.Config) running {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 4*time.Minute, errors.New("four minutes are over"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), machineLimit, fmt.Errorf("%v are over", machineLimit))
 	t.Cleanup(cancel)
 	m, err := vm.Start(ctx, c)
 	if err != nil {

@@ -206,14 +206,14 @@ func leftovers(t *testing.T) map[string]bool {
 	for _, name := range loops {
 		file, _ := os.ReadFile(name)
 		// Not one that a test of another process made for itself.
-		if len(file) > 0 && !strings.HasPrefix(string(file), os.TempDir()) {
+		if len(file) > 0 && !strings.HasPrefix(string(file), hostTemp) {
 			use, _ := os.ReadFile(filepath.Dir(name) + "/../diskseq")
 			found[fmt.Sprintf("%s: %q, use %q of a loop device", name, file, use)] = true
 		}
 	}
 	for line := range strings.Lines(string(read(t, "/proc/self/mountinfo"))) {
 		others := strings.Contains(line, " /run/netns/") && !strings.Contains(line, own) ||
-			strings.Contains(line, " "+os.TempDir()+"/") && !strings.Contains(line, "/TestSoak")
+			strings.Contains(line, " "+hostTemp+"/") && !strings.Contains(line, "/TestSoak")
 		if !others {
 			found["mount "+line] = true
 		}

@@ -46,6 +46,10 @@ const (
 	Panicked   End = "panicked" // PID 1 exited
 )
 
+// patience is how long a machine is waited for, which takes a second: its host may
+// be busy with much else.
+const patience = 3 * time.Minute
+
 // Machine is a running machine.
 type Machine struct {
 	Console *transcript.Transcript
@@ -181,7 +185,7 @@ func (m *Machine) ExpectKmsg(text string) {
 
 func (m *Machine) expect(where *transcript.Transcript, name, text string) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("not within a minute"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("not within %v", patience))
 	defer cancel()
 	if _, _, err := where.Expect(ctx, transcript.Text(text)); err != nil {
 		m.t.Fatalf("no %q on the %s: %v", text, name, err)
@@ -222,7 +226,7 @@ func (m *Machine) Ended() <-chan struct{} { return m.done }
 // End waits for the machine's end.
 func (m *Machine) End() End {
 	m.t.Helper()
-	return m.EndWithin(time.Minute)
+	return m.EndWithin(patience)
 }
 
 // EndWithin waits for the machine's end, which is to come within d.
