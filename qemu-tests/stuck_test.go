@@ -125,6 +125,48 @@ func TestRebootAfterPanic(t *testing.T) {
 	}
 }
 
+// A hand-over that fails half-way leaves the policy in force, whatever stage 2
+// did to its mounts: where the initramfs is whole there is the menu that the
+// policy allows, and nothing unvouched is mounted by its retry; where the way back
+// is lost there is no more than a screen.
+func TestPolicyAfterAFailedHandOver(t *testing.T) {
+	t.Parallel()
+	program := string(read(t, build(t, "./testdata/stage2")))
+	for name, test := range map[string]struct {
+		prepare string
+		lost    bool
+	}{
+		"fails":                 {"exit 3", false},
+		"killed":                {"kill -9 $$", false},
+		"mounts over the root":  {"mount -t tmpfs x /; exit 3", false},
+		"mounts over /proc":     {"mount -t tmpfs x /proc; exit 3", false},
+		"unmounts /run":         {"umount -l /run; exit 3", false},
+		"unmounts the old root": {"umount -l /; exit 3", true},
+	} {
+		image := system.Files{"bin/init": program, "init": "->bin/init", "nixos-version": "26.05", "prepare-root": system.Script(test.prepare + "\n")}
+		for policy, rules := range map[string]string{"never": `{"version":1,"shell":"never","verify":"required"}`, "none": `{"version":1}`} {
+			shown := []string{"!leaves it"}
+			keys, again := "Keys: r reboot", types(" ")
+			if policy == "none" {
+				keys = "Keys: i shell, "
+			}
+			end := ending{nsmachine.Rebooted, []string{"!stage 2: pid 1"}}
+			if test.lost {
+				keys, again = "any other: reboot", types("i")
+				shown = append(shown, "!i shell", "!starting the boot again")
+			}
+			story := []step{shows("boot failed: ", keys), again}
+			if !test.lost {
+				story = append(story, shows("boot failed: ", keys), types("r"))
+			}
+			t.Run(name+", "+policy, scenario{
+				image: image, copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": rules},
+				cmdline: "init={init} boot.shell_on_fail rootfs.sha256={sha256}", story: story, ends: end, shown: shown,
+			}.run)
+		}
+	}
+}
+
 // The shell that is PID 1 can do by hand what PID 1 does: become another program,
 // or switch to the new root, with a system that was mounted before.
 func TestShellThatIsPID1(t *testing.T) {

@@ -142,7 +142,11 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 		options.Again = "the shell again"
 	}
 	keys := consolePath(c.Console)
-	for _, path := range consolePaths(keys) {
+	paths := consolePaths(keys)
+	if _, err := os.Stat(keys); err != nil && len(paths) == 1 {
+		keys, paths = "/dev/console", []string{"/dev/console"} // nobody knows of any, but the kernel
+	}
+	for _, path := range paths {
 		tty, err := console.Open(path)
 		if err != nil {
 			o.log.Warn(fmt.Sprintf("no failure screen there: %v", err))

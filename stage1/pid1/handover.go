@@ -3,6 +3,7 @@ package pid1
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +64,13 @@ func (c Config) handOver(s Stage2) error {
 // back undoes what was done of a hand-over that failed, so that the rescue
 // finds the initramfs as it was.
 func (c Config) back(sw *switchover, failed error) error {
-	if err := sw.undo(); err != nil {
+	gone, err := sw.undo()
+	if err != nil {
 		return &lostError{errors.Join(failed, err)}
+	}
+	if len(gone) > 0 {
+		mountFirst() // the boot mounts the rest, when it is started again
+		c.Say("lost on the way to the new root and back: " + strings.Join(gone, " "))
 	}
 	return failed
 }

@@ -127,7 +127,11 @@ func TestMovedMounts(t *testing.T) {
 	if _, err := directory(p.root, "/dangling"); err == nil || !strings.Contains(err.Error(), "a link to nothing") {
 		t.Error(err)
 	}
-	must(t, sw.undo())
+	gone, err := sw.undo()
+	must(t, err)
+	if len(gone) > 0 {
+		t.Errorf("gone: %v", gone)
+	}
 	if _, err := os.Stat("/run/a/alias/b/here"); err != nil {
 		t.Error(err)
 	}

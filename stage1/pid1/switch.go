@@ -98,22 +98,38 @@ func directory(root int, name string) (int, error) {
 	return fd, err
 }
 
-// undo goes back to the old root, and takes the mounts there again.
-func (sw *switchover) undo() error {
+// undo goes back to the old root, and takes the mounts there again. Those that a
+// prepare program has unmounted are gone; the old root is whole without them.
+func (sw *switchover) undo() (gone []string, err error) {
 	if sw.entered {
 		if err := sw.leave(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for len(sw.moved) > 0 {
 		last := sw.moved[len(sw.moved)-1]
-		if err := unix.MoveMount(last.fd, "", unix.AT_FDCWD, last.from, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-			return fmt.Errorf("move %s back: %w", last.from, err)
+		if unix.MoveMount(last.fd, "", unix.AT_FDCWD, last.from, unix.MOVE_MOUNT_F_EMPTY_PATH) == nil {
+			last.uncover()
+		} else {
+			gone = append(gone, last.from)
 		}
 		unix.Close(last.fd)
 		sw.moved = sw.moved[:len(sw.moved)-1]
 	}
-	return nil
+	return gone, nil
+}
+
+// uncover unmounts what was mounted over m meanwhile.
+func (m moved) uncover() {
+	var own, top unix.Stat_t
+	for range 16 {
+		if unix.Fstat(m.fd, &own) != nil || unix.Stat(m.from, &top) != nil || own.Dev == top.Dev {
+			return
+		}
+		if unix.Unmount(m.from, unix.MNT_DETACH) != nil {
+			return
+		}
+	}
 }
 
 // leave undoes the second half of enter.
