@@ -42,7 +42,8 @@ func Need(t testing.TB) {
 }
 
 // Main is a TestMain. Inside, / is a tmpfs with the test program as /init,
-// /proc, /dev with null and urandom, and /tmp.
+// /proc and /sys, /dev with null, urandom and pts, and /tmp; /proc/sys/kernel is
+// empty. There is no network but a loopback interface that is down.
 func Main(m *testing.M) {
 	fuzzing := slices.ContainsFunc(os.Args, func(a string) bool {
 		return strings.HasPrefix(a, "-test.fuzz=") || a == "-test.fuzzworker"
@@ -142,8 +143,17 @@ func fill(root string, shared []string) error {
 			return fmt.Errorf("bind %s: %w", name, err)
 		}
 	}
-	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return fmt.Errorf("mount /proc: %w", err)
+	if err := os.Mkdir("/dev/pts", 0o755); err != nil {
+		return err
+	}
+	for kind, dir := range map[string]string{"proc": "/proc", "sysfs": "/sys", "devpts": "/dev/pts"} {
+		if err := unix.Mount(kind, dir, kind, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	// The kernel's settings are not the tests' to change.
+	if err := unix.Mount("tmpfs", "/proc/sys/kernel", "tmpfs", 0, "mode=755"); err != nil {
+		return err
 	}
 	return unix.Unmount("/old", unix.MNT_DETACH)
 }
