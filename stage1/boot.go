@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"netstage/nix"
+	"netstage/stage1/attest"
 	"netstage/stage1/bootcount"
 	"netstage/stage1/config"
 	"netstage/stage1/devices"
@@ -45,7 +46,8 @@ func story() []line {
 		{run: (*Boot).bringUpNetwork, Step: step.Step{Name: "network", Title: "bring up the network", Quiet: quietNetwork,
 			Optional: true, Refetches: true,
 			StateBefore: "drivers are loaded, every NIC is as the kernel found it"}},
-		{run: (*Boot).getImage, Step: step.Step{Name: "image", Title: "get the image", Refetches: true,
+		{run: (*Boot).getImage, prepare: (*Boot).openMachine, Step: step.Step{Name: "image", Title: "get the image", Refetches: true,
+			DependsOn:   "devices",
 			StateBefore: "the network is up, nothing is fetched"}},
 		{run: (*Boot).mountRoot, prepare: (*Boot).prepareFileSystems, Step: step.Step{Name: "root", Title: "mount the new root",
 			From: "image", DependsOn: "modules", // it says all the while what it waits for
@@ -119,6 +121,7 @@ type Boot struct {
 	system   nix.System
 
 	clock       clockState
+	machine     attest.Machine
 	failedBoots bootcount.Count // in a row, once the step "handover" runs
 	shells      shells
 	kernelLog   reporting.KernelLog
@@ -135,10 +138,11 @@ func newBoot(a Agent) *Boot {
 	b.timeline.Started = step.SinceBoot()
 	b.devices.Log = b.Log
 	b.network = network.Connection{Log: b.Log, Cards: &b.devices, Root: initramfs}
+	b.machine = attest.Machine{Log: b.Log, Root: initramfs}
 	b.kernelLog.Forward = a.Forward
 	b.record = reporting.Record{
 		Log: b.Log, Version: a.Version, KernelLog: a.KernelLog, Root: initramfs,
-		Timeline: &b.timeline, Network: &b.network, Config: b.config,
+		Timeline: &b.timeline, Network: &b.network, Machine: &b.machine, Config: b.config,
 	}
 	return b
 }

@@ -27,7 +27,11 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	if err := errors.Join(mount.Discard(image.Dir), root.TellKernel(b.system), devices.Unshare()); err != nil {
 		return err
 	}
+	if err := b.remember(ctx); err != nil {
+		return err
+	}
 	b.record.Post(ctx)
+	b.machine.Leave(ctx)
 	b.kernelLog.Stop()
 	if err := b.network.Leave(ctx, b.config.KeepNetwork || b.image.stream != nil); err != nil {
 		// Stage 2 configures the NIC anyway.

@@ -44,6 +44,11 @@ func (b *Boot) getImage(ctx context.Context) (err error) {
 		b.Log.Info("image: it is there already; what failed was something else")
 		return nil
 	}
+	if b.config.Policy.RequireMemory && len(b.config.Manifest) > 0 {
+		if err := b.machine.Remembers(); err != nil {
+			return err
+		}
+	}
 	b.image.stale, b.record.Image = false, nil
 	if err := b.image.drop(b.Log); err != nil { // a retry
 		return err
@@ -65,6 +70,7 @@ func (b *Boot) getImage(ctx context.Context) (err error) {
 	if got.Init != "" {
 		b.config.Init = got.Init
 	}
+	b.measureImage(ctx, got)
 	return nil
 }
 
@@ -82,6 +88,7 @@ func (b *Boot) getter(s *image.Streamer) *image.Getter {
 		Cache:    &disks.Media{Disks: b.disks()},
 		Progress: b.record.Progress(b.Status, b.heart.Sign),
 	}
+	g.Highest = b.machine.Highest
 	g.Valid = func(name string, created, notBefore, notAfter time.Time) error {
 		return b.clock.valid(clock.System(), b.Log, name, created, notBefore, notAfter)
 	}

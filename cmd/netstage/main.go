@@ -94,6 +94,7 @@ func newRoot(std streams) *cobra.Command {
 		newDrivers(std),
 		newInspect(std),
 		newUKI(std),
+		newPredict(std),
 		newScripts(std),
 		newServe(std),
 		newReport(std),

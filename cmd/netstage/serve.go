@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"netstage/cmd/netstage/internal/attest"
 	"netstage/cmd/netstage/netboot"
 )
 
@@ -45,7 +47,9 @@ With --reports machines are told to report their boots (boot.report=), and
 /reports/ shows how the last boot of each went. Anybody who reaches this server
 can send reports and read them; the ten newest of a machine are kept, in
 DIR/reports/, 256 MiB of them all together, and of at most 256 machines that
-one address tells of.
+one address tells of. Machines with a TPM have it sign what they booted; the
+page shows whether that is what --expect says, and whether it is the TPM that the
+machine had before.
 
 Every request is logged on standard output. On SIGINT or SIGTERM no more
 requests are taken, and those that run have the grace time to end.
@@ -60,6 +64,8 @@ func newServe(std streams) *cobra.Command {
 	listen := fs.String("listen", ":8080", "the `ADDRESS` to listen on: HOST:PORT or :PORT")
 	extra := fs.String("append", "", "more kernel `PARAMETERS` for every machine")
 	keep := fs.Bool("reports", false, "take boot reports from machines, and show them at /reports/")
+	var expect list
+	fs.Var(&expect, "expect", "the PCRs that a machine should have, in a `FILE` of netstage predict; may be repeated, for one of several")
 	public := fs.String("url", "", "machines reach this server by `URL`, which a proxy in front may have (default what they ask for)")
 	forwarded := fs.Bool("forwarded", false, "believe X-Forwarded-Proto, -Host and -Prefix: only behind a proxy that sets them")
 	pair := fs.String("tls", "", "serve https with the certificates and the key in the files `CERT:KEY`, in PEM")
@@ -81,6 +87,20 @@ func newServe(std streams) *cobra.Command {
 			}
 			if o.TLS, err = readPair(*pair); err != nil {
 				return err
+			}
+			if len(expect) > 0 && !*keep {
+				return usageError("--expect is about reports: give --reports, too")
+			}
+			for _, file := range expect {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				e, err := attest.ParseExpected(text)
+				if err != nil {
+					return fmt.Errorf("%s: %w", file, err)
+				}
+				o.Expected = append(o.Expected, e)
 			}
 			log := o.Log
 			server, err := netboot.New(o)

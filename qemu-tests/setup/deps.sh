@@ -10,6 +10,8 @@ ipxe-qemu the network boot ROMs of those machines
 ovmf UEFI firmware for those machines
 systemd-boot-efi the stub of systemd, for netstage uki
 sbsigntool its signatures
+swtpm a TPM for those machines
+tpm2-tools another reader of its event logs and quotes
 openssl the private key of that firmware, unlocked
 squashfs-tools mksquashfs, for netstage image
 erofs-utils mkfs.erofs, the other image format

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"time"
 
-	"netstage/mount"
 	"netstage/stage1/efivar"
 )
 
@@ -99,31 +97,12 @@ func (c Count) Forget(ctx context.Context) error {
 	return withFirmware(ctx, func(store efivar.Store) error { return store.Delete(variable) })
 }
 
-// firmwareTime is how long a firmware may take: it lists all its variables.
-const firmwareTime = 10 * time.Second
-
-// withFirmware lets do look at the firmware's variables, which are mounted
-// nowhere meanwhile. A machine without such a firmware is no error. A call into
-// a firmware that hangs can't be ended: it is left behind.
+// withFirmware lets do look at the firmware's variables. A machine without such a
+// firmware is no error.
 func withFirmware(ctx context.Context, do func(efivar.Store) error) error {
-	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
+	err := efivar.Use(ctx, do)
+	if errors.Is(err, efivar.ErrNone) {
 		return nil
 	}
-	done := make(chan error, 1)
-	go func() {
-		tree, err := mount.Mount{Type: "efivarfs", Source: "efivarfs", Options: "nosuid,nodev,noexec"}.Open()
-		if err == nil {
-			err = do(efivar.Store(tree.Path()))
-			tree.Close()
-		}
-		done <- err
-	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, firmwareTime, fmt.Errorf("the firmware's variables can't be had within %v", firmwareTime))
-	defer cancel()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return err
 }

@@ -5,13 +5,17 @@
 package efivar
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/mount"
 )
 
 // vendor is the namespace of this program's variables.
@@ -24,7 +28,39 @@ const attributes = 0x7
 const immutable = 0x10
 
 // most is how much of a variable is read, and may be written.
-const most = 64
+const most = 512
+
+// firmwareTime is how long a firmware may take: it lists all its variables.
+const firmwareTime = 10 * time.Second
+
+// ErrNone says that the firmware has no variables.
+var ErrNone = errors.New("this machine was not started by UEFI")
+
+// Use lets do look at the firmware's variables, which are mounted nowhere
+// meanwhile. The error is ErrNone on a machine without such a firmware. A call into
+// a firmware that hangs can't be ended: it is left behind.
+func Use(ctx context.Context, do func(Store) error) error {
+	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
+		return ErrNone
+	}
+	done := make(chan error, 1)
+	go func() {
+		tree, err := mount.Mount{Type: "efivarfs", Source: "efivarfs", Options: "nosuid,nodev,noexec"}.Open()
+		if err == nil {
+			err = do(Store(tree.Path()))
+			tree.Close()
+		}
+		done <- err
+	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, firmwareTime, fmt.Errorf("the firmware's variables can't be had within %v", firmwareTime))
+	defer cancel()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // A Store is a directory where an efivarfs is mounted.
 type Store string

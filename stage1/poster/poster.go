@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"netstage/fetch"
@@ -37,7 +39,13 @@ type Poster struct {
 	Roots *x509.CertPool // nil: the system's
 	Agent string         // this program and its version
 	Log   *slog.Logger
+	// Quote signs a nonce of the server's, which is asked for one; nil: reports go
+	// without.
+	Quote func(ctx context.Context, nonce []byte) (*report.Quote, error)
 }
+
+// mostNonce is how long one may be, in bytes.
+const mostNonce = 64
 
 // A refusal is an answer that another try will not change.
 type refusal struct{ status string }
@@ -46,10 +54,6 @@ func (r refusal) Error() string { return "the server answered " + r.status }
 
 // Post sends r, again and later with each failure, until ctx ends.
 func (p *Poster) Post(ctx context.Context, r report.Report) error {
-	var text bytes.Buffer
-	if err := r.Encode(&text); err != nil {
-		return err
-	}
 	started := time.Now()
 	var err error
 	for n := range tries {
@@ -64,7 +68,12 @@ func (p *Poster) Post(ctx context.Context, r report.Report) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err = p.once(ctx, text.Bytes()); err == nil {
+		r.Quote = p.quoted(ctx)
+		var text bytes.Buffer
+		if err := r.Encode(&text); err != nil {
+			return err
+		}
+		if _, err = p.once(ctx, http.MethodPost, p.URL, text.Bytes()); err == nil {
 			p.Log.Info(fmt.Sprintf("report: sent to %s in %d ms", ref.Redacted(p.URL), time.Since(started).Milliseconds()))
 			return nil
 		}
@@ -81,33 +90,65 @@ func (p *Poster) Post(ctx context.Context, r report.Report) error {
 	return fmt.Errorf("report: not sent to %s: %w", ref.Redacted(p.URL), err)
 }
 
-// once sends a report on a connection of its own, which no other goroutine
-// uses, so that nothing of it is left when ctx has ended.
-func (p *Poster) once(ctx context.Context, text []byte) error {
+// quoted is what the TPM signs for this server; nil where the server gives no
+// nonce, as one does that takes reports and no more.
+func (p *Poster) quoted(ctx context.Context) *report.Quote {
+	if p.Quote == nil {
+		return nil
+	}
 	u, err := url.Parse(p.URL)
 	if err != nil {
-		return err
+		return nil
+	}
+	text, err := p.once(ctx, http.MethodGet, u.JoinPath(report.NoncePath).String(), nil)
+	var nonce []byte
+	if err == nil {
+		nonce, err = hex.DecodeString(strings.TrimSpace(string(text)))
+	}
+	if err == nil && (len(nonce) == 0 || len(nonce) > mostNonce) {
+		err = fmt.Errorf("a nonce of %d bytes", len(nonce))
+	}
+	if err != nil {
+		p.Log.Debug(fmt.Sprintf("report: %s gives no nonce, so that it goes without a quote: %v", ref.Redacted(p.URL), err))
+		return nil
+	}
+	q, err := p.Quote(ctx, nonce)
+	if err != nil {
+		p.Log.Warn(fmt.Sprintf("report: it goes without a quote: %v", err))
+		return nil
+	}
+	return q
+}
+
+// once asks the server on a connection of its own, which no other goroutine
+// uses, so that nothing of it is left when ctx has ended.
+func (p *Poster) once(ctx context.Context, method, to string, text []byte) ([]byte, error) {
+	u, err := url.Parse(to)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := p.Dial(ctx, "tcp", fetch.HostPort(u))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	if u.Scheme == "https" {
 		secure := tls.Client(conn, &tls.Config{ServerName: u.Hostname(), RootCAs: p.Roots, MinVersion: tls.VersionTLS12})
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		conn = secure
 	}
-	request, err := http.NewRequest(http.MethodPost, p.URL, bytes.NewReader(text))
+	request, err := http.NewRequest(method, to, bytes.NewReader(text))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	request.Header.Set("Content-Type", "application/json")
+	if text != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	request.Header.Set("User-Agent", p.Agent)
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -115,20 +156,23 @@ func (p *Poster) once(ctx context.Context, text []byte) error {
 	}
 	request.Close = true
 	if err := request.Write(conn); err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 64<<10)), request)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	answer.Body.Close()
+	defer answer.Body.Close()
 	switch code := answer.StatusCode; {
 	case code/100 == 2:
-		return nil
+		if method != http.MethodGet {
+			return nil, nil // what is said besides may not end
+		}
+		return io.ReadAll(io.LimitReader(answer.Body, 4<<10))
 	case code/100 == 5, code == http.StatusRequestTimeout, code == http.StatusTooManyRequests:
-		return fmt.Errorf("the server answered %s", answer.Status)
+		return nil, fmt.Errorf("the server answered %s", answer.Status)
 	}
-	return refusal{answer.Status}
+	return nil, refusal{answer.Status}
 }
 
 // Failure starts to send the report of a boot that is held up, while an

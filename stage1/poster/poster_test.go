@@ -41,7 +41,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 func newPoster(url string, log io.Writer) *Poster {
-	return &Poster{url, new(net.Dialer).DialContext, nil, "netstage/1.0", slog.New(slog.NewTextHandler(log, nil))}
+	return &Poster{URL: url, Dial: new(net.Dialer).DialContext, Agent: "netstage/1.0", Log: slog.New(slog.NewTextHandler(log, nil))}
 }
 
 func TestPost(t *testing.T) {
@@ -83,7 +83,7 @@ func TestPostTrusts(t *testing.T) {
 	defer server.Close()
 	p := newPoster(server.URL, io.Discard)
 	p.Roots = x509.NewCertPool()
-	if err := p.once(t.Context(), []byte("{}")); err == nil || r.seen != 0 {
+	if _, err := p.once(t.Context(), http.MethodPost, server.URL, []byte("{}")); err == nil || r.seen != 0 {
 		t.Errorf("error %v, %d requests", err, r.seen)
 	}
 	p.Roots.AddCert(server.Certificate())

@@ -54,6 +54,7 @@ type Report struct {
 	Download   *Download      `json:"download,omitempty"`
 	Stream     *Stream        `json:"stream,omitempty"` // with state complete
 	Memory     *Memory        `json:"memory,omitempty"`
+	Quote      *Quote         `json:"quote,omitempty"`
 	KernelLog  []string       `json:"kernel_log,omitempty"` // the last lines, with the agent's
 }
 
@@ -152,6 +153,25 @@ type Mirror struct {
 	Bad    bool   `json:"bad,omitempty"`    // it was not asked again
 }
 
+// Quote is what the machine's TPM signed, for a server that gave a nonce
+// (TCG, TPM Library, part 3, TPM2_Quote).
+type Quote struct {
+	Nonce     []byte `json:"nonce"`
+	PCRs      []PCR  `json:"pcrs"`      // that are signed, in order
+	Attest    []byte `json:"attest"`    // TPMS_ATTEST
+	Signature []byte `json:"signature"` // TPMT_SIGNATURE
+	Key       []byte `json:"key"`       // TPMT_PUBLIC
+}
+
+// NoncePath is where a server gives nonces, below the URL of reports.
+const NoncePath = "nonce"
+
+// PCR is the value of a register, of the bank of SHA-256, in hex.
+type PCR struct {
+	Index  int    `json:"index"`
+	SHA256 string `json:"sha256"`
+}
+
 // Memory is that of the machine when the report was written.
 type Memory struct {
 	Total     int64 `json:"total"`
@@ -196,7 +216,10 @@ func Parse(text []byte) (Report, error) {
 // bounded refuses lists that no boot has: a few bytes of each element take
 // hundreds in memory.
 func (r Report) bounded() error {
-	addresses, mirrors := 0, 0
+	addresses, mirrors, pcrs := 0, 0, 0
+	if r.Quote != nil {
+		pcrs = len(r.Quote.PCRs)
+	}
 	for _, l := range r.Links {
 		addresses += len(l.Addresses)
 	}
@@ -211,7 +234,7 @@ func (r Report) bounded() error {
 		name    string
 		n, most int
 	}{
-		{"steps", len(r.Steps), 1000}, {"links", len(r.Links), 256}, {"addresses", addresses, 1024}, {"macs", len(r.Machine.MACs), 256},
+		{"pcrs", pcrs, 32}, {"steps", len(r.Steps), 1000}, {"links", len(r.Links), 256}, {"addresses", addresses, 1024}, {"macs", len(r.Machine.MACs), 256},
 		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"first reads", reads, MostFirstReads}, {"kernel_log", len(r.KernelLog), 4096},
 	} {
 		if list.n > list.most {

@@ -40,6 +40,10 @@ func fields(into map[string]string, path string, optional bool, t reflect.Type) 
 		fields(into, path, optional, t.Elem())
 		return
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 { // as JSON has it
+			t = reflect.TypeFor[string]()
+			break
+		}
 		fields(into, path+"[]", optional, t.Elem())
 		return
 	case reflect.Struct:

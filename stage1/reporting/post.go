@@ -68,6 +68,9 @@ func (r *Record) Post(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
+	if r.Machine.Quotes() {
+		p.Quote = r.Machine.Quote
+	}
 	if err := p.Post(ctx, r.withLog(r.Result())); err != nil {
 		r.Log.Warn(err.Error())
 	}

@@ -14,6 +14,7 @@ import (
 	"netstage/fetch"
 	"netstage/netup/lease"
 	"netstage/netup/linktable"
+	"netstage/stage1/attest"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
 	"netstage/stage1/kmod"
@@ -38,6 +39,7 @@ type Record struct {
 	Root      string                   // where /proc, /sys and /run are
 	Timeline  *step.Timeline
 	Network   *network.Connection
+	Machine   *attest.Machine
 
 	// As far as they are known yet.
 	Config  config.Config

@@ -9,11 +9,16 @@ import (
 )
 
 // Replace replaces the file at path.
-func Replace(path string, text []byte) error {
+func Replace(path string, text []byte) error { return replace(path, text, 0o644) }
+
+// ReplacePrivate replaces a file that may hold what not everybody may read.
+func ReplacePrivate(path string, text []byte) error { return replace(path, text, 0o600) }
+
+func replace(path string, text []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+	if err := os.WriteFile(path+".new", text, mode); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

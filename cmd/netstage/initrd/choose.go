@@ -14,7 +14,7 @@ import (
 // and file systems, packet sockets for DHCP, and the bus of every virtual
 // machine's devices; and the firmware's memory of failed boots. Each may be
 // built in, or not exist in a kernel.
-var alwaysModules = []string{"efivarfs", "loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
+var alwaysModules = []string{"efivarfs", "tpm_tis", "tpm_crb", "loop", "squashfs", "erofs", "overlay", "af_packet", "virtio_pci", "virtio_mmio"}
 
 // nicFolders and nicDrivers are the drivers of NICs that the kernel has. Those
 // from elsewhere are known by what they use (foreignNICs).

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"netstage/cmd/netstage/internal/attest"
 	"netstage/cmd/netstage/internal/reports"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	// Reports takes boot reports from machines, keeps them in a folder of Dir,
 	// and has the machines send them.
 	Reports bool
+	// Expected are what PCRs of machines may be; nil: whatever they are.
+	Expected []attest.Expected
 	// URL is how machines reach the server, with a slash at the end; "" for what
 	// each request says: its Host, and the X-Forwarded-Proto, -Host and -Prefix
 	// of a proxy in front where Forwarded is set.
@@ -78,7 +81,7 @@ func New(o Options) (*Server, error) {
 			s.root.Close()
 			return nil, err
 		}
-		s.reports = reports.Handler{Store: store, Log: o.Log}
+		s.reports = reports.Handler{Store: store, Log: o.Log, Nonces: reports.NewNonces(), Expected: o.Expected}
 	}
 	return s, nil
 }

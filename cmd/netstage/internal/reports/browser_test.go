@@ -79,7 +79,7 @@ func TestPageInABrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	server := httptest.NewServer(Handler{s, slog.New(slog.DiscardHandler)})
+	server := httptest.NewServer(Handler{Store: s, Log: slog.New(slog.DiscardHandler), Nonces: NewNonces()})
 	defer server.Close()
 	run := func(args ...string) []byte {
 		cmd := exec.CommandContext(t.Context(), browser, append([]string{

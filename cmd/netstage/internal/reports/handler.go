@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,14 +15,19 @@ import (
 	"strings"
 	"time"
 
+	"netstage/cmd/netstage/internal/attest"
 	"netstage/stage1/report"
 )
 
 // A Handler answers below /reports: to a POST of a report, with the page of
 // all machines, and with a report as text or as it was sent.
 type Handler struct {
-	Store *Store
-	Log   *slog.Logger
+	Store  *Store
+	Log    *slog.Logger
+	Nonces *Nonces
+	// Expected are what PCRs may be after a boot: any of them; nil: whatever they
+	// are.
+	Expected []attest.Expected
 }
 
 // Serves tells whether a path, without its leading slash, is the handler's.
@@ -43,6 +49,8 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/"+Folder+"/", http.StatusMovedPermanently)
 	case name == "":
 		h.page(w, r)
+	case name == report.NoncePath:
+		answer(w, r, "text/plain", []byte(hex.EncodeToString(h.Nonces.Give(time.Now()))+"\n"))
 	default:
 		h.one(w, r, name)
 	}
@@ -73,7 +81,8 @@ func (h Handler) take(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := h.Store.Add(text, client(r), time.Now()); err != nil {
+	verdict := h.judge(got, id, time.Now())
+	if _, err := h.Store.AddJudged(text, client(r), time.Now(), verdict); err != nil {
 		h.Log.Warn(fmt.Sprintf("report of %s: %v", id, err))
 		http.Error(w, "can't be kept", http.StatusInsufficientStorage)
 		return
@@ -82,6 +91,11 @@ func (h Handler) take(w http.ResponseWriter, r *http.Request) {
 		h.Log.Warn(fmt.Sprintf("%s failed: %s in step %s: %s", id, f.Class, f.Step, f.Cause))
 	} else {
 		h.Log.Info(fmt.Sprintf("%s: %s after %s", id, got.State, short(got.DurationMS)))
+	}
+	if strings.HasPrefix(verdict.Text, unattested) {
+		h.Log.Warn(fmt.Sprintf("%s: %s", id, verdict.Text))
+	} else if verdict.Text != "" {
+		h.Log.Info(fmt.Sprintf("%s: %s", id, verdict.Text))
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -43,6 +43,8 @@ type row struct {
 	Parts         []part
 	Longest       string // the steps that took longest, in words
 	Class, Cause  string
+	Verdict       string // on the quote of its TPM
+	Doubted       bool
 	Facts         string
 	Earlier       []string
 }
@@ -110,6 +112,7 @@ func rowOf(b Boot, now time.Time) row {
 	} else {
 		r.Facts = facts(b.Report)
 	}
+	r.Verdict, r.Doubted = b.Verdict, strings.HasPrefix(b.Verdict, unattested)
 	r.Parts, r.Longest = parts(b.Report)
 	return r
 }

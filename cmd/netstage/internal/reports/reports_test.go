@@ -125,7 +125,7 @@ func FuzzAdd(f *testing.F) {
 			t.Errorf("kept as %q", name)
 		}
 		w := httptest.NewRecorder()
-		Handler{s, log}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/reports/", nil))
+		Handler{Store: s, Log: log, Nonces: NewNonces()}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/reports/", nil))
 		html := w.Body.String()
 		// The only markup is the page's own: one row, and no attribute more.
 		if w.Code != 200 || strings.Contains(html, "<script") || strings.Contains(html, "ZgotmplZ") || strings.Count(html, "<tr") != 2 {
@@ -153,7 +153,7 @@ func TestPage(t *testing.T) {
 	}
 	get := func(path string) (*httptest.ResponseRecorder, string) {
 		w := httptest.NewRecorder()
-		Handler{s, slog.New(slog.DiscardHandler)}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		Handler{Store: s, Log: slog.New(slog.DiscardHandler), Nonces: NewNonces()}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		return w, w.Body.String()
 	}
 	w, html := get("/reports/")

@@ -68,12 +68,20 @@ func Open(root *os.Root) (*Store, error) {
 	return s, err
 }
 
+// verdictSuffix is what a verdict's file has after the report's name.
+const verdictSuffix = ".verdict"
+
 // stamp names reports in the order they came, by this host's clock.
 const stamp = "20060102T150405.000Z"
 
 // Add keeps a report, as it was sent, that came at a time from an address, and
 // returns the path of its file.
 func (s *Store) Add(text []byte, from string, at time.Time) (string, error) {
+	return s.AddJudged(text, from, at, Verdict{})
+}
+
+// AddJudged is Add with a verdict on the report's quote, which lies beside it.
+func (s *Store) AddJudged(text []byte, from string, at time.Time, verdict Verdict) (string, error) {
 	r, err := report.Parse(text)
 	if err != nil {
 		return "", err
@@ -121,7 +129,16 @@ func (s *Store) Add(text []byte, from string, at time.Time) (string, error) {
 		return "", err
 	}
 	s.bytes += int64(len(text))
+	for name, text := range map[string]string{name + verdictSuffix: verdict.Text, keyFile: verdict.Key} {
+		if text == "" {
+			continue
+		}
+		if err := s.write(path.Join(dir, name), []byte(text+"\n")); err != nil {
+			return "", err
+		}
+	}
 	for _, old := range earlier[min(len(earlier), keep-1):] {
+		s.root.Remove(path.Join(dir, old+verdictSuffix)) // most have none
 		old = path.Join(dir, old+".json")
 		delete(s.known, old)
 		if info, err := s.root.Stat(old); err == nil {
@@ -288,6 +305,7 @@ type Boot struct {
 	Machine string // its name in the store
 	Name    string // of the report in the store
 	At      time.Time
+	Verdict string   // on its quote; "" for none
 	Earlier []string // names of older reports of the machine, the newest first
 }
 
@@ -311,7 +329,8 @@ func (s *Store) Last() ([]Boot, error) {
 			continue
 		}
 		at, _ := time.Parse(stamp, names[0])
-		boots = append(boots, Boot{r, id, names[0], at, names[1:]})
+		verdict, _ := s.root.ReadFile(path.Join(Folder, id, names[0]+verdictSuffix)) // most have none
+		boots = append(boots, Boot{r, id, names[0], at, strings.TrimSpace(string(verdict)), names[1:]})
 	}
 	return boots, errors.Join(wrong...)
 }
