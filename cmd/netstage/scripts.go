@@ -20,18 +20,25 @@ DIR holds a kernel (bzImage or vmlinuz), initrd*, perhaps an image (*.squashfs,
 "netstage serve". The kernel gets rootfs= and the image's root hash or digest
 unless cmdline says otherwise. kexec-boot puts the image into the initrd.
 
+With --imgverify boot.ipxe starts nothing that is not signed, by an iPXE that was
+built with IMAGE_TRUST_CMD and a certificate to TRUST (https://ipxe.org/crypto). The
+script itself has to be part of that iPXE: one that came over the network could say
+otherwise.
+
 examples:
-  netstage scripts boot/`
+  netstage scripts boot/
+  netstage scripts --imgverify boot/`
 
 func newScripts(std streams) *cobra.Command {
 	fs := newFlags()
+	verify := fs.Bool("imgverify", false, "have iPXE verify kernel and initrd by their signatures, FILE.sig")
 	return newCommand("netstage scripts DIR", "write boot scripts for iPXE, rEFInd and kexec", scriptsHelp, fs,
 		func(_ context.Context, dirs []string) error {
 			var err error
 			if len(dirs) != 1 {
 				return usageError("which folder? Give one DIR")
 			}
-			names, warnings, err := netboot.WriteScripts(dirs[0])
+			names, warnings, err := netboot.WriteScripts(dirs[0], *verify)
 			if err != nil {
 				return err
 			}

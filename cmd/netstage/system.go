@@ -147,7 +147,7 @@ func (s *systemFlags) writeBoot(ctx context.Context, dir string, say io.Writer) 
 	if err := s.packInitrd(ctx, filepath.Join(dir, "initrd.zst"), say); err != nil {
 		return err
 	}
-	_, warnings, err := netboot.WriteScripts(dir)
+	_, warnings, err := netboot.WriteScripts(dir, false)
 	for _, warning := range warnings {
 		fmt.Fprintf(say, "warning: %s\n", warning)
 	}

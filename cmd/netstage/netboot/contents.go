@@ -77,7 +77,9 @@ func IsKernel(name string) bool {
 }
 
 // IsInitrd tells whether a file of that name is an initrd.
-func IsInitrd(name string) bool { return strings.HasPrefix(name, "initrd") }
+func IsInitrd(name string) bool {
+	return strings.HasPrefix(name, "initrd") && !strings.HasSuffix(name, signature)
+}
 
 // IsImage tells whether a file of that name is a system image.
 func IsImage(name string) bool {

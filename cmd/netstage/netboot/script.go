@@ -31,9 +31,14 @@ type Boot struct {
 	Report string
 	// Plain makes initrd= and Cmdline the whole command line.
 	Plain bool
+	// Verify has iPXE start nothing but what is signed.
+	Verify bool
 	// Note is put into the script as a comment.
 	Note string
 }
+
+// signature is what the name of a signature for iPXE has after its file's.
+const signature = ".sig"
 
 // waits are the pauses between attempts, in seconds; then the machine reboots.
 var waits = []int{1, 2, 4, 8, 15, 30}
@@ -105,10 +110,20 @@ func Script(b Boot) string {
 // scriptBoot loads and boots b, whose files are found below root, with more parameters at the end.
 func scriptBoot(b Boot, root, more string) string {
 	var s strings.Builder
+	if b.Verify {
+		s.WriteString("imgtrust --permanent\n")
+	}
+	verify := func(name string) {
+		if b.Verify {
+			fmt.Fprintf(&s, "imgverify %s %s%s%s || goto failed\n", basename(name), root, name, signature)
+		}
+	}
 	s.WriteString("set tries:int32 0\n\n:try\nimgfree\n")
 	fmt.Fprintf(&s, "kernel %s%s %s%s || goto failed\n", root, b.Kernel, b.Arguments("${netX/mac:hexhyp}"), more)
+	verify(b.Kernel)
 	for _, initrd := range b.Initrds {
 		fmt.Fprintf(&s, "initrd %s%s || goto failed\n", root, initrd)
+		verify(initrd)
 	}
 	s.WriteString("boot || goto failed\n\n")
 	s.WriteString(scriptRetry("could not load what to boot"))

@@ -8,9 +8,9 @@ import (
 )
 
 // WriteScripts writes scripts that boot what the folder dir holds, found as a Server would: boot.ipxe for any web or
-// TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. It returns
-// their names, and what machines will lack.
-func WriteScripts(dir string) (names, warnings []string, err error) {
+// TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. With verify
+// iPXE starts only what is signed, each file by FILE.sig. It returns their names, and what machines will lack.
+func WriteScripts(dir string, verify bool) (names, warnings []string, err error) {
 	if info, err := os.Stat(dir); err != nil {
 		return nil, nil, err
 	} else if !info.IsDir() {
@@ -30,6 +30,12 @@ func WriteScripts(dir string) (names, warnings []string, err error) {
 	} else if warning != "" {
 		warnings = append(warnings, warning)
 	}
+	if verify {
+		if err := checkSigned(dir, append([]string{b.Kernel}, b.Initrds...)); err != nil {
+			return nil, nil, err
+		}
+	}
+	b.Verify = verify
 	scripts := []struct {
 		name, text string
 		mode       os.FileMode
@@ -45,6 +51,17 @@ func WriteScripts(dir string) (names, warnings []string, err error) {
 		names = append(names, s.name)
 	}
 	return names, warnings, nil
+}
+
+// checkSigned refuses files that iPXE would not start.
+func checkSigned(dir string, names []string) error {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name+signature)); err != nil {
+			return fmt.Errorf("%w: sign it by a code-signing certificate that this iPXE trusts: openssl cms -sign -binary -noattr -in %s -signer CERT -inkey KEY -outform DER -out %[2]s%s",
+				err, name, signature)
+		}
+	}
+	return nil
 }
 
 // staticHead begins every boot.ipxe of WriteScripts.

@@ -31,7 +31,7 @@ func bootFolder(t *testing.T, more map[string]string) string {
 
 func TestWriteScripts(t *testing.T) {
 	dir := bootFolder(t, nil)
-	names, _, err := WriteScripts(dir)
+	names, _, err := WriteScripts(dir, false)
 	if err != nil || strings.Join(names, " ") != "boot.ipxe refind.conf kexec-boot" {
 		t.Fatal(names, err)
 	}
@@ -56,7 +56,7 @@ func TestWriteScripts(t *testing.T) {
 // kexec-boot gives kexec an initrd that ends with the image, as cpio reads it.
 func TestKexecBoot(t *testing.T) {
 	dir, bin := bootFolder(t, nil), t.TempDir()
-	if _, _, err := WriteScripts(dir); err != nil {
+	if _, _, err := WriteScripts(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	loaded := filepath.Join(bin, "loaded")
@@ -96,7 +96,7 @@ func TestKexecBoot(t *testing.T) {
 
 	// An image that is fetched stays where it is.
 	dir = bootFolder(t, map[string]string{"cmdline": "rootfs=http://srv/x.squashfs init=/i"})
-	if _, _, err := WriteScripts(dir); err != nil {
+	if _, _, err := WriteScripts(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	cmd = exec.Command(filepath.Join(dir, "kexec-boot"), "--load")
@@ -115,7 +115,7 @@ func TestWriteScriptsRefuses(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "bzImage")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := WriteScripts(dir); err == nil || !strings.Contains(err.Error(), "bzImage") {
+	if _, _, err := WriteScripts(dir, false); err == nil || !strings.Contains(err.Error(), "bzImage") {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "boot.ipxe")); err == nil {
@@ -126,7 +126,7 @@ func TestWriteScriptsRefuses(t *testing.T) {
 // netstage serve writes its own script where that of WriteScripts lies, and serves an operator's.
 func TestServeBesideScripts(t *testing.T) {
 	dir := bootFolder(t, nil)
-	if _, _, err := WriteScripts(dir); err != nil {
+	if _, _, err := WriteScripts(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() string {
@@ -147,5 +147,35 @@ func TestServeBesideScripts(t *testing.T) {
 	}
 	if script := ask(); script != "#!ipxe\nmine\n" {
 		t.Errorf("served:\n%s", script)
+	}
+}
+
+// With signatures beside the files iPXE starts nothing else; without one no
+// script is written that could not boot.
+func TestImgverify(t *testing.T) {
+	dir := bootFolder(t, map[string]string{"bzImage.sig": "s"})
+	if _, _, err := WriteScripts(dir, true); err == nil || !strings.Contains(err.Error(), "openssl cms -sign -binary -noattr -in initrd.zst") {
+		t.Errorf("an initrd without a signature: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "boot.ipxe")); err == nil {
+		t.Error("a script was written all the same")
+	}
+	dir = bootFolder(t, map[string]string{"bzImage.sig": "s", "initrd.zst.sig": "s"})
+	if _, _, err := WriteScripts(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "boot.ipxe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := []string{"\nimgtrust --permanent\n", "\nkernel bzImage ", "\nimgverify bzImage bzImage.sig || goto failed\n", "\ninitrd initrd.zst ",
+		"\nimgverify initrd.zst initrd.zst.sig || goto failed\n", "\nboot "}
+	at := 0
+	for _, line := range order {
+		i := strings.Index(string(text[at:]), line)
+		if i < 0 {
+			t.Fatalf("no %q after byte %d of\n%s", line, at, text)
+		}
+		at += i
 	}
 }
