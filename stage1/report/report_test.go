@@ -198,6 +198,22 @@ func TestSecretsAreBlanked(t *testing.T) {
 			}
 		}
 	}
+	// What was cut in the middle of a secret, wherever it was.
+	for _, text := range []string{"Command line: " + line, "Unknown kernel command line parameters \"" + line, "    live.nixos.password=hunter23", "got http://deploy:hunter22@srv/img?sig=s3cr3t", "systemd.set_credential=passwd.root:topsecret"} {
+		for n := range len(text) {
+			if got := blank(text[:n]); strings.Contains(got, "hunter2") || strings.Contains(got, "deploy:hu") || strings.Contains(got, "topse") || strings.Contains(got, "$6$s") || strings.Contains(got, "pw12") {
+				t.Fatalf("%q is logged as %q", text[:n], got)
+			}
+		}
+	}
+	for word, want := range map[string]string{
+		"a.b=ghp_0123456789abcdefghij": "a.b=(blanked)", "x.key=eyJhbGciOiJIUzI1NiJ9.e30.x": "x.key=(blanked)", "vpn.authkey=abc": "vpn.authkey=(blanked)", "wifi.pwd=abc": "wifi.pwd=(blanked)",
+		"aws.access-key=abc": "aws.access-key=(blanked)", "luks.key=/dev/sda": "luks.key=/dev/sda", "ip=eyJ": "ip=eyJ", "console=ttyS0": "console=ttyS0",
+	} {
+		if words, _ := Parameters(cmdline.Parse(word)); words[0] != want {
+			t.Errorf("%s is written as %s, want %s", word, words[0], want)
+		}
+	}
 	if got := blank("root=fstab quiet"); got != "root=fstab quiet" {
 		t.Errorf("%q", got)
 	}
