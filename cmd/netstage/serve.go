@@ -14,6 +14,7 @@ import (
 
 	"netstage/cmd/netstage/internal/attest"
 	"netstage/cmd/netstage/netboot"
+	"netstage/fetch"
 )
 
 const serveHelp = `Serves a folder to machines that boot from the network, over HTTP, with ranges.
@@ -64,6 +65,7 @@ func newServe(std streams) *cobra.Command {
 	listen := fs.String("listen", ":8080", "the `ADDRESS` to listen on: HOST:PORT or :PORT")
 	extra := fs.String("append", "", "more kernel `PARAMETERS` for every machine")
 	keep := fs.Bool("reports", false, "take boot reports from machines, and show them at /reports/")
+	token := fs.String("report-token", "", "take reports with the bearer token in `FILE` alone; machines have it in /etc/netstage/report-token")
 	var expect list
 	fs.Var(&expect, "expect", "the PCRs that a machine should have, in a `FILE` of netstage predict; may be repeated, for one of several")
 	public := fs.String("url", "", "machines reach this server by `URL`, which a proxy in front may have (default what they ask for)")
@@ -90,6 +92,15 @@ func newServe(std streams) *cobra.Command {
 			}
 			if len(expect) > 0 && !*keep {
 				return usageError("--expect is about reports: give --reports, too")
+			}
+			if *token != "" {
+				text, err := os.ReadFile(*token)
+				if err == nil {
+					o.ReportToken, err = fetch.ParseToken(text)
+				}
+				if err != nil {
+					return fmt.Errorf("--report-token: %w", err)
+				}
 			}
 			for _, file := range expect {
 				text, err := os.ReadFile(file)

@@ -37,6 +37,10 @@ const (
 // config.json has them.
 const RegistryFile = "/etc/netstage/registry.json"
 
+// ReportToken has a bearer token for boot.report=, in the form of
+// rootfs.token='s file.
+const ReportToken = "/etc/netstage/report-token"
+
 // tokenDir holds the files that rootfs.token= may name: a command line that
 // comes from the network must not send any other file away.
 const tokenDir = "/etc/netstage/"

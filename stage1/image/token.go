@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -65,6 +66,28 @@ func (g *Getter) bearer(o vouch.Order) (func(*url.URL) string, error) {
 		}
 	}
 	return of, nil
+}
+
+// TokenFor is the token in a file of the initrd for the server of a URL; "" where
+// the file is not there, or names other servers.
+func TokenFor(file string, u *url.URL) (string, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	tokens, err := parseTokens(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	for _, t := range tokens {
+		if t.Origin == originOf(u) {
+			return t.Token, nil
+		}
+	}
+	return "", nil
 }
 
 // madeByDHCP are the origins that relative references mean by what DHCP said.

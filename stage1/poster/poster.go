@@ -37,6 +37,7 @@ type Poster struct {
 	URL   string
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Roots *x509.CertPool // nil: the system's
+	Token string         // for that server; "": none
 	Agent string         // this program and its version
 	Log   *slog.Logger
 	// Quote signs a nonce of the server's, which is asked for one; nil: reports go
@@ -150,7 +151,9 @@ func (p *Poster) once(ctx context.Context, method, to string, text []byte) ([]by
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", p.Agent)
-	if u.User != nil {
+	if p.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+p.Token)
+	} else if u.User != nil {
 		password, _ := u.User.Password()
 		request.SetBasicAuth(u.User.Username(), password)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -106,5 +107,38 @@ func TestPostIsBounded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "not sent to "+scheme) {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+// A server that gives a nonce gets a quote of it, and one that does not gets the
+// report without; each gets the token.
+func TestQuoteAndToken(t *testing.T) {
+	for name, nonce := range map[string]string{"a nonce": "0123abcd\n", "none": "", "no hex": "<html>", "too long": strings.Repeat("00", mostNonce+1)} {
+		t.Run(name, func(t *testing.T) {
+			var got report.Report
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "Bearer geheim" {
+					t.Errorf("%s %s without the token", r.Method, r.URL)
+				}
+				switch {
+				case r.Method == http.MethodGet && r.URL.Path == "/reports/nonce" && nonce != "":
+					io.WriteString(w, nonce)
+				case r.Method == http.MethodGet:
+					http.NotFound(w, r)
+				default:
+					json.NewDecoder(r.Body).Decode(&got)
+				}
+			}))
+			defer server.Close()
+			p := newPoster(server.URL+"/reports", io.Discard)
+			p.Token = "geheim"
+			p.Quote = func(_ context.Context, nonce []byte) (*report.Quote, error) { return &report.Quote{Nonce: nonce}, nil }
+			if err := p.Post(t.Context(), report.Report{Version: 1, State: report.Good}); err != nil {
+				t.Fatal(err)
+			}
+			if name == "a nonce" != (got.Quote != nil) || got.Quote != nil && string(got.Quote.Nonce) != "\x01\x23\xab\xcd" {
+				t.Errorf("%+v", got.Quote)
+			}
+		})
 	}
 }

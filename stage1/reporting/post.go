@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -37,7 +38,13 @@ func posterFor(c config.Config, log *slog.Logger, version, root string, dial Dia
 		log.Warn(fmt.Sprintf("report: not sent: %v", err))
 		return nil
 	}
-	return &poster.Poster{URL: c.ReportTo, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
+	token := ""
+	if u, err := url.Parse(c.ReportTo); err == nil {
+		if token, err = image.TokenFor(filepath.Join(root, config.ReportToken), u); err != nil {
+			log.Warn(fmt.Sprintf("report: it goes without a token: %v", err))
+		}
+	}
+	return &poster.Poster{URL: c.ReportTo, Token: token, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
 }
 
 func (r *Record) poster() *poster.Poster {

@@ -161,12 +161,13 @@ func blanked(f fault.Failure, blank func(string) string) *fault.Failure {
 	return &fault.Failure{Class: f.Class, Cause: blank(f.Cause), Step: f.Step, Tried: blankAll(f.Tried, blank)}
 }
 
-// keep writes a report to its file. A boot does not fail for want of it.
+// keep writes a report to its file, for root alone: what is a secret without
+// looking like one is in it. A boot does not fail for want of it.
 func keep(log *slog.Logger, root string, r report.Report) {
 	var text bytes.Buffer
 	err := r.Encode(&text)
 	if err == nil {
-		err = rundir.Replace(filepath.Join(root, reportFile), text.Bytes())
+		err = rundir.ReplacePrivate(filepath.Join(root, reportFile), text.Bytes())
 	}
 	if err != nil {
 		log.Warn(fmt.Sprintf("the boot's report: %v", err))

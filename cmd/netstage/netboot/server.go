@@ -36,6 +36,8 @@ type Options struct {
 	// Reports takes boot reports from machines, keeps them in a folder of Dir,
 	// and has the machines send them.
 	Reports bool
+	// ReportToken is what reports have to come with; "" for nothing.
+	ReportToken string
 	// Expected are what PCRs of machines may be; nil: whatever they are.
 	Expected []attest.Expected
 	// URL is how machines reach the server, with a slash at the end; "" for what
@@ -81,7 +83,7 @@ func New(o Options) (*Server, error) {
 			s.root.Close()
 			return nil, err
 		}
-		s.reports = reports.Handler{Store: store, Log: o.Log, Nonces: reports.NewNonces(), Expected: o.Expected}
+		s.reports = reports.Handler{Store: store, Log: o.Log, Nonces: reports.NewNonces(), Token: o.ReportToken, Expected: o.Expected}
 	}
 	return s, nil
 }

@@ -115,3 +115,32 @@ func TestNonces(t *testing.T) {
 		t.Error("a nonce is not good for exactly once")
 	}
 }
+
+// With a token nobody else's reports are taken; whoever may read still does.
+func TestReportToken(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	s, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Handler{Store: s, Log: slog.New(slog.DiscardHandler), Nonces: NewNonces(), Token: "geheim"}
+	for authorization, want := range map[string]int{
+		"": http.StatusUnauthorized, "Bearer": http.StatusUnauthorized, "Bearer gehei": http.StatusUnauthorized, "Basic geheim": http.StatusUnauthorized,
+		"Bearer geheim2": http.StatusUnauthorized, "Bearer geheim": http.StatusNoContent,
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/reports", strings.NewReader(string(encode(t, good(1, "")))))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", authorization)
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%q: %d, want %d", authorization, w.Code, want)
+		}
+	}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/reports/", nil)); w.Code != http.StatusOK {
+		t.Errorf("the page: %d", w.Code)
+	}
+}

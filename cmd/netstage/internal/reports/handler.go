@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Handler struct {
 	Store  *Store
 	Log    *slog.Logger
 	Nonces *Nonces
+	Token  string // that reports have to come with; "": none
 	// Expected are what PCRs may be after a boot: any of them; nil: whatever they
 	// are.
 	Expected []attest.Expected
@@ -40,6 +42,9 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	name := strings.Trim(strings.TrimPrefix(r.URL.Path, "/"+Folder), "/")
 	switch {
+	case r.Method == http.MethodPost && h.Token != "" && !h.authorized(r):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "reports come with a token here", http.StatusUnauthorized)
 	case r.Method == http.MethodPost && name == "":
 		h.take(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -54,6 +59,13 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.one(w, r, name)
 	}
+}
+
+// authorized tells whether a report comes with the token, in a time that tells
+// nothing of it.
+func (h Handler) authorized(r *http.Request) bool {
+	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return found && subtle.ConstantTimeCompare([]byte(token), []byte(h.Token)) == 1
 }
 
 // take keeps a report.
