@@ -58,7 +58,7 @@ func (w *worker) report(ctx context.Context, s Status) {
 		w.log.Warn(fmt.Sprintf("stream: the boot's report: %v", err))
 		return
 	}
-	replace(bootFile, text.Bytes())
+	replaceWith(bootFile, text.Bytes(), 0o600) // as the boot left it
 	if w.spec.ReportTo == "" {
 		return
 	}

@@ -225,10 +225,12 @@ func (w *worker) write(state, waiting string) Status {
 	return s
 }
 
-// replace writes a file that nobody sees half of.
-func replace(name string, text []byte) {
+// replace writes a file that nobody sees half of, for all to read.
+func replace(name string, text []byte) { replaceWith(name, text, 0o644) }
+
+func replaceWith(name string, text []byte, mode os.FileMode) {
 	next := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
-	if os.WriteFile(next, text, 0o644) == nil {
+	if os.WriteFile(next, text, mode) == nil {
 		os.Rename(next, name) // the old one stays
 	}
 }
