@@ -28,15 +28,17 @@ func inRegistry(t *testing.T, login string, layers func(*played) []peer.Layer) *
 	}
 }
 
-// pushed are the layers that netstage push makes of an image.
-func pushed(p *played) []peer.Layer {
+// layers are those that netstage push makes of an image.
+func (v vouched) layers() []peer.Layer {
 	return []peer.Layer{
-		{Type: oci.TypeSquashfs, Title: "image.squashfs", Content: p.image.content, Annotations: map[string]string{oci.RootHash: p.image.root}},
-		{Type: oci.TypeTree, Title: "image.squashfs.verity", Content: p.image.tree},
-		{Type: oci.TypeManifest, Title: "web.manifest", Content: p.image.body},
-		{Type: oci.TypeSignature, Title: "web.manifest.minisig", Content: p.image.signature},
+		{Type: oci.TypeSquashfs, Title: "image.squashfs", Content: v.content, Annotations: map[string]string{oci.RootHash: v.root}},
+		{Type: oci.TypeTree, Title: "image.squashfs.verity", Content: v.tree},
+		{Type: oci.TypeManifest, Title: "web.manifest", Content: v.body},
+		{Type: oci.TypeSignature, Title: "web.manifest.minisig", Content: v.signature},
 	}
 }
+
+func pushed(p *played) []peer.Layer { return p.image.layers() }
 
 // Machines boot what a registry has, logged in, by a digest or a signature; and
 // what is no such system is told by its class.

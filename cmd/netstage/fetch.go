@@ -5,8 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -136,15 +136,21 @@ func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 	o.Fetch.Proxy = http.ProxyFromEnvironment
 	o.Fetch.Seed = uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano())
 	i, err := vouch.Get(ctx, o)
-	switch class := fault.ClassOf(err); {
-	case err == nil:
-		return i, nil
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		return nil, context.Canceled
-	case class != fault.Failed && class != fault.StepTimeout: // which are those of errors that have none
-		return nil, fmt.Errorf("%s: %w", class, err)
+	if err != nil {
+		return nil, failure(ctx, err)
 	}
-	return nil, err
+	return i, nil
+}
+
+// failure is an error with its class.
+func failure(ctx context.Context, err error) error {
+	switch class := fault.ClassOf(err); {
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return context.Canceled
+	case class != fault.Failed && class != fault.StepTimeout: // which are those of errors that have none
+		return fmt.Errorf("%s: %w", class, err)
+	}
+	return err
 }
 
 // seedFile is a file or device that is used as a seed.

@@ -108,6 +108,7 @@ func newRoot(std streams) *cobra.Command {
 		newVerify(std),
 		newFetch(std),
 		newPush(std),
+		newPull(std),
 		newStorm(std),
 		newCompletion(std),
 		newMan(std),

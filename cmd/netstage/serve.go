@@ -52,12 +52,21 @@ one address tells of. Machines with a TPM have it sign what they booted; the
 page shows whether that is what --expect says, and whether it is the TPM that the
 machine had before.
 
+With --from, what machines boot is in an OCI registry ("netstage push"): kernel,
+initrds and cmdline of the tag are kept in --cache and served from there, and
+machines are given the image's reference, by digest, to fetch it from the
+registry themselves. What the tag means is asked again every --poll: to push a
+new tag is a roll-out, to push the old one again is the way back. Without the
+registry the last that is known is served. --rules FILE has machines with tags
+of their own, a MAC address and a tag on each line.
+
 Every request is logged on standard output. On SIGINT or SIGTERM no more
 requests are taken, and those that run have the grace time to end.
 
 examples:
   netstage serve --dir /srv/boot
-  netstage serve --dir /srv/boot --listen 10.0.0.1:80 --reports >>access.log`
+  netstage serve --dir /srv/boot --listen 10.0.0.1:80 --reports >>access.log
+  netstage serve --from oci://registry.example/web:stable --cache /var/cache/netstage`
 
 func newServe(std streams) *cobra.Command {
 	fs := newFlags()
@@ -71,14 +80,21 @@ func newServe(std streams) *cobra.Command {
 	public := fs.String("url", "", "machines reach this server by `URL`, which a proxy in front may have (default what they ask for)")
 	forwarded := fs.Bool("forwarded", false, "believe X-Forwarded-Proto, -Host and -Prefix: only behind a proxy that sets them")
 	pair := fs.String("tls", "", "serve https with the certificates and the key in the files `CERT:KEY`, in PEM")
+	var from fromFlags
+	from.flags(fs)
 	grace := fs.Duration("grace", 30*time.Second, "how long `DURATION` downloads may run on when the server is to stop")
-	return newCommand("netstage serve --dir DIR [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
+	return newCommand("netstage serve --dir DIR|--from REF [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
 		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
 			}
-			if *dir == "" {
-				return usageError("which folder? Give --dir DIR")
+			switch {
+			case *dir == "" && from.ref == "":
+				return usageError("which folder, or which registry? Give --dir DIR or --from REF")
+			case *dir != "" && from.ref != "":
+				return usageError("--dir has what machines boot, and --from too: which?")
+			case *keep && from.ref != "":
+				return usageError("--reports needs --dir, a folder to keep them in")
 			}
 			o := netboot.Options{Dir: *dir, Append: *extra, Reports: *keep, Access: std.out, Log: newLog(std.err), Grace: *grace, Forwarded: *forwarded}
 			var err error
@@ -114,6 +130,14 @@ func newServe(std streams) *cobra.Command {
 				o.Expected = append(o.Expected, e)
 			}
 			log := o.Log
+			if from.ref != "" {
+				stop, err := from.start(ctx, &o)
+				if err != nil {
+					return err
+				}
+				defer stop()
+				*dir = from.ref
+			}
 			server, err := netboot.New(o)
 			if err != nil {
 				return err

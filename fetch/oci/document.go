@@ -34,8 +34,8 @@ type Descriptor struct {
 	Platform    Platform // of an index's entries
 }
 
-// title is the name of the file that a layer is.
-func (d Descriptor) title() string { return d.Annotations["org.opencontainers.image.title"] }
+// Title is the name of the file that a layer is.
+func (d Descriptor) Title() string { return d.Annotations["org.opencontainers.image.title"] }
 
 // A Platform is what a manifest is for.
 type Platform struct {

@@ -26,10 +26,10 @@ const (
 // tree.
 const RootHash = "vnd.netstage.roothash"
 
-// A System is what a machine needs of an artifact. Only the image must be there.
+// A System is what a machine needs of an artifact.
 type System struct {
-	Image     Descriptor
-	RootHash  []byte // nil: not told
+	Image     Descriptor // without a digest: there is none
+	RootHash  []byte     // nil: not told
 	Tree      *Descriptor
 	Manifest  *Descriptor
 	Signature *Descriptor
@@ -78,12 +78,11 @@ func choose(manifests []Descriptor, p Platform) (*Descriptor, error) {
 // systemOf finds the layers by their types.
 func systemOf(layers []Descriptor) (*System, error) {
 	s := &System{Layers: layers}
-	var images, there []string
+	var images []string
 	for i, l := range layers {
-		there = append(there, l.MediaType)
 		switch {
 		case isImage(l):
-			images = append(images, l.title())
+			images = append(images, l.Title())
 			s.Image = l
 		case l.MediaType == TypeTree:
 			s.Tree = &layers[i]
@@ -97,7 +96,7 @@ func systemOf(layers []Descriptor) (*System, error) {
 	}
 	switch {
 	case len(images) == 0:
-		return nil, fault.Errorf(fault.Artifact, "none of its layers is an image of a system: there is %s", listed(there))
+		return s, nil
 	case len(images) > 1:
 		return nil, fault.Errorf(fault.Artifact, "more than one of its layers is an image: %s", listed(images))
 	case s.Image.Size == 0:
@@ -108,6 +107,18 @@ func systemOf(layers []Descriptor) (*System, error) {
 	return s, err
 }
 
+// NoImage is why the image can't be had, nil where it can.
+func (s *System) NoImage() error {
+	if s.Image.Digest != "" {
+		return nil
+	}
+	var there []string
+	for _, l := range s.Layers {
+		there = append(there, l.MediaType)
+	}
+	return fault.Errorf(fault.Artifact, "none of its layers is an image of a system: there is %s", listed(there))
+}
+
 // isImage tells whether a layer is a file system as it is: by our types, those
 // of erofs and of stacker, or by its name where oras has pushed it with none.
 func isImage(l Descriptor) bool {
@@ -115,7 +126,7 @@ func isImage(l Descriptor) bool {
 	case TypeSquashfs, TypeErofs, "application/vnd.erofs", "application/vnd.stacker.image.layer.squashfs":
 		return true
 	case "application/vnd.oci.image.layer.v1.tar", "application/octet-stream": // oras's, of files
-		return strings.HasSuffix(l.title(), ".squashfs") || strings.HasSuffix(l.title(), ".erofs")
+		return strings.HasSuffix(l.Title(), ".squashfs") || strings.HasSuffix(l.Title(), ".erofs")
 	}
 	return strings.HasPrefix(l.MediaType, "application/vnd.stacker.image.layer.squashfs+verity")
 }

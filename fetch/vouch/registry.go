@@ -12,6 +12,7 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/oci"
 	"netstage/fetch/ref"
+	"netstage/fetch/store"
 	"netstage/stage1/fault"
 )
 
@@ -21,7 +22,8 @@ type artifact struct {
 	*oci.System
 	places     []ref.Artifact // with the digest of the manifest
 	from       ref.Artifact   // who was asked what it is
-	pinned     bool           // somebody trusted named the digest
+	digest     string         // of what was named: a manifest, or an index
+	pinned     bool           // somebody trusted named it
 	signatures map[string]ref.Location
 }
 
@@ -48,13 +50,11 @@ func (o *Order) locate(ctx context.Context) error {
 	if len(all) == 0 {
 		return nil
 	}
-	auth := oci.NewAuth(o.Credentials)
-	for _, a := range all {
-		auth.Add(a)
-	}
-	o.Fetch.Transport = auth.Transport
 	a, err := o.resolve(ctx, all)
 	o.artifact = a
+	if err == nil && a.NoImage() != nil {
+		err = fault.Errorf(fault.Artifact, "%s: %w", a.from, a.NoImage())
+	}
 	if err != nil {
 		return err
 	}
@@ -139,8 +139,11 @@ func (a *artifact) blobs(d *oci.Descriptor) (all []ref.Location, err error) {
 // answers first.
 func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, error) {
 	a := &artifact{from: all[0]}
+	auth := oci.NewAuth(o.Credentials)
+	o.Fetch.Transport = auth.Transport
 	pin := ""
 	for _, place := range all {
+		auth.Add(place)
 		if pin != "" && place.Digest != "" && place.Digest != pin {
 			return a, fault.Errorf(fault.Policy, "%s and sha256:%s are two artifacts, and one image is wanted", place, pin)
 		}
@@ -161,7 +164,11 @@ func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, err
 		}
 		all[i] = place.At(pin)
 	}
-	platform := oci.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	platform := o.Platform
+	if platform.OS == "" {
+		platform = oci.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	a.digest = pin
 	system, next, err := oci.Read(body, platform)
 	if next != nil {
 		for i, place := range all {
@@ -178,7 +185,7 @@ func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, err
 		return a, fault.Errorf(fault.Artifact, "%s: %w", a.from, err)
 	}
 	a.System, a.places = system, all
-	o.Fetch.Log.Info(fmt.Sprintf("image: %s is sha256:%s, %d MiB", a.from, pin, system.Image.Size>>20))
+	o.Fetch.Log.Info(fmt.Sprintf("image: %s is sha256:%s, %d MiB", a.from, pin, (system.Image.Size+1<<20-1)>>20))
 	return a, nil
 }
 
@@ -241,4 +248,40 @@ func (o *Order) heed(a *artifact) error {
 		o.SHA256, o.Fetch.Hearsay = digest, true
 	}
 	return nil
+}
+
+// An Artifact is what registries have under one digest.
+type Artifact struct {
+	*oci.System
+	Digest  string         // of what was named: a manifest, or an index
+	Places  []ref.Artifact // that have it
+	Request fetch.Request  // asks for its blobs as their registries want it
+}
+
+// Find finds the artifact that the order's images name. Nothing vouches for it
+// but a digest in their references.
+func Find(ctx context.Context, o Order) (*Artifact, error) {
+	a, err := o.resolve(ctx, inRegistry(o.Images))
+	if err != nil {
+		return nil, err
+	}
+	return &Artifact{a.System, a.digest, a.places, o.Fetch}, nil
+}
+
+// Layer gets one layer into a store, verified.
+func (a *Artifact) Layer(ctx context.Context, d oci.Descriptor, s store.Store) (*fetch.Image, error) {
+	r := a.Request
+	r.Store, r.What, r.Size = s, d.Title(), d.Size
+	for _, place := range a.Places {
+		blob, err := place.Blob(d.Digest)
+		if err != nil {
+			return nil, err
+		}
+		r.Mirrors = append(r.Mirrors, blob)
+	}
+	var err error
+	if r.SHA256, err = hex.DecodeString(d.Digest); err != nil {
+		return nil, err
+	}
+	return fetch.Get(ctx, r)
 }

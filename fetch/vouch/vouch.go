@@ -63,6 +63,9 @@ type Order struct {
 
 	// Credentials are for registries, which images may be in.
 	Credentials oci.Credentials
+	// Platform is what is taken of an artifact for several; zero: that of this
+	// program.
+	Platform oci.Platform
 
 	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
 	Fetch fetch.Request
@@ -98,6 +101,9 @@ type Streamed struct {
 	Checked  *verity.Tree
 	RootHash []byte
 	SHA256   []byte // of the whole, where somebody pinned it
+
+	Artifacts []ref.Artifact // of registries, which want a login perhaps
+	Hot       []ref.Location // mirrors of the hot list, which need not exist
 }
 
 // Tree is the verity tree of an image: File is open for reading, and checked against RootHash.
@@ -240,7 +246,19 @@ func (i *Image) withoutTree(err error) error {
 func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os.File) (bool, error) {
 	r := o.Fetch
 	r.Mirrors, r.Size = o.Images, tree.Size()
-	open, end, err := o.Stream(ctx, Streamed{r, file, tree, o.RootHash, o.SHA256})
+	s := Streamed{Request: r, Tree: file, Checked: tree, RootHash: o.RootHash, SHA256: o.SHA256}
+	if o.artifact == nil {
+		for _, place := range o.Images {
+			s.Hot = append(s.Hot, place.WithSuffix(".hot"))
+		}
+	} else {
+		var err error
+		if s.Hot, err = o.artifact.blobs(o.artifact.Hot); err != nil {
+			return false, err
+		}
+		s.Artifacts = o.artifact.places
+	}
+	open, end, err := o.Stream(ctx, s)
 	if open == nil || err != nil {
 		return false, err
 	}

@@ -50,6 +50,10 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	if err != nil {
 		return nil, nil, err
 	}
+	logins, err := ReadCredentials(s.Initrd)
+	if err != nil {
+		return nil, nil, err
+	}
 	clientID, err := hex.DecodeString(s.Network.Networkd().ClientID)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +64,12 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 		Size: v.Request.Size, Block: super.DataBlockSize, RootHash: v.RootHash, SHA256: v.SHA256, Tree: v.Tree,
 		OnDemand: s.Config.OnDemand, Keep: s.Config.StreamKeep, Timeout: s.Config.StreamTimeout, ReportTo: s.Config.ReportTo, Log: s.Log,
 	}
-	o.Hot = s.hotList(ctx, v.Request)
+	if len(v.Artifacts) > 0 {
+		o.Artifacts, o.Logins = v.Artifacts, logins
+	}
+	if len(v.Hot) > 0 {
+		o.Hot = s.hotList(ctx, v.Request, v.Hot)
+	}
 	if s.Config.MountVerity {
 		o.Verity = &mount.Verity{
 			RootHash: v.RootHash, Salt: super.Salt, DataBlockSize: super.DataBlockSize, HashBlockSize: super.HashBlockSize,
@@ -84,16 +93,12 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 const hotLimit = 3 * time.Second
 
 // hotList is what a boot is known to read first, as IMAGE.hot beside the image
-// has it; nothing where there is none.
-func (s *Streamer) hotList(ctx context.Context, r fetch.Request) []fetchstream.Span {
+// has it, or the artifact that it is in; nothing where there is none.
+func (s *Streamer) hotList(ctx context.Context, r fetch.Request, places []ref.Location) []fetchstream.Span {
 	ctx, cancel := context.WithTimeout(ctx, hotLimit)
 	defer cancel()
-	var beside []ref.Location
-	for _, m := range r.Mirrors {
-		beside = append(beside, m.WithSuffix(".hot"))
-	}
 	size := r.Size
-	r.Mirrors, r.What, r.Size, r.Verify, r.SHA256, r.Digest, r.Checked, r.Progress = beside, "hot list", 0, nil, nil, false, true, nil
+	r.Mirrors, r.What, r.Size, r.Verify, r.SHA256, r.Digest, r.Checked, r.Progress = places, "hot list", 0, nil, nil, false, true, nil
 	r.Log = slog.New(slog.DiscardHandler)
 	const most = 1 << 20
 	blob, err := fetch.GetBlob(ctx, r, most)

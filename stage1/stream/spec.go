@@ -32,6 +32,8 @@ type spec struct {
 	SHA256    []byte `json:",omitempty"` // of the whole, where it was given
 	URLs      []string
 	Tokens    map[string]string `json:",omitempty"` // of origins
+	Artifacts []string          `json:",omitempty"` // that the URLs are of, in registries
+	Logins    []byte            `json:",omitempty"` // for those
 	UserAgent string
 	ReportTo  string `json:",omitempty"` // boot.report=
 	Proxy     string `json:",omitempty"`

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch"
+	"netstage/fetch/ref"
 	"netstage/fetch/store"
 	"netstage/fetch/stream"
 	"netstage/mount"
@@ -46,6 +47,9 @@ type Order struct {
 	Keep     int64 // bytes of the image in memory at once, on demand; 0: all
 	Timeout  time.Duration
 	Log      *slog.Logger
+
+	Artifacts []ref.Artifact // that the request's URLs are of, in registries
+	Logins    []byte         // for those, as oci.ParseCredentials reads them
 }
 
 // failed says that an image could not be streamed.
@@ -140,7 +144,12 @@ func (s *Stream) start(o Order) error {
 			tokens[originOf(m.URL())] = o.Request.Bearer(m.URL())
 		}
 	}
+	var artifacts []string
+	for _, a := range o.Artifacts {
+		artifacts = append(artifacts, a.String())
+	}
 	err = s.startHolder(o, spec{
+		Artifacts: artifacts, Logins: o.Logins,
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
 		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
 		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,

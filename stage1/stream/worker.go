@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/fetch"
+	"netstage/fetch/oci"
 	"netstage/fetch/ref"
 	"netstage/fetch/stream"
 	"netstage/fetch/verity"
@@ -118,6 +119,33 @@ func mapTree() ([]byte, error) {
 	return unix.Mmap(workerTree, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 }
 
+// logIn has requests to registries seen to, in case one of them wants a login.
+func (s *spec) logIn(r *fetch.Request) error {
+	if len(s.Artifacts) == 0 {
+		return nil
+	}
+	var logins oci.Credentials
+	var err error
+	if len(s.Logins) > 0 {
+		if logins, err = oci.ParseCredentials(s.Logins); err != nil {
+			return err
+		}
+	}
+	if s.Proxy != "" { // as the boot has it
+		logins = logins.Secure()
+	}
+	auth := oci.NewAuth(logins)
+	for _, text := range s.Artifacts {
+		l, err := ref.Parse(text)
+		if err != nil {
+			return err
+		}
+		auth.Add(l.Artifact())
+	}
+	r.Transport = auth.Transport
+	return nil
+}
+
 func (w *worker) ranges() (*fetch.Ranges, error) {
 	s := w.spec
 	r := fetch.Request{
@@ -130,6 +158,9 @@ func (w *worker) ranges() (*fetch.Ranges, error) {
 			return nil, err
 		}
 		r.Mirrors = append(r.Mirrors, l)
+	}
+	if err := s.logIn(&r); err != nil {
+		return nil, err
 	}
 	if len(s.CA) > 0 {
 		r.Roots = x509.NewCertPool()

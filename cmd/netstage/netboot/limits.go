@@ -18,15 +18,16 @@ func checkLength(line string) (warning string, err error) {
 		return "", nil
 	}
 	text := fmt.Sprintf("the whole command line has %d characters, and kernels cut it at %d: put parameters into the initrd instead (/etc/netstage/cmdline)", len(line), mostCmdline)
-	if vouches(parameters(line)) {
+	if vouches(line) {
 		return "", fmt.Errorf("%s", text)
 	}
 	return text, nil
 }
 
-// vouches tells whether parameters say what an image must be.
-func vouches(own map[string]bool) bool {
-	return own["rootfs.sha256"] || own["rootfs.roothash"] || own["roothash"] || own["rootfs.manifest"]
+// vouches tells whether a command line says what an image must be.
+func vouches(line string) bool {
+	own := parameters(line)
+	return namesDigest(line) || own["rootfs.sha256"] || own["rootfs.roothash"] || own["roothash"] || own["rootfs.manifest"]
 }
 
 // mostConnections is how many are served at once; more wait to be accepted.

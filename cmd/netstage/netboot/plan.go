@@ -89,6 +89,9 @@ func plan(fsys fs.FS, mac string) (Boot, error) {
 	return b, nil
 }
 
+// Inspect tells what a folder boots, of machines without files of their own.
+func Inspect(fsys fs.FS) (Boot, error) { return plan(fsys, "") }
+
 func choose(own, all []string, prefix string) []string {
 	if len(own) == 0 {
 		return all

@@ -2,6 +2,7 @@ package netboot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -87,7 +88,7 @@ func (b Boot) Arguments(mac string) string {
 func (b Boot) Warnings() []string {
 	var all []string
 	line := parameters(b.Arguments(""))
-	if line["rootfs"] && !vouches(line) {
+	if line["rootfs"] && !vouches(b.Arguments("")) {
 		all = append(all, "nothing vouches for the image: there is no .roothash with .verity, no .sha256 and no rootfs.manifest=, unless the initrd has them")
 	}
 	if !line["init"] && !line["rootfs.manifest"] {
@@ -183,6 +184,17 @@ func checkCmdline(cmdline string) error {
 	}
 	return nil
 }
+
+// namesDigest tells whether a rootfs= is an artifact's digest in a registry,
+// which vouches for the image.
+func namesDigest(cmdline string) bool {
+	return slices.ContainsFunc(strings.Fields(cmdline), func(word string) bool {
+		return strings.HasPrefix(word, "rootfs=oci") && strings.Contains(word, "@sha256:")
+	})
+}
+
+// Names tells whether a command line has a parameter.
+func Names(cmdline, parameter string) bool { return parameters(cmdline)[parameter] }
 
 // parameters returns the names of the parameters on a command line.
 func parameters(cmdline string) map[string]bool {

@@ -31,6 +31,9 @@ type Options struct {
 	// Boot is what every machine boots, instead of what is found in Dir. Its
 	// Base is filled in when it is "".
 	Boot *Boot
+	// Source, where it is not nil, says what a machine boots, instead of what is
+	// found in Dir; mac is "" for one that did not tell. Names are of files in Dir.
+	Source func(mac string) (Boot, error)
 	// Append is put at the end of every machine's command line.
 	Append string
 	// Reports takes boot reports from machines, keeps them in a folder of Dir,
@@ -176,7 +179,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // hasForeignScript tells whether an operator put a boot.ipxe into the folder. One of WriteScripts is for other servers:
 // this one knows its address, and the files as they are now.
 func (s *Server) hasForeignScript() bool {
-	if s.root == nil || s.options.Boot != nil {
+	if s.root == nil || s.options.Boot != nil || s.options.Source != nil {
 		return false
 	}
 	text, err := fs.ReadFile(s.root.FS(), "boot.ipxe")
@@ -189,7 +192,7 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 	script := ""
 	asked := r.URL.Query().Get("mac")
 	mac, _ := normalMAC(asked)
-	if asked == "" && s.options.Boot == nil && s.root != nil && anyMachineFolder(s.root.FS()) {
+	if asked == "" && s.differ() {
 		script = ChainScript("machines with files of their own get another script", rootOf(s.originOf(r)))
 	} else if boot, err := s.plan(mac, s.originOf(r)); err != nil {
 		s.options.Log.Warn(fmt.Sprintf("no boot for %s: %v", client(r), err))
@@ -205,12 +208,22 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// differ tells whether machines may boot something of their own each.
+func (s *Server) differ() bool {
+	return s.options.Source != nil || s.options.Boot == nil && s.root != nil && anyMachineFolder(s.root.FS())
+}
+
 // plan decides what the machine boots that reaches this server by this URL.
 func (s *Server) plan(mac, origin string) (Boot, error) {
 	var boot Boot
 	switch {
 	case s.options.Boot != nil:
 		boot = *s.options.Boot
+	case s.options.Source != nil:
+		var err error
+		if boot, err = s.options.Source(mac); err != nil {
+			return Boot{}, err
+		}
 	case s.root == nil:
 		return Boot{}, errors.New("there is nothing to boot")
 	default:

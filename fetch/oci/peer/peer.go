@@ -11,6 +11,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,4 +164,14 @@ func (r *Registry) Roots(t testing.TB) *x509.CertPool {
 		t.Fatalf("no certificate in %s: %v", r.CA, err)
 	}
 	return pool
+}
+
+// Proxy passes requests on to it.
+func (r *Registry) Proxy(t testing.TB) *httputil.ReverseProxy {
+	t.Helper()
+	to, err := url.Parse(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httputil.NewSingleHostReverseProxy(to)
 }
