@@ -3,6 +3,7 @@ package pid1
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"netstage/stage1/fault"
 )
@@ -32,6 +33,9 @@ func TestChild(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, said := machine(t)
+			if strings.Contains(test.does, "live") || test.does == "hang" {
+				c.Limits.Silence = 2 * time.Second
+			}
 			role(t, "boot", test.does)
 			verdict, crash := c.child([]string{"boot"}, nil)
 			if crash == nil && verdict.Action != test.action || (crash == nil) != (test.class == "") {

@@ -90,13 +90,14 @@ func play(name string) {
 	os.Exit(0)
 }
 
-// machine is PID 1 with short limits; what it says is kept.
+// machine is PID 1 with short limits, but for the silence of a child that a busy
+// host lets wait; what it says is kept.
 func machine(t *testing.T) (Config, *strings.Builder) {
 	namespaced.Need(t)
 	said := new(strings.Builder)
 	say := func(line string) { said.WriteString(line + "\n") }
 	return Config{
 		Exe: "/init", Say: say, watchdog: &watchdog{say: say}, restore: func() {},
-		Limits: Limits{Silence: 2 * time.Second, Grace: time.Second, HandOver: time.Minute, Prepare: 2 * time.Second}.orDefaults(),
+		Limits: Limits{Silence: time.Minute, Grace: time.Second, HandOver: time.Minute, Prepare: 2 * time.Second}.orDefaults(),
 	}, said
 }
