@@ -43,14 +43,16 @@ func Need(t testing.TB) {
 
 // Main is a TestMain. Inside, / is a tmpfs with the test program as /init,
 // /proc and /sys, /dev with null, urandom and pts, and /tmp; /proc/sys/kernel is
-// empty. There is no network but a loopback interface that is down.
-func Main(m *testing.M) {
+// empty. There is no network but a loopback interface that is down. Folders that
+// are to be shared are as outside; a test program with libraries finds those in
+// /usr/lib, /lib and /lib64.
+func Main(m *testing.M, share ...string) {
 	fuzzing := slices.ContainsFunc(os.Args, func(a string) bool {
 		return strings.HasPrefix(a, "-test.fuzz=") || a == "-test.fuzzworker"
 	})
 	switch {
 	case Inside():
-		if err := ownRoot(); err != nil {
+		if err := ownRoot(share); err != nil {
 			fmt.Fprintln(os.Stderr, "make a root for the tests:", err)
 			os.Exit(outside)
 		}
@@ -90,12 +92,12 @@ func again() (status int, ok bool) {
 
 // ownRoot makes a root file system, and goes there. The working directory, and
 // what go test wants written, are there by the same names.
-func ownRoot() error {
+func ownRoot(shared []string) error {
 	here, err := os.Getwd()
 	if err != nil {
 		return err
 	}
-	shared := []string{here}
+	shared = append(shared, here)
 	for _, arg := range os.Args[1:] {
 		if _, path, _ := strings.Cut(arg, "="); strings.HasPrefix(arg, "-test.") && filepath.IsAbs(path) {
 			shared = append(shared, filepath.Dir(path))
@@ -125,6 +127,9 @@ func fill(root string, shared []string) error {
 		return fmt.Errorf("pivot the root: %w", err)
 	}
 	for _, dir := range shared {
+		if _, err := os.Stat("/old" + dir); err != nil {
+			continue // nor is it there outside
+		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
