@@ -175,7 +175,7 @@ func TestModuleDefaults(t *testing.T) {
 		ramdisk := plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script)
 		expectAll(t, "initrd", ramdisk, "echo init=/nix/store/", "echo rootfs.roothash=$(cat /outputs/netstage-image/nix-store.squashfs.roothash)",
 			"netstage initrd", "--init /package/bin/stage1 --kernel-modules /modules/lib/modules/6.12.30 ", ":/etc/netstage/policy.json", "!trusted.d", "!--module", "!--prepend", "!keymap", "!hostid")
-		expectAll(t, "files", e.texts, `policy.json: {"cmdline":[`, `"shell":"cmdline","verify":"required","version":1}`, "!rootfs", "!shell_on_fail", "cmdline: boot.dhcp.hostname=nixos\n")
+		expectAll(t, "files", e.texts, `policy.json: {"cmdline":[`, `"shell":"never","verify":"required","version":1}`, "!rootfs", "!shell_on_fail", "cmdline: boot.dhcp.hostname=nixos\n")
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "cp /kernel/bzImage $out/bzImage", "echo init=/nix/store/", "echo loglevel=4", "netstage scripts $out", "!rootfs=")
 		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--closure-info /closure", "--compression zstd:19", "--manifest", "--processors ${NIX_BUILD_CORES:-0}")
 		if e.Initrd || !e.Active || !slices.Contains(e.Images, "netstage") {
@@ -299,6 +299,27 @@ func TestModuleOperators(t *testing.T) {
 			"cmdline: boot.ssh\nrootfs.verity.mount\nrootfs.stream\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1 ", ":/etc/netstage/shell-password",
 			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity", "--module +nbd")
+	})
+}
+
+// Who may have a shell where the configuration does not say: not whoever writes
+// the command line of a machine that verifies what it boots.
+func TestModuleShells(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		for options, want := range map[string]string{
+			``:                         "never",
+			`trustedKeys = [ "RWQ" ];`: "never",
+			`pin = false;`:             "cmdline",
+			`pin = false; policy.verify = "required";`:      "never",
+			`shellPasswordHash = "$6$salt$hash";`:           "password",
+			`ssh.authorizedKeys = [ "ssh-ed25519 A ops" ];`: "cmdline",
+			`authorizedFallbackShell = true;`:               "cmdline",
+			`debug.breakAt = [ "network" ];`:                "cmdline",
+			`policy.shell = "cmdline";`:                     "cmdline",
+		} {
+			e := evaluate(t, lib, `{ boot.netstage = { enable = true; `+options+` }; }`)
+			expectAll(t, options, e.texts, `"shell":"`+want+`"`)
+		}
 	})
 }
 

@@ -99,7 +99,25 @@ in
     policy = {
       shell = mkOption {
         type = types.enum [ "cmdline" "password" "never" ];
-        default = "cmdline";
+        # Whoever writes the command line of a machine that verifies what it boots
+        # is not to have a shell in it, unless the configuration gives shells anyhow.
+        default =
+          let
+            cfg = config.boot.netstage;
+          in
+          if cfg.policy.verify != "required" then
+            "cmdline"
+          else if cfg.shellPasswordHash != null then
+            "password"
+          else if cfg.ssh.authorizedKeys != [ ] || cfg.authorizedFallbackShell || cfg.debug.breakAt != [ ] then
+            "cmdline"
+          else
+            "never";
+        defaultText = lib.literalMD ''
+          `"cmdline"` where nothing has to be verified, or where `ssh.authorizedKeys`,
+          `authorizedFallbackShell` or `debug.breakAt` give shells; `"password"` with
+          `shellPasswordHash`; else `"never"`
+        '';
         description = ''
           Who may have a shell in the initrd: whom the kernel command line allows it, whoever
           knows the password of `shellPasswordHash`, or nobody.

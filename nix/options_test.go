@@ -191,6 +191,7 @@ func TestOptionsOfStage1ThatAreKept(t *testing.T) {
 				systemd.tmpfiles.settings.preservation."/sysroot/persist/var".d = { user = "root"; mode = "0711"; };
 			};
 			console.keyMap = "de";
+			boot.netstage.policy.shell = "cmdline";
 			hardware.firmware = "/firmware";
 			networking.hostId = "8425e349";
 			networking.hostName = "web1";
