@@ -27,7 +27,7 @@ type engine struct {
 
 func newEngine(req Request) (*engine, *mirror.Fault) {
 	req = req.withDefaults()
-	mirrors, err := mirror.New(req.Mirrors, req.Proxy)
+	mirrors, err := req.mirrors()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +16,13 @@ import (
 
 // startNginx serves dir with the given lines in its server block, and returns the URL of the directory.
 func startNginx(t testing.TB, dir string, lines string) string {
+	t.Helper()
+	return nginxWith(t, fmt.Sprintf("server { listen @ADDR@; root %s; %s }", dir, lines))
+}
+
+// nginxWith starts an nginx with these lines in http {}, where @ADDR@ is the
+// address that it listens on, and returns its URL.
+func nginxWith(t testing.TB, lines string) string {
 	t.Helper()
 	path, err := exec.LookPath("nginx")
 	if err != nil {
@@ -36,8 +44,8 @@ events { worker_connections 256; }
 http {
   access_log off; sendfile on; tcp_nopush on;
   client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
-  server { listen %[2]s; root %[3]s; %[4]s }
-}`, work, addr, dir, lines)
+  %[2]s
+}`, work, strings.ReplaceAll(lines, "@ADDR@", addr))
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type Ranges struct {
 // or Checked, and Size, must be set; Store is not used.
 func NewRanges(req Request) (*Ranges, error) {
 	req = req.withDefaults()
-	mirrors, err := mirror.New(req.Mirrors, req.Proxy)
+	mirrors, err := req.mirrors()
 	if err != nil {
 		return nil, failed(err)
 	}

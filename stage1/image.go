@@ -94,7 +94,7 @@ func (b *Boot) getter(s *image.Streamer) *image.Getter {
 	}
 	if up := b.network.Network; up != nil {
 		lease := up.Lease()
-		g.Network = &image.Network{MAC: lease.MAC, Base: network.Base(c, lease), Dial: up.DialContext}
+		g.Network = &image.Network{MAC: lease.MAC, Cache: lease.Cache, Base: network.Base(c, lease), Dial: up.DialContext}
 		g.Clock = func(ctx context.Context) { b.clock.set(ctx, b.Log, b.Built, up) }
 		g.Stream = s.Start
 	}

@@ -54,6 +54,8 @@ func newFetch(std streams) *cobra.Command {
 	givenVar(fs, &token, "token", "send the bearer token in `FILE` to the servers, never to where they redirect")
 	var newer string
 	givenVar(fs, &newer, "newer", "refuse manifests older than the `DAY` or time, such as 2026-11-23 or 2026-11-23T08:00:00Z")
+	var cache string
+	givenVar(fs, &cache, "cache", "ask the cache at `URL` first, for what something vouches for")
 	var seeds list
 	fs.Var(&seeds, "seed", "take what `FILE`, an older image, has of this one; may be repeated")
 	var authFile string
@@ -76,6 +78,11 @@ func newFetch(std streams) *cobra.Command {
 			o, err := v.order(refs)
 			if err != nil {
 				return err
+			}
+			if cache != "" {
+				if o.Fetch.Cache, err = ref.ParseURL(cache); err != nil {
+					return usageError("--cache: " + err.Error())
+				}
 			}
 			for _, name := range seeds {
 				seed, err := openSeed(name)

@@ -260,6 +260,7 @@ func (s *signedBy) open(what string, place ref.Location) (*document, error) {
 // fetch also says which mirror the signature is from, once there is one.
 func (s *signedBy) fetch(ctx context.Context, o Order, what string, places []ref.Location) (d *document, from string, err error) {
 	r := o.Fetch
+	r.Cache = ref.Location{} // it may have an older one
 	r.What, r.Checked, r.Digest, r.Mirrors, r.Progress = "signature", true, false, nil, nil
 	for _, place := range places {
 		r.Mirrors = append(r.Mirrors, o.signature(place))

@@ -39,6 +39,7 @@ type Lease struct {
 	Next     netip.Addr // next-server (siaddr); not valid when not given
 	NextName string     // TFTP server name (option 66), a name or an address
 	BootFile string     // boot file (option 67, else the file field; by DHCPv6 a URL, RFC 5970)
+	Cache    string     // of images: a URL, in option 224, which is the site's own
 	// BootParams are the boot file's parameters, which DHCPv6 alone has.
 	BootParams []string
 
@@ -140,7 +141,7 @@ func (l Lease) Addrs() []netip.Prefix {
 
 // Says reports whether a lease says the same as another, of whatever time.
 func (l Lease) Says(o Lease) bool {
-	return l.String() == o.String() && l.MTU == o.MTU && l.RouteMTU == o.RouteMTU && l.BootFile == o.BootFile &&
+	return l.String() == o.String() && l.MTU == o.MTU && l.RouteMTU == o.RouteMTU && l.BootFile == o.BootFile && l.Cache == o.Cache &&
 		slices.Equal(l.Routes, o.Routes) && slices.Equal(l.Search, o.Search) && slices.Equal(l.NTP, o.NTP)
 }
 
@@ -190,6 +191,9 @@ func (l Lease) JoinedBy(o *Lease) Lease {
 	}
 	if l.Host == "" {
 		l.Host = o.Host
+	}
+	if l.Cache == "" {
+		l.Cache = o.Cache
 	}
 	if l.BootFile == "" && !l.Next.IsValid() && l.NextName == "" {
 		l.BootFile, l.BootParams, l.Next, l.NextName = o.BootFile, o.BootParams, o.Next, o.NextName

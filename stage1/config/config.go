@@ -42,6 +42,7 @@ type Config struct {
 	CA            string             // rootfs.ca=, a file of the initrd
 	Token         string             // rootfs.token=, a file of the initrd
 	Floor         pace.LowSpeedLimit // rootfs.floor=
+	Cache         ref.Location       // rootfs.cache=, of images; it needs no trust
 	CacheDisk     ref.Location       // rootfs.cache.disk=: the disk with the images of earlier boots
 
 	Root           string        // root=: the disk with the image, where rootfs= names none

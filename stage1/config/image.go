@@ -72,6 +72,12 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		if c.Token = p.Value; path.Clean(p.Value) != p.Value || !strings.HasPrefix(p.Value, tokenDir) {
 			complain("rootfs.token=%s: want the path of a file below %s in the initrd", p.Value, tokenDir)
 		}
+	case "rootfs.cache":
+		l, err := ref.ParseURL(p.Value)
+		if err != nil || l.Scheme() == "tftp" {
+			complain("rootfs.cache=%s: want the http:// or https:// URL of a cache", ref.Redacted(p.Value))
+		}
+		c.Cache = l
 	case "rootfs.cache.disk":
 		l, err := ref.Parse(p.Value)
 		if err == nil && l.Kind == ref.Device {

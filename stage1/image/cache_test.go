@@ -306,3 +306,30 @@ func TestNotAway(t *testing.T) {
 		t.Errorf("%+v, %v\n%s", image, err, log)
 	}
 }
+
+// The cache of the command line, else the one of DHCP, has what vouches; without
+// a server it serves as one.
+func TestRackCache(t *testing.T) {
+	_, today := editions(t)
+	for name, c := range map[string]struct{ line, dhcp string }{
+		"asked for":      {" rootfs.cache={cache}", "http://127.0.0.1:1/"},
+		"by DHCP":        {"", "{cache}"},
+		"one that's off": {" rootfs.cache=http://127.0.0.1:1/", ""},
+		"none":           {"", "tftp://x/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin, rack := today.serve(t), today.serve(t)
+			place := "http/" + origin.Addr() + "/image"
+			rack.Add(place+".verity", today.tree)
+			rack.Add(place, today.content)
+			with := func(s string) string { return strings.ReplaceAll(s, "{cache}", rack.URL("")) }
+			g, log := cached(t, line(origin, today)+with(c.line), "/nowhere", nil)
+			g.Network.Cache = with(c.dhcp)
+			g.mustGet(t, log, today)
+			asked, ask := len(rack.Log()) > 0, strings.Contains(c.line+c.dhcp, "{cache}")
+			if asked != ask || ask == (len(origin.Log()) > 0) {
+				t.Errorf("cache asked: %v, origin: %d times\n%s", asked, len(origin.Log()), log)
+			}
+		})
+	}
+}

@@ -42,9 +42,10 @@ type Media interface {
 
 // A Network is the one that leads to the image.
 type Network struct {
-	MAC  net.HardwareAddr
-	Base ref.Base // what relative references mean there
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	MAC   net.HardwareAddr
+	Cache string   // of images, as DHCP says; may be empty
+	Base  ref.Base // what relative references mean there
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // A Getter gets the image that Config asks for.
@@ -322,8 +323,23 @@ func (g *Getter) request() (fetch.Request, error) {
 	}
 	seed := fnv.New64a()
 	seed.Write(g.Network.MAC)
-	r.Dial, r.Seed = g.Network.Dial, seed.Sum64()
+	r.Dial, r.Seed, r.Cache = g.Network.Dial, seed.Sum64(), g.cache()
 	return r, nil
+}
+
+// cache is the cache of images: the one that was asked for, else the one that
+// DHCP names. Nobody has to trust it.
+func (g *Getter) cache() ref.Location {
+	if g.Config.Cache.Kind == ref.URL || g.Network.Cache == "" {
+		return g.Config.Cache
+	}
+	l, err := ref.ParseURL(g.Network.Cache)
+	if err != nil || l.Scheme() == "tftp" {
+		g.Log.Warn(fmt.Sprintf("image: DHCP names the cache %s: want an http:// or https:// URL", ref.Redacted(g.Network.Cache)))
+		return ref.Location{}
+	}
+	g.Log.Info(fmt.Sprintf("image: DHCP names the cache %s", l))
+	return l
 }
 
 func reportOf(i *vouch.Image) report.Image {

@@ -59,6 +59,23 @@ func Next(list []*Mirror, now time.Time) *Mirror {
 	return ready
 }
 
+// tries is how often in a row a cache may fail before others are asked.
+const tries = 2
+
+// Preferred are the caches that do well, or else all mirrors.
+func Preferred(list []*Mirror) []*Mirror {
+	var near []*Mirror
+	for _, m := range list {
+		if m.Near && m.dead == nil && m.failures < tries {
+			near = append(near, m)
+		}
+	}
+	if len(near) > 0 {
+		return near
+	}
+	return list
+}
+
 // Exhausted is the fault when every mirror is dead. One that served wrong bytes
 // matters most.
 func Exhausted(list []*Mirror) *Fault {

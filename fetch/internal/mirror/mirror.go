@@ -23,6 +23,7 @@ type Mirror struct {
 	URL      *url.URL  // of the location
 	Name     string    // what the log calls it
 	Version  Validator // of the image it serves, from its last answer
+	Near     bool      // a cache: others are asked only where none does well
 
 	noRanges  bool                // it answers ranges wrongly, so it is read from the start
 	failures  int                 // in a row, without bytes to speak of
@@ -88,7 +89,7 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 // Own is a copy for somebody who asks it beside the download: what is learnt
 // there stays there.
 func (m *Mirror) Own() *Mirror {
-	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven}
+	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, Near: m.Near, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven}
 	own.waited.Store(m.waited.Load())
 	return own
 }

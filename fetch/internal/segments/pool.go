@@ -131,7 +131,7 @@ func (p *Pool) choose(from *mirror.Mirror) *mirror.Mirror {
 	}
 	now := time.Now()
 	var best *mirror.Mirror
-	for _, m := range p.c.Mirrors {
+	for _, m := range mirror.Preferred(p.c.Mirrors) {
 		if !m.SendsParts(now) || slices.Contains(p.barred, m) {
 			continue
 		}

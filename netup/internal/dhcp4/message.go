@@ -55,7 +55,7 @@ func (c *Client) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		dhcpv4.OptionHostName, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionNTPServers,
 		dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
 		dhcpv4.OptionServerIdentifier, dhcpv4.OptionTFTPServerName, dhcpv4.OptionBootfileName,
-		optMSRoutes,
+		optMSRoutes, optCache,
 	))
 	return m
 }

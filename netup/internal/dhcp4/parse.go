@@ -17,6 +17,8 @@ import (
 const (
 	// optMSRoutes is Microsoft's code for option 121, older than RFC 3442.
 	optMSRoutes = dhcpv4.GenericOptionCode(249)
+	// optCache is of the options that a site may use as it likes (RFC 3942).
+	optCache = dhcpv4.GenericOptionCode(224)
 	// minMTU is what every IPv4 host must accept (RFC 791); a smaller value in
 	// option 26 is a mistake.
 	minMTU = 576
@@ -63,6 +65,7 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	if l.BootFile == "" {
 		l.BootFile = lease.Text(m.BootFileName)
 	}
+	l.Cache = lease.Text(string(m.Options.Get(optCache)))
 	if bootp { // for ever
 		l.Source = "bootp"
 		return l, nil

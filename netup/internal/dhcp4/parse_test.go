@@ -43,6 +43,8 @@ func TestLeaseOptions(t *testing.T) {
 			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.1") }},
 		{"old Microsoft routes", []dhcpv4.Modifier{dhcpv4.WithGeneric(optMSRoutes, []byte{0, 10, 0, 0, 7})},
 			func(l lease.Lease) bool { return l.Gateway() == netip.MustParseAddr("10.0.0.7") }},
+		{"a cache of images", []dhcpv4.Modifier{dhcpv4.WithGeneric(optCache, []byte("http://192.0.2.10:8080/\x00"))},
+			func(l lease.Lease) bool { return l.Cache == "http://192.0.2.10:8080/" }},
 		{"no lease time", []dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionIPAddressLeaseTime)},
 			func(l lease.Lease) bool { return l.Time == time.Hour && l.T1 == 30*time.Minute }},
 		{"a lease of no time", []dhcpv4.Modifier{dhcpv4.WithLeaseTime(0)}, func(l lease.Lease) bool { return l.Time == time.Hour && l.T1 == 30*time.Minute }},
