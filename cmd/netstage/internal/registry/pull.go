@@ -77,7 +77,7 @@ func describe(a *vouch.Artifact, path string) error {
 	if a.RootHash == nil {
 		return nil
 	}
-	return os.WriteFile(path+".roothash", []byte(hex.EncodeToString(a.RootHash)+"\n"), 0o666)
+	return os.WriteFile(path+".roothash", []byte(hex.EncodeToString(a.RootHash)), 0o666)
 }
 
 // holds tells whether a file is that layer already.

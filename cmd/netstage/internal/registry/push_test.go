@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content/file"
 
 	"netstage/fetch/oci"
 	"netstage/fetch/oci/peer"
@@ -26,7 +28,7 @@ func folder(t *testing.T, image string) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"bzImage": "kernel", "initrd.zst": "initrd", "cmdline": "init=/init\n", "nix-store.squashfs": image, "nix-store.squashfs.sha256": "x",
-		"nix-store.squashfs.verity": "tree", "nix-store.squashfs.roothash": root + "\n", "nix-store.squashfs.hot": "[]", "web.manifest": "{}", "web.manifest.minisig": "signed",
+		"nix-store.squashfs.verity": "tree", "nix-store.squashfs.roothash": root, "nix-store.squashfs.hot": "[]", "web.manifest": "{}", "web.manifest.minisig": "signed",
 		"boot.ipxe": "#!ipxe", ".hidden": "x",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -208,6 +210,32 @@ func TestSkopeoCopies(t *testing.T) {
 		}
 		if header, _ := ask(t, to.URL+"/v2/copy/web/manifests/"+tag); header.Get("Docker-Content-Digest") != digest {
 			t.Errorf("%s became %s", digest, header)
+		}
+	}
+}
+
+// ORAS writes what is pushed under the names of the files.
+func TestORASPulls(t *testing.T) {
+	r := peer.Start(t, peer.Options{})
+	dir, to := folder(t, "image"), t.TempDir()
+	push(t, r, dir, Access{}, "", "1")
+	repo, err := Access{}.Open(ref.Artifact{Host: r.Host, Name: "team/web", Tag: "1", Plain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := file.New(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	if _, err := oras.Copy(t.Context(), repo, "1", files, "1", oras.DefaultCopyOptions); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range everything {
+		was, err := os.ReadFile(filepath.Join(dir, name))
+		is, err2 := os.ReadFile(filepath.Join(to, name))
+		if err != nil || err2 != nil || string(was) != string(is) {
+			t.Errorf("%s: %q became %q, %v, %v", name, was, is, err, err2)
 		}
 	}
 }
