@@ -87,8 +87,11 @@ func (r *remote) start() (stop func(), err error) {
 	}, nil
 }
 
-// serve runs the server's process until the context ends.
+// serve runs the server's process until the context ends, or the process has no
+// more to say: one that nobody reads hangs sooner or later.
 func (r *remote) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{"sshd"}
 	cmd.Env = pid1.Environment()
@@ -132,6 +135,7 @@ func (r *remote) serve(ctx context.Context) error {
 			r.log.Warn(text)
 		}
 	}
+	cancel()
 	return cmd.Wait()
 }
 
