@@ -93,7 +93,7 @@ stream: build deps
 bench: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh
-	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./netup >$(packages) || { cat $(packages); exit 1; }
+	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./fetch/manifest ./netup ./stage1/tpm >$(packages) || { cat $(packages); exit 1; }
 	BENCH_PACKAGES=$(abspath $(packages)) go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 90m ./qemu-tests/bench
 
 # The pictures of the documents, anew.

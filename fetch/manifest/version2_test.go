@@ -141,3 +141,32 @@ func FuzzParseKeyList(f *testing.F) {
 		}
 	})
 }
+
+// What it costs a boot to verify a manifest that two of three keys signed.
+func BenchmarkVerify(b *testing.B) {
+	m := second()
+	body, err := m.Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var keys Keys
+	var signatures []byte
+	for range 3 {
+		public, private, err := minisign.GenerateKey(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		one, err := Sign(private, body, "bench")
+		if err != nil {
+			b.Fatal(err)
+		}
+		keys, signatures = append(keys, Key{public: public}), append(signatures, one...)
+	}
+	for b.Loop() {
+		if _, _, err := keys.Verify(body, signatures, 2); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(body)+len(signatures)), "bytes")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms")
+}

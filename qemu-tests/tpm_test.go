@@ -1,0 +1,196 @@
+package qemutests
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/system"
+	"netstage/stage1/report"
+)
+
+// startTPM starts swtpm for one power-on of a machine; its memory is in dir.
+// It returns QEMU's arguments.
+func startTPM(t *testing.T, dir, model string) []string {
+	t.Helper()
+	socket := filepath.Join(dir, "socket")
+	os.Remove(socket)
+	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--ctrl", "type=unixio,path="+socket, "--terminate")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { cmd.Process.Kill(); <-ended })
+	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("swtpm makes no socket: %s", &said)
+		}
+	}
+	return []string{"-chardev", "socket,id=tpm,path=" + socket, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", model + ",tpmdev=tpm0"}
+}
+
+// freeAddress is one of this host's that nobody listens at, and what machines
+// call it.
+func freeAddress(t *testing.T) (address, url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String(), "http://10.0.2.2:" + port + "/"
+}
+
+// serveReports runs netstage serve, and returns what it logs.
+func serveReports(t *testing.T, address, dir string, flags ...string) (log func() string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "log")
+	out, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Close() })
+	cmd := exec.Command(build(t, "netstage/cmd/netstage"), append([]string{"serve", "--dir", dir, "--listen", address, "--reports"}, flags...)...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	log = func() string { text, _ := os.ReadFile(name); return string(text) }
+	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return log
+		}
+		if time.Now().After(until) {
+			t.Fatalf("netstage serve does not listen: %s", log())
+		}
+	}
+}
+
+// tool runs netstage.
+func tool(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(build(t, "netstage/cmd/netstage"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("netstage %v: %v\n%s", args, err, out)
+	}
+}
+
+// A machine with a TPM: what it measures is what netstage predict computed from
+// the files, netstage serve believes its quote, tpm2-tools read quote and event
+// log, and an older manifest than the one that it booted is refused after
+// power-off.
+func TestQEMUMeasuredBoot(t *testing.T) {
+	t.Parallel()
+	dir, web, machine := t.TempDir(), t.TempDir(), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	a := store(t, system.Files{"init": system.Script("echo \"eventlog $(base64 -w0 < /run/log/netstage/binary_measurements)\"\n" +
+		"ls -l /run/log/netstage /run/log/systemd\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"})
+	install(t, a.path, filepath.Join(web, "web.squashfs"))
+	tool(t, "keygen", "-o", at("ops"), "--no-password")
+	sign := func(serial string) {
+		tool(t, "sign", filepath.Join(web, "web.squashfs"), "--init", system.Init, "--key", at("ops.key"), "--serial", serial, "-o", filepath.Join(web, "web.manifest"))
+	}
+	sign("7")
+	writeFile(t, at("policy.json"), `{"version": 1, "shell": "never", "verify": "required", "manifest": 2, "rollback": "required"}`)
+	c := guestWith(t, xzModules, []string{"virtio_net"}, initrd.File{Source: at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
+		initrd.File{Source: at("policy.json"), Target: "/etc/netstage/policy.json"})
+
+	// Where the server will be is part of the command line, and that of what the
+	// server expects.
+	address, url := freeAddress(t)
+	cmdline := "console=ttyS0 panic=-1 loglevel=6 boot.fail_timeout=1 rootfs.manifest=" + url + "web.manifest boot.report=" + url + "reports"
+	makeUKI(t, c, cmdline, at("boot.efi"))
+	tool(t, "predict", "--uki", at("boot.efi"), "--manifest", filepath.Join(web, "web.manifest"), "-o", at("expected.json"))
+	log := serveReports(t, address, web, "--expect", at("expected.json"))
+
+	t.Run("booted", func(t *testing.T) {
+		m := start(t, vm.Config{UEFI: true, EFI: at("boot.efi"), Memory: 1024, ExtraArgs: startTPM(t, machine, "tpm-crb")})
+		m.end(vm.PowerOff, "netstage-image measured into PCR 8", "the TPM remembers serial 7", "stage 2: pid 1")
+		if !strings.Contains(log(), ": attested\"") {
+			t.Errorf("the server says:\n%s", log())
+		}
+		checkEventLog(t, m.Console(), at("expected.json"))
+		checkByTools(t, web)
+	})
+	sign("6")
+	t.Run("replayed", func(t *testing.T) {
+		c.Direct, c.Plain, c.Append, c.ExtraArgs = true, true, cmdline, startTPM(t, machine, "tpm-tis")
+		start(t, c).end(vm.Reset, "boot failed: rollback", "has serial 6, and this machine has booted serial 7", "!stage 2: pid 1")
+	})
+}
+
+// checkEventLog has tpm2_eventlog read what stage 2 found.
+func checkEventLog(t *testing.T, console, expected string) {
+	t.Helper()
+	found := regexp.MustCompile(`eventlog ([A-Za-z0-9+/=]+)`).FindStringSubmatch(console)
+	if found == nil {
+		t.Fatal("stage 2 finds no event log")
+	}
+	log, err := base64.StdEncoding.DecodeString(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "log")
+	writeFile(t, name, string(log))
+	out, err := exec.Command("tpm2_eventlog", name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("tpm2_eventlog: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(expected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eight := regexp.MustCompile(`"index": 8,\s+"sha256": "([0-9a-f]+)"`).FindSubmatch(text)
+	if eight == nil || !bytes.Contains(out, append([]byte("8  : 0x"), eight[1]...)) {
+		t.Errorf("tpm2_eventlog computes another PCR 8 than %s:\n%s", text, out)
+	}
+	for _, mode := range []string{"-rw-------"} {
+		if strings.Count(console, mode) < 2 {
+			t.Error("an event log can be read by others")
+		}
+	}
+}
+
+// checkByTools has tpm2_checkquote verify the quote of the report that was kept.
+func checkByTools(t *testing.T, kept string) {
+	t.Helper()
+	text, err := os.ReadFile(one(t, kept+"/reports/*/*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Report
+	if err := json.Unmarshal(text, &r); err != nil || r.Quote == nil {
+		t.Fatalf("no quote in %s: %v", text, err)
+	}
+	dir, size := t.TempDir(), len(r.Quote.Key)
+	writeFile(t, dir+"/key", string([]byte{byte(size >> 8), byte(size)})+string(r.Quote.Key))
+	writeFile(t, dir+"/attest", string(r.Quote.Attest))
+	writeFile(t, dir+"/signature", string(r.Quote.Signature))
+	cmd := exec.Command("tpm2_checkquote", "-u", "key", "-m", "attest", "-s", "signature", "-g", "sha256", "-q", hex.EncodeToString(r.Quote.Nonce))
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("tpm2_checkquote: %v\n%s", err, out)
+	}
+}
