@@ -12,6 +12,7 @@ import (
 	"netstage/netup/internal/acd"
 	"netstage/netup/internal/dhcp4"
 	"netstage/netup/internal/dhcp6"
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/retry"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/internal/slaac"
@@ -41,11 +42,11 @@ func (s *session) clients() []*familyClient {
 	var out []*familyClient
 	for _, f := range []lease.Family{lease.V4, lease.V6} {
 		w := &familyClient{
-			session: s, family: f, static: s.n.plan.static(s.l, s.name, f),
+			session: s, family: f, static: s.n.plan.Static(s.l.blank(), s.l.entries, f),
 			acd:   &acd.Detector{Index: s.l.index, Name: s.name, MAC: s.l.mac, Log: s.n.log},
 			tries: retry.New(time.Second, 8*time.Second, retry.Rand(s.l.mac)),
 		}
-		w.entry, w.dynamic = dynamic(s.l.entries, f)
+		w.entry, w.dynamic = plan.Dynamic(s.l.entries, f)
 		// A link that was found configured is used as it is.
 		if f == lease.V6 && s.l.existing.Lease != nil && w.entry.Method == ipparam.Any {
 			continue
@@ -72,7 +73,7 @@ func (c *familyClient) run() {
 		return
 	}
 	if c.family == lease.V4 && c.l.existing.Lease != nil {
-		l := c.n.plan.amend(*c.l.existing.Lease, c.entry)
+		l := c.n.plan.Amend(*c.l.existing.Lease, c.entry)
 		l.Acquired, l.Took = time.Now(), time.Since(c.start)
 		c.n.log.Info(fmt.Sprintf("%s: already configured: %s", c.name, l))
 		c.n.board.leased(c.l, c.family, &l, "configured")
@@ -129,7 +130,7 @@ type protocol interface {
 }
 
 func (c *familyClient) protocol() protocol {
-	amend := func(l lease.Lease) lease.Lease { return c.n.plan.amend(l, c.entry) }
+	amend := func(l lease.Lease) lease.Lease { return c.n.plan.Amend(l, c.entry) }
 	note := func(state string, sent int) { c.n.board.note(c.l, c.family, state, sent, "") }
 	rejected := func(why string) { c.n.board.rejected(c.l, c.family, why) }
 	rng := retry.Rand(c.l.mac)

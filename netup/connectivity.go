@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"netstage/netup/internal/dial"
 	"netstage/netup/internal/retry"
 	"netstage/netup/lease"
 	"netstage/netup/linktable"
@@ -60,7 +61,7 @@ func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool 
 		case <-n.board.won:
 		case <-news: // the other family's lease may name the DNS servers
 		case <-again.C:
-			if others && !errors.As(err, new(*familyError)) {
+			if others && !errors.As(err, new(*dial.FamilyError)) {
 				return false
 			}
 		}

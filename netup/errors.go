@@ -47,11 +47,11 @@ func (n *Network) failure(cause error) *Error {
 	case len(links) == 0:
 		f.Class = fault.NoNIC
 		f.Text = "network: no network card found in " + secs + " (no driver, or none fitted)"
-		if w := n.plan.wanted(); w != "" {
+		if w := n.plan.Wanted(); w != "" {
 			f.Text = "network: no network card as " + w + " wants it in " + secs
 		}
 		f.Tried = n.board.ignoredLinks()
-		if len(f.Tried) > 0 && n.plan.wanted() == "" {
+		if len(f.Tried) > 0 && n.plan.Wanted() == "" {
 			f.Text = "network: no network card of use in " + secs + ": " + strings.Join(f.Tried, "; ")
 		}
 	case !carrier:
@@ -59,7 +59,7 @@ func (n *Network) failure(cause error) *Error {
 		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		f.Class = fault.NoLease
-		f.Text = "network: " + n.plan.nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
+		f.Text = "network: " + n.plan.Nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
 		if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Carrier && l.Fault != "" && l.Fault != carrierLost }); i >= 0 {
 			f.Text += ": " + links[i].Fault
 		}

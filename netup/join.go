@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 )
@@ -16,7 +17,7 @@ import (
 func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
 	if n.board.ignore(a.Index, a.Name+" "+a.HardwareAddr.String()+": not asked for") {
-		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.wanted()))
+		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.Wanted()))
 	}
 }
 
@@ -38,7 +39,7 @@ func (b *board) ignore(index int, why string) bool {
 }
 
 // pinned is the plan as to which links take part. It is the race's.
-func (n *Network) pinned() plan {
+func (n *Network) pinned() plan.Plan {
 	p := n.plan
 	if n.anyCard {
 		p.BootMAC = nil
@@ -66,7 +67,7 @@ func (n *Network) giveUpBootIF(ctx context.Context) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	mac := n.plan.prepare(n.log, nl, entries)
+	mac := n.plan.Prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: a.Name, mac: mac, mtu: a.MTU, entries: entries,
 		kind: nl.Type(), metric: 1024 + a.Index,
@@ -82,8 +83,8 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	n.board.links[l.index] = l
 	n.board.mu.Unlock()
 	l.up = a.Flags&net.FlagUp != 0
-	if len(n.board.links) > 1 && n.quieted == nil {
-		n.quieted = rtnl.SeparateARP(n.log)
+	if len(n.board.links) > 1 && n.arpFlux == nil {
+		n.arpFlux = rtnl.SeparateARP(n.log)
 	}
 	joined.open(l)
 	return l

@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
@@ -51,7 +52,7 @@ func TestSmallMTUKeepsIPv6(t *testing.T) {
 
 // What the operator says is the link's.
 func TestSmallMTUOfTheOperator(t *testing.T) {
-	l := plan{}.amend(lease.Lease{Addr: netip.MustParsePrefix("10.1.0.9/24"), RouteMTU: 900}, ipparam.Entry{MTU: 1000})
+	l := plan.Plan{}.Amend(lease.Lease{Addr: netip.MustParsePrefix("10.1.0.9/24"), RouteMTU: 900}, ipparam.Entry{MTU: 1000})
 	if l.MTU != 1000 || l.RouteMTU != 0 {
 		t.Errorf("%+v", l)
 	}

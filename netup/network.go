@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"netstage/netup/internal/dhcp4"
+	"netstage/netup/internal/dial"
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/lease"
 )
@@ -17,11 +19,11 @@ import (
 // renewed until Down or Close.
 type Network struct {
 	opts    Options
-	plan    plan
+	plan    plan.Plan
 	kernel  rtnl.Conn
 	dhcp    dhcp4.Port
-	quieted rtnl.Sysctls // while several links race
-	dialer  *dialer
+	arpFlux rtnl.Sysctls // what links had before several raced
+	dialer  *dial.Dialer
 	log     *slog.Logger
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the race and all it started
@@ -42,22 +44,22 @@ type Network struct {
 // ctx has no bearing on the Network once Up has returned.
 func Up(ctx context.Context, opts Options) (*Network, error) {
 	opts = opts.withDefaults()
-	plan := plan{Config: opts.Config, sysfs: opts.Sysfs}
+	fixed := plan.Plan{Config: opts.Config, Sysfs: opts.Sysfs}
 	for _, note := range opts.Config.Notes {
 		opts.Log.Warn("network: " + note)
 	}
-	plan.consult(opts.Log, opts.Sysfs)
-	if err := plan.check(); err != nil {
-		return nil, err
+	fixed.Consult(opts.Log, opts.Sysfs)
+	if err := fixed.Check(); err != nil {
+		return nil, &Error{fault: err}
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Network{
-		opts: opts, plan: plan, kernel: rtnl.Open(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
+		opts: opts, plan: fixed, kernel: rtnl.Open(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
 		board: newBoard(opts.Log, opts.Sysfs), settled: make(chan struct{}), noNIC: make(chan struct{}),
 	}
-	n.stack = &stack{plan: plan, kernel: n.kernel, log: n.log, on: map[int]bool{}}
+	n.stack = &stack{plan: fixed, kernel: n.kernel, log: n.log, on: map[int]bool{}}
 	n.opener = newOpener(n)
-	n.dialer = newDialer("", n.Lease)
+	n.dialer = dial.New("", n.Lease)
 	n.wg.Go(func() { n.race(run) })
 	var cause error
 	select {
@@ -91,7 +93,7 @@ func (n *Network) Lease() lease.Lease {
 func (n *Network) Close() error {
 	n.stop()
 	if n.board.winner != nil {
-		n.board.winner.kept6.Restore(n.log)
+		n.board.winner.autoconf.Restore(n.log)
 	}
 	n.kernel.Close()
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
@@ -35,10 +36,10 @@ func (n *Network) Networkd() networkd.State {
 	n.board.mu.Unlock()
 	entries := map[lease.Family]ipparam.Entry{} // by which the link found its addresses
 	if winner != nil {
-		k.Driver, k.Kind = winner.driver, n.plan.stacked(l.Link)
+		k.Driver, k.Kind = winner.driver, n.plan.Stacked(l.Link)
 		for _, f := range []lease.Family{lease.V4, lease.V6} {
-			leases = append(leases, n.plan.static(winner, l.Link, f)...)
-			entries[f], _ = dynamic(winner.entries, f)
+			leases = append(leases, n.plan.Static(lease.Lease{Link: l.Link, Index: winner.index, MAC: winner.mac}, winner.entries, f)...)
+			entries[f], _ = plan.Dynamic(winner.entries, f)
 		}
 		k.ClientID, k.Asked6 = hex.EncodeToString(entries[lease.V4].ClientID), entries[lease.V6].Method == ipparam.DHCP6
 	}
@@ -54,7 +55,7 @@ func (n *Network) Networkd() networkd.State {
 				k.Addresses = append(k.Addresses, a)
 			}
 		}
-		own := n.plan.ownRoutes(l, entries[lease.FamilyOf(l.Addr.Addr())])
+		own := n.plan.OwnRoutes(l, entries[lease.FamilyOf(l.Addr.Addr())])
 		for _, r := range l.Routes {
 			route := networkd.Route{To: r.Dst, Via: given(r.Gateway), Own: slices.Contains(own, r)}
 			if !slices.ContainsFunc(k.Routes, func(have networkd.Route) bool { return have.To == r.Dst && sameAddr(have.Via, r.Gateway) }) {
@@ -97,7 +98,7 @@ func (n *Network) stackOf(name string) []networkd.Device {
 			return
 		}
 		a := l.Attrs()
-		d := networkd.Device{Name: name, Kind: n.plan.stacked(name), MAC: a.HardwareAddr.String()}
+		d := networkd.Device{Name: name, Kind: n.plan.Stacked(name), MAC: a.HardwareAddr.String()}
 		if len(a.PermHWAddr) == len(a.HardwareAddr) && !slices.Equal(a.PermHWAddr, make(net.HardwareAddr, len(a.PermHWAddr))) {
 			d.MAC = a.PermHWAddr.String()
 		}
@@ -123,7 +124,7 @@ func (n *Network) stackOf(name string) []networkd.Device {
 	return out
 }
 
-func describeBond(d *networkd.Device, p plan) {
+func describeBond(d *networkd.Device, p plan.Plan) {
 	dir := "/sys/class/net/" + d.Name + "/bonding/"
 	slaves, _ := rtnl.ReadSetting(dir + "slaves")
 	d.Over, d.Options = strings.Fields(slaves), map[string]string{}
@@ -141,11 +142,4 @@ func describeBond(d *networkd.Device, p plan) {
 			d.Options[o.Key] = value
 		}
 	}
-}
-
-// ownRoutes are those of a lease's routes that the operator gave it, by e and
-// for all links.
-func (p plan) ownRoutes(l lease.Lease, e ipparam.Entry) []lease.Route {
-	l.Routes = nil
-	return p.amend(l, e).Routes
 }

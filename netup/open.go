@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"netstage/netup/internal/dhcp4"
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/retry"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/lease"
@@ -17,7 +18,7 @@ import (
 
 // opener sets links up.
 type opener struct {
-	plan  plan
+	plan  plan.Plan
 	stack *stack
 	board *board
 	dhcp  *dhcp4.Port
@@ -73,8 +74,8 @@ func (o *opener) open(links <-chan *link) {
 		// a link that a server talks to may be the one. The first link with
 		// carrier has a head start.
 		o.dhcp.Lull(l.ctx)
-		if _, ok := dynamic(l.entries, lease.V6); ok && l.existing.Lease == nil && l.ctx.Err() == nil {
-			l.kept6 = rtnl.NoAutoconf(o.log, l.name)
+		if _, ok := plan.Dynamic(l.entries, lease.V6); ok && l.existing.Lease == nil && l.ctx.Err() == nil {
+			l.autoconf = rtnl.NoAutoconf(o.log, l.name)
 		}
 		if o.once(k, l) {
 			close(l.opened)

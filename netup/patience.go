@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/retry"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
@@ -28,7 +29,7 @@ func (s *session) attend() {
 	}
 	speed := rtnl.Speed(s.name, n.opts.Sysfs)
 	n.board.runsAt(s.l, speed)
-	if n.plan.stacked(s.name) != "" || len(n.plan.vlansOn(s.name, s.l.mac)) > 0 {
+	if n.plan.Stacked(s.name) != "" || len(n.plan.VLANsOn(s.name, s.l.mac)) > 0 {
 		return // the link below is another's, too
 	}
 	patience := n.opts.BounceAfter
@@ -72,8 +73,8 @@ func (s *session) explain() {
 // oneFamily says that a link is to take addresses of one family alone; "" is
 // that it is not.
 func (s *session) oneFamily() string {
-	four, is4 := dynamic(s.l.entries, lease.V4)
-	six, is6 := dynamic(s.l.entries, lease.V6)
+	four, is4 := plan.Dynamic(s.l.entries, lease.V4)
+	six, is6 := plan.Dynamic(s.l.entries, lease.V6)
 	switch {
 	case is4 && !is6 && four.Method == ipparam.DHCP:
 		return "ip=" + four.Text + " asks for IPv4 alone"
@@ -86,7 +87,7 @@ func (s *session) oneFamily() string {
 // routerSpeaks reports whether the kernel has heard a router where IPv6 is not
 // ours to configure.
 func (s *session) routerSpeaks() bool {
-	if _, ours := dynamic(s.l.entries, lease.V6); ours {
+	if _, ours := plan.Dynamic(s.l.entries, lease.V6); ours {
 		return false
 	}
 	return s.n.kernel.HasRouter6(s.l.index)

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/ipparam"
 	"netstage/stage1/fault"
 )
@@ -241,7 +242,7 @@ func TestPlanEntries(t *testing.T) {
 		{ipparam.Params{IP: []string{"10.0.0.5:::24::eth0:none", "[fd00::5]:::::eth0:none"}}, "static static"},
 	} {
 		var got []string
-		for _, e := range (plan{Config: config(t, c.p)}).entries("eth0", mac) {
+		for _, e := range (plan.Plan{Config: config(t, c.p)}).EntriesOf("eth0", mac) {
 			got = append(got, string(e.Method))
 		}
 		if s := strings.Join(got, " "); s != c.want {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
@@ -28,7 +29,7 @@ type link struct {
 	introduced bool         // in the log
 	notified   bool         // by the kernel, since it joined
 	changes    int          // carrier_changes when last seen
-	kept6      rtnl.Sysctls // for as long as the link is ours; the opener's until it has ended
+	autoconf   rtnl.Sysctls // what IPv6 had before the link was ours; the opener's until it has ended
 	existing   rtnl.Existing
 	had        []netip.Prefix  // IPv4 addresses on it; the session's
 	entries    []ipparam.Entry // what to do with it
@@ -124,8 +125,11 @@ func (n *Network) endAll() {
 	for _, l := range n.board.links {
 		l.wait()
 	}
-	n.quieted.Restore(n.log)
+	n.arpFlux.Restore(n.log)
 }
+
+// blank is a lease of the link without anything.
+func (l *link) blank() lease.Lease { return lease.Lease{Link: l.name, Index: l.index, MAC: l.mac} }
 
 func (l *link) wait() {
 	<-l.opened
@@ -138,7 +142,7 @@ func (l *link) wait() {
 func (n *Network) handle(ctx context.Context, b rtnl.Batch) {
 	seen := map[int]bool{}
 	joined := &joining{open: n.opener.batch(len(b.Links))}
-	renaming{n.plan, n.log, func(index int) bool { return n.board.links[index] != nil }}.run(b.Links)
+	plan.Renaming{Plan: n.plan, Log: n.log, Used: func(index int) bool { return n.board.links[index] != nil }}.Run(b.Links)
 	for _, nl := range b.Links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false, joined)
@@ -183,7 +187,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		n.refuse(nl, why)
 		return
 	}
-	if !rtnl.Candidate(nl, n.plan.stacked(a.Name)) {
+	if !rtnl.Candidate(nl, n.plan.Stacked(a.Name)) {
 		if l != nil && a.MasterIndex != 0 {
 			n.forget(l, "belongs to another link now")
 		}
@@ -198,7 +202,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 			return
 		default:
 		}
-		entries := n.pinned().entries(a.Name, a.HardwareAddr)
+		entries := n.pinned().EntriesOf(a.Name, a.HardwareAddr)
 		if len(entries) == 0 {
 			n.ignore(nl)
 			return
@@ -223,7 +227,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		l.changes = changes
 	}
 
-	was := n.board.saw(l, a, up, n.plan.stacked(l.name) == "bond")
+	was := n.board.saw(l, a, up, n.plan.Stacked(l.name) == "bond")
 	before := l.sess
 	news := carrierNews{retired: l.ctx.Err() != nil, was: was, up: up, bounced: bounced, opened: opened}
 	for _, t := range transitions {

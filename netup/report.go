@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"netstage/netup/internal/dial"
 	"netstage/netup/lease"
 	"netstage/netup/linktable"
 )
@@ -174,7 +175,7 @@ func (b *board) unproven(l *link, err error) {
 	if b.winner != nil { // meanwhile: nobody waits for this path any more
 		return
 	}
-	wrongFamily := errors.As(err, new(*familyError))
+	wrongFamily := errors.As(err, new(*dial.FamilyError))
 	if !wrongFamily || b.proofErr == nil { // the other family's lease has more to tell
 		l.fault, b.proofErr = "no path: "+err.Error(), err
 	}
@@ -218,7 +219,7 @@ func (n *Network) stillWaiting() {
 		return
 	}
 	line := "network: still waiting for a network card"
-	if w := n.plan.wanted(); w != "" {
+	if w := n.plan.Wanted(); w != "" {
 		line += " as " + w + " wants it"
 	}
 	n.log.Info(line + ", " + waited)

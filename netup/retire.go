@@ -45,11 +45,11 @@ func (n *Network) retire() {
 			n.board.retired(l)
 		})
 	}
-	quieted := n.quieted
-	n.quieted = nil
+	arpFlux := n.arpFlux
+	n.arpFlux = nil
 	n.wg.Go(func() {
 		released.Wait()
-		quieted.Restore(n.log)
+		arpFlux.Restore(n.log)
 	})
 }
 
@@ -58,12 +58,12 @@ func (n *Network) release(l *link) error {
 	// Down first: the kernel then drops routes and IPv6 addresses at once, and
 	// with its settings back it would give the link addresses again.
 	var err error
-	if n.board.winner == nil || !n.plan.carries(l, n.board.winner) {
+	if n.board.winner == nil || !n.plan.Carries(l.name, l.mac, n.board.winner.name) {
 		err = n.kernel.SetDown(l.index, l.name)
 	}
-	l.kept6.Restore(n.log)
+	l.autoconf.Restore(n.log)
 	n.board.mu.Lock()
-	configured, mtu := l.configured || !l.existing.Empty() || l.kept6 != nil, l.setMTU != 0
+	configured, mtu := l.configured || !l.existing.Empty() || l.autoconf != nil, l.setMTU != 0
 	n.board.mu.Unlock()
 	if configured {
 		err = errors.Join(err, n.kernel.FlushAddrs(l.index, l.name, netlink.FAMILY_ALL))

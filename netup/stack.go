@@ -15,13 +15,14 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/ipparam"
 )
 
 // stack makes bonds and VLANs.
 type stack struct {
-	plan   plan
+	plan   plan.Plan
 	kernel rtnl.Conn
 	log    *slog.Logger
 	on     map[int]bool // links that carry VLANs or bonds and do not race; the race's
@@ -58,7 +59,7 @@ func (s *stack) settled(l *link) bool {
 	s.mu.Lock()
 	pending := s.pending
 	s.mu.Unlock()
-	if pending == nil || s.plan.stacked(l.name) == "" {
+	if pending == nil || s.plan.Stacked(l.name) == "" {
 		return true
 	}
 	select {
@@ -77,13 +78,13 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 	if s.on[a.Index] {
 		return true
 	}
-	bond, slave := s.plan.bondOf(a.Name, a.HardwareAddr)
-	vlans := s.plan.vlansOn(a.Name, a.HardwareAddr)
+	bond, slave := s.plan.BondOf(a.Name, a.HardwareAddr)
+	vlans := s.plan.VLANsOn(a.Name, a.HardwareAddr)
 	if !slave && len(vlans) == 0 {
 		return false
 	}
 	named := slices.ContainsFunc(s.plan.Entries, func(e ipparam.Entry) bool {
-		return e.Link != "" && e.Method != ipparam.Off && s.plan.means(e.Link, a.Name, a.HardwareAddr)
+		return e.Link != "" && e.Method != ipparam.Off && s.plan.Means(e.Link, a.Name, a.HardwareAddr)
 	})
 	joined.jobs = append(joined.jobs, func() {
 		var err error

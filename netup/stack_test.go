@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"netstage/netup/internal/plan"
 	"netstage/netup/ipparam"
 )
 
@@ -13,7 +14,7 @@ import (
 // late that begins.
 func TestBondWaitsForItsMode(t *testing.T) {
 	for range 200 {
-		s := &stack{plan: plan{Config: ipparam.Config{Bonds: []ipparam.Bond{{Name: "bond0"}}}}, on: map[int]bool{}}
+		s := &stack{plan: plan.Plan{Config: ipparam.Config{Bonds: []ipparam.Bond{{Name: "bond0"}}}}, on: map[int]bool{}}
 		var wg sync.WaitGroup
 		var written atomic.Bool
 		s.do(&wg, []func(){func() { written.Store(true) }})
@@ -23,7 +24,7 @@ func TestBondWaitsForItsMode(t *testing.T) {
 		wg.Wait()
 	}
 	// What ends meanwhile waits no longer, and a card waits for no bond.
-	s := &stack{plan: plan{Config: ipparam.Config{Bonds: []ipparam.Bond{{Name: "bond0"}}}}, on: map[int]bool{}}
+	s := &stack{plan: plan.Plan{Config: ipparam.Config{Bonds: []ipparam.Bond{{Name: "bond0"}}}}, on: map[int]bool{}}
 	var wg sync.WaitGroup
 	release := make(chan struct{})
 	s.do(&wg, []func(){func() { <-release }})

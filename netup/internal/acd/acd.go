@@ -85,17 +85,17 @@ func (d *Detector) Start(ctx context.Context, addr netip.Addr, open Open) *Probe
 	ctx, p.stop = context.WithTimeout(ctx, probeFor)
 	f, err := open(d.Index, d.MAC, addr)
 	if err != nil {
-		d.Log.Debug(fmt.Sprintf("%s: no look-out for %s: %v", d.Name, addr, err))
+		d.Log.Debug(fmt.Sprintf("%s: acd: no probe for %s: %v", d.Name, addr, err))
 		p.stop()
 		close(p.done)
 		return p
 	}
 	send := func() {
 		if err := f.ask(); err != nil {
-			d.Log.Debug(fmt.Sprintf("%s: look-out for %s: %v", d.Name, addr, err))
+			d.Log.Debug(fmt.Sprintf("%s: acd: probe for %s: %v", d.Name, addr, err))
 		}
 	}
-	d.Log.Debug(fmt.Sprintf("%s: look-out for another host with %s", d.Name, addr))
+	d.Log.Debug(fmt.Sprintf("%s: acd: probe for another host with %s", d.Name, addr))
 	send()
 	go func() {
 		defer close(p.done)

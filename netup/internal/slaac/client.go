@@ -100,22 +100,29 @@ func (s *server) ask(ctx context.Context, wg *sync.WaitGroup, f func(context.Con
 	})
 }
 
-// hear opens the socket to routers. What they say arrives until the returned
-// function is called; an error on the second channel is the end of it.
-func (c *Client) hear(ctx context.Context) (*routerConn, chan advert, chan error, func(), error) {
+// hearing is a conversation with the routers of a link, and what goes on beside
+// it.
+type hearing struct {
+	*routerConn
+	adverts chan advert
+	failed  chan error // the end of it
+	wg      sync.WaitGroup
+}
+
+// hear opens the socket to routers for f. All that f starts is over when hear
+// returns.
+func (c *Client) hear(ctx context.Context, f func(context.Context, *hearing) (lease.Lease, error)) (lease.Lease, error) {
 	conn, err := listenRouters(c.Index, c.Name, c.MAC, c.Log)
 	if err != nil {
-		return nil, nil, nil, nil, err
+		return lease.Lease{}, err
 	}
+	h := &hearing{routerConn: conn, adverts: make(chan advert), failed: make(chan error, 1)}
+	defer h.wg.Wait()
+	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
-	adverts, failed := make(chan advert), make(chan error, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() { failed <- conn.deliver(ctx, adverts) })
-	return conn, adverts, failed, func() {
-		cancel()
-		conn.Close()
-		wg.Wait()
-	}, nil
+	defer cancel()
+	h.wg.Go(func() { h.failed <- conn.deliver(ctx, h.adverts) })
+	return f(ctx, h)
 }
 
 // find gets an address: it asks routers until one has something to say, and
@@ -125,19 +132,14 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 	if err := c.Kernel.LinkLocal(c.Index, c.Name, netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
 		return lease.Lease{}, err
 	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	conn, adverts, failed, stop, err := c.hear(ctx)
-	if err != nil {
-		return lease.Lease{}, err
-	}
-	defer stop()
+	return c.hear(ctx, c.solicit)
+}
 
+// solicit is the conversation of find.
+func (c *Client) solicit(ctx context.Context, h *hearing) (lease.Lease, error) {
 	dhcp, info := newServer(), newServer()
 	if c.Always {
-		dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+		dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
 	}
 	wait := retry.Retransmit(c.Rand)
 	running, sent := c.Running.Done(), 0
@@ -152,7 +154,7 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 		select {
 		case <-ctx.Done():
 			return lease.Lease{}, ctx.Err()
-		case err := <-failed:
+		case err := <-h.failed:
 			return lease.Lease{}, err
 		case <-running:
 			running = nil
@@ -165,15 +167,15 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 			if !c.Always && !c.alone {
 				c.Note("soliciting a router", sent)
 			}
-			conn.solicit()
+			h.solicit()
 			solicit.Reset(wait.Next())
-		case a := <-adverts:
+		case a := <-h.adverts:
 			c.hearRouter(a)
 			first := !dhcp.asked && !info.asked
 			if c.routers.managed() {
-				dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+				dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
 			} else if c.routers.other() && !c.Always {
-				info.ask(ctx, &wg, c.DHCP.Inform)
+				info.ask(ctx, &h.wg, c.DHCP.Inform)
 			}
 			if first && (dhcp.asked || info.asked) {
 				impatient.Reset(serverPatience)
@@ -193,7 +195,7 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 			if len(c.routers) == 0 && !dhcp.asked {
 				c.Log.Info(c.Name + ": no IPv6 router speaks, asking DHCPv6 servers")
 				c.alone, enough = true, true
-				dhcp.ask(ctx, &wg, c.DHCP.Acquire)
+				dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
 			}
 		}
 		if l, ok := c.compose(enough); ok {

@@ -3,7 +3,6 @@ package slaac
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"netstage/netup/internal/dhcp6"
@@ -14,23 +13,18 @@ import (
 // Renew returns when a router or a server has news, or an address is lost. It
 // asks for news when a quarter, half and three quarters of a life are over.
 func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	conn, adverts, failed, stop, err := c.hear(ctx)
-	if err != nil {
-		return lease.Lease{}, err
-	}
-	defer stop()
+	return c.hear(ctx, func(ctx context.Context, h *hearing) (lease.Lease, error) { return c.listen(ctx, h, l) })
+}
 
+// listen is the conversation of Renew.
+func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.Lease, error) {
 	dhcp := newServer()
 	switch {
 	case l.Source == "dhcp6":
 		given := *c.given
-		dhcp.ask(ctx, &wg, func(ctx context.Context) (dhcp6.Answer, error) { return c.DHCP.Renew(ctx, given) })
+		dhcp.ask(ctx, &h.wg, func(ctx context.Context) (dhcp6.Answer, error) { return c.DHCP.Renew(ctx, given) })
 	case c.given == nil && c.routers.other() && !c.routers.managed(): // it was late
-		dhcp.ask(ctx, &wg, c.DHCP.Inform)
+		dhcp.ask(ctx, &h.wg, c.DHCP.Inform)
 	}
 	wait := retry.Retransmit(c.Rand)
 	solicit := time.NewTimer(c.nextSolicitation(l, wait))
@@ -46,7 +40,7 @@ func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) 
 		select {
 		case <-ctx.Done():
 			return lease.Lease{}, ctx.Err()
-		case err := <-failed:
+		case err := <-h.failed:
 			return lease.Lease{}, err
 		case <-probe:
 			if conflict := c.DHCP.Probe().Conflict(); conflict != nil {
@@ -59,10 +53,10 @@ func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) 
 		case <-end:
 			return lease.Lease{}, errors.New("the address's life is over and no router extended it")
 		case <-solicit.C:
-			conn.solicit()
+			h.solicit()
 			solicit.Reset(c.nextSolicitation(l, wait))
 			continue
-		case a := <-adverts:
+		case a := <-h.adverts:
 			c.hearRouter(a)
 			// News end a conversation with a server, which is not to be had in vain.
 			if next, ok := c.compose(true); ok && l.Source == "dhcp6" && next.Says(l) {

@@ -1,4 +1,4 @@
-package netup
+package dial
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // other, and connections to what they find, each a little after the one before
 // (RFC 8305).
 type attempts struct {
-	d       *dialer
+	d       *Dialer
 	network string
 	port    string
 	found   chan found

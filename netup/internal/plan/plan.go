@@ -1,4 +1,6 @@
-package netup
+// Package plan is what an operator fixed about a machine's links, and the
+// firmware where nobody did: which ones take part, and by which addresses.
+package plan
 
 import (
 	"bytes"
@@ -16,23 +18,23 @@ import (
 	"netstage/stage1/fault"
 )
 
-// plan is what an operator fixed about the links.
-type plan struct {
+// Plan is what an operator fixed about the links.
+type Plan struct {
 	ipparam.Config
-	sysfs string
+	Sysfs string // where it is mounted
 }
 
-// check refuses what can't be meant, rather than boot another way than asked.
-func (p plan) check() error {
+// Check refuses what can't be meant, rather than boot another way than asked.
+func (p Plan) Check() *fault.Error {
 	named := slices.ContainsFunc(p.Entries, func(e ipparam.Entry) bool { return e.Method != ipparam.Off })
 	if off := p.anyLink(); len(off) > 0 && off[0].Method == ipparam.Off && !named {
-		return &Error{fault: &fault.Error{Class: fault.BadParameter, Text: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}}
+		return &fault.Error{Class: fault.BadParameter, Text: fmt.Sprintf("network: ip=%s switches the network off, but it is needed", off[0].Text)}
 	}
 	return nil
 }
 
 // anyLink returns the entries that name no device.
-func (p plan) anyLink() []ipparam.Entry {
+func (p Plan) anyLink() []ipparam.Entry {
 	var out []ipparam.Entry
 	for _, e := range p.Entries {
 		if e.Link == "" {
@@ -42,8 +44,8 @@ func (p plan) anyLink() []ipparam.Entry {
 	return out
 }
 
-// rename returns the name that ifname= has for a device, or "".
-func (p plan) rename(mac net.HardwareAddr) string {
+// Rename returns the name that ifname= has for a device, or "".
+func (p Plan) Rename(mac net.HardwareAddr) string {
 	for _, n := range p.Names {
 		if bytes.Equal(n.MAC, mac) {
 			return n.Name
@@ -52,21 +54,21 @@ func (p plan) rename(mac net.HardwareAddr) string {
 	return ""
 }
 
-// entries returns what is to be done with a link; none means that the link is
+// EntriesOf returns what is to be done with a link; none means that the link is
 // not to take part. A link that is named by ip= gets that; the others get the
 // ip= without a device, or any method when nothing is named, and BOOTIF= narrows
 // those down to one. vlan= and bond= put the devices they make in the place of
 // the others.
-func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
-	if p.BootDev != "" && !p.means(p.BootDev, name, mac) {
+func (p Plan) EntriesOf(name string, mac net.HardwareAddr) []ipparam.Entry {
+	if p.BootDev != "" && !p.Means(p.BootDev, name, mac) {
 		return nil
 	}
-	stacked := p.stacked(name) != ""
+	stacked := p.Stacked(name) != ""
 	own, pinned := []ipparam.Entry(nil), !stacked && len(p.VLANs)+len(p.Bonds) > 0
 	for _, e := range p.Entries {
 		switch {
 		case e.Link == "":
-		case p.means(e.Link, name, mac):
+		case p.Means(e.Link, name, mac):
 			own = append(own, e)
 		case e.Method != ipparam.Off:
 			pinned = true
@@ -89,8 +91,8 @@ func (p plan) entries(name string, mac net.HardwareAddr) []ipparam.Entry {
 	return own
 }
 
-// wanted says which links take part, for people.
-func (p plan) wanted() string {
+// Wanted says which links take part, for people.
+func (p Plan) Wanted() string {
 	var out []string
 	for _, e := range p.Entries {
 		if e.Link != "" && e.Method != ipparam.Off {
@@ -112,9 +114,9 @@ func (p plan) wanted() string {
 	return strings.Join(out, " ")
 }
 
-// dynamic returns the entry by which a link finds an address of a family by
+// Dynamic returns the entry by which a link finds an address of a family by
 // itself, if any.
-func dynamic(entries []ipparam.Entry, f lease.Family) (ipparam.Entry, bool) {
+func Dynamic(entries []ipparam.Entry, f lease.Family) (ipparam.Entry, bool) {
 	own := map[lease.Family][]ipparam.Method{lease.V4: {ipparam.DHCP}, lease.V6: {ipparam.DHCP6, ipparam.Auto6}}
 	for _, e := range entries {
 		if slices.Contains(own[f], e.Method) {
@@ -134,12 +136,12 @@ func dynamic(entries []ipparam.Entry, f lease.Family) (ipparam.Entry, bool) {
 	return ipparam.Entry{}, false
 }
 
-// nobody says who gives no address, where none does.
-func (p plan) nobody() string {
+// Nobody says who gives no address, where none does.
+func (p Plan) Nobody() string {
 	four, six := len(p.Entries) == 0, len(p.Entries) == 0
 	for _, e := range p.Entries {
-		_, is4 := dynamic([]ipparam.Entry{e}, lease.V4)
-		_, is6 := dynamic([]ipparam.Entry{e}, lease.V6)
+		_, is4 := Dynamic([]ipparam.Entry{e}, lease.V4)
+		_, is6 := Dynamic([]ipparam.Entry{e}, lease.V6)
 		four, six = four || is4, six || is6
 	}
 	switch {
@@ -151,21 +153,22 @@ func (p plan) nobody() string {
 	return "no DHCP answer"
 }
 
-// static turns the fixed addresses of a family on a link into leases, in order.
-func (p plan) static(l *link, name string, f lease.Family) []lease.Lease {
+// Static turns the fixed addresses of a family into leases of a link, in order.
+func (p Plan) Static(on lease.Lease, entries []ipparam.Entry, f lease.Family) []lease.Lease {
 	var out []lease.Lease
-	for _, e := range l.entries {
+	for _, e := range entries {
 		if e.Method != ipparam.Static || lease.FamilyOf(e.Addr.Addr()) != f {
 			continue
 		}
-		s := lease.Lease{Link: name, Index: l.index, MAC: l.mac, Addr: e.Addr, Next: e.Peer, Source: "static"}
+		s := on
+		s.Addr, s.Next, s.Source = e.Addr, e.Peer, "static"
 		if e.PeerNet.IsValid() {
 			s.Routes = []lease.Route{{Dst: e.PeerNet}}
 		}
 		if e.Gateway.IsValid() {
 			s.Routes = append(s.Routes, lease.DefaultBy(e.Gateway))
 		}
-		out = append(out, p.amend(s, e))
+		out = append(out, p.Amend(s, e))
 	}
 	return out
 }
@@ -189,8 +192,8 @@ func overrule(l lease.Lease, e ipparam.Entry) lease.Lease {
 	return l
 }
 
-// amend adds what the operator said to a lease; it comes first.
-func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
+// Amend adds what the operator said to a lease; it comes first.
+func (p Plan) Amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 	l = overrule(l, e)
 	var dns []netip.Addr
 	for _, a := range slices.Concat(p.DNS, e.DNS, l.DNS) {
@@ -207,7 +210,7 @@ func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 		l.Host = e.Hostname
 	}
 	for _, r := range p.Routes {
-		here := r.Link != "" && p.means(r.Link, l.Link, l.MAC) ||
+		here := r.Link != "" && p.Means(r.Link, l.Link, l.MAC) ||
 			r.Link == "" && l.Addr.Masked().Contains(r.Gateway)
 		if here && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
 			l.Routes = append(slices.Clone(l.Routes), lease.Route{Dst: r.Dst, Gateway: r.Gateway})
@@ -216,9 +219,9 @@ func (p plan) amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 	return l
 }
 
-// prepare gives a link the hardware address asked for, before it is set up, and
+// Prepare gives a link the hardware address asked for, before it is set up, and
 // returns the one that it has then.
-func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) net.HardwareAddr {
+func (p Plan) Prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) net.HardwareAddr {
 	name, mac := nl.Attrs().Name, nl.Attrs().HardwareAddr
 	for _, e := range entries {
 		if e.MAC == nil || bytes.Equal(e.MAC, mac) {
@@ -232,4 +235,11 @@ func (p plan) prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry
 		}
 	}
 	return mac
+}
+
+// OwnRoutes are those of a lease's routes that the operator gave it, by e and
+// for all links.
+func (p Plan) OwnRoutes(l lease.Lease, e ipparam.Entry) []lease.Route {
+	l.Routes = nil
+	return p.Amend(l, e).Routes
 }

@@ -1,4 +1,4 @@
-package netup
+package plan
 
 import (
 	"bytes"
@@ -11,10 +11,10 @@ import (
 	"netstage/netup/ipparam"
 )
 
-// consult puts what the firmware's iBFT says in the place of ip=ibft. Where no
+// Consult puts what the firmware's iBFT says in the place of ip=ibft. Where no
 // ip= says anything, the card that the firmware booted from gets the table's
 // setting and the others keep theirs: the table may be an old one.
-func (p *plan) consult(log *slog.Logger, sysfs string) {
+func (p *Plan) Consult(log *slog.Logger, sysfs string) {
 	isIBFT := func(e ipparam.Entry) bool { return e.Method == ipparam.IBFT }
 	asked := slices.ContainsFunc(p.Entries, isIBFT)
 	if !p.WantsIBFT() {
@@ -47,7 +47,7 @@ func (p *plan) consult(log *slog.Logger, sysfs string) {
 }
 
 // firmwareEntry is what a card of the table would be in the operator's words.
-func (p *plan) firmwareEntry(log *slog.Logger, n ibft.NIC) ipparam.Entry {
+func (p *Plan) firmwareEntry(log *slog.Logger, n ibft.NIC) ipparam.Entry {
 	e := ipparam.Entry{
 		Text: "ibft", Link: "enx" + strings.ReplaceAll(n.MAC.String(), ":", ""),
 		Method: ipparam.DHCP, Hostname: n.Hostname,
