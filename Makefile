@@ -1,6 +1,7 @@
 # make boot    watch a machine boot from the network, to the end
 # make test    every test; make bench: the figures
-# make soak    machines with faults drawn at random, 10 minutes of them
+# make soak    machines with faults drawn at random, 10 minutes of them;
+#              make soak-stalls: likewise disks of QEMU that stop answering
 # make registry  an OCI registry on this machine, to push to
 # make build   bin/stage1, the agent, its bill of materials in CycloneDX's form,
 #              and bin/netstage, the tool
@@ -30,7 +31,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: registry stream build programs install deps boot test race fuzz soak bench pictures fmt vet clean distclean
+.PHONY: registry stream build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -74,6 +75,12 @@ SEED ?= $(shell date +%s)
 FIRST ?= 0
 soak: deps
 	SOAK=$(SOAK) SOAK_SEED=$(SEED) SOAK_FIRST=$(FIRST) go test -json -count=1 -timeout 0 -run '^TestSoak$$' ./qemu-tests | go run ./qemu-tests/report
+
+# SOAK_STALLS machines of QEMU whose disks stop answering, half a minute each.
+SOAK_STALLS ?= 20
+soak-stalls: deps
+	@$(setup)/kernel.sh 6.12
+	SOAK_STALLS=$(SOAK_STALLS) SOAK_SEED=$(SEED) SOAK_FIRST=$(FIRST) go test -count=1 -v -timeout 0 -run '^TestQEMUSoakOfStalls$$' ./qemu-tests
 
 # Debian's docker-registry on the loopback device, until Ctrl-C.
 REGISTRY_PORT ?= 5000

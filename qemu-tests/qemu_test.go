@@ -302,13 +302,13 @@ func TestQEMUEveryBreakpoint(t *testing.T) {
 	m.end(vm.PowerOff, "stage 2 done")
 }
 
-// An init that is not in the image is named before anything is deleted; with
-// nobody there the machine reboots.
+// An init that is not in the image is named before anything is deleted, and the
+// kernel panics where that is wanted.
 func TestQEMUMissingInit(t *testing.T) {
 	a := store(t, system.Files{"nixos-version": "25.05"})
 	c := guest(t, plainModules)
-	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.fail_timeout=1"
-	start(t, c).end(vm.Reset, "boot failed: no-init", "no such file", "!stage 2: pid 1")
+	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.panic_on_fail"
+	start(t, c).end(vm.Panic, "boot.panic_on_fail: no-init: ", "no such file", "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100", "!Keys: ", "!stage 2: pid 1")
 }
 
 // A NIC that appears while the boot waits for one is driven, and used.
