@@ -6,6 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,8 +18,10 @@ import (
 	"time"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/initrd"
 	"netstage/cmd/netstage/netboot"
 	"netstage/cmd/netstage/vm"
+	"netstage/fetch/oci/peer"
 	"netstage/qemu-tests/system"
 )
 
@@ -108,22 +113,50 @@ echo "blob: $(sha256sum < ` + system.Toplevel + `/blob)"
 // Stage 2 starts while the image still comes, and ends with nothing of
 // netstage left.
 func TestQEMUStream(t *testing.T) {
-	for name, test := range map[string]struct{ kernel, cmdline string }{
-		"6.1":             {plainModules, ""},
-		"6.12, dm-verity": {xzModules, "rootfs.verity.mount"},
+	for name, test := range map[string]struct {
+		kernel, cmdline string
+		registry        bool
+	}{
+		"6.1":                          {plainModules, "", false},
+		"6.12, dm-verity, of registry": {xzModules, "rootfs.verity.mount", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStreamed(t, 30<<20, `
 echo "stage 2 began: $(cat /run/netstage/stream.json)"`+readBlob+streamTell+`
 echo 3 > /proc/sys/vm/drop_caches`+readBlob+`
 echo "all told"`)
-			m := s.start(t, test.kernel, test.cmdline, "a")
-			m.end(vm.PowerOff, append(afterStream, `stage 2 began: {"state":"streaming"`, "blob: "+s.sum, "all told")...)
+			var m running
+			if test.registry {
+				m = s.fromRegistry(t, test.kernel, test.cmdline)
+			} else {
+				m = s.start(t, test.kernel, test.cmdline, "a")
+			}
+			m.end(vm.PowerOff, append(afterStream, "!geheim", `stage 2 began: {"state":"streaming"`, "blob: "+s.sum, "all told")...)
 			if n := strings.Count(m.Console(), "blob: "+s.sum); n != 2 {
 				t.Errorf("the file was right %d times, want 2", n)
 			}
 		})
 	}
+}
+
+// fromRegistry boots from Debian's docker-registry, which wants a login, at the
+// rate of the others. The digest of the artifact says what the root hash is.
+func (s *streamed) fromRegistry(t *testing.T, kernel, cmdline string) running {
+	r := peer.Start(t, peer.Options{Login: "boot:geheim"})
+	d := r.Push(t, "web", "1", s.layers()...)
+	to, err := url.Parse(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(netboot.Throttle(httputil.NewSingleHostReverseProxy(to), s.rate))
+	t.Cleanup(front.Close)
+	host := strings.Replace(strings.TrimPrefix(front.URL, "http://"), "127.0.0.1", "10.0.2.2", 1)
+	logins := filepath.Join(t.TempDir(), "registry.json")
+	writeFile(t, logins, `{"auths": {"http://`+host+`": {"username": "boot", "password": "geheim"}}}`)
+	c := guestWith(t, kernel, []string{"virtio_net", "dm_verity", "nbd"}, initrd.File{Source: logins, Target: "/etc/netstage/registry.json"})
+	c.Direct, c.Init = true, system.Init
+	c.Append = "boot.fail_timeout=1 rootfs.stream rootfs=oci+http://" + host + "/web@" + d.Digest + " " + cmdline
+	return start(t, c)
 }
 
 // start boots from mirrors, each a folder of the server.
