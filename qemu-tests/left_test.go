@@ -33,8 +33,8 @@ func TestLeftForStage2(t *testing.T) {
 	}
 	token := map[string]string{"/etc/netstage/token": `{"origin": "http://{addr}", "token": "geheim-token"}`, "/etc/netstage/report-token": `{"origin": "http://{addr}", "token": "geheim-report"}`}
 	for name, s := range map[string]scenario{
-		"the NIC down": {},
-		"the NIC kept": {cmdline: "boot.network=keep "},
+		"the NIC down":    {},
+		"the NIC kept":    {cmdline: "boot.network=keep "},
 		"a failure first": {cmdline: "boot.fail_timeout=0 ", lan: mirrored(faulty.Behaviour{Status: 404}), story: []step{shows("boot failed: http-404", "any other: retry"), types(" ")}},
 	} {
 		t.Run(name, func(t *testing.T) {
