@@ -122,6 +122,11 @@ func TestServeFromRegistry(t *testing.T) {
 	says := func(want string) string {
 		t.Helper()
 		limit := time.After(time.Minute)
+		for _, line := range told {
+			if strings.Contains(line, want) {
+				return line
+			}
+		}
 		for {
 			select {
 			case line := <-lines:
@@ -134,6 +139,7 @@ func TestServeFromRegistry(t *testing.T) {
 		}
 	}
 	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/boot\.ipxe`).FindString(says("boot.ipxe"))
+	says("tag stable is " + strings.TrimPrefix(digest, "@") + " now")
 	script := func() string {
 		resp, err := http.Get(url + "?mac=aa-bb-cc-dd-ee-ff")
 		if err != nil {

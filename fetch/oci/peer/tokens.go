@@ -22,9 +22,6 @@ import (
 
 const issuer, service = "netstage-test", "registry-test"
 
-// leeway is how long docker-registry takes a token after its end.
-const leeway = time.Minute
-
 // Tokens is a token server (distribution's "token authentication").
 type Tokens struct {
 	server *httptest.Server
@@ -33,7 +30,6 @@ type Tokens struct {
 
 	mu    sync.Mutex
 	login string
-	last  time.Duration
 	asked []Asked
 }
 
@@ -41,14 +37,13 @@ type Tokens struct {
 type Asked struct {
 	Scopes []string
 	Login  string // USER:PASSWORD, empty: anybody
-	Until  time.Time
 }
 
 // ServeTokens runs a token server until the test ends. With a login,
 // USER:PASSWORD, nobody else gets a token.
 func ServeTokens(t testing.TB, login string) *Tokens {
 	t.Helper()
-	s := &Tokens{login: login, last: time.Hour}
+	s := &Tokens{login: login}
 	var err error
 	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -73,18 +68,11 @@ func (s *Tokens) Certificate() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert})
 }
 
-// Last has the registry take new tokens for that long.
-func (s *Tokens) Last(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last = d
-}
-
 // Token is one for a scope, such as repository:NAME:pull,push.
 func (s *Tokens) Token(scope string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.token([]string{scope}, time.Now().Add(time.Hour))
+	return s.token([]string{scope})
 }
 
 // Asked are the requests so far.
@@ -99,18 +87,17 @@ func (s *Tokens) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	user, password, _ := r.BasicAuth()
 	login := strings.TrimSuffix(user+":"+password, ":")
-	until := time.Now().Add(s.last)
-	s.asked = append(s.asked, Asked{Scopes: r.URL.Query()["scope"], Login: login, Until: until})
+	s.asked = append(s.asked, Asked{Scopes: r.URL.Query()["scope"], Login: login})
 	if s.login != "" && login != s.login {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"errors": [{"code": "UNAUTHORIZED", "message": "incorrect username or password"}]}`)
 		return
 	}
-	fmt.Fprintf(w, `{"token": %q, "expires_in": %d}`, s.token(r.URL.Query()["scope"], until.Add(-leeway)), int(s.last.Seconds()))
+	fmt.Fprintf(w, `{"token": %q, "expires_in": 3600}`, s.token(r.URL.Query()["scope"]))
 }
 
 // token is a JSON Web Token for scopes.
-func (s *Tokens) token(scopes []string, until time.Time) string {
+func (s *Tokens) token(scopes []string) string {
 	type access struct {
 		Type    string   `json:"type"`
 		Name    string   `json:"name"`
@@ -128,7 +115,7 @@ func (s *Tokens) token(scopes []string, until time.Time) string {
 		return b64(text)
 	}
 	text := part(map[string]any{"typ": "JWT", "alg": "ES256", "x5c": []string{base64.StdEncoding.EncodeToString(s.cert)}}) + "." + part(map[string]any{
-		"iss": issuer, "aud": service, "sub": "test", "jti": fmt.Sprint(len(s.asked)), "exp": until.Unix(), "nbf": time.Now().Add(-2 * time.Hour).Unix(), "iat": time.Now().Unix(), "access": all,
+		"iss": issuer, "aud": service, "sub": "test", "jti": fmt.Sprint(len(s.asked)), "exp": time.Now().Add(time.Hour).Unix(), "nbf": time.Now().Add(-2 * time.Hour).Unix(), "iat": time.Now().Unix(), "access": all,
 	})
 	sum := sha256.Sum256([]byte(text))
 	a, b, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
