@@ -133,3 +133,17 @@ func isDigits(s string) bool {
 	}
 	return s != ""
 }
+
+// classBits is the kernel's guess of a missing netmask; /64 for IPv6.
+func classBits(a netip.Addr) int {
+	if a.Is6() {
+		return 64
+	}
+	switch b := a.As4()[0]; {
+	case b < 128:
+		return 8
+	case b < 192:
+		return 16
+	}
+	return 24
+}

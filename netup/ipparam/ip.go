@@ -48,7 +48,7 @@ func parseIP(s string) ([]Entry, error) {
 	switch first := p.fields[0]; {
 	case s == "": // the kernel's way of saying off
 		p.e.Method = Off
-	case len(p.fields) == 1 && isMethod(first):
+	case (len(p.fields) == 1 || len(p.fields) == 2 && p.fields[1] == "") && isMethod(first):
 		err = p.method(first)
 	case len(p.fields) > 1 && !isAddr(first) && first != "" && isMethod(p.fields[1]):
 		err = p.deviceForm()
@@ -232,20 +232,6 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 		return p.fail("client-ip", client.String(), "an address a host can have")
 	}
 	return nil
-}
-
-// classBits is the kernel's guess of a missing netmask; /64 for IPv6.
-func classBits(a netip.Addr) int {
-	if a.Is6() {
-		return 64
-	}
-	switch b := a.As4()[0]; {
-	case b < 128:
-		return 8
-	case b < 192:
-		return 16
-	}
-	return 24
 }
 
 func (p *parser) link(s string) error {

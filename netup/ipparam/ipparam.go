@@ -143,14 +143,14 @@ func Parse(p Params) (Config, error) {
 	}
 	c.resolveBootIF()
 	c.noteUnsupported(p)
-	for _, s := range p.BootDev {
+	for _, s := range given(p.BootDev) {
 		if !validLink(s) {
 			errs = append(errs, &Error{Param: "bootdev=" + s, Field: "device", Got: s, Want: wantLink})
 			continue
 		}
 		c.BootDev = s
 	}
-	for _, s := range p.NameServer {
+	for _, s := range given(p.NameServer) {
 		a, ok := parseAddr(s)
 		if !ok || a.IsUnspecified() || a.IsMulticast() {
 			errs = append(errs, &Error{Param: "nameserver=" + s, Field: "address", Got: s, Want: "an IPv4 or IPv6 address"})
@@ -158,7 +158,7 @@ func Parse(p Params) (Config, error) {
 		}
 		c.DNS = append(c.DNS, a)
 	}
-	for _, s := range p.Route {
+	for _, s := range given(p.Route) {
 		r, err := parseRoute(s)
 		if err != nil {
 			errs = append(errs, err)
@@ -166,7 +166,7 @@ func Parse(p Params) (Config, error) {
 		}
 		c.Routes = append(c.Routes, r)
 	}
-	for _, s := range p.IfName {
+	for _, s := range given(p.IfName) {
 		n, err := c.parseIfName(s)
 		if err != nil {
 			errs = append(errs, err)
@@ -174,7 +174,7 @@ func Parse(p Params) (Config, error) {
 		}
 		c.Names = append(c.Names, n)
 	}
-	for _, s := range p.VLAN {
+	for _, s := range given(p.VLAN) {
 		v, err := c.parseVLAN(s)
 		if err != nil {
 			errs = append(errs, err)
@@ -250,4 +250,10 @@ func (c *Config) noteUnsupported(p Params) {
 	for _, s := range p.Bridge {
 		c.Notes = append(c.Notes, "bridge="+s+" is not supported, and a boot needs none: give ip= the card beneath it, and have stage 2 make the bridge")
 	}
+}
+
+// given are the values of a parameter that say anything: scripts write the name
+// with nothing behind it where they know nothing.
+func given(values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "" })
 }

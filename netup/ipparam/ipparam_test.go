@@ -345,3 +345,18 @@ func TestUnsupported(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Lines that say nothing more than they would without what is empty in them.
+func TestEmptyValues(t *testing.T) {
+	none := []string{""}
+	c, err := Parse(Params{BootDev: none, NameServer: none, Route: none, IfName: none, VLAN: none, BootIF: none})
+	if want, _ := Parse(Params{}); err != nil || cmp.Diff(want, c) != "" {
+		t.Errorf("%v %+v", err, c)
+	}
+	for _, ip := range []string{"dhcp:", "dhcp:::::", "dhcp,dhcp6::"} {
+		c, err := Parse(Params{IP: []string{ip}})
+		if err != nil || c.Entries[0].Method != DHCP || c.Entries[0].Link != "" {
+			t.Errorf("ip=%s: %v %+v", ip, err, c.Entries)
+		}
+	}
+}
