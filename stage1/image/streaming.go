@@ -54,6 +54,10 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	if err != nil {
 		return nil, nil, err
 	}
+	token, err := ReportToken(s.Config.ReportTo, s.Initrd)
+	if err != nil { // which the first report tells, too
+		s.Log.Warn(fmt.Sprintf("report: %v", err))
+	}
 	clientID, err := hex.DecodeString(s.Network.Networkd().ClientID)
 	if err != nil {
 		return nil, nil, err
@@ -62,7 +66,7 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	o := stream.Order{
 		Dir: Dir, Request: v.Request, Proxy: s.Config.Proxy, CA: ca, Lease: s.Network.Lease(), ClientID: clientID,
 		Size: v.Request.Size, Block: super.DataBlockSize, RootHash: v.RootHash, SHA256: v.SHA256, Tree: v.Tree,
-		OnDemand: s.Config.OnDemand, Keep: s.Config.StreamKeep, Timeout: s.Config.StreamTimeout, ReportTo: s.Config.ReportTo, Log: s.Log,
+		OnDemand: s.Config.OnDemand, Keep: s.Config.StreamKeep, Timeout: s.Config.StreamTimeout, ReportTo: s.Config.ReportTo, ReportToken: token, Log: s.Log,
 	}
 	if len(v.Artifacts) > 0 {
 		o.Artifacts, o.Logins = v.Artifacts, logins

@@ -15,6 +15,7 @@ import (
 	"netstage/fetch"
 	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
+	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
 
@@ -68,9 +69,14 @@ func (g *Getter) bearer(o vouch.Order) (func(*url.URL) string, error) {
 	return of, nil
 }
 
-// TokenFor is the token in a file of the initrd for the server of a URL; "" where
-// the file is not there, or names other servers.
-func TokenFor(file string, u *url.URL) (string, error) {
+// ReportToken is the token for the server of boot.report=, of a file of the
+// initrd; "" where the file is not there, or names other servers.
+func ReportToken(reportTo, initrd string) (string, error) {
+	u, err := url.Parse(reportTo)
+	if err != nil || reportTo == "" {
+		return "", err
+	}
+	file := filepath.Join(initrd, config.ReportToken)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"path/filepath"
 	"time"
 
@@ -38,11 +37,9 @@ func posterFor(c config.Config, log *slog.Logger, version, root string, dial Dia
 		log.Warn(fmt.Sprintf("report: not sent: %v", err))
 		return nil
 	}
-	token := ""
-	if u, err := url.Parse(c.ReportTo); err == nil {
-		if token, err = image.TokenFor(filepath.Join(root, config.ReportToken), u); err != nil {
-			log.Warn(fmt.Sprintf("report: it goes without a token: %v", err))
-		}
+	token, err := image.ReportToken(c.ReportTo, root)
+	if err != nil {
+		log.Warn(fmt.Sprintf("report: it goes without a token: %v", err))
 	}
 	return &poster.Poster{URL: c.ReportTo, Token: token, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
 }

@@ -26,28 +26,29 @@ const Name = "@netstage-stream"
 
 // spec is what the processes are told. Nothing else of the initramfs is needed.
 type spec struct {
-	Size      int64
-	BlockSize int64
-	RootHash  []byte
-	SHA256    []byte `json:",omitempty"` // of the whole, where it was given
-	URLs      []string
-	Tokens    map[string]string `json:",omitempty"` // of origins
-	Artifacts []string          `json:",omitempty"` // that the URLs are of, in registries
-	Logins    []byte            `json:",omitempty"` // for those
-	UserAgent string
-	ReportTo  string `json:",omitempty"` // boot.report=
-	Proxy     string `json:",omitempty"`
-	CA        []byte `json:",omitempty"` // PEM; empty: the system's
-	Seed      uint64
-	Lease     lease.Lease
-	ClientID  []byte `json:",omitempty"` // of the lease
-	OnDemand  bool
-	Keep      int64         // bytes of the image at once; 0: all
-	Timeout   time.Duration // of a read, once stage 2 runs; 0: none
-	Hot       []stream.Span
-	NBD       int
-	Device    dm.Device
-	Final     dm.Table // of the device, when the image is whole
+	Size        int64
+	BlockSize   int64
+	RootHash    []byte
+	SHA256      []byte `json:",omitempty"` // of the whole, where it was given
+	URLs        []string
+	Tokens      map[string]string `json:",omitempty"` // of origins
+	Artifacts   []string          `json:",omitempty"` // that the URLs are of, in registries
+	Logins      []byte            `json:",omitempty"` // for those
+	UserAgent   string
+	ReportTo    string `json:",omitempty"` // boot.report=
+	ReportToken string `json:",omitempty"` // for that server
+	Proxy       string `json:",omitempty"`
+	CA          []byte `json:",omitempty"` // PEM; empty: the system's
+	Seed        uint64
+	Lease       lease.Lease
+	ClientID    []byte `json:",omitempty"` // of the lease
+	OnDemand    bool
+	Keep        int64         // bytes of the image at once; 0: all
+	Timeout     time.Duration // of a read, once stage 2 runs; 0: none
+	Hot         []stream.Span
+	NBD         int
+	Device      dm.Device
+	Final       dm.Table // of the device, when the image is whole
 }
 
 // originOf is who a token may go to.

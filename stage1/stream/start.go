@@ -29,24 +29,25 @@ import (
 
 // Order says what to stream, and how.
 type Order struct {
-	Dir      string // where the tmpfs for the image goes
-	Request  fetch.Request
-	Proxy    string // that of the request
-	CA       []byte // likewise, PEM
-	Lease    lease.Lease
-	ClientID []byte // that it was given to
-	Size     int64
-	Block    int
-	RootHash []byte
-	SHA256   []byte        // nil: not given
-	Tree     *os.File      // the verity tree, checked; it stays the caller's
-	Verity   *mount.Verity // dm-verity verifies what is read; its Tree is not used
-	Hot      []stream.Span
-	ReportTo string // where the boot's report is sent; empty: nowhere
-	OnDemand bool
-	Keep     int64 // bytes of the image in memory at once, on demand; 0: all
-	Timeout  time.Duration
-	Log      *slog.Logger
+	Dir         string // where the tmpfs for the image goes
+	Request     fetch.Request
+	Proxy       string // that of the request
+	CA          []byte // likewise, PEM
+	Lease       lease.Lease
+	ClientID    []byte // that it was given to
+	Size        int64
+	Block       int
+	RootHash    []byte
+	SHA256      []byte        // nil: not given
+	Tree        *os.File      // the verity tree, checked; it stays the caller's
+	Verity      *mount.Verity // dm-verity verifies what is read; its Tree is not used
+	Hot         []stream.Span
+	ReportToken string // for that server; empty: none
+	ReportTo    string // where the boot's report is sent; empty: nowhere
+	OnDemand    bool
+	Keep        int64 // bytes of the image in memory at once, on demand; 0: all
+	Timeout     time.Duration
+	Log         *slog.Logger
 
 	Artifacts []ref.Artifact // that the request's URLs are of, in registries
 	Logins    []byte         // for those, as oci.ParseCredentials reads them
@@ -152,7 +153,7 @@ func (s *Stream) start(o Order) error {
 		Artifacts: artifacts, Logins: o.Logins,
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
 		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
-		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
+		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, ReportToken: o.ReportToken, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {
 		return failed("start the process that serves it", err)
