@@ -91,7 +91,33 @@ func TestQEMUSecureBoot(t *testing.T) {
 		machine.EFI = at("signed.efi")
 		start(t, machine).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1")
 	})
+	// A boot loader that is signed, too, and has parameters of its own for it: they
+	// have no effect.
+	t.Run("by a loader", func(t *testing.T) {
+		install(t, at("signed.efi"), at("esp/boot.efi"))
+		writeFile(t, at("esp/loader/loader.conf"), "timeout 0\ndefault netstage.conf\n")
+		writeFile(t, at("esp/loader/entries/netstage.conf"), "title netstage\nefi /boot.efi\noptions "+cmdline+" of=the-loader rdinit=/bin/false\n")
+		install(t, bootLoader, at("loader.efi"))
+		if err := os.MkdirAll(at("esp/EFI/BOOT"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("sbsign", "--key", at("db.key"), "--cert", snakeoilCert, "--output", at("esp/EFI/BOOT/BOOTX64.EFI"), at("loader.efi")).CombinedOutput(); err != nil {
+			t.Fatalf("sbsign: %v\n%s", err, out)
+		}
+		server := httptest.NewServer(http.FileServer(http.Dir(at("web"))))
+		t.Cleanup(server.Close)
+		_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, vm.Config{SecureBoot: true, Memory: 1024, BootURL: "http://10.0.2.2:" + port + "/none", ExtraArgs: []string{
+			"-drive", "if=none,id=loader,format=raw,readonly=on,file=fat:" + at("esp"), "-device", "virtio-blk-pci,drive=loader,bootindex=0",
+		}}).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1", "!of=the-loader")
+	})
 }
+
+// bootLoader is systemd's, of Debian's package systemd-boot-efi.
+const bootLoader = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 
 // The same by UEFI HTTP Boot: the firmware itself asks DHCP and the web server,
 // and the image is found beside the program.
