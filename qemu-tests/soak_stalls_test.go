@@ -51,23 +51,34 @@ func (d *draw) stalled(t *testing.T) stalledBoot {
 		b.name, b.mayEnd = "a disk that is needed", true
 		entry("x-systemd.device-timeout=20s")
 	}
-	at := moment{of(d, "pseudo (1/8)", "modules (3/8)", "devices (4/8)", "image (6/8)", "root (7/8)", "handover (8/8)"), d.upTo(2 * time.Second)}
-	b.faults = []injection{{"disk stalls", at, stepOf(stalls(device))}}
+	at := moment{of(d, "pseudo (1/8)", "modules (3/8)", "devices (4/8)", "image (6/8)", "root (7/8)", "handover (8/8)"), d.upTo(800 * time.Millisecond)}
+	b.faults = []injection{{"disk stalls", at, throttles(device, 1)}}
 	if d.chance(3) {
-		b.faults = append(b.faults, injection{"disk answers", moment{at.text, d.upTo(40 * time.Second)}, stepOf(answers(device))})
+		b.faults = append(b.faults, injection{"disk answers", moment{at.text, d.upTo(40 * time.Second)}, throttles(device, 0)})
 	}
 	if d.chance(3) {
-		b.faults = append(b.faults, injection{"XOFF", moment{at.text, d.upTo(time.Second)}, stepOf(types(xoff))})
+		b.faults = append(b.faults, injection{"XOFF", moment{at.text, d.upTo(time.Second)}, func(p *played) error { return p.box.(inQEMU).Send(xoff) }})
 	}
 	if d.chance(4) {
-		b.faults = append(b.faults, injection{"machine stopped", moment{at.text, d.upTo(time.Second)}, stepOf(qmp("stop", nil))},
-			injection{"machine goes on", moment{at.text, d.upTo(5 * time.Second)}, stepOf(qmp("cont", nil))})
+		b.faults = append(b.faults, injection{"machine stopped", moment{at.text, d.upTo(time.Second)}, tells("stop", nil)},
+			injection{"machine goes on", moment{at.text, d.upTo(5 * time.Second)}, tells("cont", nil)})
 	}
 	return b
 }
 
-func stepOf(s step) func(*played) error {
-	return func(p *played) error { s(p); return nil }
+// tells is a command of QEMU's for a machine that may have ended.
+func tells(command string, arguments any) func(*played) error {
+	return func(p *played) error {
+		m := p.box.(inQEMU)
+		_, err := m.QMP(m.ctx, command, arguments)
+		return err
+	}
+}
+
+// throttles lets a disk read and write so many bytes a second; 0: as many as it
+// can.
+func throttles(device string, bytes int) func(*played) error {
+	return tells("block_set_io_throttle", map[string]any{"id": device, "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
 }
 
 // Machines of QEMU whose disk stops answering, at moments and for times drawn at
@@ -104,43 +115,47 @@ func TestQEMUSoakOfStalls(t *testing.T) {
 func (b stalledBoot) suffer(t *testing.T) {
 	p := b.start(t)
 	m := p.box.(inQEMU)
-	for _, f := range b.faults {
-		for !strings.Contains(m.Console(), f.at.text) && !strings.Contains(m.Console(), "stage 2: ") && m.ctx.Err() == nil {
-			time.Sleep(20 * time.Millisecond)
-		}
-		time.Sleep(f.at.after)
-		if err := f.does(p); err != nil {
-			t.Error(err)
-		}
-	}
-	began := time.Now()
-	over := make(chan vm.End, 1)
+	over := make(chan struct{})
+	var end vm.End
 	go func() {
-		end, _ := m.Wait(m.ctx) // an error is that it did not end
-		over <- end
+		defer close(over)
+		end, _ = m.Wait(m.ctx) // an error is that it did not end
 	}()
-	// Stage 2 switches itself off by way of a sync, which is its own affair.
-	end, ended := vm.End(""), false
-	for !ended && !strings.Contains(m.Console(), "stage 2 done") {
+	defer func() { m.Close(); <-over }()
+	shown := func(text string) bool { return strings.Contains(m.Console(), text) }
+	ended := func(within time.Duration) bool {
 		select {
-		case end = <-over:
-			ended = true
-		case <-time.After(50 * time.Millisecond):
+		case <-over:
+			return true
+		case <-time.After(within):
+			return false
 		}
 	}
-	if !ended {
-		defer func() { m.Close(); <-over }()
+	for _, f := range b.faults {
+		for !shown(f.at.text) && !ended(20*time.Millisecond) {
+		}
+		if ended(f.at.after) {
+			break
+		}
+		if err := f.does(p); err != nil && !ended(10*time.Second) {
+			t.Errorf("%s: %v", f.name, err)
+		}
+	}
+	// Stage 2 switches itself off by way of a sync, which is its own affair.
+	began, gone := time.Now(), false
+	for !gone && !shown("stage 2 done") {
+		gone = ended(50 * time.Millisecond)
 	}
 	if took := time.Since(began); took > stallBound {
 		t.Errorf("it took %v", took)
 	}
 	console := m.Console()
 	class := screen.FindString(console)
-	t.Logf("%s %s after %v", end, class, time.Since(began).Round(time.Second))
+	t.Logf("over after %v, %s", time.Since(began).Round(time.Second), class)
 	switch {
 	case strings.Contains(console, "digest: "+b.vouched.sha256+"  -\n") && strings.Contains(console, "stage 2 done"):
-	case end == vm.Reset && b.mayEnd && class != "" && !strings.Contains(console, "stage 2: "):
+	case gone && end == vm.Reset && b.mayEnd && class != "" && !strings.Contains(console, "stage 2: "):
 	default:
-		t.Errorf("the machine ended by %q, with %q", end, class)
+		t.Errorf("the machine has ended: %v, with %q", gone, class)
 	}
 }
