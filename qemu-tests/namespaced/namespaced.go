@@ -137,6 +137,9 @@ func fill(root string, shared []string) error {
 			return fmt.Errorf("bind %s: %w", dir, err)
 		}
 	}
+	if err := os.MkdirAll(os.TempDir(), 0o755); err != nil { // by TMPDIR
+		return err
+	}
 	if err := unix.Mount("tmpfs", "/dev", "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}

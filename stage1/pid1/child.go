@@ -28,18 +28,23 @@ func (c Config) child(argv []string, memory *int) (Verdict, *Crash) {
 	if c.NoFlowControl != nil {
 		c.restore = c.NoFlowControl()
 	}
-	var verdict Verdict
 	ch, err := c.start(argv, memory)
 	if err != nil {
-		return verdict, &Crash{fault.Exec, fmt.Sprintf("start %s as %s: %v", c.Exe, argv[0], err)}
+		return Verdict{}, &Crash{fault.Exec, fmt.Sprintf("start %s as %s: %v", c.Exe, argv[0], err)}
 	}
-	status, silent := c.attend(ch)
-	ch.close()
-	crash := ch.crash(status, silent, &verdict)
+	verdict, crash := c.outcome(ch)
 	if crash != nil {
 		// Above all its shell, which would take the operator's keys.
 		killOthers()
 	}
+	return verdict, crash
+}
+
+// outcome waits for a child's end. Its verdict may have come with that.
+func (c Config) outcome(ch *child) (verdict Verdict, crash *Crash) {
+	defer ch.close()
+	status, silent := c.attend(ch)
+	crash = ch.crash(status, silent, &verdict)
 	return verdict, crash
 }
 

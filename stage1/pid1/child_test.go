@@ -51,6 +51,18 @@ func TestChild(t *testing.T) {
 	}
 }
 
+// A verdict counts that came, with the end of its child, before anybody looked.
+func TestVerdictOfAChildThatHasEnded(t *testing.T) {
+	c, _ := machine(t)
+	role(t, "boot", `say:{"action":"retry"} end`)
+	ch, err := c.start([]string{"boot"}, nil)
+	must(t, err)
+	ended(t, ch.pid)
+	if verdict, crash := c.outcome(ch); crash != nil || verdict.Action != Retry {
+		t.Errorf("%+v, %+v", verdict, crash)
+	}
+}
+
 // The flow control of consoles is taken off again for each child, and a program
 // that is not there is told.
 func TestChildIsStarted(t *testing.T) {
