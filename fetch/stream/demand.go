@@ -105,9 +105,10 @@ func (d *demands) busy() bool {
 // mirror that does not answer them must not hold up everything.
 const mostYield = 2 * time.Second
 
-// yield waits while a reader waits.
-func (d *demands) yield(ctx context.Context) {
-	for end := time.Now().Add(mostYield); d.busy() && time.Now().Before(end) && ctx.Err() == nil; {
+// yield waits while a reader waits, and tells whether one did.
+func (d *demands) yield(ctx context.Context) (waited bool) {
+	for end := time.Now().Add(mostYield); d.busy() && time.Now().Before(end) && ctx.Err() == nil; waited = true {
 		time.Sleep(5 * time.Millisecond)
 	}
+	return waited
 }

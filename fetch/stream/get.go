@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"netstage/fetch/pace"
 	"netstage/fetch/verity"
 )
 
@@ -14,16 +15,21 @@ import (
 // waits for its first block does not wait for the last.
 const piece = 64 << 10
 
+// anotherImage is how many wrong blocks in a row there are only in another
+// image, of which no more is asked for.
+const anotherImage = 16
+
 // getter is one stream of bytes at a time.
 type getter struct {
-	store   *Store
-	mirrors *mirrors
-	check   *verity.Blocks
-	buf     []byte
-	changed func()                    // blocks have come
-	yield   func(ctx context.Context) // lets others go first; may be nil
-	stall   func(mirror int) time.Duration
-	total   *atomic.Int64 // bytes received by all
+	store    *Store
+	mirrors  *mirrors
+	check    *verity.Blocks
+	buf      []byte
+	changed  func()                         // blocks have come
+	yield    func(ctx context.Context) bool // lets others go first, and tells whether there were any; may be nil
+	stall    func(mirror int) time.Duration
+	lowSpeed pace.LowSpeedLimit
+	total    *atomic.Int64 // bytes received by all
 }
 
 // once asks one mirror for a span of whole blocks. What it brought is kept
@@ -38,6 +44,7 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 	})
 	defer stalled.Stop()
 	begun, got := time.Now(), int64(0)
+	gauge := pace.NewGauge(g.lowSpeed, begun)
 	defer func() {
 		if cause := context.Cause(ctx); err != nil && cause != nil {
 			err = cause
@@ -50,11 +57,12 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 	}
 	defer body.Close()
 	var wrong error
-	have := 0
+	have, inRow := 0, int64(0) // wrong blocks
 	for at := span.Off; at < span.end(); {
+		yielded := false
 		if g.yield != nil {
 			stalled.Stop()
-			g.yield(ctx)
+			yielded = g.yield(ctx)
 			stalled.Reset(limit)
 		}
 		n, err := body.Read(g.buf[have:min(int64(len(g.buf)), span.end()-at)])
@@ -64,8 +72,10 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 		if n > 0 {
 			stalled.Reset(limit)
 		}
+		rate, slow := gauge.Add(time.Now(), got, yielded)
 		if whole := int64(have) / g.store.blockSize() * g.store.blockSize(); whole > 0 {
-			if perr := g.store.put(g.check, at, g.buf[:whole]); perr != nil {
+			right, perr := g.store.put(g.check, at, g.buf[:whole])
+			if perr != nil {
 				if _, ok := perr.(*WrongBlockError); !ok {
 					return perr
 				}
@@ -74,11 +84,20 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 				}
 			}
 			g.changed()
+			if inRow += whole / g.store.blockSize(); right > 0 {
+				inRow = 0
+			}
+			if inRow >= anotherImage {
+				return wrong
+			}
 			have = copy(g.buf, g.buf[whole:have])
 			at += whole
 		}
 		if err == io.EOF && at < span.end() {
 			err = fmt.Errorf("%s: the body ended early: %w", g.mirrors.Name(mirror), io.ErrUnexpectedEOF)
+		}
+		if err == nil && slow && at < span.end() {
+			err = fmt.Errorf("%s: stalled: %.0f kB/s over %v, less than the limit of %.0f kB/s", g.mirrors.Name(mirror), rate/1e3, g.lowSpeed.Window, g.lowSpeed.Rate()/1e3)
 		}
 		if err != nil && err != io.EOF {
 			return err

@@ -29,8 +29,9 @@ type rest struct {
 	chunk int64
 }
 
-// take is the next span to ask for; ok is false where there is none now.
-func (r *rest) take() (span Span, ok bool) {
+// take is the next span to ask for, of all or of the hot ones alone; ok is false
+// where there is none now.
+func (r *rest) take(all bool) (span Span, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.hot) > 0 {
@@ -39,6 +40,9 @@ func (r *rest) take() (span Span, ok bool) {
 			return span, true
 		}
 		r.hot = r.hot[1:]
+	}
+	if !all {
+		return Span{}, false
 	}
 	last := r.store.Map.Blocks()
 	if span, ok = r.missing(r.at, last); !ok && r.at > 0 {

@@ -45,23 +45,26 @@ func (e *WrongBlockError) Error() string {
 }
 
 // put verifies whole blocks that begin at byte off and keeps those that are
-// missing. Wrong ones are left out, and the first of them is the error.
-func (s *Store) put(check *verity.Blocks, off int64, p []byte) error {
+// missing. Wrong ones are left out, and the first of them is the error; right is
+// how many were right, or there already.
+func (s *Store) put(check *verity.Blocks, off int64, p []byte) (right int, err error) {
 	size := s.blockSize()
 	var wrong error
 	for block := off / size; int64(len(p)) >= size; block, p = block+1, p[size:] {
 		switch {
 		case s.Map.Has(block, block+1):
+			right++
 		case !check.Right(block, p[:size]):
 			if wrong == nil {
 				wrong = &WrongBlockError{block, block * size}
 			}
 		default:
 			if _, err := s.File.WriteAt(p[:size], block*size); err != nil {
-				return fmt.Errorf("keep block %d: %w", block, err)
+				return right, fmt.Errorf("keep block %d: %w", block, err)
 			}
 			s.Map.Set(block)
+			right++
 		}
 	}
-	return wrong
+	return right, wrong
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"netstage/fetch/pace"
 )
 
 // Config says what to bring from where.
@@ -15,14 +17,19 @@ type Config struct {
 	Store   *Store
 	Mirrors Mirrors
 	Hot     []Span // what comes first of what nobody waits for yet
+	// Begin, when it is closed, begins the rest behind the hot spans; nil: at
+	// once.
+	Begin <-chan struct{}
 	// OnDemand brings what readers wait for and nothing else.
 	OnDemand bool
 	// Partial says that blocks may be dropped again: the image never gets whole.
 	Partial bool
-	// Streams is how many connections bring the rest; 0: 2, so that one is under
-	// way while the other asks.
-	Streams int
-	Log     *slog.Logger
+	// Parallel says how many connections bring the rest: as many as are
+	// measurably faster than fewer, and where there may be several one more,
+	// which is under way while another asks.
+	Parallel pace.Parallel
+	LowSpeed pace.LowSpeedLimit // below it a mirror counts as stalled
+	Log      *slog.Logger
 	// Changed is told whenever blocks have come. It must not block.
 	Changed func()
 }
@@ -45,14 +52,15 @@ type Stream struct {
 	demands  *demands
 	rest     rest
 	received atomic.Int64
+	tuner    pace.Tuner   // Run's
+	streams  atomic.Int32 // that it wants
 }
 
 // New makes a stream. Nothing comes before Run.
 func New(c Config) *Stream {
-	if c.Streams <= 0 {
-		c.Streams = 2
-	}
-	s := &Stream{c: c, demands: newDemands()}
+	c.Parallel, c.LowSpeed = c.Parallel.WithDefaults(), c.LowSpeed.WithDefaults()
+	s := &Stream{c: c, demands: newDemands(), tuner: pace.NewTuner(c.Parallel)}
+	s.streams.Store(1)
 	s.mirrors = newMirrors(c.Mirrors, func(text string) { c.Log.Warn("stream: " + text) })
 	s.rest = rest{store: c.Store, hot: c.Hot, chunk: firstChunk}
 	return s
@@ -84,8 +92,12 @@ func (s *Stream) Run(ctx context.Context) error {
 		all.Go(func() { s.serveReaders(ctx) })
 	}
 	if !s.c.OnDemand {
-		for range s.c.Streams {
-			all.Go(func() { s.bringRest(ctx) })
+		connections := 1
+		if s.c.Parallel.Streams > 1 {
+			connections += s.c.Parallel.Streams
+		}
+		for n := range connections {
+			all.Go(func() { s.bringRest(ctx, n) })
 		}
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -93,7 +105,8 @@ func (s *Stream) Run(ctx context.Context) error {
 	for (s.c.Partial || !s.Complete()) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case now := <-tick.C:
+			s.tune(now)
 		}
 	}
 	err := ctx.Err()
@@ -103,10 +116,25 @@ func (s *Stream) Run(ctx context.Context) error {
 	return err
 }
 
+// tune measures whether the rest comes faster by more connections.
+func (s *Stream) tune(now time.Time) {
+	left := s.c.Store.size() - s.c.Store.Map.Count()*s.c.Store.blockSize()
+	t := s.tuner.Add(now, s.received.Load(), left, s.demands.busy())
+	s.streams.Store(int32(s.tuner.Streams()))
+	if t == nil {
+		return
+	}
+	verdict := "no faster, going back"
+	if t.Kept {
+		verdict = "kept"
+	}
+	s.c.Log.Info(fmt.Sprintf("stream: %d connections: %.1f MB/s, half as many %.1f MB/s: %s", t.Streams, t.Rate/1e6, t.Half/1e6, verdict))
+}
+
 func (s *Stream) getter() *getter {
 	return &getter{
 		store: s.c.Store, mirrors: s.mirrors, check: s.c.Store.Tree.Blocks(),
-		buf: make([]byte, max(piece, s.c.Store.blockSize())), changed: s.c.Changed, total: &s.received,
+		buf: make([]byte, max(piece, s.c.Store.blockSize())), changed: s.c.Changed, total: &s.received, lowSpeed: s.c.LowSpeed,
 	}
 }
 
@@ -128,11 +156,16 @@ func (s *Stream) serveReaders(ctx context.Context) {
 	}
 }
 
-func (s *Stream) bringRest(ctx context.Context) {
+// bringRest is the n-th connection of the rest.
+func (s *Stream) bringRest(ctx context.Context, n int) {
 	g := s.getter()
 	g.yield, g.stall = s.demands.yield, func(int) time.Duration { return stallRest }
 	for ctx.Err() == nil {
-		span, ok := s.rest.take()
+		var span Span
+		ok := n <= int(s.streams.Load())
+		if ok {
+			span, ok = s.rest.take(s.begun())
+		}
 		if !ok {
 			if s.Complete() {
 				return
@@ -147,6 +180,19 @@ func (s *Stream) bringRest(ctx context.Context) {
 		begun := time.Now()
 		s.tryRest(ctx, g, span)
 		s.rest.done(span, time.Since(begun))
+	}
+}
+
+// begun tells whether the rest is to come.
+func (s *Stream) begun() bool {
+	if s.c.Begin == nil {
+		return true
+	}
+	select {
+	case <-s.c.Begin:
+		return true
+	default:
+		return false
 	}
 }
 

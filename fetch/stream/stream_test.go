@@ -17,6 +17,7 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/faulty"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/verity"
 )
@@ -34,6 +35,8 @@ type world struct {
 	log    bytes.Buffer
 	serve  []func(off int64, p []byte) error // of each mirror: may change bytes
 	opened []int                             // requests of each mirror
+	open   int                               // bodies now
+	most   int                               // and at once
 }
 
 func newWorld(t testing.TB, blocks, mirrors int) *world {
@@ -74,6 +77,8 @@ func (w *world) Get(ctx context.Context, i int, first, last int64) (io.ReadClose
 	w.mu.Lock()
 	w.asked = append(w.asked, Span{first, last - first + 1})
 	w.opened[i]++
+	w.open++
+	w.most = max(w.most, w.open)
 	serve := w.serve[i]
 	w.mu.Unlock()
 	return &body{ctx, w, serve, first, last + 1}, nil
@@ -86,7 +91,12 @@ type body struct {
 	at, end int64
 }
 
-func (b *body) Close() error { return nil }
+func (b *body) Close() error {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.open--
+	return nil
+}
 func (b *body) Read(p []byte) (int, error) {
 	if b.at == b.end {
 		return 0, io.EOF
@@ -214,7 +224,7 @@ func TestOnDemandBringsNothingElse(t *testing.T) {
 func TestHotSpansComeInTheirOrderBeforeTheRest(t *testing.T) {
 	w := newWorld(t, 4000, 1)
 	c := w.config()
-	c.Streams = 1
+	c.Parallel.Streams = 1
 	c.Hot = []Span{{3000 * block, 10 * block}, {500 * block, block}, {2000 * block, 100 * block}}
 	w.whole(w.start(New(c)))
 	for i, want := range c.Hot {
@@ -222,6 +232,66 @@ func TestHotSpansComeInTheirOrderBeforeTheRest(t *testing.T) {
 			t.Errorf("request %d was for %+v, want %+v", i, w.asked[i], want)
 		}
 	}
+}
+
+// Where each connection is slow more of them are tried, and a mirror that is
+// slower than the limit is left for another one.
+func TestMoreConnectionsAreTried(t *testing.T) {
+	w := newWorld(t, 6000, 1)
+	w.serve[0] = func(int64, []byte) error { time.Sleep(2 * time.Millisecond); return nil }
+	c := w.config()
+	c.Parallel.Measure = 200 * time.Millisecond
+	w.whole(w.start(New(c)))
+	if w.most < 3 || w.most > 5 {
+		t.Errorf("%d connections at most, want 3 to 5", w.most)
+	}
+	if log := w.logged(); !strings.Contains(log, "stream: 2 connections: ") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+func TestASlowMirrorIsLeft(t *testing.T) {
+	w := newWorld(t, 600, 2)
+	w.serve[0] = func(int64, []byte) error { time.Sleep(100 * time.Millisecond); return nil }
+	c := w.config()
+	c.LowSpeed = pace.LowSpeedLimit{Bytes: 1 << 20, Window: 300 * time.Millisecond}
+	w.whole(w.start(New(c)))
+	if log := w.logged(); !strings.Contains(log, "mirror-0: stalled: ") || !strings.Contains(log, "less than the limit of 3495 kB/s") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// Of another image no more is asked for than it takes to see it.
+func TestAnotherImageIsNotFetched(t *testing.T) {
+	w := newWorld(t, 2000, 2)
+	w.serve[0] = func(_ int64, p []byte) error {
+		for i := range p {
+			p[i] ^= 1
+		}
+		return nil
+	}
+	s := New(w.config())
+	w.whole(w.start(s))
+	if n := s.Received() - int64(len(w.image)); n < 16*block || n > 200*block {
+		t.Errorf("%d bytes of the other image were received", n)
+	}
+}
+
+// The rest waits for its beginning; what is hot, and what readers want, does not.
+func TestTheRestBeginsLater(t *testing.T) {
+	w := newWorld(t, 1000, 1)
+	c := w.config()
+	begin := make(chan struct{})
+	c.Begin, c.Hot = begin, []Span{{500 * block, 10 * block}}
+	s := New(c)
+	done := w.start(s)
+	s.Need(Span{900 * block, block})
+	eventually(t, "hot and wanted blocks come", func() bool { return w.store.has(c.Hot[0]) && w.store.has(Span{900 * block, block}) })
+	if n := w.store.Map.Count(); n > 10+leastAhead/block {
+		t.Errorf("%d blocks have come", n)
+	}
+	close(begin)
+	w.whole(done)
 }
 
 // A wrong block never becomes readable; the other mirror is asked, the one

@@ -113,7 +113,7 @@ func (i *Image) complete(ctx context.Context, r fetch.Request, store *stream.Sto
 	if !served {
 		return fetch.ErrNoRanges
 	}
-	s := stream.New(stream.Config{Store: store, Mirrors: ranges, Streams: 4, Log: r.Log, Changed: func() {}})
+	s := stream.New(stream.Config{Store: store, Mirrors: ranges, Parallel: r.Parallel, LowSpeed: r.LowSpeed, Log: r.Log, Changed: func() {}})
 	begun := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 	"os"
 	"time"
 
+	"netstage/fetch/pace"
 	"netstage/fetch/stream"
 	"netstage/mount/dm"
 	"netstage/netup/lease"
@@ -35,6 +36,7 @@ type spec struct {
 	Artifacts   []string          `json:",omitempty"` // that the URLs are of, in registries
 	Logins      []byte            `json:",omitempty"` // for those
 	UserAgent   string
+	LowSpeed    pace.LowSpeedLimit
 	ReportTo    string `json:",omitempty"` // boot.report=
 	ReportToken string `json:",omitempty"` // for that server
 	Proxy       string `json:",omitempty"`

@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
@@ -21,11 +19,10 @@ import (
 
 	"netstage/fetch"
 	"netstage/fetch/oci"
+	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/stream"
 	"netstage/fetch/verity"
-	"netstage/mount/dm"
-	"netstage/mount/nbd"
 	"netstage/netup"
 )
 
@@ -84,20 +81,21 @@ func (w *worker) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	living, end := context.WithCancel(ctx)
+	defer end()
 	w.stream = stream.New(stream.Config{
+		Begin:   w.restBegins(living),
 		Store:   &stream.Store{File: w.image, Tree: tree, Map: w.shared.bitmap},
-		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Partial: w.spec.Keep > 0, Log: w.log,
+		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Partial: w.spec.Keep > 0, LowSpeed: w.spec.LowSpeed, Log: w.log,
 		Changed: func() { // whoever waits is told; a full line holds a word already
 			if w.shared.get(wordWaiting) != 0 {
 				unix.Sendto(workerLine, []byte{wordCame}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 			}
 		},
 	})
-	renewing, end := context.WithCancel(ctx)
-	defer end()
 	go func() {
-		if w.handedOver(renewing) { // until then it is the boot's
-			netup.Renew(renewing, w.spec.Lease, w.spec.ClientID, w.log)
+		if w.handedOver(living) { // until then it is the boot's
+			netup.Renew(living, w.spec.Lease, w.spec.ClientID, w.log)
 		}
 	}()
 	go w.hear()
@@ -151,6 +149,9 @@ func (w *worker) ranges() (*fetch.Ranges, error) {
 	r := fetch.Request{
 		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(s.Lease), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
 		UserAgent: s.UserAgent, Seed: s.Seed,
+		// Readers have connections of their own; none is opened anew for each
+		// of many small requests.
+		Parallel: pace.Parallel{Streams: 2 * pace.Parallel{}.WithDefaults().Streams},
 	}
 	for _, raw := range s.URLs {
 		l, err := ref.Parse(raw)
@@ -194,6 +195,21 @@ func (w *worker) hear() {
 			os.Exit(1)
 		}
 	}
+}
+
+// restAfter is how long the rest waits for stage 2 to begin: what the boot reads
+// has the link, and the processor, to itself.
+const restAfter = 3 * time.Second
+
+func (w *worker) restBegins(ctx context.Context) <-chan struct{} {
+	begin := make(chan struct{})
+	ctx, end := context.WithDeadline(ctx, time.Unix(0, int64(w.shared.get(wordStarted))).Add(restAfter))
+	go func() {
+		defer end()
+		defer close(begin)
+		w.handedOver(ctx)
+	}()
+	return begin
 }
 
 // handedOver waits until stage 2 runs.
@@ -263,66 +279,5 @@ func replaceWith(name string, text []byte, mode os.FileMode) {
 	next := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
 	if os.WriteFile(next, text, mode) == nil {
 		os.Rename(next, name) // the old one stays
-	}
-}
-
-// swapAgain is when a swap that failed is tried again.
-const swapAgain = 10 * time.Second
-
-// finish has the kernel read from the image's memory, and ends all that was
-// between.
-func (w *worker) finish(ctx context.Context) error {
-	if w.spec.SHA256 != nil {
-		h := sha256.New()
-		if _, err := io.Copy(h, io.NewSectionReader(w.image, 0, w.spec.Size)); err != nil {
-			return fmt.Errorf("read the whole image: %w", err)
-		}
-		if sum := h.Sum(nil); !bytes.Equal(sum, w.spec.SHA256) {
-			// Every block is what the tree vouches for: the two contradict
-			// each other, and nothing was read that nothing vouches for.
-			w.say(fmt.Sprintf("stream: mismatch: the image's sha256 is %x, expected %x; the verity tree vouched for every block", sum, w.spec.SHA256))
-		}
-	}
-	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open the device mapper: %w", err)
-	}
-	defer control.Close()
-	begun := time.Now()
-	for {
-		if err = w.spec.Device.Swap(control, w.spec.Final); err == nil {
-			break
-		}
-		// Everything is there and served: it goes on so.
-		w.log.Warn(fmt.Sprintf("stream: let the kernel read the image from memory: %v; next try in %v", err, swapAgain))
-		time.Sleep(swapAgain)
-		begun = time.Now()
-	}
-	took := time.Since(begun)
-	w.shared.set(wordDone, 1)
-	if err := unix.Sendto(workerLine, []byte{wordSwap}, unix.MSG_NOSIGNAL, nil); err != nil {
-		return fmt.Errorf("tell the holder: %w", err)
-	}
-	if err := nbd.Release(w.spec.NBD); err != nil {
-		w.log.Warn(fmt.Sprintf("stream: %v", err))
-	}
-	w.unload()
-	s := w.write("complete", "")
-	w.log.Info(fmt.Sprintf("stream: the image is whole: %d MiB in %.1f s, %d MiB received, %d of %d reads waited, the longest %d ms; swapped within %d ms",
-		s.Total>>20, s.Seconds, s.Received>>20, s.Waited, s.Reads, s.LongestMS, took.Milliseconds()))
-	w.writeHot()
-	if w.handedOver(ctx) { // until then it is the boot's to tell
-		w.report(ctx, s)
-	}
-	return nil
-}
-
-// unload gives the driver back. Whoever else uses it keeps it.
-func (w *worker) unload() {
-	for range 20 {
-		if err := unix.DeleteModule("nbd", unix.O_NONBLOCK); err == nil || err == unix.ENOENT {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
