@@ -96,16 +96,17 @@ func (s *Server) Last() (Request, bool) { return s.last, s.read }
 func (s *Server) Waiting() []Wait { return s.wait[:s.n] }
 
 // Settle answers the reads whose blocks have come, and calls settled for each.
-// With a limit, those that have waited longer are I/O errors.
-func (s *Server) Settle(now time.Time, limit time.Duration, settled func(w *Wait)) error {
+// With a limit, those that have waited longer are I/O errors, and not answered.
+func (s *Server) Settle(now time.Time, limit time.Duration, settled func(w *Wait, answered bool)) error {
 	for i := 0; i < s.n; {
 		w := &s.wait[i]
+		answered := true
 		var err error
 		switch {
 		case s.data.Has(w.Offset, w.Length):
 			err = s.answer(w.Request)
 		case limit > 0 && now.Sub(w.Since) > limit:
-			err = s.refuse(w.Request, errIO)
+			answered, err = false, s.refuse(w.Request, errIO)
 		default:
 			i++
 			continue
@@ -113,7 +114,7 @@ func (s *Server) Settle(now time.Time, limit time.Duration, settled func(w *Wait
 		if err != nil {
 			return err
 		}
-		settled(w)
+		settled(w, answered)
 		s.n--
 		s.wait[i] = s.wait[s.n]
 	}

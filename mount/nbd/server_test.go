@@ -177,7 +177,7 @@ func TestReadsWaitForTheirBlocksAndAreAnsweredOutOfOrder(t *testing.T) {
 	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(100) {
 		data.bring(int64(i))
 		settled := 0
-		if err := s.Settle(time.Unix(101, 0), 0, func(w *Wait) { settled++ }); err != nil || settled != 1 {
+		if err := s.Settle(time.Unix(101, 0), 0, func(w *Wait, _ bool) { settled++ }); err != nil || settled != 1 {
 			t.Fatalf("%d settled, %v", settled, err)
 		}
 		errno, cookie, got := k.hear(4096)
@@ -197,7 +197,7 @@ func TestAWaitIsAnIOErrorOnlyAfterItsLimit(t *testing.T) {
 	next(t, s)
 	settle := func(after, limit time.Duration) int {
 		n := 0
-		if err := s.Settle(time.Unix(100, 0).Add(after), limit, func(*Wait) { n++ }); err != nil {
+		if err := s.Settle(time.Unix(100, 0).Add(after), limit, func(*Wait, bool) { n++ }); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -231,7 +231,7 @@ func TestTooManyWaits(t *testing.T) {
 		t.Errorf("errno %d, cookie %d", errno, cookie)
 	}
 	data.bring(0)
-	go func() { _ = s.Settle(time.Now(), 0, func(*Wait) {}) }()
+	go func() { _ = s.Settle(time.Now(), 0, func(*Wait, bool) {}) }()
 	for range mostWaiting {
 		if errno, _, _ := k.hear(512); errno != 0 {
 			t.Fatalf("errno %d", errno)
@@ -317,7 +317,7 @@ func FuzzServer(f *testing.F) {
 		for err == nil {
 			_, err = s.Next(time.Unix(100, 0))
 		}
-		if err := s.Settle(time.Unix(200, 0), time.Second, func(*Wait) {}); err != nil {
+		if err := s.Settle(time.Unix(200, 0), time.Second, func(*Wait, bool) {}); err != nil {
 			t.Fatal(err)
 		}
 		unix.Close(fds[0])

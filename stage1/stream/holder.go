@@ -46,6 +46,7 @@ type holder struct {
 	keep   *keeper
 	boot   int // -1: gone
 	handed bool
+	down   shutdown
 
 	worker  *os.Process
 	reader  *os.Process // nil: none was started
@@ -68,7 +69,7 @@ func (d data) Has(off, n int64) bool { return d.shared.has(off, n) }
 
 // hold is the holder's life.
 func hold(say func(string)) int {
-	h := &holder{say: say, boot: holderBoot, poll: make([]unix.PollFd, 3)}
+	h := &holder{say: say, down: shutdown{up: upFile}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
 	if err := h.open(); err != nil {
 		say(fmt.Sprintf("stream: %v", err))
 		return 1
@@ -155,11 +156,13 @@ func (h *holder) turn() error {
 	}
 	limit := bootLimit
 	if h.handed {
-		limit = h.spec.Timeout
+		h.down.look(now)
+		limit = h.down.limit(h.spec.Timeout)
 	}
 	// First: what comes from now on the worker tells.
 	h.noteWaiting()
-	err := h.server.Settle(now, limit, func(w *nbd.Wait) {
+	err := h.server.Settle(now, limit, func(w *nbd.Wait, answered bool) {
+		h.down.settled(now, answered)
 		if took := uint64(time.Since(w.Since)); took > h.shared.get(wordLongest) {
 			h.shared.set(wordLongest, took)
 		}
@@ -167,6 +170,9 @@ func (h *holder) turn() error {
 	h.noteWaiting()
 	if err != nil {
 		return err
+	}
+	if h.down.stuck(now) {
+		return errors.New("the machine goes down, and what that takes can't be read")
 	}
 	return h.keep.drop(h.server.Waiting())
 }

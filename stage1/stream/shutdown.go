@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,15 +33,49 @@ func readForShutdown() {
 			return
 		}
 	}
-	for _, name := range shutdownFiles(maps, func(name string) bool {
-		_, err := os.Stat(root + name)
-		return err == nil
-	}) {
-		if file, err := os.Open(root + name); err == nil {
-			_, _ = io.Copy(io.Discard, file) // what can't be read now can't be read then
-			file.Close()
+	done := map[string]bool{}
+	read := func(names []string) {
+		for _, name := range names {
+			if done[name] {
+				continue
+			}
+			done[name] = true
+			if file, err := os.Open(root + name); err == nil {
+				_, _ = io.Copy(io.Discard, file) // what can't be read now can't be read then
+				file.Close()
+			}
 		}
 	}
+	there := func(name string) bool {
+		_, err := os.Stat(root + name)
+		return err == nil
+	}
+	read(shutdownFiles(maps, there))
+	// Its other libraries may be on their way still, and those who pass the word
+	// on start later.
+	for range 12 {
+		time.Sleep(5 * time.Second)
+		if text, err := os.ReadFile("/proc/1/maps"); err == nil {
+			read(shutdownFiles(string(text), there))
+		}
+		read(mappedBy(messengers))
+	}
+}
+
+// messengers are the programs between systemctl and PID 1.
+var messengers = []string{"systemd-logind", "dbus-daemon", "dbus-broker", "dbus-broker-lau"}
+
+// mappedBy is what the processes of these names have mapped.
+func mappedBy(names []string) (files []string) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // none: none
+	for _, dir := range dirs {
+		comm, _ := os.ReadFile(dir + "/comm")
+		if slices.Contains(names, strings.TrimSpace(string(comm))) {
+			maps, _ := os.ReadFile(dir + "/maps") // it has ended
+			files = append(files, shutdownFiles(string(maps), func(string) bool { return false })...)
+		}
+	}
+	return files
 }
 
 // shutdownFiles are those of a mapped program and what lies beside them.

@@ -61,6 +61,7 @@ func failed(op string, cause error) error {
 // Stream is an image that can be used while it comes.
 type Stream struct {
 	Device *os.File // the block device
+	log    *slog.Logger
 	device dm.Device
 	store  store.Store
 	shared *shared
@@ -73,7 +74,7 @@ type Stream struct {
 
 // Start makes the device and has the image brought.
 func Start(o Order) (*Stream, error) {
-	s := &Stream{store: o.Request.Store, nbd: -1}
+	s := &Stream{store: o.Request.Store, nbd: -1, log: o.Log}
 	if err := s.start(o); err != nil {
 		return nil, errors.Join(err, s.Abort())
 	}
@@ -152,7 +153,7 @@ func (s *Stream) start(o Order) error {
 	err = s.startHolder(o, spec{
 		Artifacts: artifacts, Logins: o.Logins,
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
-		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
+		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, LowSpeed: o.Request.LowSpeed, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
 		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, ReportToken: o.ReportToken, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {
@@ -249,6 +250,9 @@ func (s *Stream) HandOver() error {
 	defer control.Close()
 	if err := s.device.LetGo(control); err != nil {
 		return err
+	}
+	if err := watchSystemd(unitDir); err != nil { // a shutdown may wait for a server
+		s.log.Warn(fmt.Sprintf("stream: %v", err))
 	}
 	if _, err := s.line.Write([]byte{wordHand}); err != nil {
 		return failed("hand it over to stage 2", err)
