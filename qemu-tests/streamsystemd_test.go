@@ -1,0 +1,172 @@
+package qemutests
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/netboot"
+	"netstage/cmd/netstage/vm"
+	"netstage/qemu-tests/system"
+)
+
+// tellStreamed is a unit that tells how far the stream is when multi-user is
+// reached, and what is left when it is whole.
+const tellStreamed = `[Unit]
+Description=Tell how the boot went
+[Service]
+ExecStart=/bin/sh /etc/tell
+StandardOutput=tty
+TTYPath=/dev/ttyS0
+[Install]
+WantedBy=multi-user.target
+`
+
+// debianStreamed is the Debian with a large file, packed with its tree.
+func debianStreamed(t testing.TB, script string) (path, sum string) {
+	t.Helper()
+	root := setupDir(t, "debian")
+	dir := t.TempDir()
+	if err := system.WriteDebian(root, dir); err != nil {
+		t.Fatal(err)
+	}
+	blob := make([]byte, 200<<20)
+	if _, err := rand.Read(blob); err != nil {
+		t.Fatal(err)
+	}
+	tree := one(t, dir+"/*-debian")
+	for name, text := range map[string]string{"etc/systemd/system/tell.service": tellStreamed, "etc/tell": script, "etc/systemd/system/netstage-image.service": documentedUnit(t), "blob": string(blob)} {
+		os.Remove(filepath.Join(tree, name))
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := image.Build(context.Background(), image.Options{
+		Source: dir, Output: filepath.Join(t.TempDir(), "image.squashfs"), Compression: image.Compression{Algorithm: "zstd", Level: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Path, fmt.Sprintf("%x", sha256.Sum256(blob))
+}
+
+// documentedUnit is the unit that docs/streaming.md has one copy.
+func documentedUnit(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/streaming.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "    # netstage-image.service\n")
+	if !found {
+		t.Fatal("docs/streaming.md has no unit")
+	}
+	var unit strings.Builder
+	for line := range strings.Lines(rest) {
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "    ") {
+			break
+		}
+		unit.WriteString(strings.TrimPrefix(line, "    "))
+	}
+	return unit.String()
+}
+
+// tellSystemd waits for multi-user, or where the unit is there, which has the
+// network wait, for the end of the stream.
+const tellSystemd = ofStream + `
+if grep -q netstage-image /proc/cmdline; then
+	while grep -q '"streaming"' /run/netstage/stream.json; do
+		echo "unit: $(systemctl is-active netstage-image) $(systemctl show -P StatusText netstage-image), networkd $(systemctl is-active systemd-networkd)"
+		sleep 3
+	done
+fi
+systemctl is-system-running --wait
+echo "multi-user after $(cut -d' ' -f1 /proc/uptime) s, stream: $(cat /run/netstage/stream.json)"
+systemctl list-units --failed --plain --no-legend | sed "s/^/failed: /"
+echo "in the end: $(systemctl is-active netstage-image), networkd $(systemctl is-active systemd-networkd)"
+` + streamTell + `
+echo "whole after $(cut -d' ' -f1 /proc/uptime) s"
+grep -o '"state": "complete"' /run/netstage/boot.json | sed 's/^/report: /'
+head -2 /run/netstage/image.hot | sed 's/^/hot: /'
+echo "blob: $(cat /nix/store/*-debian/blob | sha256sum)"
+systemctl poweroff`
+
+// A real systemd is up long before its image has come, at 5 MB/s. With the unit
+// of the documents its network waits for the image.
+func TestQEMUStreamSystemd(t *testing.T) {
+	path, sum := debianStreamed(t, tellSystemd)
+	const wants = " systemd.wants=netstage-image.service systemd.wants=systemd-networkd.service"
+	for name, test := range map[string]struct {
+		kernel, init, cmdline string
+		want                  []string
+	}{
+		"6.1, classic, with the unit": {plainModules, system.DebianClassic, wants,
+			[]string{"unit: activating", "MiB, networkd inactive", "in the end: active, networkd active", "report: "}},
+		"6.12, prepare-root": {xzModules, system.DebianPrepareRoot, "",
+			[]string{`s, stream: {"state":"streaming"`, "in the end: inactive, networkd inactive", "report: \"state\": \"complete\"", "hot: netstage-hot 1"}},
+	} {
+		if !wholeMatrix && test.kernel != xzModules {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			c := guestWith(t, test.kernel, []string{"virtio_net", "dm_verity", "nbd"})
+			c.Direct, c.Init, c.Image, c.Append = true, test.init, path, "rootfs.stream"+test.cmdline
+			c.Wrap = func(h http.Handler) http.Handler { return netboot.Throttle(h, 5_000_000) }
+			m := start(t, c)
+			m.end(vm.PowerOff, append(append(test.want, "!failed: ", "blob: "+sum), afterStream...)...)
+			up, whole := secondsAfter(m.Console(), "multi-user after "), secondsAfter(m.Console(), "whole after ")
+			t.Logf("multi-user after %.1f s, whole after %.1f s", up, whole)
+			if up == 0 || whole == 0 || test.cmdline == "" && up > 0.9*whole {
+				t.Errorf("multi-user after %.1f s, whole after %.1f s", up, whole)
+			}
+		})
+	}
+}
+
+func secondsAfter(console, words string) float64 {
+	_, rest, _ := strings.Cut(console, words)
+	number, _, _ := strings.Cut(rest, " ")
+	n, _ := strconv.ParseFloat(number, 64)
+	return n
+}
+
+// Half-way through the stream the machine reboots when it is told to, also
+// while the server is away: what a shutdown takes is there already.
+func TestQEMUStreamReboot(t *testing.T) {
+	path, _ := debianStreamed(t, ofStream+`
+systemctl is-system-running --wait
+while [ -n "$(part read)" ]; do sleep 1; done
+echo "multi-user: rebooting"
+read go < /dev/ttyS0
+systemctl reboot`)
+	c := guestWith(t, xzModules, []string{"virtio_net", "dm_verity", "nbd"})
+	c.Direct, c.Init, c.Image, c.Append = true, system.DebianClassic, path, "rootfs.stream"
+	var away atomic.Bool
+	c.Wrap = func(h http.Handler) http.Handler {
+		slow := netboot.Throttle(h, 5_000_000)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if away.Load() {
+				gone(w, r, h)
+				return
+			}
+			slow.ServeHTTP(w, r)
+		})
+	}
+	m := start(t, c)
+	m.expect("multi-user: rebooting")
+	away.Store(true)
+	m.send("\n")
+	told := time.Now()
+	m.end(vm.Reset, "!stream: the image is whole")
+	t.Logf("reboot took %.1f s", time.Since(told).Seconds())
+}
