@@ -10,6 +10,7 @@
 # make vet     what can be told of the sources without running them
 # make race    the packages and whole boots, watched for data races
 # make fuzz    every parser for FUZZTIME each
+# make recipes boots what the recipes of docs/media.md make
 
 # The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
 KERNEL ?= 6.12
@@ -31,7 +32,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: registry stream build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
+.PHONY: recipes registry stream build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -94,6 +95,14 @@ stream: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh
 	NETSTAGE_STREAM=all go test -count=1 -v -timeout 60m -run TestQEMUStream ./qemu-tests
+
+# Every recipe of docs/media.md, booted in QEMU. make test runs all of them and
+# boots one; RECIPE=grub boots that one.
+RECIPE ?= all
+recipes: build deps
+	@$(setup)/kernel.sh 6.12
+	@$(setup)/kernel.sh 6.1-arm64
+	NETSTAGE_RECIPES='$(RECIPE)' go test -count=1 -v -timeout 60m -run '^TestQEMURecipes$$' ./qemu-tests
 
 # The figures, in build/bench.txt too. BENCH_RUNS=5 boots each contender five
 # times instead of three; BENCH_BIG=no leaves the big image out.

@@ -107,7 +107,7 @@ func BenchmarkFullLink(b *testing.B) {
 	for _, c := range []struct {
 		rate string
 		mib  int64
-	}{{"10mbit", 48}, {"100mbit", 350}, {"1gbit", 1024}} {
+	}{{"10mbit", 48}, {"100mbit", 350}, {"1gbit", 2355}} {
 		b.Run(c.rate, func(b *testing.B) {
 			l := newShapedLink(b, c.rate)
 			content := imageBytes(int(c.mib << 20))

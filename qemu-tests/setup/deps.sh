@@ -44,6 +44,11 @@ docker-registry a real OCI registry
 apache2-utils htpasswd, for its logins
 skopeo another client of registries
 iproute2 network namespaces and bridges
+grub-common ISO images that boot, and GRUB as one program
+grub-efi-amd64-bin of UEFI
+grub-pc-bin of BIOS
+binutils objcopy, for a unified kernel image by hand
+qemu-system-arm machines of another architecture, in make recipes
 refind a boot manager whose stanza is tried
 kexec-tools a running system that boots the next
 nftables packet loss and resets
