@@ -11,8 +11,11 @@ let
   toplevel = config.system.build.toplevel;
   init = "${toplevel}/init";
   signed = cfg.trustedKeys != [ ];
+  # An artifact in a registry has its manifest in it.
+  inRegistry = ref: lib.hasPrefix "oci:" ref || lib.hasPrefix "oci+http:" ref;
+  artifacts = cfg.rootfs != [ ] && lib.all inRegistry cfg.rootfs;
   manifests =
-    if !signed then
+    if !signed || artifacts && cfg.manifest == [ ] then
       [ ]
     else if cfg.manifest != [ ] then
       cfg.manifest
@@ -82,7 +85,7 @@ let
   # The agent understands no policy with such a one, and would not boot.
   vague = if builtins.isList cfg.policy.cmdline then lib.filter (w: builtins.match "[^=*]+[*]?|[^=*]+=.*" w == null) allowed else [ ];
   key = k: if builtins.isPath k || lib.hasPrefix "/" k then k else text "key.pub" "${k}\n";
-  https = lib.any (ref: lib.hasPrefix "https:" (lib.toLower ref)) cfg.rootfs;
+  https = lib.any (p: builtins.match "[^=]*=(https|oci)://.*" (lib.toLower p) != null) parameters;
 
   # Place in the initrd → file.
   files = {
@@ -230,7 +233,7 @@ in
         ${
           if signed then
             # It says init= and which image; the initrd says that it must be signed.
-            "echo ${lib.escapeShellArgs (map (ref: "rootfs.manifest=${ref}") manifests)}"
+            "echo ${lib.escapeShellArgs (map (ref: "rootfs.manifest=${ref}") manifests ++ map (ref: "rootfs=${ref}") (lib.filter (_: artifacts) cfg.rootfs))}"
           else
             ''
               echo init=${init}

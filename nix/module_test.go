@@ -238,6 +238,18 @@ func TestModuleOptions(t *testing.T) {
 		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs.manifest=http://a/m rootfs.manifest=http://b/m\n")
 		expectAll(t, "files", e.texts, "cmdline: rootfs.manifest=http://a/m\nrootfs.manifest=http://b/m\n")
 
+		e = evaluate(t, lib, `{ boot.netstage = { enable = true; trustedKeys = [ "/ops.pub" ]; rootfs = [ "oci://r/web:1" "oci://s/web:1" ]; }; }`)
+		expectAll(t, "tree", plainQuotes.Replace(e.Outputs["netstageTree"].Script), "echo rootfs=oci://r/web:1 rootfs=oci://s/web:1\n")
+		expectAll(t, "files", e.texts, "cmdline: rootfs=oci://r/web:1\nrootfs=oci://s/web:1\nboot.dhcp", "!rootfs.manifest")
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "/cacert/etc/ssl/certs/ca-bundle.crt")
+		for settings, packed := range map[string]string{
+			`report = "https://boot.example/reports";`: "", `trustedKeys = [ "/ops.pub" ]; manifest = [ "HTTPS://a/m" ];`: "", `parameters = [ "rootfs.proxy=https://p" ];`: "",
+			`rootfs = [ "oci+http://r/web" ];`: "!", `rootfs = [ "http://a/x?u=https://b" ];`: "!",
+		} {
+			e = evaluate(t, lib, "{ boot.netstage = { enable = true; "+settings+" }; }")
+			expectAll(t, settings, plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), packed+"/cacert/etc/ssl/certs/ca-bundle.crt")
+		}
+
 		e = evaluate(t, lib, `{ boot.netstage = { enable = true; rootfs = [ "http://a/x" ]; modules = [ "nvme" "-bonding" ]; caCertificates = [ "/own.pem" ]; authorizedFallbackShell = true; firmware = "/firmware"; pin = false; }; }`)
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script),
 			"--module +nvme --module -bonding", "cat /own.pem >ca.pem", "--firmware /firmware/lib/firmware", "!roothash")

@@ -36,7 +36,7 @@ in
       default = [ ];
       example = [ "https://images.example.org/web/nix-store.squashfs" ];
       description = ''
-        Where the image is: URLs of mirrors.
+        Where the image is: URLs of mirrors, or of artifacts in registries (oci://).
         Without any it is looked for beside the boot file that DHCP names.
         rootfs= on the kernel command line replaces these.
       '';
@@ -222,7 +222,7 @@ in
       default = [ ];
       description = ''
         The only authorities trusted for https, files in PEM. Without any, nixpkgs' cacert
-        is packed when a URL of `rootfs` begins with https.
+        is packed when a URL needs them.
       '';
     };
 
