@@ -204,17 +204,40 @@ func TestQEMUSystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, init := range map[string]string{"classic": system.DebianClassic, "prepare-root": system.DebianPrepareRoot} {
+	table := filepath.Join(t.TempDir(), "fstab")
+	writeFile(t, table, system.NixosInitTable)
+	for name, test := range map[string]struct {
+		init  string
+		files []initrd.File
+		shown []string
+	}{
+		"classic":      {system.DebianClassic, nil, []string{"etc: 640 0:0 ", "written: yes", "!nixos: /etc mounted"}},
+		"prepare-root": {system.DebianPrepareRoot, nil, []string{"etc: 640 0:0 ", "written: yes", "IN_NIXOS_SYSTEMD_STAGE1=true"}},
+		"etc overlay": {system.DebianEtcOverlay, nil, []string{
+			"nixos: /etc mounted, to be written to", "IN_NIXOS_SYSTEMD_STAGE1=true", "mount: /etc overlay overlay", "written: yes",
+			"lowerdir=/run/nixos-etc-metadata::", "etc: 640 0:42 ", "mount: /run/nixos-etc-metadata erofs /dev/loop",
+		}},
+		"nixos-init": {system.DebianNixosInit, []initrd.File{{Source: table, Target: "/etc/netstage/fstab"}}, []string{
+			"nixos: /etc mounted, read-only", "etc: 640 0:42 ", "nixos: prepared as by nixos-init", "!activated by",
+			"mount: /etc overlay overlay ro", "touch: cannot touch '/etc/written': Read-only file system",
+			"link: /run/booted-system " + filepath.Dir(system.DebianNixosInit), "link: /run/current-system " + filepath.Dir(system.DebianNixosInit),
+			"link: /usr/bin/env /nix/store/", "-debian/usr/bin/env\n", "link: /bin/sh /nix/store/",
+			"store: 1775 0:30000, modprobe /nix/store/", "-debian/usr/sbin/modprobe, firmware /nix/store/", "-debian/usr/lib/firmware\n",
+			"etc: machine-id tmpfs ", "!etc: machine-id tmpfs 0123456789abcdef",
+		}},
+	} {
 		t.Run(name, func(t *testing.T) {
-			c := guest(t, xzModules)
-			c.Direct, c.Image, c.Init = true, report.Path, init
-			start(t, c).end(vm.PowerOff,
+			t.Parallel()
+			c := guest(t, xzModules, test.files...)
+			c.Direct, c.Image, c.Init = true, report.Path, test.init
+			start(t, c).end(vm.PowerOff, append(test.shown,
 				"systemd: running", "!failed: ", "PID 1: systemd, multi-user active",
 				"mount: / tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/.ro-store squashfs /dev/loop0 ro",
 				"mount: /nix/.rw-store tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/store overlay overlay",
 				"touch: touch: cannot touch '/nix/store/x': Read-only file system",
+				" ../usr/lib/os-release 29000 ",
 				"journal: ", "stage-1-init", "handover (8/8)", "(kernel)", "(initrd)", "(userspace)",
-			)
+			)...)
 		})
 	}
 }

@@ -8,17 +8,36 @@ import (
 	"strings"
 )
 
-// The two systems of a Debian store: the same systemd, started as NixOS does
-// classically and since 26.05.
+// The systems of a Debian store: the same systemd, started as NixOS does
+// classically, and since 26.05; the latter with an /etc that is mounted, too, to
+// be written to, and prepared by nixos-init with one that is not.
 const (
 	debian            = "/nix/store/0d3b1an00d3b1an00d3b1an00d3b1an0-debian"
 	DebianClassic     = "/nix/store/0c1ass1c0c1ass1c0c1ass1c0c1ass1c-nixos-system-debian-25.05/init"
 	DebianPrepareRoot = "/nix/store/0pr3par00pr3par00pr3par00pr3par0-nixos-system-debian-26.05/init"
+	DebianEtcOverlay  = "/nix/store/0v3r1ay00v3r1ay00v3r1ay00v3r1ay0-nixos-system-debian-26.05/init"
+	DebianNixosInit   = "/nix/store/0n1x0s1n0n1x0s1n0n1x0s1n0n1x0s1n-nixos-system-debian-26.11/init"
 )
+
+// NixosInitTable is what the initrd mounts for DebianNixosInit, where no script
+// lays out the root: a Debian has programs and libraries outside of the store.
+// Its fstab has them as well, as on NixOS.
+const NixosInitTable = debian + `/usr /usr none x-initrd.mount,bind 0 0
+` + debian + `/usr/bin /bin none x-initrd.mount,bind 0 0
+` + debian + `/usr/sbin /sbin none x-initrd.mount,bind 0 0
+` + debian + `/usr/lib /lib none x-initrd.mount,bind 0 0
+` + debian + `/usr/lib64 /lib64 none x-initrd.mount,bind 0 0
+` + debian + `/var /var none x-initrd.mount,bind 0 0
+/persist/machine-id /etc/machine-id none x-initrd.mount,bind,x-netstage.file,x-netstage.mode=0444 0 0
+`
 
 // activate does what NixOS's stage 2 does before systemd: the store becomes
 // read-only, and the rest of the root is laid out from it.
-const activate = `
+const activate = layOut + `
+cp -a ` + debian + `/etc/. /etc/
+` + activated
+
+const layOut = `
 set -e
 [ "$(readlink /proc/$$/fd/0)" = /dev/console ]
 mount --bind /nix/store /nix/store
@@ -27,8 +46,15 @@ mkdir -p /usr /var /tmp /root /etc
 chmod 1777 /tmp
 mount --bind ` + debian + `/usr /usr
 for link in bin sbin lib lib64; do ln -s usr/$link /$link; done
-cp -a ` + debian + `/etc/. /etc/
 cp -a ` + debian + `/var/. /var/
+`
+
+// activateOnEtc finds the /etc that the initrd has mounted, and adds nothing.
+const activateOnEtc = layOut + `
+[ -e /etc/fstab ]
+` + activated
+
+const activated = `
 echo "activated by $0 as $$, IN_NIXOS_SYSTEMD_STAGE1=$IN_NIXOS_SYSTEMD_STAGE1"
 `
 
@@ -56,6 +82,10 @@ ExecStart=/bin/sh -c 'echo "systemd: $(systemctl is-system-running --wait)"; \
   echo "PID 1: $(cat /proc/1/comm), multi-user $(systemctl is-active multi-user.target)"; \
   systemd-analyze time | sed "s/^/analyze: /"; \
   echo "touch: $(touch /nix/store/x 2>&1)"; \
+  echo "etc: $(stat -c "%%a %%u:%%g" /etc/shadow) $(readlink /etc/os-release) $(wc -c </etc/large) written: $(touch /etc/written 2>&1 && echo yes)"; \
+  echo "etc: machine-id $(findmnt -no FSTYPE /etc/machine-id) $(cat /etc/machine-id)"; \
+  for link in /run/booted-system /run/current-system /usr/bin/env /bin/sh; do echo "link: $link $(readlink $link)"; done; \
+  echo "store: $(stat -c "%%a %%u:%%g" /nix/store), modprobe $(cat /proc/sys/kernel/modprobe), firmware $(cat /sys/module/firmware_class/parameters/path)"; \
   journalctl -b -o short-monotonic -t stage-1-init --no-pager | sed "s/^/journal: /"; \
   systemctl poweroff'
 StandardOutput=tty
@@ -77,6 +107,7 @@ func WriteDebian(root, dir string) error {
 		"machine-id":                  "0123456789abcdef0123456789abcdef\n",
 		"hostname":                    "netstage\n",
 		"systemd/system/tell.service": tellUnit,
+		"large":                       strings.Repeat("more than fits into metadata\n", 1000),
 	}
 	for name, text := range etc {
 		if err := replace(filepath.Join(tree, "etc", name), text); err != nil {
@@ -106,12 +137,27 @@ func WriteDebian(root, dir string) error {
 	files[toplevelFile(DebianClassic, "init")] = Script(activate + startSystemd)
 	files[toplevelFile(DebianPrepareRoot, "nixos-version")] = "26.05"
 	files[toplevelFile(DebianPrepareRoot, "prepare-root")] = Script(activate)
+	files[toplevelFile(DebianEtcOverlay, "nixos-version")] = "26.05"
+	files[toplevelFile(DebianEtcOverlay, "prepare-root")] = Script(activateOnEtc)
+	files[toplevelFile(DebianEtcOverlay, "boot.json")] = bootJSON(DebianEtcOverlay, debianEtc, true)
+	files[toplevelFile(DebianNixosInit, "nixos-version")] = "26.11"
+	files[toplevelFile(DebianNixosInit, "boot.json")] = bootJSON(DebianNixosInit, nixosInitEtc, false)
 	if err := files.Write(dir); err != nil {
 		return err
 	}
+	if err := writeMountedEtc(tree, dir); err != nil {
+		return err
+	}
+	for _, init := range []string{DebianPrepareRoot, DebianEtcOverlay, DebianNixosInit} {
+		if err := systemdAs(root, filepath.Join(dir, toplevelFile(init, "init"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-	// As on NixOS, systemd names a loader in the store.
-	init := filepath.Join(dir, toplevelFile(DebianPrepareRoot, "init"))
+// systemdAs copies systemd. As on NixOS, it names a loader in the store.
+func systemdAs(root, init string) error {
 	for _, args := range [][]string{
 		{"cp", filepath.Join(root, "lib/systemd/systemd"), init},
 		{"patchelf", "--set-interpreter", debian + "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", init},
