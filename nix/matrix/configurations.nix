@@ -93,7 +93,7 @@ let
     "tmp on tmpfs" = works { boot.tmp.useTmpfs = true; };
     "tmp on zram" = works { boot.tmp.useZram = true; };
     "tmp cleaned" = works { boot.tmp.cleanOnBoot = true; };
-    "kernel parameters in quotes" = works { boot.kernelParams = [ "dyndbg=\"file drivers/net/* +p\"" "console=tty0 console=ttyS0" "" ]; };
+    "kernel parameters in quotes" = works { boot.kernelParams = [ "dyndbg=\"file drivers/net/* +p\"" ]; };
     "modules locked" = works { security.lockKernelModules = true; };
     "sysctl" = works { boot.kernel.sysctl."vm.swappiness" = 10; };
     "store options" = works { boot.nixStoreMountOpts = [ "nodev" "nosuid" ]; };
@@ -104,7 +104,6 @@ let
     "VLANs and a bridge" = works { networking.vlans.v7 = { id = 7; interface = "eth0"; }; networking.bridges.br0.interfaces = [ "v7" ]; };
     "Hyper-V" = packs [ "+hv_netvsc" ] { virtualisation.hypervGuest.enable = true; };
     "VMware" = works { virtualisation.vmware.guest.enable = true; };
-    "libvirtd" = works { virtualisation.libvirtd.enable = true; };
     "podman" = works { virtualisation.podman.enable = true; };
     "envfs" = works { services.envfs.enable = true; };
     "TPM" = works { security.tpm2.enable = true; };
