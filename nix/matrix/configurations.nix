@@ -258,7 +258,7 @@ let
       "nixos-images, noninteractive" = works { imports = [ (third + "/nixos-images/nix/noninteractive.nix") ]; };
       "lanzaboote" = works ({ pkgs, lib, ... }: { imports = [ (third + "/lanzaboote/nix/modules/lanzaboote.nix") ]; boot.loader.systemd-boot.enable = lib.mkForce false; boot.lanzaboote = { enable = true; pkiBundle = "/var/lib/sbctl"; package = pkgs.hello; }; });
       "srvos, server" = works { imports = [ (third + "/srvos/nixos/server") ]; users.allowNoPasswordLogin = true; };
-      "srvos, hetzner" = works { imports = [ (third + "/srvos/nixos/hardware/hetzner-cloud") ]; };
+      "srvos, hetzner" = warns "has its root in memory" { imports = [ (third + "/srvos/nixos/hardware/hetzner-cloud") ]; };
       "microvm, a host" = works { imports = [ (third + "/microvm.nix/nixos-modules/host") ]; };
     }
     // mapAttrs (_: file: works { imports = [ (hardware + "/${file}") ]; nixpkgs.config.allowUnfree = true; }) {
