@@ -202,7 +202,7 @@ echo "all told"`)
 			m := s.start(t, xzModules, "rootfs.stream=demand boot.debug1mounts", "a")
 			m.expect("leaves it")
 			m.send("for d in /proc/[0-9]*; do grep -q netstage-stream $d/cmdline && kill -9 ${d#/proc/}; done\r")
-			m.send("exit\r")
+			m.send("exit 0\r")
 			m.end(vm.Reset, "boot failed: stream", "hand it over to stage 2", "!stage 2 began")
 		})
 	}
@@ -250,7 +250,8 @@ func testKeep(t *testing.T) {
 	}
 	kept, shared := numberAfter(m.Console(), `"demand","bytes":`), numberAfter(m.Console(), "memory: Shmem:")<<10
 	t.Logf("%d bytes are kept, %d bytes of memory are shared or in tmpfs", kept, shared)
-	if kept == 0 || kept > most || shared > most+(8<<20) {
+	// The agent's program is in memory, too.
+	if kept == 0 || kept > most || shared > most+(16<<20) {
 		t.Errorf("%d bytes are kept, %d bytes of memory are shared or in tmpfs", kept, shared)
 	}
 }
