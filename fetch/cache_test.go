@@ -1,18 +1,11 @@
 package fetch
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"netstage/fetch/faulty"
-	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 )
 
@@ -93,61 +86,5 @@ func TestCacheLearnsNoSecret(t *testing.T) {
 	mustGet(t, r, content)
 	if len(cache.Log()) != 0 || len(origin.Log()) != 1 || origin.Log()[0].Auth == "" {
 		t.Errorf("cache %+v, origin %+v", cache.Log(), origin.Log())
-	}
-}
-
-// The configuration that we ship, by a real nginx: many machines at once cost
-// the origin the image once.
-func TestRackCache(t *testing.T) {
-	content := imageBytes(6<<20 + 1234)
-	sum := sha256.Sum256(content)
-	origin := serve(t, content)
-	shipped, err := os.ReadFile("../deploy/nginx-cache.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	text := strings.NewReplacer("/var/cache/nginx/images", filepath.Join(dir, "cache"), "max_size=200g", "max_size=100m",
-		"images.example.org 1;", origin.Addr()+" 1;", "listen 8080;", "listen @ADDR@;").Replace(string(shipped))
-	base := nginxWith(t, text)
-
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			r, _ := quick(t, content, origin.URL("dir/image"))
-			r.SHA256 = sum[:]
-			// nginx looks twice a second whether a slice that others fetch is there.
-			r.Timeouts, r.LowSpeed = pace.Timeouts{}, pace.LowSpeedLimit{}
-			if r.Cache, err = ref.ParseURL(base); err != nil {
-				t.Error(err)
-				return
-			}
-			image, err := Get(soon(t), r)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer image.Close()
-			got, err := os.ReadFile(image.Path)
-			if err != nil || !bytes.Equal(got, content) {
-				t.Errorf("%d bytes, %v", len(got), err)
-			}
-		})
-	}
-	all.Wait()
-	sent := int64(0)
-	for _, e := range origin.Log() {
-		sent += e.Sent
-	}
-	if limit := int64(len(content)) * 105 / 100; sent > limit {
-		t.Errorf("the origin sent %d bytes of an image of %d to 8 machines", sent, len(content))
-	}
-	resp, err := http.Get(base + "http/127.0.0.1:1/x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden {
-		t.Errorf("it asks anybody: %s", resp.Status)
 	}
 }

@@ -67,6 +67,7 @@ func newShapedLink(b testing.TB, rate string) *shapedLink {
 		}
 		run("ip", "addr", "add", shapedServer+"/24", "dev", "up0")
 		run("ip", "link", "set", "up0", "up")
+		run("ip", "link", "set", "lo", "up") // to itself: a cache and its origin
 		run("tc", "qdisc", "add", "dev", "up0", "root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms")
 	}); err != nil {
 		b.Fatal(err)

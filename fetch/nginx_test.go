@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,13 +16,29 @@ import (
 // startNginx serves dir with the given lines in its server block, and returns the URL of the directory.
 func startNginx(t testing.TB, dir string, lines string) string {
 	t.Helper()
-	return nginxWith(t, fmt.Sprintf("server { listen @ADDR@; root %s; %s }", dir, lines))
+	return nginxAt(t, nil, freeAddr(t), fmt.Sprintf("server { listen @ADDR@; root %s; %s }", dir, lines))
 }
 
-// nginxWith starts an nginx with these lines in http {}, where @ADDR@ is the
-// address that it listens on, and returns its URL.
-func nginxWith(t testing.TB, lines string) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// nginxAt starts an nginx at an address, of a namespace unless that is nil, with
+// these lines in http {}, where @ADDR@ stands for it, and returns its URL.
+func nginxAt(t testing.TB, where *link, addr, lines string) string {
+	t.Helper()
+	dial := new(net.Dialer).DialContext
+	var within []string
+	if where != nil {
+		dial = where.dial
+		within = []string{"nsenter", fmt.Sprintf("--net=/proc/%d/fd/%d", os.Getpid(), where.ns.Fd())}
+	}
 	path, err := exec.LookPath("nginx")
 	if err != nil {
 		path = "/usr/sbin/nginx"
@@ -31,12 +46,6 @@ func nginxWith(t testing.TB, lines string) string {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("needs nginx (apt-get install nginx-light)")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
 	work := t.TempDir()
 	conf := filepath.Join(work, "nginx.conf")
 	text := fmt.Sprintf(`daemon off; worker_processes 1; user root; error_log stderr; pid %[1]s/pid;
@@ -50,8 +59,11 @@ http {
 		t.Fatal(err)
 	}
 	// "-p" and "-e" keep it away from the system's own files.
-	cmd := exec.Command(path, "-p", work, "-c", conf, "-e", "stderr")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	args := append(within, path, "-p", work, "-c", conf, "-e", "stderr")
+	cmd := exec.Command(args[0], args[1:]...)
+	if where == nil { // else the threads of a namespace end, and it with them
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +72,8 @@ http {
 		_ = cmd.Wait()
 	})
 	for range 100 {
-		if resp, err := http.Get("http://" + addr + "/"); err == nil {
-			resp.Body.Close()
+		if c, err := dial(t.Context(), "tcp", addr); err == nil {
+			c.Close()
 			return "http://" + addr + "/"
 		}
 		time.Sleep(20 * time.Millisecond)
