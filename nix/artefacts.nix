@@ -58,6 +58,8 @@ let
     ++ optional (ssh.authorizedKeys != [ ]) "boot.ssh"
     ++ optional cfg.verityMount "rootfs.verity.mount"
     ++ optional cfg.stream.enable "rootfs.stream"
+    ++ optional (cfg.cache != null) "rootfs.cache=${cfg.cache}"
+    ++ optional (cfg.cacheDisk.device != null) "rootfs.cache.disk=${cfg.cacheDisk.device}"
     ++ optional (cfg.report != null) "boot.report=${cfg.report}"
     ++ optional (cfg.log != null) "boot.log=${cfg.log}"
     ++ optional (cfg.watchdog != null) "boot.watchdog=${cfg.watchdog}"
@@ -76,6 +78,10 @@ let
   // lib.optionalAttrs (cfg.policy.manifest != 1) { inherit (cfg.policy) manifest; }
   // lib.optionalAttrs (cfg.policy.signatures != 1) { inherit (cfg.policy) signatures; }
   // lib.optionalAttrs (cfg.policy.rollback != "refused") { inherit (cfg.policy) rollback; }
+  // lib.optionalAttrs (cfg.policy.offlineDays != null) {
+    offline = "last-good";
+    offline_days = cfg.policy.offlineDays;
+  }
   // lib.optionalAttrs (cfg.policy.cmdline != null) {
     cmdline = if builtins.isList cfg.policy.cmdline then allowed else cfg.policy.cmdline;
   };
@@ -165,6 +171,7 @@ let
     ++ optionals (config.system.etc.overlay.enable or false) [ "--module" "?erofs" ]
     ++ concatMap (archive: [ "--prepend" archive ]) initrd.prepend
     ++ needed.flags
+    ++ optionals (cfg.cacheDisk.device != null) [ "--disks" "--filesystem" cfg.cacheDisk.fsType ]
     ++ concatMap (place: [ "--file" "${files.${place}}:${place}" ]) (lib.attrNames files);
 
   imageFlags = "--processors \"\${NIX_BUILD_CORES:-0}\" --closure-info ${

@@ -154,6 +154,14 @@ in
           message = "boot.netstage.stream needs something that vouches for every block: set boot.netstage.pin or boot.netstage.trustedKeys.";
         }
         {
+          assertion = cfg.cacheDisk.device == null || cfg.pin || cfg.trustedKeys != [ ];
+          message = "boot.netstage.cacheDisk needs something that vouches for every block: set boot.netstage.pin or boot.netstage.trustedKeys.";
+        }
+        {
+          assertion = cfg.policy.offlineDays == null || cfg.cacheDisk.device != null;
+          message = "boot.netstage.policy.offlineDays is of images on boot.netstage.cacheDisk.device: set it.";
+        }
+        {
           assertion = artefacts.secretsOutside == [ ];
           message = "boot.netstage packs boot.initrd.secrets where the system is built, as NixOS does without a boot loader: paths without quotes, or of the store. ${names artefacts.secretsOutside} can only go into a second archive, as /.initrd-secrets (docs/nixos.md).";
         }
@@ -189,6 +197,21 @@ in
           sleep 1
         done
       '';
+    };
+
+    # A system that came up is one to come back to.
+    systemd.services.netstage-keep = mkIf (cfg.cacheDisk.device != null) {
+      description = "Keep the image of this boot for later ones";
+      unitConfig.ConditionPathExists = "/run/netstage/keep.json";
+      after = [ "multi-user.target" "netstage-image.service" ];
+      wantedBy = [ "multi-user.target" ];
+      path = [ pkgs.util-linux ];
+      serviceConfig = {
+        Type = "exec";
+        ExecStart = "${cfg.package}/bin/netstage keep";
+        Nice = 19;
+        IOSchedulingClass = "idle";
+      };
     };
 
     system.build = mkMerge [

@@ -314,6 +314,35 @@ func TestModuleOperators(t *testing.T) {
 	})
 }
 
+// What is kept for later boots, and who may boot it.
+func TestModuleCaches(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		e := evaluate(t, lib, `{ boot.netstage = {
+			enable = true;
+			cache = "http://cache:8080/";
+			cacheDisk.device = "LABEL=cache";
+			cacheDisk.fsType = "xfs";
+			policy.offlineDays = 3;
+		}; }`)
+		if len(e.Failed) > 0 {
+			t.Errorf("assertions: %q", e.Failed)
+		}
+		expectAll(t, "files", e.texts, "rootfs.cache=http://cache:8080/\nrootfs.cache.disk=LABEL=cache\n", `"offline":"last-good"`, `"offline_days":3`)
+		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--disks --filesystem xfs")
+		if !slices.Contains(e.Services, "netstage-keep") {
+			t.Errorf("services %q", e.Services)
+		}
+		for options, want := range map[string]string{
+			`cacheDisk.device = "LABEL=x"; pin = false;`: "boot.netstage.cacheDisk needs something that vouches",
+			`policy.offlineDays = 3;`:                    "boot.netstage.policy.offlineDays is of images",
+		} {
+			if e := evaluate(t, lib, `{ boot.netstage = { enable = true; `+options+` }; }`); !strings.Contains(strings.Join(e.Failed, "\n"), want) {
+				t.Errorf("%s: %q", options, e.Failed)
+			}
+		}
+	})
+}
+
 // Who may have a shell where the configuration does not say: not whoever writes
 // the command line of a machine that verifies what it boots.
 func TestModuleShells(t *testing.T) {

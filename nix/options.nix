@@ -130,6 +130,15 @@ in
         defaultText = lib.literalMD "required with `pin` or `trustedKeys`";
         description = "What becomes of an image that nothing vouches for.";
       };
+      offlineDays = mkOption {
+        type = types.nullOr (types.ints.between 1 36500);
+        default = null;
+        example = 30;
+        description = ''
+          Boot the last good image on `cacheDisk` where no server brings one, for
+          so many days after a server last had it; null for never.
+        '';
+      };
       manifest = mkOption {
         type = types.enum [ 1 2 ];
         default = 1;
@@ -312,6 +321,35 @@ in
           managers that keep the addresses they find, as systemd-networkd does
           with the files that the initrd leaves it.
         '';
+      };
+    };
+
+    cache = mkOption {
+      type = types.nullOr (types.strMatching "https?://[^[:space:]\"]+");
+      default = null;
+      example = "http://cache:8080/";
+      description = ''
+        A cache for images that is asked before the servers (rootfs.cache=,
+        docs/fleet.md). It needs no trust.
+      '';
+    };
+
+    cacheDisk = {
+      device = mkOption {
+        type = types.nullOr word;
+        default = null;
+        example = "LABEL=cache";
+        description = ''
+          The disk with the images of the last two good boots (rootfs.cache.disk=,
+          docs/cache.md): what they have of the next one is not fetched. The system
+          keeps its image there when it is up. `policy.offlineDays` allows to boot
+          one of them without a server.
+        '';
+      };
+      fsType = mkOption {
+        type = types.strMatching "[a-z0-9]+";
+        default = "ext4";
+        description = "The file system on that disk.";
       };
     };
 

@@ -56,6 +56,7 @@ let
     f2fs-tools = "/f2fs-tools";
     gnugrep = "/gnugrep";
     kbd = "/kbd";
+    util-linux = "/util-linux";
     qemu = "/qemu";
     shadow = "/shadow";
     stdenv = {
