@@ -136,7 +136,7 @@ vet:
 # Tests of nix want a static test program, which one with -race is not;
 # qemu-tests boots an agent that is built for it, too.
 race: deps
-	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | go run ./qemu-tests/report -again -race
+	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | go run ./qemu-tests/report -again -- -race
 	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
 
 fuzz:
