@@ -20,6 +20,7 @@ const cacheLimit = 15 * time.Second
 
 // A cache is the disk with the images of earlier boots, mounted to be read.
 type cache struct {
+	g           *Getter
 	dir         string
 	disk        *os.Root
 	generations []kept.Generation
@@ -28,7 +29,7 @@ type cache struct {
 
 // openCache returns nil where there is nothing to be had. It may be left behind
 // by a disk that hangs, which then closes what it opened.
-func (g *Getter) openCache(ctx context.Context) *cache {
+func openCache(ctx context.Context, g *Getter) *cache {
 	ctx, cancel := context.WithTimeoutCause(ctx, cacheLimit, fmt.Errorf("it did not answer within %v", cacheLimit))
 	defer cancel()
 	type result struct {
@@ -38,7 +39,7 @@ func (g *Getter) openCache(ctx context.Context) *cache {
 	opened, late := make(chan result), make(chan struct{})
 	defer close(late)
 	go func() {
-		c, err := g.mountCache(ctx)
+		c, err := mountCache(ctx, g)
 		select {
 		case opened <- result{c, err}:
 		case <-late:
@@ -57,14 +58,14 @@ func (g *Getter) openCache(ctx context.Context) *cache {
 	}
 }
 
-func (g *Getter) mountCache(ctx context.Context) (*cache, error) {
+func mountCache(ctx context.Context, g *Getter) (*cache, error) {
 	place := g.Config.CacheDisk
 	place.Path = "/"
 	dir, err := g.Cache.Path(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	c := &cache{dir: filepath.Clean(dir)}
+	c := &cache{g: g, dir: filepath.Clean(dir)}
 	if c.disk, err = os.OpenRoot(c.dir); err != nil {
 		c.close()
 		return nil, err
@@ -102,19 +103,34 @@ func (c *cache) open(open func() (*os.File, error)) (*os.File, error) {
 }
 
 // seeds are the earlier images, the latest first.
-func (g *Getter) seeds(c *cache) []vouch.Seed {
+func (c *cache) seeds() []vouch.Seed {
 	var seeds []vouch.Seed
 	for i := range c.generations {
 		e := &c.generations[i]
 		f, err := c.open(e.Image)
 		if err != nil {
-			g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
+			c.g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
 			continue
 		}
-		seeds = append(seeds, vouch.Seed{Name: fmt.Sprintf("%q of %s on %s", e.Name, e.Kept.Format(time.DateOnly), g.Config.CacheDisk.Raw), File: f, Size: e.Size})
+		seeds = append(seeds, vouch.Seed{Name: fmt.Sprintf("%q of %s on %s", e.Name, e.Kept.Format(time.DateOnly), c.g.Config.CacheDisk.Raw), File: f, Size: e.Size})
 	}
 	return seeds
 }
 
 // whatIsOpen is a file by its descriptor: what was looked at is what is used.
 func whatIsOpen(f *os.File) ref.Location { return ref.FileAt(fmt.Sprintf("/proc/self/fd/%d", f.Fd())) }
+
+// cache is the cache of images: the one that was asked for, else the one that
+// DHCP names. Nobody has to trust it.
+func (g *Getter) cache() ref.Location {
+	if g.Config.Cache.Kind == ref.URL || g.Network.Cache == "" {
+		return g.Config.Cache
+	}
+	l, err := ref.ParseURL(g.Network.Cache)
+	if err != nil || l.Scheme() == "tftp" {
+		g.Log.Warn(fmt.Sprintf("image: DHCP names the cache %s: want an http:// or https:// URL", ref.Redacted(g.Network.Cache)))
+		return ref.Location{}
+	}
+	g.Log.Info(fmt.Sprintf("image: DHCP names the cache %s", l))
+	return l
+}

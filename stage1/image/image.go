@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"netstage/fetch"
@@ -208,56 +207,6 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	return o, err
 }
 
-// copies tells whether an image on a disk is copied into memory, and the copy
-// verified and used: where something vouches for it, because a disk may give
-// other bytes the second time. Where nothing does it is used in place, and also
-// where dm-verity verifies what is read, but for an image that is the disk
-// itself, which ends after it.
-func (g *Getter) copies(signed bool, images []ref.Location) bool {
-	c := g.Config
-	if len(images) == 0 {
-		return false
-	}
-	where := g.lies(images[0].Path)
-	vouched := signed || c.SHA256 != nil || c.RootHash != nil
-	return where != inInitrd && (c.CopyToRAM || vouched && (where == isDisk || !c.MountVerity))
-}
-
-// A place is where a local image lies.
-type place int
-
-const (
-	inInitrd place = iota // or on a server, or nowhere
-	onDisk
-	isDisk
-)
-
-// lies looks at what would be opened, however its name is written.
-func (g *Getter) lies(image string) place {
-	var file, initrd syscall.Stat_t
-	if !filepath.IsAbs(image) || syscall.Stat(image, &file) != nil || syscall.Stat(g.Initrd, &initrd) != nil {
-		return inInitrd
-	}
-	switch {
-	case file.Mode&syscall.S_IFMT == syscall.S_IFBLK:
-		return isDisk
-	case file.Dev != initrd.Dev:
-		return onDisk
-	}
-	return inInitrd
-}
-
-// describe tells where an image was that no server sent.
-func (g *Getter) describe(source string, copied bool) string {
-	switch {
-	case copied:
-		return source + " copied into memory"
-	case g.lies(source) != inInitrd:
-		return source + " in place"
-	}
-	return source + " of the initrd"
-}
-
 // locations are what references mean on this network: mirrors, or a file of
 // the initrd or of a disk.
 func (g *Getter) locations(ctx context.Context, all []ref.Location) ([]ref.Location, error) {
@@ -325,21 +274,6 @@ func (g *Getter) request() (fetch.Request, error) {
 	seed.Write(g.Network.MAC)
 	r.Dial, r.Seed, r.Cache = g.Network.Dial, seed.Sum64(), g.cache()
 	return r, nil
-}
-
-// cache is the cache of images: the one that was asked for, else the one that
-// DHCP names. Nobody has to trust it.
-func (g *Getter) cache() ref.Location {
-	if g.Config.Cache.Kind == ref.URL || g.Network.Cache == "" {
-		return g.Config.Cache
-	}
-	l, err := ref.ParseURL(g.Network.Cache)
-	if err != nil || l.Scheme() == "tftp" {
-		g.Log.Warn(fmt.Sprintf("image: DHCP names the cache %s: want an http:// or https:// URL", ref.Redacted(g.Network.Cache)))
-		return ref.Location{}
-	}
-	g.Log.Info(fmt.Sprintf("image: DHCP names the cache %s", l))
-	return l
 }
 
 func reportOf(i *vouch.Image) report.Image {

@@ -27,7 +27,7 @@ var errOffline = errors.New("no server brings a byte")
 // cached gets the image from servers with the help of the disk with earlier
 // ones, or, where the policy allows it, from that disk alone.
 func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, error) {
-	c := g.openCache(ctx)
+	c := openCache(ctx, g)
 	defer func() {
 		if err := c.close(); err != nil {
 			g.Log.Warn(fmt.Sprintf("image: the disk with earlier images: %v", err))
@@ -37,7 +37,7 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 		return g.fromAny(ctx, images)
 	}
 	own := *g
-	own.seed = own.seeds(c)
+	own.seed = c.seeds()
 	if !g.Config.MayBeOffline() {
 		return own.fromAny(ctx, images)
 	}
@@ -48,7 +48,7 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 			return image, err
 		}
 	}
-	image, refused := g.lastGood(ctx, c, err)
+	image, refused := c.lastGood(ctx, err)
 	if refused != nil {
 		g.Log.Warn(fmt.Sprintf("image: no earlier one is used: %v", refused))
 		return own.fromAny(ctx, images)
@@ -60,7 +60,7 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 // one that was refused.
 func away(err error) bool {
 	switch fault.ClassOf(err) {
-	case fault.Policy, fault.Signature, fault.Mismatch, fault.NoMemory, fault.BadParameter:
+	case fault.Policy, fault.Signature, fault.Rollback, fault.Mismatch, fault.NoMemory, fault.BadParameter:
 		return false
 	}
 	return true
@@ -92,14 +92,14 @@ func (g *Getter) whileBytesCome(ctx context.Context, images []ref.Location) (*Im
 
 // lastGood is the latest of the earlier images that something vouches for and
 // that is not too old.
-func (g *Getter) lastGood(ctx context.Context, c *cache, why error) (*Image, error) {
+func (c *cache) lastGood(ctx context.Context, why error) (*Image, error) {
 	var refused []error
 	for i := range c.generations {
 		e := &c.generations[i]
-		image, err := g.offline(ctx, c, e)
+		image, err := c.offline(ctx, e)
 		if err == nil {
 			age := e.Age(time.Now())
-			g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s ago, at %s",
+			c.g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s ago, at %s",
 				why, e.Name, days(age), e.Seen.UTC().Format(time.RFC3339)))
 			hours := int64(age.Hours())
 			image.Report.OfflineHours, image.Report.Cached, image.Kept = &hours, e.Size, nil
@@ -117,29 +117,29 @@ func days(d time.Duration) string { return fmt.Sprintf("%.1f days", d.Hours()/24
 
 // offline gets an earlier image as if it lay on any disk: what would vouch for
 // the one of a server has to vouch for it.
-func (g *Getter) offline(ctx context.Context, c *cache, e *kept.Generation) (*Image, error) {
-	if age := e.Age(time.Now()); age > g.Config.Policy.LastGoodFor {
-		return nil, fault.Errorf(fault.Policy, "a server last had it %s ago, and the policy allows %s", days(age), days(g.Config.Policy.LastGoodFor))
+func (c *cache) offline(ctx context.Context, e *kept.Generation) (*Image, error) {
+	if age := e.Age(time.Now()); age > c.g.Config.Policy.LastGoodFor {
+		return nil, fault.Errorf(fault.Policy, "a server last had it %s ago, and the policy allows %s", days(age), days(c.g.Config.Policy.LastGoodFor))
 	}
-	own := *g
+	own := *c.g
 	own.Network, own.Stream = nil, nil
 	own.Config.Stream, own.Config.Verity, own.Config.Manifest, own.Config.KeyLists = false, nil, nil, nil
 	own.Config.CopyToRAM = true // the disk is done with when the system runs
-	keys, err := manifest.LoadKeys(os.DirFS(g.Initrd), config.TrustedKeys[1:])
+	keys, err := manifest.LoadKeys(os.DirFS(c.g.Initrd), config.TrustedKeys[1:])
 	switch {
 	case err != nil:
 		return nil, &fault.Error{Class: fault.Policy, Cause: err}
 	case len(keys) > 0:
-		defer os.RemoveAll(filepath.Join(g.Initrd, offlineDir))
-		if own.Config.Manifest, err = g.unpack("manifest", e.Manifest, e.Minisig); err != nil {
+		defer os.RemoveAll(filepath.Join(c.g.Initrd, offlineDir))
+		if own.Config.Manifest, err = c.unpack("manifest", e.Manifest, e.Minisig); err != nil {
 			return nil, err
 		}
 		if len(e.Keys) > 0 {
-			if own.Config.KeyLists, err = g.unpack("keys", e.Keys, e.KeysMinisig); err != nil {
+			if own.Config.KeyLists, err = c.unpack("keys", e.Keys, e.KeysMinisig); err != nil {
 				return nil, err
 			}
 		}
-	case g.Config.SHA256 == nil && g.Config.RootHash == nil:
+	case c.g.Config.SHA256 == nil && c.g.Config.RootHash == nil:
 		return nil, fault.Errorf(fault.Policy, "nothing vouches for it")
 	}
 	if e.TreeSize > 0 {
@@ -159,8 +159,8 @@ func (g *Getter) offline(ctx context.Context, c *cache, e *kept.Generation) (*Im
 // offlineDir is where what was signed lies while it is checked.
 const offlineDir = "/run/netstage/offline"
 
-func (g *Getter) unpack(name string, body, signature []byte) ([]ref.Location, error) {
-	path := filepath.Join(g.Initrd, offlineDir, name)
+func (c *cache) unpack(name string, body, signature []byte) ([]ref.Location, error) {
+	path := filepath.Join(c.g.Initrd, offlineDir, name)
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
 		err = os.WriteFile(path, body, 0o600)
