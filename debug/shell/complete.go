@@ -22,6 +22,9 @@ const (
 	mostShown   = 100
 )
 
+// A completer knows what a word may become.
+type completer struct{ *shell }
+
 // completion is what Tab does to a line.
 type completion struct {
 	line    string
@@ -32,14 +35,14 @@ type completion struct {
 // complete completes the word before the cursor: a command where one is expected, else what Words knows, else a file.
 // The word is taken as it is between blanks and operators; quotes are not looked into.
 func (s *shell) complete(line string, pos int) completion {
-	c := completion{line: line, pos: pos}
+	c, known := completion{line: line, pos: pos}, completer{s}
 	start := wordStart(line[:pos])
 	word := unquote(line[start:pos])
 	command, args := commandBefore(line[:start])
 	var found []string
 	switch {
 	case command == "" && !strings.Contains(word, "/"):
-		found = s.commands()
+		found = known.commands()
 	case command != "":
 		if s.Words != nil {
 			found = s.Words(command, args)
@@ -47,7 +50,7 @@ func (s *shell) complete(line string, pos int) completion {
 	}
 	found = slices.DeleteFunc(found, func(name string) bool { return !strings.HasPrefix(name, word) })
 	if len(found) == 0 {
-		found = s.files(word)
+		found = known.files(word)
 	}
 	if len(found) == 0 {
 		return c
@@ -106,7 +109,7 @@ func commandBefore(text string) (command string, args []string) {
 }
 
 // commands are all that can be called by name.
-func (s *shell) commands() []string {
+func (s completer) commands() []string {
 	names := slices.Concat(s.Applets, builtins)
 	for _, dir := range filepath.SplitList(s.variable("PATH")) {
 		entries, _ := os.ReadDir(dir) // one that is not there has none
@@ -119,7 +122,7 @@ func (s *shell) commands() []string {
 	return names
 }
 
-func (s *shell) variable(name string) string {
+func (s completer) variable(name string) string {
 	if v, ok := s.runner.Vars[name]; ok {
 		return v.String()
 	}
@@ -127,7 +130,7 @@ func (s *shell) variable(name string) string {
 }
 
 // files are the paths that begin with word, folders with a slash at their end.
-func (s *shell) files(word string) []string {
+func (s completer) files(word string) []string {
 	dir, base := "", word
 	if i := strings.LastIndexByte(word, '/'); i >= 0 {
 		dir, base = word[:i+1], word[i+1:]
