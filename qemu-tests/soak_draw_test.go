@@ -161,7 +161,8 @@ func (d *draw) boot(t *testing.T) soakBoot {
 	b.cmdline = strings.Join(words, " ")
 	if d.chance(12) {
 		b.given, b.mayEnd = append(b.given, "small tmpfs"), true
-		b.size = fmt.Sprintf("%dk", 12<<10+d.IntN(8<<10))
+		// The agent and an image have room, and little else.
+		b.size = fmt.Sprintf("%dk", 14<<10+d.IntN(8<<10))
 	}
 	for range d.IntN(4) {
 		b.faults = append(b.faults, d.injection(&b)...)
