@@ -133,10 +133,11 @@ vet:
 		dead=$$(printf '%s' "$$dead" | grep -v 'func: Example\|cmd/stage1/entry.go'); test -z "$$dead" || { echo "$$dead"; exit 1; }
 	go test -count=1 ./cmd/stage1
 
-# Tests of nix want a static test program, which one with -race is not;
+# What skips itself with -race, make test runs without. Tests of nix want a
+# static test program, which one with -race is not;
 # qemu-tests boots an agent that is built for it, too.
 race: deps
-	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | go run ./qemu-tests/report -again -- -race
+	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | CI= go run ./qemu-tests/report -again -- -race
 	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
 
 fuzz:
