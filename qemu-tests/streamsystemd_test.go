@@ -153,7 +153,7 @@ systemctl reboot`)
 	c.Direct, c.Init, c.Image, c.Append = true, system.DebianClassic, path, "rootfs.stream"
 	var away atomic.Bool
 	c.Wrap = func(h http.Handler) http.Handler {
-		slow := netboot.Throttle(h, 5_000_000)
+		slow := netboot.Throttle(h, 2_000_000)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if away.Load() {
 				gone(w, r, h)
