@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"netstage/stage1/tpm/wire"
 )
 
 // The commands (part 2, 6.5.2).
@@ -85,7 +87,7 @@ type request struct {
 }
 
 // run sends a command, and returns the handles and the parameters of the answer.
-func (t *TPM) run(r request, handles int) ([]uint32, *reader, error) {
+func (t *TPM) run(r request, handles int) ([]uint32, *wire.Reader, error) {
 	be := binary.BigEndian
 	tag := uint16(noSessions)
 	var body []byte
@@ -121,71 +123,29 @@ func (t *TPM) run(r request, handles int) ([]uint32, *reader, error) {
 }
 
 // parse reads an answer.
-func parse(code uint32, answer []byte, handles int) ([]uint32, *reader, error) {
-	r := &reader{rest: answer}
-	tag, size, status := r.uint16(), r.uint32(), r.uint32()
+func parse(code uint32, answer []byte, handles int) ([]uint32, *wire.Reader, error) {
+	r := &wire.Reader{Rest: answer}
+	tag, size, status := r.Uint16(), r.Uint32(), r.Uint32()
 	switch {
-	case r.err != nil || int(size) != len(answer):
+	case r.Err != nil || int(size) != len(answer):
 		return nil, nil, fmt.Errorf("TPM: command %#x: an answer of %d bytes that says %d", code, len(answer), size)
 	case status != 0:
 		return nil, nil, fmt.Errorf("TPM: %w", Refusal{code, status})
 	}
 	var list []uint32
 	for range handles {
-		list = append(list, r.uint32())
+		list = append(list, r.Uint32())
 	}
 	if tag == withSessions {
-		r = &reader{rest: r.bytes(int(r.uint32())), err: r.err}
+		r = &wire.Reader{Rest: r.Bytes(int(r.Uint32())), Err: r.Err}
 	}
-	if r.err != nil {
-		return nil, nil, fmt.Errorf("TPM: command %#x: %w", code, r.err)
+	if r.Err != nil {
+		return nil, nil, fmt.Errorf("TPM: command %#x: %w", code, r.Err)
 	}
 	return list, r, nil
 }
 
-// A reader takes an answer apart. After the first error all is zero.
-type reader struct {
-	rest []byte
-	err  error
-}
-
-var errShort = errors.New("the answer is cut off")
-
-func (r *reader) bytes(n int) []byte {
-	if r.err != nil || n < 0 || n > len(r.rest) {
-		r.err = errShort
-		return nil
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *reader) uint8() uint8 {
-	if b := r.bytes(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) uint16() uint16 {
-	if b := r.bytes(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *reader) uint32() uint32 {
-	if b := r.bytes(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-// sized is a text with its length in front, a TPM2B.
-func (r *reader) sized() []byte { return r.bytes(int(r.uint16())) }
-
-// sized appends such a text.
+// sized appends a text with its length in front, a TPM2B.
 func sized(to, text []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
 }

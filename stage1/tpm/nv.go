@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"netstage/stage1/tpm/wire"
 )
 
 // Attributes of an NV index (part 2, 13.4): who has its (empty) password, or the
@@ -30,8 +32,8 @@ func (t *TPM) ReadNV(index uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	content := append([]byte(nil), r.sized()...)
-	return content, r.err
+	content := append([]byte(nil), r.Sized()...)
+	return content, r.Err
 }
 
 // nv is the size of an NV index, and whether it has a content.
@@ -43,16 +45,16 @@ func (t *TPM) nv(index uint32) (size int, written bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	public := &reader{rest: r.sized(), err: r.err}
-	public.uint32() // its handle
-	public.uint16() // the hash of its name
-	attributes := public.uint32()
-	public.sized() // a policy
-	size = int(public.uint16())
-	if public.err == nil && size > mostNV {
+	public := &wire.Reader{Rest: r.Sized(), Err: r.Err}
+	public.Uint32() // its handle
+	public.Uint16() // the hash of its name
+	attributes := public.Uint32()
+	public.Sized() // a policy
+	size = int(public.Uint16())
+	if public.Err == nil && size > mostNV {
 		return 0, false, fmt.Errorf("TPM: NV index %#x has %d bytes: it is not netstage's", index, size)
 	}
-	return size, attributes>>29&1 == 1, public.err
+	return size, attributes>>29&1 == 1, public.Err
 }
 
 // WriteNV writes an NV index, and makes it where it is not there.

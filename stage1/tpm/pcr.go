@@ -49,24 +49,24 @@ func (t *TPM) Banks() ([]Algorithm, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.uint8() // there is no more
-	if r.uint32() != pcrs {
+	r.Uint8() // there is no more
+	if r.Uint32() != pcrs {
 		return nil, fmt.Errorf("TPM: an answer about something else than PCRs")
 	}
 	var banks []Algorithm
-	for range min(r.uint32(), 16) {
-		a, used := Algorithm(r.uint16()), false
-		for _, b := range r.bytes(int(r.uint8())) {
+	for range min(r.Uint32(), 16) {
+		a, used := Algorithm(r.Uint16()), false
+		for _, b := range r.Bytes(int(r.Uint8())) {
 			used = used || b != 0
 		}
 		if used && a.Sum(nil) != nil {
 			banks = append(banks, a)
 		}
 	}
-	if r.err == nil && len(banks) == 0 {
+	if r.Err == nil && len(banks) == 0 {
 		return nil, fmt.Errorf("TPM: no bank of PCRs is in use")
 	}
-	return banks, r.err
+	return banks, r.Err
 }
 
 // Extend extends a PCR by the digests of data, in these banks.
@@ -94,25 +94,25 @@ func (t *TPM) PCRs(wanted uint32) (map[int][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.uint32() // a counter of updates
+		r.Uint32() // a counter of updates
 		read := uint32(0)
-		for range min(r.uint32(), 16) {
-			r.uint16()
-			for i, b := range r.bytes(int(r.uint8())) {
+		for range min(r.Uint32(), 16) {
+			r.Uint16()
+			for i, b := range r.Bytes(int(r.Uint8())) {
 				if i < 3 {
 					read |= uint32(b) << (8 * i)
 				}
 			}
 		}
-		r.uint32()
+		r.Uint32()
 		for i := range 24 {
 			if read>>i&1 == 1 {
-				values[i] = append([]byte(nil), r.sized()...)
+				values[i] = append([]byte(nil), r.Sized()...)
 			}
 		}
 		switch {
-		case r.err != nil:
-			return nil, r.err
+		case r.Err != nil:
+			return nil, r.Err
 		case read&wanted == 0:
 			return nil, fmt.Errorf("TPM: PCRs %#x of SHA-256 are not there", wanted)
 		}

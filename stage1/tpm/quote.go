@@ -36,8 +36,8 @@ func (t *TPM) NewKey() (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	k := Key{handle: handles[0], Public: append([]byte(nil), r.sized()...)}
-	return k, r.err
+	k := Key{handle: handles[0], Public: append([]byte(nil), r.Sized()...)}
+	return k, r.Err
 }
 
 // Quote signs a nonce and the PCRs of SHA-256 whose bits are set: a TPMS_ATTEST
@@ -50,9 +50,9 @@ func (t *TPM) Quote(k Key, nonce []byte, pcrs uint32) (attest, signature []byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	attest = append(attest, r.sized()...)
-	signature = append(signature, r.rest...)
-	return attest, signature, r.err
+	attest = append(attest, r.Sized()...)
+	signature = append(signature, r.Rest...)
+	return attest, signature, r.Err
 }
 
 // Forget makes room in the TPM for other keys.

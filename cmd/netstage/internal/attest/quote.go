@@ -6,13 +6,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
 
 	"netstage/stage1/report"
+	"netstage/stage1/tpm/wire"
 )
 
 // What a quote is made of (TCG, TPM Library, part 2: 10.12, 11.3, 12.2).
@@ -42,9 +42,9 @@ func Verify(q report.Quote) (Quote, error) {
 	if err != nil {
 		return Quote{}, fmt.Errorf("quote: the key: %w", err)
 	}
-	r := &reader{rest: q.Signature}
-	scheme, hash, x, y := r.uint16(), r.uint16(), r.sized(), r.sized()
-	if r.err != nil || len(r.rest) > 0 || scheme != algECDSA || hash != algSHA256 {
+	r := &wire.Reader{Rest: q.Signature}
+	scheme, hash, x, y := r.Uint16(), r.Uint16(), r.Sized(), r.Sized()
+	if r.Err != nil || len(r.Rest) > 0 || scheme != algECDSA || hash != algSHA256 {
 		return Quote{}, errors.New("quote: the signature is not understood")
 	}
 	digest := sha256.Sum256(q.Attest)
@@ -80,13 +80,13 @@ func Verify(q report.Quote) (Quote, error) {
 
 // parseKey reads a TPMT_PUBLIC of the kind that the agent makes.
 func parseKey(public []byte) (*ecdsa.PublicKey, error) {
-	r := &reader{rest: public}
-	kind, hash, attributes := r.uint16(), r.uint16(), r.uint32()
-	r.sized() // a policy
-	symmetric, scheme, digest, curve, kdf := r.uint16(), r.uint16(), r.uint16(), r.uint16(), r.uint16()
-	x, y := r.sized(), r.sized()
+	r := &wire.Reader{Rest: public}
+	kind, hash, attributes := r.Uint16(), r.Uint16(), r.Uint32()
+	r.Sized() // a policy
+	symmetric, scheme, digest, curve, kdf := r.Uint16(), r.Uint16(), r.Uint16(), r.Uint16(), r.Uint16()
+	x, y := r.Sized(), r.Sized()
 	switch {
-	case r.err != nil || len(r.rest) > 0:
+	case r.Err != nil || len(r.Rest) > 0:
 		return nil, errors.New("it is cut off, or too long")
 	case kind != algECC || hash != algSHA256 || symmetric != algNull || scheme != algECDSA || digest != algSHA256 || curve != curveP256 || kdf != algNull:
 		return nil, errors.New("it is not of ECDSA on P-256")
@@ -107,17 +107,17 @@ type signedPCRs struct {
 
 // parseAttest reads a TPMS_ATTEST of a quote.
 func parseAttest(attest []byte) (nonce []byte, pcrs signedPCRs, err error) {
-	r := &reader{rest: attest}
-	head, kind := r.uint32(), r.uint16()
-	r.sized() // who signs
-	nonce = r.sized()
-	r.bytes(17 + 8) // clocks, and the version of the TPM's firmware
-	banks := r.uint32()
-	bank := r.uint16()
-	bits := r.sized8()
-	pcrs.digest = r.sized()
+	r := &wire.Reader{Rest: attest}
+	head, kind := r.Uint32(), r.Uint16()
+	r.Sized() // who signs
+	nonce = r.Sized()
+	r.Bytes(17 + 8) // clocks, and the version of the TPM's firmware
+	banks := r.Uint32()
+	bank := r.Uint16()
+	bits := r.Sized8()
+	pcrs.digest = r.Sized()
 	switch {
-	case r.err != nil || len(r.rest) > 0:
+	case r.Err != nil || len(r.Rest) > 0:
 		return nil, pcrs, errors.New("it is cut off, or too long")
 	case head != magic || kind != isQuote:
 		return nil, pcrs, errors.New("the TPM signed something else")
@@ -128,43 +128,4 @@ func parseAttest(attest []byte) (nonce []byte, pcrs signedPCRs, err error) {
 		pcrs.selected |= uint32(b) << (8 * i)
 	}
 	return nonce, pcrs, nil
-}
-
-// A reader takes a structure of the TPM apart. After the first error all is zero.
-type reader struct {
-	rest []byte
-	err  error
-}
-
-func (r *reader) bytes(n int) []byte {
-	if r.err != nil || n > len(r.rest) {
-		r.err = errors.New("cut off")
-		return nil
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *reader) uint16() uint16 {
-	if b := r.bytes(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *reader) uint32() uint32 {
-	if b := r.bytes(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) sized() []byte { return r.bytes(int(r.uint16())) }
-
-func (r *reader) sized8() []byte {
-	if n := r.bytes(1); n != nil {
-		return r.bytes(int(n[0]))
-	}
-	return nil
 }
