@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -104,13 +103,6 @@ type Streamed struct {
 
 	Artifacts []ref.Artifact // of registries, which want a login perhaps
 	Hot       []ref.Location // mirrors of the hot list, which need not exist
-}
-
-// Tree is the verity tree of an image: File is open for reading, and checked against RootHash.
-type Tree struct {
-	File     *os.File
-	RootHash []byte
-	verity.Superblock
 }
 
 // Close closes File and the tree; what was fetched into memory is gone then.
@@ -281,90 +273,6 @@ func (i *Image) fetch(ctx context.Context, o Order, size int64, check verify.Ver
 	}
 	i.File, i.Source, i.Size, i.Stats, i.close = got.File, got.Source, got.Size, got.Stats, got.Close
 	return nil
-}
-
-// open opens a local image, and verifies it before anyone sees it.
-func (i *Image) open(ctx context.Context, o Order, size int64, check verify.Verifier) error {
-	i.Source = o.Images[0].Path
-	f, err := os.Open(i.Source)
-	if err != nil {
-		return fault.Errorf(fault.NoImage, "image: %v", err)
-	}
-	if o.Load != nil {
-		if f, err = load(ctx, o, f); err != nil {
-			return err
-		}
-	}
-	i.Size, err = f.Seek(0, io.SeekEnd) // of a device, too
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	switch {
-	case err != nil:
-	case size > 0 && i.Size != size:
-		err = fault.Errorf(fault.Mismatch, "%s has %d bytes, expected %d", i.Source, i.Size, size)
-	case o.SHA256 != nil || check != nil:
-		err = verify.Check(ctx, i.Source, f, o.SHA256, check)
-	}
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	i.File, i.close = f, f.Close
-	if o.Load != nil {
-		i.close = func() error { return errors.Join(f.Close(), o.Fetch.Store.Close()) }
-	}
-	if err != nil {
-		return errors.Join(err, i.close())
-	}
-	return nil
-}
-
-// load returns a copy of a local image in the store, and closes the image.
-func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
-	defer f.Close()
-	length, err := o.Load(f)
-	if err != nil {
-		return nil, err
-	}
-	return fetch.Load(ctx, o.Fetch, f, length)
-}
-
-// getTree gets the verity tree and checks it against its root. The file is the caller's to close.
-func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
-	places := o.Trees
-	for _, image := range o.Images {
-		if len(o.Trees) == 0 && o.artifact == nil {
-			places = append(places, image.WithSuffix(".verity"))
-		}
-	}
-	if len(places) == 0 {
-		return nil, nil, fault.Errorf(fault.Artifact, "%s has no verity tree: push the image with its .verity and .roothash", o.artifact.from)
-	}
-	if local(places) {
-		return openTree(places[0].Path, o.RootHash)
-	}
-	collector := verity.Collect(o.RootHash)
-	r := o.Fetch
-	r.Mirrors, r.Verify, r.Digest, r.What = places, collector, false, "verity tree"
-	blob, err := fetch.GetBlob(ctx, r, verity.Most)
-	if err != nil {
-		return nil, nil, err
-	}
-	file, err := blob.Detach()
-	return collector.Tree(), file, err
-}
-
-// openTree opens a local tree.
-func openTree(place string, root []byte) (*verity.Tree, *os.File, error) {
-	file, err := os.Open(place)
-	if err != nil {
-		return nil, nil, fault.Errorf(fault.NoImage, "verity tree: %v", err)
-	}
-	tree, err := verity.Read(file, root)
-	if err != nil {
-		return nil, nil, errors.Join(fault.Errorf(fault.Mismatch, "%s: %v", place, err), file.Close())
-	}
-	return tree, file, nil
 }
 
 // tighten returns the digest that holds when both sides name one.
