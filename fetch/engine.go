@@ -206,7 +206,7 @@ func (e *engine) progress(bytes, under int64, m *mirror.Mirror) Progress {
 		p.ETA = pace.ETA(p.Total-bytes, p.Rate)
 	}
 	for i, other := range e.mirrors {
-		if p.Mirrors[i] = Mirror(other.State()); other == m {
+		if p.Mirrors[i] = other.State(); other == m {
 			p.Mirrors[i].Bytes += under
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"netstage/fetch/internal/mirror"
 	"netstage/fetch/pace"
 )
 
@@ -22,15 +23,7 @@ type Progress struct {
 }
 
 // Mirror is what a download knows of one mirror.
-type Mirror struct {
-	URL    string  // without secrets
-	Bytes  int64   // of bodies that it sent, also those thrown away
-	Rate   float64 // bytes per second that it delivered; 0: not measured
-	Faults int
-	Answer string // its last answer or fault, one line; empty: it was not asked
-	Class  string // of its last fault; empty: it had none
-	Bad    bool   // it is not asked again in this download
-}
+type Mirror = mirror.State
 
 // String is a line of at most 79 columns: "image 34% 352/1024 MiB 118 MiB/s ETA
 // 6 s from HOST".
