@@ -52,6 +52,9 @@ type Record struct {
 	// The list of keys that the manifest is signed by, and its signature.
 	Keys        []byte `json:"keys,omitempty"`
 	KeysMinisig []byte `json:"keys_minisig,omitempty"`
+	// What a registry had under a digest: a manifest, or an index and the
+	// manifest that was chosen from it.
+	Artifact [][]byte `json:"artifact,omitempty"`
 }
 
 // ParseRecord reads a record. It is as good as whoever wrote it.

@@ -5,6 +5,7 @@ package oci
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 
 	"netstage/fetch/ref"
@@ -48,6 +49,9 @@ type Platform struct {
 func (p Platform) String() string {
 	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
+
+// Here is this program's platform.
+func Here() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH} }
 
 // document is a manifest or an index. What is not used is not looked at.
 type document struct {

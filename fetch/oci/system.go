@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -50,6 +51,23 @@ func Read(body []byte, p Platform) (*System, *Descriptor, error) {
 	}
 	s, err := systemOf(layers)
 	return s, nil, err
+}
+
+// Follow reads what was kept of an artifact, a manifest, or an index and the
+// manifest that was chosen from it: the digest vouches for the first, and that
+// one for the next.
+func Follow(digest string, documents [][]byte, p Platform) (*System, error) {
+	for _, body := range documents {
+		if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != digest {
+			return nil, fault.Errorf(fault.Policy, "it is of the artifact sha256:%x, wanted is sha256:%s", sum, digest)
+		}
+		s, next, err := Read(body, p)
+		if err != nil || s != nil {
+			return s, err
+		}
+		digest = next.Digest
+	}
+	return nil, fault.Errorf(fault.Policy, "no manifest is known with it that has the digest sha256:%s", digest)
 }
 
 // choose is the manifest for a platform: one of the same variant, else one that

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"netstage/fetch"
@@ -24,6 +23,7 @@ type artifact struct {
 	from       ref.Artifact   // who was asked what it is
 	digest     string         // of what was named: a manifest, or an index
 	pinned     bool           // somebody trusted named it
+	documents  [][]byte       // the manifest, or the index and its manifest
 	signatures map[string]ref.Location
 }
 
@@ -166,9 +166,9 @@ func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, err
 	}
 	platform := o.Platform
 	if platform.OS == "" {
-		platform = oci.Platform{OS: "linux", Architecture: runtime.GOARCH}
+		platform = oci.Here()
 	}
-	a.digest = pin
+	a.digest, a.documents = pin, [][]byte{body}
 	system, next, err := oci.Read(body, platform)
 	if next != nil {
 		for i, place := range all {
@@ -177,6 +177,7 @@ func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, err
 		if body, _, err = o.ask(ctx, all, next.Digest, a.pinned); err != nil {
 			return a, err
 		}
+		a.documents = append(a.documents, body)
 		if system, next, err = oci.Read(body, platform); next != nil {
 			err = fault.Errorf(fault.Artifact, "it is an index in an index")
 		}

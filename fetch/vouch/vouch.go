@@ -89,7 +89,8 @@ type Image struct {
 	Signed   *Signed
 	Tree     *Tree // nil unless Order.KeepTree
 	Stats    fetch.Stats
-	Seeded   int64 // bytes that seeds had of it
+	Seeded   int64    // bytes that seeds had of it
+	Artifact [][]byte // as oci.Follow reads it, where a registry had the image
 	close    func() error
 }
 
@@ -167,6 +168,7 @@ func (o *Order) get(ctx context.Context) (*Image, error) {
 		if err := o.heed(o.artifact); err != nil {
 			return nil, err
 		}
+		image.Artifact = o.artifact.documents
 	}
 	if len(o.Images) == 0 {
 		return nil, fault.Errorf(fault.NoImage, "no image is named")

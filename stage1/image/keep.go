@@ -23,8 +23,19 @@ func keepOf(c config.Config, i *vouch.Image) *kept.Order {
 		o.Image.Name, o.Image.Init, o.Image.Manifest, o.Image.Minisig = i.Signed.Name, i.Signed.Init, i.Signed.Document.Body, i.Signed.Document.Signature
 		o.Image.Keys, o.Image.KeysMinisig = i.Signed.KeyList.Body, i.Signed.KeyList.Signature
 	}
+	size := 0
+	for _, document := range i.Artifact {
+		size += len(document)
+	}
+	if size <= mostArtifact {
+		o.Image.Artifact = i.Artifact
+	}
 	return o
 }
+
+// mostArtifact is how much is kept of what a registry says of an image, in
+// bytes: records are small.
+const mostArtifact = 64 << 10
 
 // LeaveOrder tells stage 2 what to keep, if anything.
 func (i *Image) LeaveOrder() error {

@@ -125,6 +125,9 @@ func (c *cache) offline(ctx context.Context, e *kept.Generation) (*Image, error)
 	own.Network, own.Stream = nil, nil
 	own.Config.Stream, own.Config.Verity, own.Config.Manifest, own.Config.KeyLists = false, nil, nil, nil
 	own.Config.CopyToRAM = true // the disk is done with when the system runs
+	if err := obeyArtifact(&own.Config, e.Record); err != nil {
+		return nil, err
+	}
 	keys, err := manifest.LoadKeys(os.DirFS(c.g.Initrd), config.TrustedKeys[1:])
 	switch {
 	case err != nil:
@@ -139,7 +142,7 @@ func (c *cache) offline(ctx context.Context, e *kept.Generation) (*Image, error)
 				return nil, err
 			}
 		}
-	case c.g.Config.SHA256 == nil && c.g.Config.RootHash == nil:
+	case own.Config.SHA256 == nil && own.Config.RootHash == nil:
 		return nil, fault.Errorf(fault.Policy, "nothing vouches for it")
 	}
 	if e.TreeSize > 0 {

@@ -1,11 +1,14 @@
 package image
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
 
+	"netstage/fetch/kept"
 	"netstage/fetch/manifest"
 	"netstage/fetch/oci"
 	"netstage/fetch/ref"
@@ -21,6 +24,40 @@ func inRegistries(images []ref.Location) []ref.Location {
 // artifactIsPinned tells whether a reference has a digest, which vouches for all
 // that is in the artifact.
 func artifactIsPinned(l ref.Location) bool { return l.Artifact().Digest != "" }
+
+// obeyArtifact has an earlier image be the one of the artifact that c pins, if
+// it pins one: what was kept with the image leads there from the digest.
+func obeyArtifact(c *config.Config, e kept.Record) error {
+	i := slices.IndexFunc(c.Rootfs, artifactIsPinned)
+	if i < 0 {
+		return nil
+	}
+	system, err := oci.Follow(c.Rootfs[i].Artifact().Digest, e.Artifact, oci.Here())
+	if err == nil {
+		err = system.NoImage()
+	}
+	if err != nil {
+		return err
+	}
+	digest, err := hex.DecodeString(system.Image.Digest)
+	switch {
+	case err != nil:
+		return err
+	case e.TreeSize > 0 && system.RootHash != nil:
+		c.RootHash, err = asPinned("root hash", c.RootHash, system.RootHash)
+	default:
+		c.SHA256, err = asPinned("SHA-256", c.SHA256, digest)
+	}
+	return err
+}
+
+// asPinned is what an artifact says, and what was asked for, if anything was.
+func asPinned(what string, asked, said []byte) ([]byte, error) {
+	if asked != nil && !bytes.Equal(asked, said) {
+		return nil, fault.Errorf(fault.Policy, "the %s asked for is %x, the artifact's is %x", what, asked, said)
+	}
+	return said, nil
+}
 
 // credentials are the logins for registries that the initrd has. None goes by
 // http where a proxy would see it.
