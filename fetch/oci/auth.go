@@ -37,18 +37,19 @@ type slot struct {
 	turn  chan struct{} // one gets a token, the others wait for it
 	mu    sync.Mutex
 	value string
+	asked []challenge // what it is the answer to
 }
 
-func (s *slot) get() string {
+func (s *slot) get() (value string, asked []challenge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.value
+	return s.value, s.asked
 }
 
-func (s *slot) set(value string) {
+func (s *slot) set(value string, asked []challenge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.value = value
+	s.value, s.asked = value, asked
 }
 
 // Add has requests for an artifact's repository seen to.
@@ -105,12 +106,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.secrets {
 		s = &repo.known
 	}
-	used := s.get()
+	used, asked := s.get()
 	resp, err := t.base.RoundTrip(with(r, used))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+	if err != nil || !refused(resp, used) {
 		return resp, err
 	}
 	wanted := challenges(resp.Header.Values("WWW-Authenticate"))
+	if len(wanted) == 0 {
+		wanted = asked
+	}
 	if len(wanted) == 0 {
 		return resp, nil
 	}
@@ -125,6 +129,12 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	defer discard(resp)
 	return nil, fault.Errorf(fault.RegistryAuth, "%s does not let %s read %s%s", r.URL.Host, t.who(repo), repo.name, codes(resp.Body))
+}
+
+// refused tells whether a registry wants to be asked otherwise. Some say 403 of
+// a token that ran out, where distribution-spec has 401.
+func refused(resp *http.Response, used string) bool {
+	return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden && strings.HasPrefix(used, "Bearer ")
 }
 
 // CloseIdleConnections is what http.Client's calls.
@@ -154,12 +164,12 @@ func (t *transport) renew(ctx context.Context, repo *repository, s *slot, used s
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if now := s.get(); now != used {
+	if now, _ := s.get(); now != used {
 		return now, nil
 	}
 	value, err := t.answer(ctx, repo, wanted)
 	if err == nil {
-		s.set(value)
+		s.set(value, wanted)
 	}
 	return value, err
 }

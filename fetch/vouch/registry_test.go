@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,63 +318,6 @@ func TestLogins(t *testing.T) {
 		if !slices.Equal(asked.Scopes, []string{"repository:web:pull"}) {
 			t.Errorf("a token for %q", asked.Scopes)
 		}
-	}
-}
-
-// A token that runs out while the image comes is replaced, and the download
-// goes on where it was.
-func TestTokenRunsOut(t *testing.T) {
-	w := newWorld(t, "image")
-	tokens := peer.ServeTokens(t, "")
-	r := peer.Start(t, peer.Options{Tokens: tokens})
-	d := r.Push(t, "web", "1", w.layers()[1])
-	var old, resumed atomic.Value
-	host := front(t, r, func(rw http.ResponseWriter, q *http.Request) bool {
-		token := q.Header.Get("Authorization")
-		switch {
-		case !strings.Contains(q.URL.Path, "/blobs/") || token == "":
-		case old.CompareAndSwap(nil, token): // part of it, and the end of the connection
-			rw.Header().Set("Content-Length", fmt.Sprint(len(w.content)))
-			rw.Write(w.content[:1<<19])
-			rw.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		case old.Load() == token: // as docker-registry has it a minute later
-			rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="registry-test",error="invalid_token"`, tokens.URL()))
-			rw.WriteHeader(http.StatusUnauthorized)
-			return true
-		default:
-			resumed.Store(q.Header.Get("Range"))
-		}
-		return false
-	})
-	o, log := order(t)
-	o.Images = artifacts(t, "oci+http://"+host+"/web@"+d.Digest)
-	i := w.mustGet(t, o)
-	if n := len(tokens.Asked()); n != 2 || i.Stats.Retries != 1 || resumed.Load() != "bytes=524288-" {
-		t.Errorf("%d tokens, %d faults, resumed from %v\n%s", n, i.Stats.Retries, resumed.Load(), log)
-	}
-}
-
-// Where a registry sends machines on to, they have nothing to show.
-func TestRedirectToAnotherHost(t *testing.T) {
-	w := newWorld(t, "image")
-	r := peer.Start(t, peer.Options{Login: "boot:secret"})
-	d := r.Push(t, "web", "1", w.layers()...)
-	elsewhere := w.serve(t)
-	host := front(t, r, func(rw http.ResponseWriter, q *http.Request) bool {
-		if !strings.HasSuffix(q.URL.Path, peer.DigestOf(w.content)) || q.Header.Get("Authorization") == "" {
-			return false
-		}
-		http.Redirect(rw, q, elsewhere.URL("store/x?signature=secret"), http.StatusTemporaryRedirect)
-		return true
-	})
-	o, log := order(t)
-	o.Images = artifacts(t, "oci+http://"+host+"/web@"+d.Digest)
-	o.Credentials = credentials(t, map[string]string{"http://" + host: "boot:secret"})
-	w.mustGet(t, o)
-	l := elsewhere.Log()
-	if len(l) == 0 || l[0].Auth != "" || strings.Contains(log.String(), "secret") {
-		t.Errorf("%+v\n%s", l, log)
 	}
 }
 

@@ -40,7 +40,8 @@ type Mirror struct {
 	client    *http.Client        // its own, once dates were forgiven; nil: the requester's
 	chains    []*x509.Certificate // whose dates were forgiven
 	forgiven  int
-	mismatch  int64 // size of an image of unknown length that did not verify
+	mismatch  int64         // size of an image of unknown length that did not verify
+	astray    *atomic.Int32 // how often in a row it led to who refuses; all copies count together
 }
 
 // State is what an operator may know of a mirror.
@@ -68,7 +69,7 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 		}
 		u := l.URL()
 		hosts[u.Host]++
-		list = append(list, &Mirror{Location: l, URL: u, Name: u.Host})
+		list = append(list, &Mirror{Location: l, URL: u, Name: u.Host, astray: new(atomic.Int32)})
 	}
 	if len(list) == 0 {
 		return nil, NewFault(Fatal, fault.BadURL, nil, "no URL of an image is given")
@@ -89,7 +90,7 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 // Own is a copy for somebody who asks it beside the download: what is learnt
 // there stays there.
 func (m *Mirror) Own() *Mirror {
-	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, Near: m.Near, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven}
+	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, Near: m.Near, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven, astray: m.astray}
 	own.waited.Store(m.waited.Load())
 	return own
 }

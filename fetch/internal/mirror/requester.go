@@ -106,5 +106,9 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 	limits := pace.Timeouts{
 		Dial: m.allowDial(q.c.Timeouts.Dial), TLS: m.Allow(q.c.Timeouts.TLS), Header: m.Allow(q.c.Timeouts.Header),
 	}
-	return withinTime(client, r, limits)
+	resp, err := withinTime(client, r, limits)
+	if err == nil && resp.StatusCode/100 == 2 {
+		m.astray.Store(0)
+	}
+	return resp, err
 }

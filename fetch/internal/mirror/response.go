@@ -122,12 +122,30 @@ func wrongSize(m *Mirror, got, want int64) *Fault {
 // those that stay.
 func (q *Requester) statusFault(m *Mirror, resp *http.Response) *Fault {
 	code := resp.StatusCode
-	f := NewFault(ThisMirror, fault.HTTP(code), nil, "%s: %d %s for %s", m.Name, code, http.StatusText(code), m.Location)
-	if passes(code) {
+	by := ""
+	if resp.Request.Response != nil { // it was led there
+		by = " by " + resp.Request.URL.Host
+	}
+	f := NewFault(ThisMirror, fault.HTTP(code), nil, "%s: %d %s%s for %s", m.Name, code, http.StatusText(code), by, m.Location)
+	switch {
+	case passes(code):
 		f.Scope = Transient
 		f.RetryAfter = parseRetryAfter(resp.Header, q.c.Now(), q.c.RetryAfterCap)
+	case by != "" && expires(code) && m.astray.Add(1) <= mostAstray:
+		f.Scope = Transient
 	}
 	return f
+}
+
+// mostAstray is how often in a row a mirror may lead to somebody who refuses.
+const mostAstray = 5
+
+// expires tells whether a status may be about the way there: the URL of an
+// object store that a registry hands out holds for minutes, by clocks that may
+// differ, and a cache on the way may keep it for longer. S3 and Azure say 403
+// then, Google's 400, others 401 or 410. Whoever handed it out has a new one.
+func expires(code int) bool {
+	return code == http.StatusBadRequest || code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusGone
 }
 
 // passes tells whether a status is worth another try.

@@ -126,3 +126,21 @@ func (r *Registry) send(t testing.TB, method, url, kind string, body []byte) str
 
 // DigestOf is what a registry calls a blob.
 func DigestOf(content []byte) string { return describe("", content).Digest }
+
+// Takes tells whether the registry lets somebody read a repository by that
+// Authorization.
+func (r *Registry) Takes(t testing.TB, name, authorization string) bool {
+	q, err := http.NewRequest(http.MethodGet, r.URL+"/v2/"+name+"/tags/list", nil)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	q.Header.Set("Authorization", authorization)
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}

@@ -30,6 +30,7 @@ type Tokens struct {
 
 	mu    sync.Mutex
 	login string
+	life  time.Duration
 	asked []Asked
 }
 
@@ -43,7 +44,7 @@ type Asked struct {
 // USER:PASSWORD, nobody else gets a token.
 func ServeTokens(t testing.TB, login string) *Tokens {
 	t.Helper()
-	s := &Tokens{login: login}
+	s := &Tokens{login: login, life: time.Hour}
 	var err error
 	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -73,6 +74,16 @@ func (s *Tokens) Token(scope string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token([]string{scope})
+}
+
+// leeway is how long docker-registry takes a token after its end.
+const leeway = time.Minute
+
+// Last says how long docker-registry takes the tokens that follow.
+func (s *Tokens) Last(life time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life = life - leeway
 }
 
 // Asked are the requests so far.
@@ -115,7 +126,7 @@ func (s *Tokens) token(scopes []string) string {
 		return b64(text)
 	}
 	text := part(map[string]any{"typ": "JWT", "alg": "ES256", "x5c": []string{base64.StdEncoding.EncodeToString(s.cert)}}) + "." + part(map[string]any{
-		"iss": issuer, "aud": service, "sub": "test", "jti": fmt.Sprint(len(s.asked)), "exp": time.Now().Add(time.Hour).Unix(), "nbf": time.Now().Add(-2 * time.Hour).Unix(), "iat": time.Now().Unix(), "access": all,
+		"iss": issuer, "aud": service, "sub": "test", "jti": fmt.Sprint(len(s.asked)), "exp": time.Now().Add(s.life).Unix(), "nbf": time.Now().Add(-2 * time.Hour).Unix(), "iat": time.Now().Unix(), "access": all,
 	})
 	sum := sha256.Sum256([]byte(text))
 	a, b, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
