@@ -57,10 +57,11 @@ type Lease struct {
 	Source string
 }
 
-// OffLink reports whether the lease has a route through a gateway.
+// OffLink reports whether the lease has a route through a gateway, or has all
+// the world on the link, where a router answers for it (proxy ARP).
 func (l Lease) OffLink() bool {
 	for _, r := range l.Routes {
-		if r.Gateway.IsValid() {
+		if r.Gateway.IsValid() || r.Dst.Bits() == 0 {
 			return true
 		}
 	}

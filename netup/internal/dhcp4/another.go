@@ -20,7 +20,7 @@ var errNoOffer = errors.New("dhcp: no other server offers an address")
 // of one not tried yet, else of the one tried longest ago. False: there is none.
 // The function returned closes the client.
 func (c *Client) Another(ctx context.Context, l lease.Lease) (lease.Lease, func(), bool) {
-	c.tried = append(slices.DeleteFunc(c.tried, func(a netip.Addr) bool { return a == l.Server }), l.Server)
+	c.avoid(l.Server)
 	for {
 		next, closer, ok := c.other(ctx)
 		if ok || len(c.tried) < 2 || ctx.Err() != nil {
@@ -32,6 +32,11 @@ func (c *Client) Another(ctx context.Context, l lease.Lease) (lease.Lease, func(
 		closer()
 		c.tried = c.tried[1:]
 	}
+}
+
+// avoid puts a server behind all others.
+func (c *Client) avoid(server netip.Addr) {
+	c.tried = append(slices.DeleteFunc(c.tried, func(a netip.Addr) bool { return a == server }), server)
 }
 
 // other has a conversation with a server that was not tried.

@@ -57,7 +57,9 @@ type Client struct {
 	Rejected func(why string)
 	BOOTP    bool // ask as BOOTP does, too (RFC 951)
 
-	tried []netip.Addr // servers whose leases led nowhere; their offers are not taken
+	// tried are servers whose leases led nowhere or whose offers did not become
+	// one, the last one last: theirs are not taken while there may be others.
+	tried []netip.Addr
 
 	oddMu sync.Mutex
 	odd   map[netip.Addr][]string // what was told of a server's messages
@@ -105,6 +107,7 @@ func (c *Client) open() (*nclient4.Client, error) {
 func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.Addr) (lease.Lease, error) {
 	start := time.Now()
 	refused := retry.New(250*time.Millisecond, 8*time.Second, c.Rand)
+	failed := 0 // conversations in a row
 	for round := 0; ; round++ {
 		var r lease.Lease
 		var err error
@@ -112,13 +115,20 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 		if round == 0 && hint.IsValid() {
 			r, err = c.reboot(ctx, cl, hint)
 		} else {
-			r, err = c.select4(ctx, cl, start, 0)
+			patience := time.Duration(0)
+			if len(c.tried) > 0 { // the more it went wrong, the longer others are waited for
+				patience = min(time.Duration(failed)*time.Second, otherPatience)
+			}
+			r, err = c.select4(ctx, cl, start, patience)
 		}
 		switch {
 		case err == nil:
 			return r, nil
 		case ctx.Err() != nil:
 			return lease.Lease{}, ctx.Err()
+		case errors.Is(err, errNoOffer):
+			c.tried = c.tried[1:]
+			continue
 		case errors.As(err, &conflict):
 			c.Log.Warn(fmt.Sprintf("%s: %v, declined", c.Name, err))
 			if err := retry.Pause(ctx, DeclinePause); err != nil {
@@ -133,16 +143,35 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 					return lease.Lease{}, err
 				}
 			}
+		case len(c.tried) > 0:
+			c.Log.Warn(fmt.Sprintf("%s: %v, starting over", c.Name, err))
 		default:
 			c.Log.Debug(fmt.Sprintf("%s: %v, starting over", c.Name, err))
 		}
+		failed++
 	}
 }
 
-// select4 is DISCOVER, OFFER, REQUEST, ACK. DISCOVER goes on for ever, or until
-// patience is over, where that is not 0.
+// select4 is DISCOVER, OFFER, REQUEST, ACK. A server that does not keep to its
+// offer is not asked again while there may be others.
 func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Time, patience time.Duration) (lease.Lease, error) {
+	offer, m, err := c.discover(ctx, cl, start, patience)
+	if err != nil || offer.Source == "bootp" {
+		return offer, err
+	}
+	l, err := c.take(ctx, cl, offer, m)
+	if err != nil && ctx.Err() == nil && !errors.As(err, new(*acd.ConflictError)) {
+		c.avoid(offer.Server)
+		err = fmt.Errorf("%w, after %s had offered %s", err, offer.Server, offer.Addr)
+	}
+	return l, err
+}
+
+// discover is DISCOVER and OFFER; it returns both. It goes on for ever, or until
+// patience is over, where that is not 0.
+func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.Time, patience time.Duration) (lease.Lease, *dhcpv4.DHCPv4, error) {
 	m := c.message(dhcpv4.MessageTypeDiscover)
+	begun := time.Now()
 	var offer lease.Lease
 	isOffer := func(p *dhcpv4.DHCPv4) bool {
 		switch p.MessageType() {
@@ -165,8 +194,8 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 	for sent := 1; ; sent++ {
 		left := wait.Next()
 		if patience > 0 {
-			if left = min(left, patience-time.Since(start)); left <= 0 {
-				return lease.Lease{}, errNoOffer
+			if left = min(left, patience-time.Since(begun)); left <= 0 {
+				return lease.Lease{}, nil, errNoOffer
 			}
 		}
 		c.Note("discovering", sent)
@@ -186,7 +215,7 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 			wait.Reset() // sent too early
 		}
 		if err != nil {
-			return lease.Lease{}, err
+			return lease.Lease{}, nil, err
 		}
 		if got != nil {
 			break
@@ -194,8 +223,13 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 	}
 	if offer.Source == "bootp" { // there is nothing to request
 		offer.Link, offer.Index, offer.MAC, offer.Acquired = c.Name, c.Index, c.MAC, time.Now()
-		return c.Amend(offer), nil
+		return c.Amend(offer), nil, nil
 	}
+	return offer, m, nil
+}
+
+// take is REQUEST and ACK, after the DISCOVER m.
+func (c *Client) take(ctx context.Context, cl *nclient4.Client, offer lease.Lease, m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	c.Log.Debug(fmt.Sprintf("%s: dhcp: %s offers %s", c.Name, offer.Server, offer.Addr))
 
 	req := c.message(dhcpv4.MessageTypeRequest)

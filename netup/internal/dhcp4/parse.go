@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func Parse(m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	}
 	l.Addr = netip.PrefixFrom(addr, maskBits(m, addr))
 	l.Source = "dhcp"
-	l.Routes, l.Gateways = routesFrom(m)
+	l.Routes, l.Gateways = routesFrom(m, addr)
 	l.DNS = addrs(m, dhcpv4.OptionDomainNameServer)
 	l.NTP = addrs(m, dhcpv4.OptionNTPServers)
 	l.Search = searchFrom(m)
@@ -112,13 +113,16 @@ func maskBits(m *dhcpv4.DHCPv4, a netip.Addr) int {
 
 // routesFrom takes option 121 when present and then ignores option 3, as RFC
 // 3442 demands; Microsoft's 249 comes next.
-func routesFrom(m *dhcpv4.DHCPv4) (routes []lease.Route, more []netip.Addr) {
+// A host is no router of its own.
+func routesFrom(m *dhcpv4.DHCPv4, own netip.Addr) (routes []lease.Route, more []netip.Addr) {
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
-		if routes, _ := classless(m.Options.Get(code)); len(routes) > 0 {
+		routes, _ := classless(m.Options.Get(code))
+		routes = slices.DeleteFunc(routes, func(r lease.Route) bool { return r.Gateway == own })
+		if len(routes) > 0 {
 			return oneDefault(routes)
 		}
 	}
-	routers := addrs(m, dhcpv4.OptionRouter)
+	routers := slices.DeleteFunc(addrs(m, dhcpv4.OptionRouter), func(a netip.Addr) bool { return a == own })
 	if len(routers) == 0 {
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package dhcp6
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -18,8 +19,7 @@ const otherTries = 3
 // nowhere: of one not tried yet, else of the one tried longest ago. False: there
 // is none.
 func (c *Client) Another(ctx context.Context, last Answer) (Answer, bool) {
-	c.tried = slices.DeleteFunc(c.tried, func(duid []byte) bool { return slices.Equal(duid, last.Server) })
-	c.tried = append(c.tried, last.Server)
+	c.avoid(last.Server)
 	for {
 		conn, err := c.listen(ctx)
 		if err == nil {
@@ -37,6 +37,14 @@ func (c *Client) Another(ctx context.Context, last Answer) (Answer, bool) {
 		}
 		c.tried = c.tried[1:]
 	}
+}
+
+// errNoOffer says that nobody offers an address but those that were tried.
+var errNoOffer = errors.New("dhcp6: no other server offers an address")
+
+// avoid puts a server behind all others.
+func (c *Client) avoid(server []byte) {
+	c.tried = append(slices.DeleteFunc(c.tried, func(duid []byte) bool { return slices.Equal(duid, server) }), server)
 }
 
 func (c *Client) wasTried(duid []byte) bool {

@@ -41,7 +41,7 @@ type Client struct {
 	Rejected func(why string)
 
 	probe *acd.Probe // for the address last given; nil: none
-	tried [][]byte   // DUIDs of servers whose addresses led nowhere
+	tried [][]byte   // DUIDs of servers whose addresses led nowhere or whose offers did not become one, the last one last
 	told  []string   // of what is of no use in a server's messages
 }
 
@@ -75,6 +75,13 @@ func (c *Client) listen(ctx context.Context) (net.PacketConn, error) {
 // error.
 func (c *Client) Acquire(ctx context.Context) (Answer, error) {
 	return c.persist(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
+		for len(c.tried) > 0 {
+			r, err := c.converse(ctx, conn, start, otherTries)
+			if !errors.Is(err, errNoOffer) {
+				return r, err
+			}
+			c.tried = c.tried[1:]
+		}
 		return c.converse(ctx, conn, start, 0)
 	})
 }
@@ -87,7 +94,10 @@ func (c *Client) converse(ctx context.Context, conn net.PacketConn, start time.T
 	offer, err := c.ask(ctx, conn, start, "soliciting a DHCPv6 server", q, tries, func(r Reply) bool {
 		return (r.Type == Advertise || r.Rapid) && r.Addr.IsValid() && !c.wasTried(r.Server)
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() == nil && tries > 0:
+		return offer, fmt.Errorf("%w: %w", errNoOffer, err)
+	case err != nil:
 		return offer, err
 	}
 	c.probe.End()
@@ -102,6 +112,9 @@ func (c *Client) converse(ctx context.Context, conn net.PacketConn, start time.T
 		return r.Type == ReplyType && slices.Equal(r.Server, offer.Server)
 	})
 	if err = refusal(r, err); err != nil {
+		if ctx.Err() == nil {
+			c.avoid(offer.Server)
+		}
 		return r, err
 	}
 	if conflict := c.probe.Conflict(); conflict != nil {

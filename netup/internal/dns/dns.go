@@ -63,20 +63,53 @@ func (r *Resolver) Lookup(ctx context.Context, name string, six bool) ([]netip.A
 	if six {
 		q.typ = typeAAAA
 	}
-	var first error
-	for _, candidate := range r.candidates(name) {
+	var none, failed error // the first of each
+	candidates := r.candidates(name)
+	for i, candidate := range candidates {
 		q.name = candidate
 		addrs, err := r.ask(ctx, q)
 		switch {
 		case err == nil:
 			return addrs, nil
+		case refused(err): // for this name: it may be of a domain that is broken
+			if failed == nil {
+				failed = err
+			}
 		case !errors.Is(err, ErrNotFound):
 			return nil, err
-		case first == nil:
-			first = err
+		case none == nil:
+			none = err
+		}
+		if i+1 < len(candidates) && r.known(ctx, q.other()) {
+			break // in the other family; another name would be another host's
 		}
 	}
-	return nil, first
+	if failed != nil {
+		return nil, failed
+	}
+	return nil, none
+}
+
+// other is the question for the other family.
+func (q question) other() question {
+	q.typ = typeA + typeAAAA - q.typ
+	return q
+}
+
+// glance is how long a question is asked that is of use if it is answered soon.
+const glance = 250 * time.Millisecond
+
+// known tells whether a question has an answer.
+func (r *Resolver) known(ctx context.Context, q question) bool {
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	addrs, err := r.ask(ctx, q)
+	return err == nil && len(addrs) > 0
+}
+
+// refused tells whether servers are there and do not answer a question.
+func refused(err error) bool {
+	return errors.As(err, new(codeError)) || errors.Is(err, errLame)
 }
 
 // candidates are the names that a name may stand for, in order: one with a dot
@@ -121,7 +154,7 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 			return nil, err
 		}
 		last = fmt.Errorf("%s: %w", server, err)
-		if errors.As(err, new(codeError)) || errors.Is(err, errLame) {
+		if refused(err) {
 			continue // it is there, and may know other names
 		}
 		r.mu.Lock()

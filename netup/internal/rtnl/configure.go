@@ -136,7 +136,9 @@ func Routes(l lease.Lease, metric int) []*netlink.Route {
 		}
 	}
 	for _, r := range l.Routes {
-		if !r.Gateway.IsValid() {
+		// What is on the link needs no gateway, which would take the place of
+		// the link in the way to all others.
+		if !r.Gateway.IsValid() || slices.Contains(reachable, r.Dst) {
 			continue
 		}
 		covered := r.Gateway.Is6() && r.Gateway.IsLinkLocalUnicast()
