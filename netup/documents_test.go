@@ -1,6 +1,7 @@
 package netup
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"github.com/insomniacslk/dhcp/iana"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -94,8 +98,66 @@ func TestDocumentedServers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			firmwareIsServed(t)
 		})
 	}
+}
+
+// firmwareIsServed asks as firmware of every kind does, and as iPXE that it
+// has loaded.
+func firmwareIsServed(t *testing.T) {
+	t.Helper()
+	must(setUp("eth0"))
+	defer setDownN("eth0")
+	const ipxe, web = "http://192.0.2.1:8080/boot.ipxe", "http://192.0.2.1:8080/"
+	for _, f := range []struct {
+		arch  iana.Arch
+		class string // option 60
+		file  string
+	}{
+		{iana.INTEL_X86PC, "PXEClient", "undionly.kpxe"},
+		{iana.EFI_X86_64, "PXEClient", "snponly.efi"}, {iana.EFI_BC, "PXEClient", "snponly.efi"},
+		{iana.EFI_ARM64, "PXEClient", "snponly-arm64.efi"},
+		{iana.EFI_X86_64_HTTP, "HTTPClient", web + "snponly.efi"}, {iana.EFI_ARM64_HTTP, "HTTPClient", web + "snponly-arm64.efi"},
+	} {
+		for _, user := range []string{"", "iPXE"} {
+			kind := []dhcpv4.Modifier{
+				dhcpv4.WithRequestedOptions(dhcpv4.OptionClassIdentifier, dhcpv4.OptionBootfileName),
+				dhcpv4.WithOption(dhcpv4.OptClientArch(f.arch)),
+				dhcpv4.WithOption(dhcpv4.OptClassIdentifier(fmt.Sprintf("%s:Arch:%05d:UNDI:003016", f.class, f.arch))),
+			}
+			if user != "" {
+				kind = append(kind, dhcpv4.WithOption(dhcpv4.OptUserClass(user)), dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(175), []byte{19, 1, 1}))
+			}
+			offer := offerTo(t, kind...)
+			file, class := offer.BootFileNameOption(), string(offer.ClassIdentifier())
+			if file == "" {
+				file = offer.BootFileName
+			}
+			switch {
+			case user == "iPXE" && file != ipxe, user == "" && file != f.file:
+				t.Errorf("arch %d, user class %q: boot file %q", f.arch, user, file)
+			case user == "" && f.class == "HTTPClient" && class != f.class: // the firmware wants it
+				t.Errorf("arch %d: vendor class %q", f.arch, class)
+			case user == "" && f.class == "PXEClient" && (offer.ServerIPAddr.String() != "192.0.2.1" || class == "HTTPClient"):
+				t.Errorf("arch %d: next server %s, vendor class %q", f.arch, offer.ServerIPAddr, class)
+			}
+		}
+	}
+}
+
+// offerTo is what a DHCP server offers, on eth0, to a client of some kind.
+func offerTo(t *testing.T, kind ...dhcpv4.Modifier) (offer *dhcpv4.DHCPv4) {
+	t.Helper()
+	c, err := nclient4.New("eth0", nclient4.WithTimeout(time.Second), nclient4.WithRetry(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if offer, err = c.DiscoverOffer(t.Context(), kind...); err != nil {
+		t.Fatal(err)
+	}
+	return offer
 }
 
 func TestDocumentedRouters(t *testing.T) {
