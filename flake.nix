@@ -44,6 +44,7 @@
               (pkgs.go_1_26 or pkgs.go)
               pkgs.gnumake
               pkgs.squashfsTools
+              pkgs.erofs-utils
               pkgs.qemu
               pkgs.cpio
               pkgs.zstd

@@ -9,6 +9,7 @@ let
   cfg = config.boot.netstage;
   kernel = config.boot.kernelPackages.kernel;
   toplevel = config.system.build.toplevel;
+  imageName = "nix-store.${cfg.format}";
   init = "${toplevel}/init";
   signed = cfg.trustedKeys != [ ];
   # An artifact in a registry has its manifest in it.
@@ -20,7 +21,7 @@ let
     else if cfg.manifest != [ ] then
       cfg.manifest
     else
-      [ "nix-store.squashfs.manifest" ];
+      [ "${imageName}.manifest" ];
   run = runWith { };
   runWith =
     passthru: name: script:
@@ -176,7 +177,7 @@ let
 
   imageFlags = "--processors \"\${NIX_BUILD_CORES:-0}\" --closure-info ${
     pkgs.closureInfo { rootPaths = [ toplevel ] ++ cfg.storeContents; }
-  } --init ${init} --compression ${escapeShellArg cfg.squashfs.compression}";
+  } --init ${init} --format ${cfg.format} --compression ${escapeShellArg cfg.${cfg.format}.compression}";
 
   kernelParams = toString config.boot.kernelParams;
   kernelName = if pkgs.stdenv.hostPlatform.isx86 then "bzImage" else "vmlinuz";
@@ -184,11 +185,11 @@ in
 {
   inherit secretsOutside vague;
   build = rec {
-    # nix-store.squashfs, what vouches for it (.sha256, .verity and .roothash), a
+    # nix-store.squashfs or .erofs, what vouches for it (.sha256, .verity and .roothash), a
     # .manifest to be signed, and init, the path of its stage 2.
     netstageImage = run "netstage-image" ''
       mkdir -p $out
-      netstage image ${imageFlags} --manifest -o $out/nix-store.squashfs
+      netstage image ${imageFlags} --manifest -o $out/${imageName}
       echo ${init} >$out/init
     '';
 
@@ -198,7 +199,7 @@ in
       chmod +w cmdline
       ${optionalString cfg.pin ''
         echo init=${init} >>cmdline
-        echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash) >>cmdline
+        echo rootfs.roothash=$(cat ${netstageImage}/${imageName}.roothash) >>cmdline
       ''}
       set -- ${lib.escapeShellArgs initrdFlags} --file "$PWD/cmdline:/etc/netstage/cmdline"
       ${optionalString (cfg.firmware != null) ''
@@ -246,7 +247,7 @@ in
               echo init=${init}
               ${optionalString (cfg.rootfs != [ ]) ''
                 echo ${lib.escapeShellArgs (map (ref: "rootfs=${ref}") cfg.rootfs)}
-                echo rootfs.roothash=$(cat ${netstageImage}/nix-store.squashfs.roothash)
+                echo rootfs.roothash=$(cat ${netstageImage}/${imageName}.roothash)
               ''}
             ''
         }

@@ -13,7 +13,7 @@ let
   ];
   layout = {
     "/" = "tmpfs mode=0755";
-    "/nix/.ro-store" = "squashfs loop";
+    "/nix/.ro-store" = "${cfg.format} loop";
     "/nix/.rw-store" = "tmpfs mode=0755";
     "/nix/store" = "overlay ${toString overlay}";
   };
@@ -30,6 +30,14 @@ let
         )
       )
     );
+  roStore = {
+    device = "../nix-store.${cfg.format}";
+    fsType = cfg.format;
+    options = [
+      "loop"
+    ] ++ optional (cfg.format == "squashfs" && lib.versionAtLeast config.boot.kernelPackages.kernel.version "6.2") "threads=multi";
+    neededForBoot = true;
+  };
   changed = lib.filter (place: said config.fileSystems.${place} != layout.${place}) (lib.attrNames layout);
 in
 {
@@ -43,21 +51,17 @@ in
       }
     ];
 
-    # netboot.nix has them already.
-    fileSystems = lib.optionalAttrs (!(options ? netboot)) {
+    # netboot.nix has them already, of its own format.
+    fileSystems = lib.optionalAttrs (options ? netboot) {
+      "/nix/.ro-store" = mkIf (cfg.format != "squashfs") (lib.mkOverride 59 roStore);
+    }
+    // lib.optionalAttrs (!(options ? netboot)) {
       "/" = mkImageMediaOverride {
         device = "tmpfs";
         fsType = "tmpfs";
         options = [ "mode=0755" ];
       };
-      "/nix/.ro-store" = mkImageMediaOverride {
-        device = "../nix-store.squashfs";
-        fsType = "squashfs";
-        options = [
-          "loop"
-        ] ++ optional (lib.versionAtLeast config.boot.kernelPackages.kernel.version "6.2") "threads=multi";
-        neededForBoot = true;
-      };
+      "/nix/.ro-store" = mkImageMediaOverride roStore;
       "/nix/.rw-store" = mkImageMediaOverride {
         device = "tmpfs";
         fsType = "tmpfs";

@@ -29,6 +29,8 @@ let
       )
       ++ mounts.fileSystems;
   };
+  # Its clusters of 64 KiB, and its zstd.
+  erofsSince = if lib.hasPrefix "zstd" cfg.erofs.compression then "6.10" else "5.13";
   artefacts = import ./artefacts.nix { inherit config lib pkgs initrd needed secrets; };
   stage1 = import ./stage1-options.nix {
     inherit lib options modulesPath;
@@ -162,6 +164,10 @@ in
           message = "boot.netstage.policy.offlineDays is of images on boot.netstage.cacheDisk.device: set it.";
         }
         {
+          assertion = cfg.format != "erofs" || lib.versionAtLeast config.boot.kernelPackages.kernel.version erofsSince;
+          message = "boot.netstage.format = \"erofs\" with erofs.compression = \"${cfg.erofs.compression}\" takes Linux ${erofsSince}, and the kernel is ${config.boot.kernelPackages.kernel.version}. Take a later one, or format = \"squashfs\".";
+        }
+        {
           assertion = artefacts.secretsOutside == [ ];
           message = "boot.netstage packs boot.initrd.secrets where the system is built, as NixOS does without a boot loader: paths without quotes, or of the store. ${names artefacts.secretsOutside} can only go into a second archive, as /.initrd-secrets (docs/nixos.md).";
         }
@@ -209,6 +215,9 @@ in
       serviceConfig = {
         Type = "exec";
         ExecStart = "${cfg.package}/bin/netstage keep";
+        # What it mounts goes with it, and no disk that hangs holds a shutdown up.
+        PrivateMounts = true;
+        TimeoutStopSec = 10;
         Nice = 19;
         IOSchedulingClass = "idle";
       };

@@ -314,6 +314,44 @@ func TestModuleOperators(t *testing.T) {
 	})
 }
 
+// An image of the other format, also where netboot.nix lays out its own.
+func TestModuleErofs(t *testing.T) {
+	eachLib(t, func(t *testing.T, lib string) {
+		for name, more := range map[string]string{
+			"alone": "",
+			"beside netboot.nix": `imports = [ ({ lib, ... }: { options.netboot = lib.mkOption { default = { }; }; options.image.baseName = lib.mkOption { default = "x"; };
+				config.fileSystems = lib.mapAttrs (_: lib.mkImageMediaOverride) {
+					"/" = { device = "tmpfs"; fsType = "tmpfs"; options = [ "mode=0755" ]; };
+					"/nix/.rw-store" = { device = "tmpfs"; fsType = "tmpfs"; options = [ "mode=0755" ]; };
+					"/nix/.ro-store" = { device = "../nix-store.squashfs"; fsType = "squashfs"; options = [ "loop" "threads=multi" ]; neededForBoot = true; };
+					"/nix/store" = { device = "overlay"; fsType = "overlay"; options = [ "lowerdir=/nix/.ro-store" "upperdir=/nix/.rw-store/store" "workdir=/nix/.rw-store/work" ]; };
+				}; }) ];`,
+		} {
+			e := evaluate(t, lib, `{ boot.netstage = { enable = true; format = "erofs"; rootfs = [ "http://a/x" ]; }; `+more+` }`)
+			fs := e.FileSystems["/nix/.ro-store"]
+			options := slices.DeleteFunc(fs.Options, func(o string) bool { return strings.HasPrefix(o, "x-") })
+			if got := fs.Device + " " + fs.FsType + " " + strings.Join(options, " "); got != "../nix-store.erofs erofs loop" || len(e.Failed) > 0 {
+				t.Errorf("%s: %q, %q", name, got, e.Failed)
+			}
+			for output, wants := range map[string][]string{
+				"netstageImage":           {"--format erofs --compression lz4hc:9", "-o $out/nix-store.erofs\n"},
+				"netstageRamdisk":         {"/nix-store.erofs.roothash)"},
+				"netstageAllInOneRamdisk": {"--format erofs --compression lz4hc:9", "--all-in-one"},
+				"netstageTree":            {"/nix-store.erofs.roothash)"},
+			} {
+				expectAll(t, name+": "+output, plainQuotes.Replace(e.Outputs[output].Script), append(wants, "!squashfs")...)
+			}
+		}
+		e := evaluate(t, lib, `{ boot.netstage = { enable = true; format = "erofs"; erofs.compression = "lz4"; trustedKeys = [ "/ops.pub" ]; }; }`)
+		expectAll(t, "image", plainQuotes.Replace(e.Outputs["netstageImage"].Script), "--compression lz4 ")
+		expectAll(t, "files", e.texts, "rootfs.manifest=nix-store.erofs.manifest\n")
+		e = evaluate(t, lib, `{ lib, ... }: { boot.netstage = { enable = true; format = "erofs"; erofs.compression = "zstd:19"; }; boot.kernelPackages = lib.mkForce { kernel = { version = "6.6.1"; modDirVersion = "6.6.1"; }; }; }`)
+		if !strings.Contains(strings.Join(e.Failed, "\n"), `takes Linux 6.10, and the kernel is 6.6.1`) {
+			t.Errorf("zstd with an old kernel: %q", e.Failed)
+		}
+	})
+}
+
 // What is kept for later boots, and who may boot it.
 func TestModuleCaches(t *testing.T) {
 	eachLib(t, func(t *testing.T, lib string) {

@@ -402,11 +402,28 @@ in
       description = "Seconds until a failed boot reboots the machine; 0 for ever, null for the agent's own, 60.";
     };
 
+    format = mkOption {
+      type = types.enum [ "squashfs" "erofs" ];
+      default = "squashfs";
+      description = ''
+        The file system of the image. A squashfs is the smaller. In an erofs an
+        unchanged file is the same blocks as in the image before, so that a
+        machine with a `cacheDisk` fetches only what changed (docs/cache.md).
+      '';
+    };
+
+    erofs.compression = mkOption {
+      type = word;
+      default = "lz4hc:9";
+      example = "zstd:19";
+      description = "ALGORITHM[:LEVEL] of an erofs: lz4hc, lz4, none, or zstd, which takes Linux 6.10.";
+    };
+
     squashfs.compression = mkOption {
       type = word;
       default = "zstd:19";
       example = "zstd:3";
-      description = "ALGORITHM[:LEVEL] of the image: zstd, gzip or xz.";
+      description = "ALGORITHM[:LEVEL] of a squashfs: zstd, gzip or xz.";
     };
 
     storeContents = mkOption {

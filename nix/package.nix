@@ -7,6 +7,7 @@
   buildGo126Module ? buildGoModule,
   makeBinaryWrapper,
   squashfsTools,
+  erofs-utils,
   version ? lib.removePrefix "v" (lib.fileContents ../VERSION),
   # When the sources were last changed, in seconds: the agent's clock is never
   # before that. Unlike SOURCE_DATE_EPOCH, which Nix builds have in 1980.
@@ -63,7 +64,7 @@ buildGo126Module {
   # and run by "make test".
   doCheck = false;
 
-  # mksquashfs comes along; nix-store and QEMU, where they are wanted, are the
+  # mksquashfs and mkfs.erofs come along; nix-store and QEMU, where they are wanted, are the
   # caller's. The tool finds the agent beside itself.
   postInstall = ''
     share=$out/share
@@ -72,7 +73,7 @@ buildGo126Module {
     $out/bin/netstage completion bash >$share/bash-completion/completions/netstage
     $out/bin/netstage completion zsh >$share/zsh/site-functions/_netstage
     $out/bin/netstage completion fish >$share/fish/vendor_completions.d/netstage.fish
-    wrapProgram $out/bin/netstage --suffix PATH : ${lib.makeBinPath [ squashfsTools ]}
+    wrapProgram $out/bin/netstage --suffix PATH : ${lib.makeBinPath [ squashfsTools erofs-utils ]}
   '';
 
   doInstallCheck = true;

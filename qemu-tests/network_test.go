@@ -83,7 +83,7 @@ func withNetworkd(t *testing.T) string {
 	t.Helper()
 	root := setupDir(t, "debian")
 	dir := t.TempDir()
-	if err := system.WriteDebian(root, dir); err != nil {
+	if err := system.WriteDebian(root, dir, "squashfs"); err != nil {
 		t.Fatal(err)
 	}
 	unit := one(t, dir+"/*/etc/systemd/system/tell.service")

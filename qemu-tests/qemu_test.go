@@ -193,31 +193,38 @@ func TestQEMURefusesWrongDigest(t *testing.T) {
 // A real systemd up to multi-user, with no failed unit, on the mounts that
 // NixOS's fstab names.
 func TestQEMUSystemd(t *testing.T) {
-	root := setupDir(t, "debian")
-	dir := t.TempDir()
-	if err := system.WriteDebian(root, dir); err != nil {
-		t.Fatal(err)
-	}
-	report, err := image.Build(context.Background(), image.Options{
-		Source: dir, Output: filepath.Join(t.TempDir(), "image.squashfs"), Compression: image.Compression{Algorithm: "zstd", Level: 1},
-	})
-	if err != nil {
-		t.Fatal(err)
+	images := map[image.Format]string{}
+	for format, compression := range map[image.Format]image.Compression{
+		image.Squashfs: {Algorithm: "zstd", Level: 1},
+		image.Erofs:    {Algorithm: "lz4"},
+	} {
+		dir := t.TempDir()
+		if err := system.WriteDebian(setupDir(t, "debian"), dir, string(format)); err != nil {
+			t.Fatal(err)
+		}
+		report, err := image.Build(context.Background(), image.Options{
+			Source: dir, Output: filepath.Join(t.TempDir(), "image."+string(format)), Format: format, Compression: compression,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[format] = report.Path
 	}
 	table := filepath.Join(t.TempDir(), "fstab")
 	writeFile(t, table, system.NixosInitTable)
 	for name, test := range map[string]struct {
-		init  string
-		files []initrd.File
-		shown []string
+		format image.Format
+		init   string
+		files  []initrd.File
+		shown  []string
 	}{
-		"classic":      {system.DebianClassic, nil, []string{"etc: 640 0:0 ", "written: yes", "!nixos: /etc mounted"}},
-		"prepare-root": {system.DebianPrepareRoot, nil, []string{"etc: 640 0:0 ", "written: yes", "IN_NIXOS_SYSTEMD_STAGE1=true"}},
-		"etc overlay": {system.DebianEtcOverlay, nil, []string{
+		"classic":      {image.Squashfs, system.DebianClassic, nil, []string{"etc: 640 0:0 ", "written: yes", "!nixos: /etc mounted"}},
+		"prepare-root": {image.Erofs, system.DebianPrepareRoot, nil, []string{"etc: 640 0:0 ", "written: yes", "IN_NIXOS_SYSTEMD_STAGE1=true"}},
+		"etc overlay": {image.Squashfs, system.DebianEtcOverlay, nil, []string{
 			"nixos: /etc mounted, to be written to", "IN_NIXOS_SYSTEMD_STAGE1=true", "mount: /etc overlay overlay", "written: yes",
 			"lowerdir=/run/nixos-etc-metadata::", "etc: 640 0:42 ", "mount: /run/nixos-etc-metadata erofs /dev/loop",
 		}},
-		"nixos-init": {system.DebianNixosInit, []initrd.File{{Source: table, Target: "/etc/netstage/fstab"}}, []string{
+		"nixos-init": {image.Erofs, system.DebianNixosInit, []initrd.File{{Source: table, Target: "/etc/netstage/fstab"}}, []string{
 			"nixos: /etc mounted, read-only", "etc: 640 0:42 ", "nixos: prepared as by nixos-init", "!activated by",
 			"mount: /etc overlay overlay ro", "touch: cannot touch '/etc/written': Read-only file system",
 			"link: /run/booted-system " + filepath.Dir(system.DebianNixosInit), "link: /run/current-system " + filepath.Dir(system.DebianNixosInit),
@@ -229,10 +236,10 @@ func TestQEMUSystemd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := guest(t, xzModules, test.files...)
-			c.Direct, c.Image, c.Init = true, report.Path, test.init
+			c.Direct, c.Image, c.Init = true, images[test.format], test.init
 			start(t, c).end(vm.PowerOff, append(test.shown,
 				"systemd: running", "!failed: ", "PID 1: systemd, multi-user active",
-				"mount: / tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/.ro-store squashfs /dev/loop0 ro",
+				"mount: / tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/.ro-store "+string(test.format)+" /dev/loop0 ro",
 				"mount: /nix/.rw-store tmpfs tmpfs rw,relatime,mode=755", "mount: /nix/store overlay overlay",
 				"touch: touch: cannot touch '/nix/store/x': Read-only file system",
 				" ../usr/lib/os-release 29000 ",

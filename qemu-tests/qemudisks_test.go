@@ -21,7 +21,7 @@ const seenUnit = "[Service]\nExecStartPre=/bin/sh -c 'echo \"left: $(cat /persis
 func debianOnDisks(t *testing.T) image.Report {
 	t.Helper()
 	dir := t.TempDir()
-	if err := system.WriteDebian(setupDir(t, "debian"), dir); err != nil {
+	if err := system.WriteDebian(setupDir(t, "debian"), dir, "squashfs"); err != nil {
 		t.Fatal(err)
 	}
 	fstab := one(t, dir+"/*/etc/fstab")

@@ -37,7 +37,7 @@ func debianStreamed(t testing.TB, script string) (path, sum string) {
 	t.Helper()
 	root := setupDir(t, "debian")
 	dir := t.TempDir()
-	if err := system.WriteDebian(root, dir); err != nil {
+	if err := system.WriteDebian(root, dir, "squashfs"); err != nil {
 		t.Fatal(err)
 	}
 	blob := make([]byte, 200<<20)

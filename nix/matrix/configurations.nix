@@ -4,8 +4,8 @@
 #   warns    so it is, and a warning names what is not done
 #   refused  an assertion says why it can't be
 #   off      something else boots it
-# initrd and table are texts of how the initrd is made, and of its file systems;
-# also is what else of it is evaluated.
+# initrd, image and table are texts of how initrd and image are made, and of the
+# initrd's file systems; also is what else of it is evaluated.
 { nixpkgs, third, lib, system }:
 
 let
@@ -17,6 +17,7 @@ let
   off = config: { inherit config; is = "off"; };
   image = variant: works { } // { also = config: [ config.system.build.images.${variant}.drvPath ]; };
   packs = texts: config: works config // { initrd = texts; };
+  builds = texts: config: works config // { image = texts; };
   mounts = texts: config: works config // { table = texts; };
   disk = mount: more: { fileSystems.${mount} = { device = "/dev/disk/by-label/data"; fsType = "ext4"; } // more; };
   needed = disk "/persist" { neededForBoot = true; };
@@ -64,6 +65,11 @@ let
   );
 
   kept = group "kept" {
+    "an erofs" = builds [ "--format erofs" ] { boot.netstage.format = "erofs"; };
+    "an erofs of zstd" = builds [ "--compression zstd:19" ] ({ pkgs, ... }: { boot.netstage = { format = "erofs"; erofs.compression = "zstd:19"; }; boot.kernelPackages = pkgs.linuxPackages_latest; });
+    "an erofs of zstd, an old kernel" = refused "takes Linux 6.10" ({ pkgs, ... }: { boot.netstage = { format = "erofs"; erofs.compression = "zstd:19"; }; boot.kernelPackages = pkgs.linuxPackages_6_1; });
+    "an erofs beside netboot.nix" = builds [ "nix-store.erofs" ] { imports = [ (nixos + "/modules/installer/netboot/netboot-minimal.nix") ]; boot.netstage.format = "erofs"; };
+    "a cache disk and an erofs" = packs [ "--filesystem ext4" ] { boot.netstage = { format = "erofs"; cacheDisk.device = "LABEL=cache"; policy.offlineDays = 30; }; };
     "intel microcode" = packs [ "--prepend" "intel-ucode.img" ] ({ hardware.cpu.intel.updateMicrocode = true; nixpkgs.config.allowUnfree = true; });
     "amd microcode" = packs [ "--prepend" "amd-ucode.img" ] { hardware.cpu.amd.updateMicrocode = true; };
     "an ACPI table" = packs [ "--prepend" ] ({ pkgs, ... }: { boot.initrd.prepend = [ "${pkgs.runCommand "acpi" { } "touch $out"}" ]; });

@@ -35,6 +35,7 @@ let
       lacks = text: list: builtins.filter (t: !(lib.hasInfix t text)) list;
       missing =
         lacks (builtins.replaceStrings [ "'" ] [ "" ] (builtins.unsafeDiscardStringContext ramdisk.buildCommand)) (c.initrd or [ ])
+        ++ lacks (builtins.unsafeDiscardStringContext config.system.build.netstageImage.buildCommand) (c.image or [ ])
         ++ lacks ramdisk.table (c.table or [ ]);
       is =
         if failed != [ ] then

@@ -44,6 +44,7 @@ let
     buildGoModule = { pname, version, src, vendorHash, ... }@attrs: builtins.seq (toString src + vendorHash) (mkDerivation attrs);
     makeBinaryWrapper = "/make-binary-wrapper";
     squashfsTools = "/squashfs-tools";
+    erofs-utils = "/erofs-utils";
     runCommand = name: _: script: derivation' name script;
     writeText = file;
     writeShellScript = file;

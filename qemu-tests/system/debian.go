@@ -65,9 +65,18 @@ exec 9</run/netstage/systemd-state
 exec ` + debian + `/lib/systemd/systemd --switched-root --system --deserialize=9
 `
 
-// fstab is what NixOS writes for the file systems of netboot.nix.
-const fstab = `tmpfs / tmpfs x-initrd.mount,mode=0755 0 0
-../nix-store.squashfs /nix/.ro-store squashfs x-initrd.mount,loop,threads=multi 0 0
+// fstab is what NixOS writes for the file systems of netboot.nix, and of an
+// image of another format.
+func fstab(format string) string {
+	options := "x-initrd.mount,loop"
+	if format == "squashfs" {
+		options += ",threads=multi"
+	}
+	return fmt.Sprintf(layout, format, options)
+}
+
+const layout = `tmpfs / tmpfs x-initrd.mount,mode=0755 0 0
+../nix-store.%[1]s /nix/.ro-store %[1]s %[2]s 0 0
 tmpfs /nix/.rw-store tmpfs x-initrd.mount,mode=0755 0 0
 overlay /nix/store overlay x-initrd.mount,lowerdir=/nix/.ro-store,upperdir=/nix/.rw-store/store,workdir=/nix/.rw-store/work 0 0
 `
@@ -95,15 +104,15 @@ WantedBy=multi-user.target
 `
 
 // WriteDebian arranges the Debian at root, made by setup/debian.sh, as a store
-// in dir, with both systems.
-func WriteDebian(root, dir string) error {
+// in dir, with all its systems, for an image of that format.
+func WriteDebian(root, dir, format string) error {
 	tree := filepath.Join(dir, filepath.Base(debian))
 	// Links instead of copies: nothing below is written in place.
 	if out, err := exec.Command("cp", "-al", root, tree).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy %s: %w: %s", root, err, out)
 	}
 	etc := map[string]string{
-		"fstab":                       fstab,
+		"fstab":                       fstab(format),
 		"machine-id":                  "0123456789abcdef0123456789abcdef\n",
 		"hostname":                    "netstage\n",
 		"systemd/system/tell.service": tellUnit,
@@ -145,7 +154,7 @@ func WriteDebian(root, dir string) error {
 	if err := files.Write(dir); err != nil {
 		return err
 	}
-	if err := writeMountedEtc(tree, dir); err != nil {
+	if err := writeMountedEtc(tree, dir, format); err != nil {
 		return err
 	}
 	for _, init := range []string{DebianPrepareRoot, DebianEtcOverlay, DebianNixosInit} {

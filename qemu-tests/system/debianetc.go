@@ -22,7 +22,7 @@ var (
 )
 
 // writeMountedEtc makes both in the store dir; tree is its Debian.
-func writeMountedEtc(tree, dir string) error {
+func writeMountedEtc(tree, dir, format string) error {
 	inStore := func(path string) string { return filepath.Join(dir, filepath.Base(path)) }
 	if err := EtcImage(filepath.Join(tree, "etc"), inStore(debianEtc.metadata)); err != nil {
 		return err
@@ -31,7 +31,7 @@ func writeMountedEtc(tree, dir string) error {
 	if out, err := exec.Command("cp", "-al", filepath.Join(tree, "etc"), etc).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy /etc: %w: %s", err, out)
 	}
-	if err := replace(filepath.Join(etc, "fstab"), fstab+NixosInitTable); err != nil {
+	if err := replace(filepath.Join(etc, "fstab"), fstab(format)+NixosInitTable); err != nil {
 		return err
 	}
 	// What the initrd mounted systemd leaves alone to the end, when it executes
