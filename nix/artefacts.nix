@@ -116,6 +116,9 @@ let
   // lib.optionalAttrs (ssh.authorizedKeys != [ ] && ssh.hostKey != null) {
     "/etc/netstage/ssh_host_ed25519_key" = ssh.hostKey;
   }
+  // lib.optionalAttrs (cfg.registryCredentials != null) {
+    "/etc/netstage/registry.json" = cfg.registryCredentials;
+  }
   // lib.optionalAttrs (needed.table != "") { "/etc/netstage/fstab" = text "fstab" needed.table; }
   // modprobeFiles
   // lib.optionalAttrs (initrd.kernelModules != [ ]) {
@@ -143,8 +146,11 @@ let
         source = if file == null then place else file;
       in
       !(builtins.isPath source || lib.hasPrefix builtins.storeDir (toString source))
-    ) secrets
+    ) (secrets // own)
   );
+  own =
+    lib.optionalAttrs (ssh.hostKey != null) { "/etc/netstage/ssh_host_ed25519_key" = ssh.hostKey; }
+    // lib.optionalAttrs (cfg.registryCredentials != null) { "/etc/netstage/registry.json" = cfg.registryCredentials; };
 
   # The keys of a console where a password or commands are typed.
   keymap = config.console.keyMap or "us";

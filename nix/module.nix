@@ -169,7 +169,7 @@ in
         }
         {
           assertion = artefacts.secretsOutside == [ ];
-          message = "boot.netstage packs boot.initrd.secrets where the system is built, as NixOS does without a boot loader: paths without quotes, or of the store. ${names artefacts.secretsOutside} can only go into a second archive, as /.initrd-secrets (docs/nixos.md).";
+          message = "boot.netstage packs boot.initrd.secrets, ssh.hostKey and registryCredentials where the system is built, as NixOS does without a boot loader: paths without quotes, or of the store. ${names artefacts.secretsOutside} can only go into a second archive, as /.initrd-secrets (docs/nixos.md).";
         }
       ];
 

@@ -298,7 +298,9 @@ func TestModuleOperators(t *testing.T) {
 			policy.shell = "password";
 			shellPasswordHash = "$6$salt$hash";
 			ssh.authorizedKeys = [ "ssh-ed25519 AAAA ops" "ssh-ed25519 BBBB night" ];
-			ssh.hostKey = "/keys/host";
+			ssh.hostKey = "/nix/store/x-host";
+			rootfs = [ "oci://registry.example:5000/web:stable" ];
+			registryCredentials = "/nix/store/x-registry.json";
 			verityMount = true;
 			stream.enable = true;
 			report = "http://192.0.2.1:8080/reports";
@@ -308,9 +310,9 @@ func TestModuleOperators(t *testing.T) {
 			t.Errorf("assertions: %q", e.Failed)
 		}
 		expectAll(t, "files", e.texts, "shell-password: $6$salt$hash\n", "authorized_keys: ssh-ed25519 AAAA ops\nssh-ed25519 BBBB night\n", `"shell":"password"`,
-			"cmdline: boot.ssh\nrootfs.verity.mount\nrootfs.stream\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
+			"cmdline: rootfs=oci://registry.example:5000/web:stable\nboot.ssh\nrootfs.verity.mount\nrootfs.stream\nboot.report=http://192.0.2.1:8080/reports\nboot.log=udp://192.0.2.1:514\n")
 		expectAll(t, "initrd", plainQuotes.Replace(e.Outputs["netstageRamdisk"].Script), "--init /package/bin/stage1 ", ":/etc/netstage/shell-password",
-			":/etc/netstage/authorized_keys", ":/etc/netstage/ssh_host_ed25519_key", "--module +dm_verity", "--module +nbd")
+			":/etc/netstage/authorized_keys", "/nix/store/x-host:/etc/netstage/ssh_host_ed25519_key", "--file /nix/store/x-registry.json:/etc/netstage/registry.json", "--module +dm_verity", "--module +nbd")
 	})
 }
 
@@ -419,6 +421,8 @@ func TestModuleAssertions(t *testing.T) {
 			`fileSystems."/var" = { device = "//srv/x"; fsType = "cifs"; };`:                                               "/var (//srv/x)",
 			`fileSystems."/var" = { device = "a:b"; fsType = "fuse.mergerfs"; };`:                                          "no program that mounts (FUSE, NFS, CIFS by a name or with credentials=)",
 			`imports = [ ({ lib, ... }: { fileSystems."/" = lib.mkForce { device = "/dev/sda1"; fsType = "ext4"; }; }) ];`: "lays out / itself, and something overrides it (mkForce?): / is ext4",
+			`boot.netstage.ssh.hostKey = "/keys/host";`:                                                                    "/etc/netstage/ssh_host_ed25519_key can only go into a second archive",
+			`boot.netstage.registryCredentials = "/run/secrets/r.json";`:                                                   "/etc/netstage/registry.json can only go into a second archive",
 			`boot.initrd.secrets."/etc/x" = "/etc/secret";`:                                                                "/etc/x can only go into a second archive",
 			`boot.initrd.luks.devices.root = { };`:                                                                         "no LUKS devices: root",
 			`fileSystems."/" = { device = "tank/root"; fsType = "zfs"; };`:                                                 `remove the zfs "/"`,

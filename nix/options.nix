@@ -42,6 +42,19 @@ in
       '';
     };
 
+    registryCredentials = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = lib.literalExpression "./registry.json";
+      description = ''
+        Logins for registries of `rootfs`, a file of the form of docker's config.json
+        (docs/registry.md). Each goes to the origin that it is listed under and nowhere
+        else. It becomes part of the store and of the initrd, which everybody can read:
+        take an account that may pull, and nothing more. null expects it in a second
+        archive, as /.initrd-secrets/etc/netstage/registry.json, if it is needed.
+      '';
+    };
+
     pin = mkOption {
       type = types.bool;
       default = config.boot.netstage.trustedKeys == [ ];

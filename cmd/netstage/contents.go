@@ -10,6 +10,7 @@ import (
 	"netstage/cmd/netstage/internal/inspect"
 	"netstage/debug/sshd"
 	"netstage/fetch/manifest"
+	"netstage/fetch/oci"
 	"netstage/stage1/cmdline"
 	"netstage/stage1/kmod"
 	"netstage/stage1/password"
@@ -112,6 +113,13 @@ func describeDecisions(l lines, i *inspect.Initrd) {
 				return "not understood, so no shell: " + err.Error()
 			}
 			return "shells on consoles ask for the password with this hash"
+		},
+		strings.TrimPrefix(registryFile, dir): func(text []byte) string {
+			logins, err := oci.ParseCredentials(text)
+			if err != nil {
+				return "not understood, so no boot: " + err.Error()
+			}
+			return "logins for " + strings.Join(logins.Places(), ", ")
 		},
 		"/ca.pem": func(text []byte) string {
 			return count(bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----")), "certificate") + " of the only authorities for https"

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/initrd"
+	"netstage/fetch/oci"
 	"netstage/stage1/password"
 )
 
@@ -93,6 +94,9 @@ func newInitrd(std streams) *cobra.Command {
 			if o.Programs, err = places("--program", programs); err != nil {
 				return err
 			}
+			if err := checkLogins(o.Files); err != nil {
+				return err
+			}
 			if *shellPassword != "" {
 				file, err := shellPasswordFile(*shellPassword)
 				if err != nil {
@@ -145,6 +149,27 @@ func shellPasswordFile(file string) (initrd.File, error) {
 		return initrd.File{}, fmt.Errorf("the shell password %s: %w", file, err)
 	}
 	return initrd.File{Source: file, Target: "/etc/netstage/shell-password"}, nil
+}
+
+// registryFile is where the agent looks for logins for registries.
+const registryFile = "/etc/netstage/registry.json"
+
+// checkLogins refuses logins for registries that the agent will not understand: no
+// machine would boot.
+func checkLogins(files []initrd.File) error {
+	for _, f := range files {
+		if filepath.Clean(f.Target) != registryFile {
+			continue
+		}
+		text, err := os.ReadFile(f.Source)
+		if err != nil {
+			return err
+		}
+		if _, err := oci.ParseCredentials(text); err != nil {
+			return fmt.Errorf("logins for registries, %s: %w", f.Source, err)
+		}
+	}
+	return nil
 }
 
 // places reads SRC:DST of a flag.

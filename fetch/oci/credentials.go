@@ -105,6 +105,15 @@ func (c Credentials) find(origin, repository string) (found entry, ok bool) {
 	return found, ok
 }
 
+// Places are where they may go.
+func (c Credentials) Places() (all []string) {
+	for _, e := range c.entries {
+		all = append(all, strings.TrimSuffix(e.origin+"/"+e.path, "/"))
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Secure are those that go by https.
 func (c Credentials) Secure() Credentials {
 	return Credentials{slices.DeleteFunc(slices.Clone(c.entries), func(e entry) bool { return !strings.HasPrefix(e.origin, "https:") })}
