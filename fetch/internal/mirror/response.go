@@ -52,10 +52,11 @@ func (q *Requester) Check(m *Mirror, resp *http.Response, e Expect) (Answer, *Fa
 		}
 	case http.StatusPartialContent:
 		r, ok := parseContentRange(h.Get("Content-Range"))
-		if offset == 0 || !ok || r.first != offset || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
+		whole := offset == 0 // and asked for without a range
+		if !ok || r.first != offset || whole && r.total < 0 && size < 0 || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
 			return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it answers Content-Range %q", m.Name, offset, h.Get("Content-Range"))
 		}
-		a.Size, a.Last, a.Part = r.total, r.last, true
+		a.Size, a.Last, a.Part = r.total, r.last, !whole
 		if e.Trusted && a.Size >= 0 && a.Size != size {
 			return a, wrongSize(m, a.Size, size)
 		}
@@ -79,7 +80,7 @@ func (q *Requester) Check(m *Mirror, resp *http.Response, e Expect) (Answer, *Fa
 		}
 		return a, NewFault(Transient, fault.Changed, nil, "%s: has no byte %d any more (Content-Range %q)", m.Name, offset, h.Get("Content-Range"))
 	default:
-		return a, q.statusFault(m, resp)
+		return a, q.refusal(m, resp, offset)
 	}
 	if e.Trusted && a.Size >= 0 && a.Size != size {
 		return a, wrongSize(m, a.Size, size)
@@ -91,12 +92,32 @@ func (q *Requester) Check(m *Mirror, resp *http.Response, e Expect) (Answer, *Fa
 }
 
 // status is that of a response to a request from byte offset on. One that
-// tells its range is a part, though it says 200, as some proxies do.
+// tells its range is a part, though it says 200, as some proxies do; 203 is
+// 200 by way of one of them.
 func status(resp *http.Response, offset int64) int {
-	if resp.StatusCode == http.StatusOK && offset > 0 && resp.Header.Get("Content-Range") != "" {
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK && offset > 0 && resp.Header.Get("Content-Range") != "":
 		return http.StatusPartialContent
+	case code == http.StatusNonAuthoritativeInfo:
+		return http.StatusOK
+	default:
+		return code
 	}
-	return resp.StatusCode
+}
+
+// mostRefused is how often in a row an error of the server's own may answer
+// what asks for a part.
+const mostRefused = 4
+
+// refusal is what a status without an image means in answer to a request from
+// byte offset on. It may be the range that is refused, as filters against
+// floods of ranges do: without one it is asked again before it is given up.
+func (q *Requester) refusal(m *Mirror, resp *http.Response, offset int64) *Fault {
+	f, code := q.statusFault(m, resp), resp.StatusCode
+	if offset > 0 && (f.Scope == ThisMirror || code == http.StatusNotImplemented || code == http.StatusInternalServerError && m.failures >= mostRefused) {
+		return NewFault(Transient, fault.BadRange, f, "%s: asked from byte %d on it answers %d %s", m.Name, offset, code, http.StatusText(code))
+	}
+	return f
 }
 
 // coding is the content coding that keeps a body from being the bytes of the
