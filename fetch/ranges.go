@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"io"
+	"time"
 
 	"netstage/fetch/internal/mirror"
 )
@@ -51,7 +52,9 @@ func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.Read
 			continue
 		default:
 			f := mirror.Classify(m.Name, err)
-			r.mirrors[index].Waited(f)
+			if m.Allow(1) == r.mirrors[index].Allow(1) { // no other has told it
+				r.mirrors[index].Waited(f)
+			}
 			return nil, failed(f)
 		}
 		if err := r.ask.CheckPart(m, resp, first, last, r.req.Size); err != nil {
@@ -61,6 +64,16 @@ func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.Read
 		return resp.Body, nil
 	}
 }
+
+// Patience is how long to wait for more of a body, where the wait was d before
+// the mirror was late with anything: a connection, an answer, or its bytes.
+func (r *Ranges) Patience(mirror int, d time.Duration) time.Duration {
+	return r.mirrors[mirror].Allow(d)
+}
+
+// Late tells how a body came: so late that it was not waited for, or without
+// any wait.
+func (r *Ranges) Late(mirror int, late bool) { r.mirrors[mirror].Late(late) }
 
 // Close ends what is under way and waits for it.
 func (r *Ranges) Close() {

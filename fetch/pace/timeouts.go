@@ -25,3 +25,19 @@ func (t Timeouts) WithDefaults(mirrors int) Timeouts {
 	set(&t.Header, 20*time.Second)
 	return t
 }
+
+// Urgent fills in what is not given where somebody waits for every part of a
+// file that is asked for: another mirror is asked soon.
+func (t Timeouts) Urgent(mirrors int) Timeouts {
+	answer := 10 * time.Second
+	if mirrors > 1 {
+		answer = 4 * time.Second
+	}
+	if t.TLS <= 0 {
+		t.TLS = answer
+	}
+	if t.Header <= 0 {
+		t.Header = answer
+	}
+	return t.WithDefaults(mirrors)
+}

@@ -38,13 +38,7 @@ type getter struct {
 func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limit := g.stall(mirror)
-	stalled := time.AfterFunc(limit, func() {
-		cancel(fmt.Errorf("%s: stalled: nothing came for %v", g.mirrors.Name(mirror), limit))
-	})
-	defer stalled.Stop()
 	begun, got := time.Now(), int64(0)
-	gauge := pace.NewGauge(g.lowSpeed, begun)
 	defer func() {
 		if cause := context.Cause(ctx); err != nil && cause != nil {
 			err = cause
@@ -56,6 +50,16 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 		return err
 	}
 	defer body.Close()
+	limit := g.mirrors.Patience(mirror, g.stall(mirror))
+	stalled := time.AfterFunc(limit, func() {
+		if g.mirrors.Patience(mirror, g.stall(mirror)) == limit { // no other has told it
+			g.mirrors.Late(mirror, true)
+		}
+		cancel(fmt.Errorf("%s: stalled: nothing came for %v", g.mirrors.Name(mirror), limit))
+	})
+	defer stalled.Stop()
+	asked := time.Now()
+	gauge, longest := pace.NewGauge(g.lowSpeed, asked), asked.Sub(begun) // wait for anything
 	var wrong error
 	have, inRow := 0, int64(0) // wrong blocks
 	for at := span.Off; at < span.end(); {
@@ -65,14 +69,17 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 			yielded = g.yield(ctx)
 			stalled.Reset(limit)
 		}
+		asked = time.Now()
 		n, err := body.Read(g.buf[have:min(int64(len(g.buf)), span.end()-at)])
+		now := time.Now()
+		longest = max(longest, now.Sub(asked))
 		have += n
 		got += int64(n)
 		g.total.Add(int64(n))
 		if n > 0 {
 			stalled.Reset(limit)
 		}
-		rate, slow := gauge.Add(time.Now(), got, yielded)
+		rate, slow := gauge.Add(now, got, yielded)
 		if whole := int64(have) / g.store.blockSize() * g.store.blockSize(); whole > 0 {
 			right, perr := g.store.put(g.check, at, g.buf[:whole])
 			if perr != nil {
@@ -102,6 +109,9 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 		if err != nil && err != io.EOF {
 			return err
 		}
+	}
+	if longest < quick {
+		g.mirrors.Late(mirror, false)
 	}
 	return wrong
 }

@@ -14,7 +14,13 @@ import (
 type Mirrors interface {
 	Mirrors() int
 	Name(mirror int) string
+	// Get has limits of its own for a connection and an answer, which grow with
+	// each time that a mirror needs longer.
 	Get(ctx context.Context, mirror int, first, last int64) (io.ReadCloser, error)
+	// Patience is how long to wait for a body's bytes where the wait was d at
+	// first, and Late tells whether that was too short, or nothing was late.
+	Patience(mirror int, d time.Duration) time.Duration
+	Late(mirror int, late bool)
 }
 
 // Waits between the tries of one mirror: at most the first after one failure,

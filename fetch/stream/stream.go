@@ -37,12 +37,14 @@ type Config struct {
 // Readers is how many spans are asked for at once for readers.
 const readers = 4
 
-// A mirror that sends nothing is cut: soon where a reader waits and another
-// mirror can be asked, later where not.
+// A mirror whose body stands still is cut: soon where a reader waits and another
+// mirror can be asked, later where not. Each time it was not waited for long
+// enough it is waited for twice as long, until it is quick again.
 const (
 	stallReader = 2 * time.Second
 	stallAlone  = 5 * time.Second
 	stallRest   = 10 * time.Second
+	quick       = stallReader / 2
 )
 
 // Stream is an image on its way.

@@ -37,6 +37,8 @@ type world struct {
 	opened []int                             // requests of each mirror
 	open   int                               // bodies now
 	most   int                               // and at once
+	first  []time.Duration                   // of each mirror: from a request to the first byte of the body
+	late   []int                             // of each mirror, in a row
 }
 
 func newWorld(t testing.TB, blocks, mirrors int) *world {
@@ -46,7 +48,7 @@ func newWorld(t testing.TB, blocks, mirrors int) *world {
 }
 
 func newWorldOf(t testing.TB, image []byte, mirrors int) *world {
-	w := &world{t: t, image: image, opened: make([]int, mirrors)}
+	w := &world{t: t, image: image, opened: make([]int, mirrors), first: make([]time.Duration, mirrors), late: make([]int, mirrors)}
 	blocks := len(image) / block
 	var tree bytes.Buffer
 	root, err := verity.Build(bytes.NewReader(w.image), int64(len(w.image)), &tree, verity.Options{})
@@ -79,9 +81,21 @@ func (w *world) Get(ctx context.Context, i int, first, last int64) (io.ReadClose
 	w.opened[i]++
 	w.open++
 	w.most = max(w.most, w.open)
-	serve := w.serve[i]
+	serve, wait := w.serve[i], w.first[i]
 	w.mu.Unlock()
-	return &body{ctx, w, serve, first, last + 1}, nil
+	return &body{ctx, w, serve, first, last + 1, wait}, nil
+}
+func (w *world) Patience(i int, d time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return d << min(w.late[i], 3)
+}
+func (w *world) Late(i int, late bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.late[i]++; !late {
+		w.late[i] = 0
+	}
 }
 
 type body struct {
@@ -89,6 +103,7 @@ type body struct {
 	w       *world
 	serve   func(int64, []byte) error
 	at, end int64
+	wait    time.Duration // before the first byte
 }
 
 func (b *body) Close() error {
@@ -101,6 +116,12 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.at == b.end {
 		return 0, io.EOF
 	}
+	select {
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	case <-time.After(b.wait):
+	}
+	b.wait = 0
 	n := copy(p[:min(len(p), 10_000)], b.w.image[b.at:b.end])
 	if err := b.serve(b.at, p[:n]); err != nil {
 		return 0, err
@@ -257,6 +278,22 @@ func TestASlowMirrorIsLeft(t *testing.T) {
 	c.LowSpeed = pace.LowSpeedLimit{Bytes: 1 << 20, Window: 300 * time.Millisecond}
 	w.whole(w.start(New(c)))
 	if log := w.logged(); !strings.Contains(log, "mirror-0: stalled: ") || !strings.Contains(log, "less than the limit of 3495 kB/s") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// Where every mirror needs longer than a reader waits for one, there is more
+// patience with each, until the reader has what it wants.
+func TestSlowMirrorsAreWaitedForLonger(t *testing.T) {
+	w := newWorld(t, 16, 2)
+	w.first = []time.Duration{3 * time.Second, 3 * time.Second}
+	c := w.config()
+	c.OnDemand = true
+	s := New(c)
+	w.start(s)
+	s.Need(Span{0, block})
+	eventually(t, "a reader is answered", func() bool { return w.store.has(Span{0, block}) })
+	if log := w.logged(); !strings.Contains(log, "stalled: nothing came for 2s") {
 		t.Errorf("log:\n%s", log)
 	}
 }

@@ -148,7 +148,7 @@ func (w *worker) ranges() (*fetch.Ranges, error) {
 	s := w.spec
 	r := fetch.Request{
 		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(s.Lease), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
-		UserAgent: s.UserAgent, Seed: s.Seed,
+		UserAgent: s.UserAgent, Seed: s.Seed, Timeouts: pace.Timeouts{}.Urgent(len(s.URLs)),
 		// Readers have connections of their own; none is opened anew for each
 		// of many small requests.
 		Parallel: pace.Parallel{Streams: 2 * pace.Parallel{}.WithDefaults().Streams},

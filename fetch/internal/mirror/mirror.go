@@ -194,6 +194,17 @@ func (m *Mirror) Waited(f *Fault) {
 	}
 }
 
+// Late notes of what m sends whether it came too late: if so, there is more
+// patience the next time, as with what comes before the first byte; one that is
+// quick again is given as little as at first. It may be called by any goroutine.
+func (m *Mirror) Late(late bool) {
+	if !late {
+		m.waited.Store(0)
+		return
+	}
+	m.waited.Add(1)
+}
+
 // Bounds of how often a time doubles: 10 s for a handshake become 80, 20 s for a
 // header 160. A connection is better tried anew than waited for, since the
 // kernel asks ever more rarely: 10 s become 40.
