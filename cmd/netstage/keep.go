@@ -19,14 +19,15 @@ the last one, where the initrd's policy says so.
 A unit of the system runs it once the system is up, since what came up is what
 is good: netstage-keep.service of the NixOS module, or one like it. It reads
 what the agent left in /run/netstage/keep.json, finds the image in memory and
-verifies it once more. Where there is nothing to keep it says so, and is content.
+verifies it once more; one that was used while it came it first lets get whole.
+Where there is nothing to keep it says so, and is content.
 
 examples:
   netstage keep`
 
 func newKeep(std streams) *cobra.Command {
 	fs := newFlags()
-	o := keep.Options{Sys: "/sys", Log: func(text string) { fmt.Fprintln(std.out, text) }}
+	o := keep.Options{Sys: "/sys", Stream: "/run/netstage/stream.json", Log: func(text string) { fmt.Fprintln(std.out, text) }}
 	fs.StringVar(&o.File, "file", kept.OrderFile, "read what to keep from `FILE`")
 	fs.StringVar(&o.Image, "image", "", "the image is in `DEVICE` (default found by its size)")
 	fs.StringVar(&o.Dir, "to", "", "keep it in the folder `DIR`, which is mounted already")
@@ -36,7 +37,7 @@ func newKeep(std streams) *cobra.Command {
 				return usageError(fmt.Sprintf("what is %q? What is kept is what was booted", args[0]))
 			}
 			err := keep.Run(ctx, o)
-			if errors.Is(err, keep.ErrNothing) {
+			if errors.Is(err, keep.ErrNothing) || errors.Is(err, keep.ErrOnDemand) {
 				fmt.Fprintln(std.out, err)
 				return nil
 			}

@@ -29,15 +29,15 @@ func (t Timeouts) WithDefaults(mirrors int) Timeouts {
 // Urgent fills in what is not given where somebody waits for every part of a
 // file that is asked for: another mirror is asked soon.
 func (t Timeouts) Urgent(mirrors int) Timeouts {
-	answer := 10 * time.Second
+	urgent := Timeouts{TLS: 10 * time.Second, Header: 5 * time.Second}
 	if mirrors > 1 {
-		answer = 4 * time.Second
+		urgent = Timeouts{TLS: 4 * time.Second, Header: 3 * time.Second}
 	}
 	if t.TLS <= 0 {
-		t.TLS = answer
+		t.TLS = urgent.TLS
 	}
 	if t.Header <= 0 {
-		t.Header = answer
+		t.Header = urgent.Header
 	}
 	return t.WithDefaults(mirrors)
 }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quickDeath is how soon after its start a second death of a worker ends the
-// machine's hope.
+// quickDeath is how long a worker that took another's place must have lived: one
+// that dies sooner ends the machine's hope.
 const quickDeath = time.Minute
 
 // hearWorker hears a word, or the worker's end.
@@ -34,10 +34,10 @@ func (h *holder) hearWorker() error {
 	if err != nil {
 		how = err.Error()
 	}
-	if n := len(h.deaths); n > 0 && now.Sub(h.deaths[n-1]) < quickDeath {
+	if !h.born.IsZero() && h.pulse.died(now).Sub(h.born) < quickDeath {
 		return fmt.Errorf("the process that fetches ended twice within a minute (%s)", how)
 	}
-	h.deaths = append(h.deaths, now)
+	h.born = now
 	h.say(fmt.Sprintf("stream: the process that fetches ended (%s); another one goes on at %d of %d MiB", how, h.shared.have()>>20, h.spec.Size>>20))
 	h.shared.add(wordRestarts, 1)
 	return h.startWorker()
@@ -67,6 +67,7 @@ func (h *holder) startWorker() error {
 		return err
 	}
 	h.line = pair[0]
+	h.pulse.begins(time.Now(), h.shared.get(wordBeat))
 	h.needAll()
 	return nil
 }

@@ -28,6 +28,9 @@ const (
 // with a cause, and not to hang in the kernel.
 const bootLimit = 90 * time.Second
 
+// lookEvery is how often the holder looks around where nothing happens.
+const lookEvery = time.Second
+
 // Words between the processes: one byte, for a need with an offset and length.
 const (
 	wordNeed   = 'n' // holder to worker: a reader waits
@@ -51,7 +54,8 @@ type holder struct {
 	worker  *os.Process
 	reader  *os.Process // nil: none was started
 	line    int         // to the worker
-	deaths  []time.Time
+	pulse   pulse
+	born    time.Time // of a worker that took another's place
 	swapped bool
 	unsent  bool // a need did not go through
 	ended   bool // the kernel has said goodbye
@@ -68,8 +72,8 @@ type data struct {
 func (d data) Has(off, n int64) bool { return d.shared.has(off, n) }
 
 // hold is the holder's life.
-func hold(say func(string)) int {
-	h := &holder{say: say, down: shutdown{up: upFile}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
+func hold(say func(string), silence time.Duration) int {
+	h := &holder{say: say, down: shutdown{up: upFile}, pulse: pulse{limit: silence}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
 	if err := h.open(); err != nil {
 		say(fmt.Sprintf("stream: %v", err))
 		return 1
@@ -116,7 +120,7 @@ func (h *holder) turn() error {
 	if h.ended {
 		h.poll[0].Fd = -1
 	}
-	wait := time.Second
+	wait := lookEvery
 	if h.unsent {
 		wait = 10 * time.Millisecond
 	}
@@ -149,6 +153,10 @@ func (h *holder) turn() error {
 	}
 	if h.poll[2].Revents != 0 {
 		h.hearBoot()
+	}
+	if h.worker != nil && h.pulse.silent(now, h.shared.get(wordBeat)) {
+		h.say(fmt.Sprintf("stream: the process that fetches has given no sign of life for %.0f s and is ended", h.pulse.limit.Seconds()))
+		h.worker.Kill() // its end is heard
 	}
 	h.reapReader()
 	if h.unsent {

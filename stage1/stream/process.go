@@ -36,7 +36,7 @@ func Main(args []string, log *slog.Logger, say func(string)) int {
 			say(fmt.Sprintf("stream: %v", err))
 			return 1
 		}
-		return hold(say)
+		return hold(say, silence)
 	case slices.Equal(args, []string{roleWork}):
 		return work(log, say)
 	case slices.Equal(args, []string{roleRead}):

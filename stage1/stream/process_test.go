@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -28,12 +29,19 @@ func TestMain(m *testing.M) {
 		say := func(line string) { fmt.Fprintln(os.Stderr, line) }
 		if os.Args[1] == roleHold {
 			// Without a root of its own: this program may need libraries.
-			os.Exit(hold(say))
+			limit := silence
+			if text := os.Getenv(silenceEnv); text != "" {
+				limit, _ = time.ParseDuration(text)
+			}
+			os.Exit(hold(say, limit))
 		}
 		os.Exit(work(slog.New(slog.NewTextHandler(os.Stderr, nil)), say))
 	}
 	os.Exit(m.Run())
 }
+
+// silenceEnv has a holder be less patient with its worker.
+const silenceEnv = "NETSTAGE_TEST_SILENCE"
 
 const testBlock = 4096
 
@@ -41,6 +49,7 @@ const testBlock = 4096
 type processes struct {
 	t      *testing.T
 	image  []byte
+	server *faulty.Server
 	kernel *os.File
 	line   *os.File
 	holder *exec.Cmd
@@ -62,6 +71,7 @@ func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *proce
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
+	p.server = server
 	file := func(name string, text []byte) *os.File {
 		f, err := os.Create(filepath.Join(t.TempDir(), name))
 		if err == nil {
@@ -100,7 +110,7 @@ func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *proce
 		t.Fatal(err)
 	}
 	p.holder = &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{Name, roleHold}, Env: environment, Stderr: os.Stderr,
+		Path: "/proc/self/exe", Args: []string{Name, roleHold}, Env: append(slices.Clone(environment), silenceEnv+"="+os.Getenv(silenceEnv)), Stderr: os.Stderr,
 		ExtraFiles:  []*os.File{file("spec", text), mine, p.store, p.shared.file, theirs, file("tree", tree.Bytes()), file("loop", nil)},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS, Cloneflags: unix.CLONE_NEWPID},
 	}
@@ -179,17 +189,26 @@ func TestReadsAreAnsweredByTwoProcesses(t *testing.T) {
 	}
 }
 
-// A read that waits lives through the death of the worker.
+// waits has the holder asked for what the worker can't bring, and waits until it
+// was tried.
+func (p *processes) waits(cookie uint64, off, n int64) {
+	p.t.Helper()
+	p.ask(cookie, off, n)
+	for end := time.Now().Add(20 * time.Second); p.shared.get(wordWaiting) == 0 || len(p.server.Log()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatal("the read does not wait")
+		}
+	}
+}
+
+// A read that waits lives through the death of the worker, and one that was
+// stopped is as good as dead.
 func TestTheWorkerMayDie(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV} {
+	t.Setenv(silenceEnv, "5s")
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			p := startProcesses(t, 500, faulty.Behaviour{Hang: true}) // the first request is never answered
-			p.ask(1, 100*testBlock, 8192)
-			for end := time.Now().Add(20 * time.Second); p.shared.get(wordWaiting) == 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("the read does not wait")
-				}
-			}
+			p.waits(1, 100*testBlock, 8192)
 			if err := syscall.Kill(p.worker(), signal); err != nil {
 				t.Fatal(err)
 			}

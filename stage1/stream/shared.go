@@ -26,6 +26,7 @@ const (
 	wordReceived          // bytes from servers, by workers that are gone too
 	wordTouched           // grains that were read
 	wordRestarts          // of the worker
+	wordBeat              // the worker's signs of life
 	headWords      = 16
 )
 

@@ -83,6 +83,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	}
 	living, end := context.WithCancel(ctx)
 	defer end()
+	go w.beat(living)
 	w.stream = stream.New(stream.Config{
 		Begin:   w.restBegins(living),
 		Store:   &stream.Store{File: w.image, Tree: tree, Map: w.shared.bitmap},
@@ -193,6 +194,19 @@ func (w *worker) hear() {
 		default:
 			reboot(w.say, "the process that answers the kernel has ended")
 			os.Exit(1)
+		}
+	}
+}
+
+// beat gives the holder a sign of life, now and then.
+func (w *worker) beat(ctx context.Context) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		w.shared.add(wordBeat, 1)
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
 		}
 	}
 }

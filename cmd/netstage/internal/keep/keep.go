@@ -25,13 +25,19 @@ import (
 // ErrNothing is the error where the boot left nothing to be kept.
 var ErrNothing = errors.New("nothing is to be kept: this boot had no rootfs.cache.disk=, or no server brought its image, or nothing vouched for it")
 
+// ErrOnDemand is the error where the image never gets whole.
+var ErrOnDemand = errors.New("nothing is to be kept: with rootfs.stream=demand the machine has no whole image")
+
 // Options say what to keep, and where.
 type Options struct {
 	File  string // what the agent left: a kept.Order
 	Image string // the device with the image; "": found by its size
 	Dir   string // a folder to keep it in; "": the disk that the boot was told of
 	Sys   string // default /sys
-	Log   func(string)
+	// Stream tells how far an image is that was used while it came; no such
+	// file: it was there whole.
+	Stream string
+	Log    func(string)
 }
 
 // Run keeps the image. It is verified once more before: what is kept is what
@@ -39,6 +45,9 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	want, err := read(o.File)
 	if err != nil {
+		return err
+	}
+	if err := o.whole(ctx); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp("", "netstage-keep-")
@@ -96,6 +105,38 @@ func read(file string) (kept.Order, error) {
 		return k, fmt.Errorf("%s: %w", file, err)
 	}
 	return k, nil
+}
+
+// whole waits until an image that is used while it comes is there: whoever read
+// it before would have it fetched before what the system wants.
+func (o Options) whole(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		text, err := os.ReadFile(o.Stream)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		var status struct{ State string }
+		if err == nil {
+			err = json.Unmarshal(text, &status)
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", o.Stream, err)
+		case status.State == "demand":
+			return ErrOnDemand
+		case status.State != "streaming":
+			return nil
+		case !told:
+			o.Log("the image is still coming: it is kept when it is whole")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // find opens the device with the image. The tree is nil where the image has

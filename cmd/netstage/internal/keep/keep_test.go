@@ -100,6 +100,43 @@ func TestKeepByDigest(t *testing.T) {
 	}
 }
 
+// An image that still comes is not read before it is whole, and one that comes
+// on demand is not kept.
+func TestKeepAfterTheStream(t *testing.T) {
+	o := booted(t, bytes.Repeat([]byte("0123456789abcdef"), 1<<10), nil)
+	o.Stream = filepath.Join(t.TempDir(), "stream.json")
+	state := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(o.Stream, []byte(`{"state":"`+text+`","bytes":5}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state("demand")
+	if err := Run(t.Context(), o); !errors.Is(err, ErrOnDemand) {
+		t.Errorf("on demand: %v", err)
+	}
+	state("streaming")
+	waits := make(chan struct{})
+	o.Log = func(text string) {
+		if strings.Contains(text, "still coming") {
+			close(waits)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- Run(t.Context(), o) }()
+	<-waits
+	if all := list(t, o.Dir); len(all) != 0 {
+		t.Errorf("kept before it was whole: %+v", all)
+	}
+	state("complete")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if all := list(t, o.Dir); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestNotKept(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<10)
 	for name, c := range map[string]struct {
