@@ -82,10 +82,11 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A machine with a small disk: the first boot fetches all and keeps it, the
-// second one fetches what changed and the block that the disk lost a bit of,
-// and the third one boots that image again when the server has none, since the
-// policy of its initrd allows it.
+// A machine with a small disk: the first boot streams all and keeps it when it
+// is whole, the second one fetches what changed and the block that the disk lost
+// a bit of, the third one streams what changed again, and the fourth one boots
+// that image again when the server has none, since the policy of its initrd
+// allows it.
 func TestQEMUCacheDisk(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk")
 	writeFile(t, disk, "")
@@ -94,33 +95,41 @@ func TestQEMUCacheDisk(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.json")
 	writeFile(t, policy, `{"version": 1, "offline": "last-good", "offline_days": 3}`)
 
-	machine := func(image string, server *counted, files ...initrd.File) running {
-		c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net", "erofs"}, Disks: true, FileSystems: []string{"ext4"}, Files: files})
+	var server counted
+	machine := func(image, cmdline string, files ...initrd.File) running {
+		server.sent.Store(0)
+		c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net", "erofs", "dm_verity", "nbd"}, Disks: true, FileSystems: []string{"ext4"}, Files: files})
 		c.Direct, c.Image, c.Init, c.Wrap = true, image, system.Init, server.wrap
-		c.Append = "rootfs.cache.disk=LABEL=cache boot.fail_timeout=1"
+		c.Append = "rootfs.cache.disk=LABEL=cache boot.fail_timeout=1 " + cmdline
 		c.Drives = []string{"if=virtio,format=raw,cache=writeback,file=" + disk}
 		return start(t, c)
 	}
-	var server counted
 	first := keeps(t, t.TempDir(), 2)
-	machine(first.Path, &server).end(vm.PowerOff, "stage 2 done", "keep: kept ", "verified")
-	if sent := server.sent.Swap(0); sent < first.Size {
+	machine(first.Path, "rootfs.stream").end(vm.PowerOff, "stage 2 done", "stream: the image is whole", "keep: kept ")
+	if sent := server.sent.Load(); sent < first.Size {
 		t.Errorf("an empty disk: %d of %d bytes were sent", sent, first.Size)
 	}
 	flip(t, disk, first.Path)
 
-	second := keeps(t, t.TempDir(), 3)
-	machine(second.Path, &server).end(vm.PowerOff, "stage 2 done", "keep: kept ", "MiB are in", "on LABEL=cache")
-	changed := int64(1 << 20)
-	if sent := server.sent.Load(); sent < changed || sent > changed*13/10 {
-		t.Errorf("%d bytes were sent of an image where %d changed", sent, changed)
+	var last image.Report
+	for n, stream := range []string{"", "rootfs.stream rootfs.verity.mount"} {
+		last = keeps(t, t.TempDir(), byte(3+n))
+		want := []string{"stage 2 done", "keep: kept ", "MiB are in", "on LABEL=cache"}
+		if stream != "" {
+			want = append(want, "stream: the image is whole")
+		}
+		machine(last.Path, stream).end(vm.PowerOff, want...)
+		changed := int64(1 << 20)
+		if sent := server.sent.Load(); sent < changed || sent > changed*13/10 {
+			t.Errorf("%q: %d bytes were sent of an image where %d changed", stream, sent, changed)
+		}
+		t.Logf("%q: %d of %d bytes were sent where %d changed", stream, server.sent.Load(), last.Size, changed)
 	}
-	t.Logf("%d of %d bytes were sent where %d changed", server.sent.Load(), second.Size, changed)
 
 	server.gone.Store(true)
-	machine(second.Path, &server, initrd.File{Source: policy, Target: "/etc/netstage/policy.json"}).end(vm.PowerOff,
+	machine(last.Path, "", initrd.File{Source: policy, Target: "/etc/netstage/policy.json"}).end(vm.PowerOff,
 		"stage 2 done", "image: no server brings one", "which a server last had 0.0 days ago", "keep: nothing is to be kept")
-	machine(second.Path, &server).end(vm.Reset, "boot failed: http-404", "!stage 2: pid 1")
+	machine(last.Path, "").end(vm.Reset, "boot failed: http-404", "!stage 2: pid 1")
 }
 
 // flip inverts a bit of the image on the disk, in a file that does not compress.

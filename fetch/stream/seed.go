@@ -44,7 +44,7 @@ func (s *Store) Seed(ctx context.Context, seed io.ReaderAt, size int64, patience
 		case <-over:
 			err = w.failure()
 		case <-ctx.Done():
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		case <-tick.C:
 			if now := w.done.Load(); now != at {
 				at = now

@@ -90,10 +90,21 @@ func (i *Image) take(ctx context.Context, o Order, store *stream.Store) {
 			continue
 		}
 		o.Fetch.Log.Info(text)
-		if store.Map.Has(0, store.Map.Blocks()) {
+		if store.Map.Has(0, store.Map.Blocks()) || ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// besideLimit is how long seeds are read while the image can be used already:
+// what comes after it does not wait for a slow disk.
+const besideLimit = 30 * time.Second
+
+// takeBeside is take for an image that comes meanwhile.
+func (i *Image) takeBeside(ctx context.Context, o Order, store *stream.Store) {
+	ctx, cancel := context.WithTimeoutCause(ctx, besideLimit, fmt.Errorf("after %v servers are faster", besideLimit))
+	defer cancel()
+	i.take(ctx, o, store)
 }
 
 // complete brings what the seeds did not have.

@@ -2,8 +2,11 @@ package vouch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"netstage/fetch/faulty"
 	"netstage/fetch/pace"
 	"netstage/fetch/ref"
+	"netstage/fetch/stream"
 	"netstage/fetch/verity"
 )
 
@@ -88,6 +92,51 @@ func TestSeeds(t *testing.T) {
 				t.Errorf("the image was asked for: %+v", s.Log())
 			}
 		})
+	}
+}
+
+// Of an image that can be used while it comes, seeds give what they have before
+// the rest comes; without a store for it they are left.
+func TestSeedsOfAStream(t *testing.T) {
+	w := varied(t)
+	had := len(w.content)/seedBlock - 20
+	for _, stored := range []bool{true, false} {
+		o, log := w.orderSeeded(t, w.serve(t), seedOf(w.content[:had*seedBlock]))
+		file, err := os.Create(filepath.Join(t.TempDir(), "image"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var into *stream.Store
+		ready, ended := int64(-1), false
+		o.Stream = func(_ context.Context, s Streamed) (*Streaming, error) {
+			blocks := s.Checked.Superblock().DataBlocks
+			into = &stream.Store{File: file, Tree: s.Checked, Map: stream.NewBitmap(make([]uint64, stream.Words(blocks)), blocks)}
+			live := &Streaming{
+				File: file, End: func() error { ended = true; return file.Close() },
+				Ready: func(context.Context) error { ready = into.Map.Count(); return nil },
+			}
+			if !s.Seeded {
+				t.Error("the stream does not know of the seeds")
+			}
+			if stored {
+				live.Store = into
+			}
+			return live, nil
+		}
+		want := int64(had)
+		if !stored {
+			want = 0
+		}
+		i, err := Get(soon(t), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.Seeded != want*seedBlock || ready != want {
+			t.Errorf("stored %v: %d bytes seeded, %d blocks before the rest, want %d\n%s", stored, i.Seeded, ready, want, log)
+		}
+		if err := i.Close(); err != nil || !ended {
+			t.Errorf("it was not given up, %v", err)
+		}
 	}
 }
 

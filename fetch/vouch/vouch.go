@@ -16,6 +16,7 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/oci"
 	"netstage/fetch/ref"
+	"netstage/fetch/stream"
 	"netstage/fetch/verify"
 	"netstage/fetch/verity"
 	"netstage/stage1/fault"
@@ -53,9 +54,9 @@ type Order struct {
 	// tells how many bytes of the file are the image. Nil: the file is used where it is.
 	Load func(*os.File) (int64, error)
 
-	// Stream, where it is not nil, is asked to bring an image that a verity tree vouches for and a server has. It answers
-	// with something to read the image from while it comes, and how to give that up; with nil the image is fetched whole.
-	Stream func(context.Context, Streamed) (file *os.File, end func() error, err error)
+	// Stream, where it is not nil, is asked to bring an image that a verity tree vouches for and a server has. Where it
+	// answers with nil the image is fetched whole.
+	Stream func(context.Context, Streamed) (*Streaming, error)
 
 	// Seeds may hold parts of the image, which are not fetched then. They are used where a verity tree vouches for it.
 	Seeds []Seed
@@ -104,6 +105,15 @@ type Streamed struct {
 
 	Artifacts []ref.Artifact // of registries, which want a login perhaps
 	Hot       []ref.Location // mirrors of the hot list, which need not exist
+	Seeded    bool           // seeds are taken beside it, until it is Ready
+}
+
+// Streaming is an image that can be used while it comes.
+type Streaming struct {
+	File  *os.File
+	Store *stream.Store               // which seeds may fill; nil: they may not
+	Ready func(context.Context) error // seeds have given what they have
+	End   func() error                // gives it up
 }
 
 // Close closes File and the tree; what was fetched into memory is gone then.
@@ -240,7 +250,7 @@ func (i *Image) withoutTree(err error) error {
 func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os.File) (bool, error) {
 	r := o.Fetch
 	r.Mirrors, r.Size = o.Images, tree.Size()
-	s := Streamed{Request: r, Tree: file, Checked: tree, RootHash: o.RootHash, SHA256: o.SHA256}
+	s := Streamed{Request: r, Tree: file, Checked: tree, RootHash: o.RootHash, SHA256: o.SHA256, Seeded: len(o.Seeds) > 0}
 	if o.artifact == nil {
 		for _, place := range o.Images {
 			s.Hot = append(s.Hot, place.WithSuffix(".hot"))
@@ -252,11 +262,17 @@ func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os
 		}
 		s.Artifacts = o.artifact.places
 	}
-	open, end, err := o.Stream(ctx, s)
+	open, err := o.Stream(ctx, s)
 	if open == nil || err != nil {
 		return false, err
 	}
-	i.File, i.Source, i.Size, i.close = open, o.Images[0].String(), tree.Size(), end
+	if s.Seeded && open.Store != nil {
+		i.takeBeside(ctx, o, open.Store)
+	}
+	if err := open.Ready(ctx); err != nil {
+		return false, errors.Join(err, open.End())
+	}
+	i.File, i.Source, i.Size, i.close = open.File, o.Images[0].String(), tree.Size(), open.End
 	return true, nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 	"netstage/fetch/verity"
+	"netstage/fetch/vouch"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
@@ -174,6 +175,34 @@ func TestCachedImage(t *testing.T) {
 	g, log = cached(t, "rootfs="+server.URL("image"), disk, nil)
 	if image := g.mustGet(t, log, today); image.Kept != nil {
 		t.Errorf("to be kept: %+v", image.Kept)
+	}
+}
+
+// On demand nothing of the disk is wanted in memory: it is left alone, unless an
+// earlier image may be booted from it.
+func TestOnDemandTheDiskIsLeft(t *testing.T) {
+	yesterday, today := editions(t)
+	disk := t.TempDir()
+	yesterday.keepOn(t, disk, time.Now())
+	server := today.serve(t)
+	g, log := cached(t, line(server, today)+" rootfs.stream=demand", disk, nil)
+	g.Cache = &media{dir: "/nowhere"}
+	g.Stream = func(_ context.Context, s vouch.Streamed) (*vouch.Streaming, error) {
+		if s.Seeded {
+			t.Error("seeds are to be taken")
+		}
+		file, err := os.Open(os.DevNull)
+		return &vouch.Streaming{File: file, End: file.Close, Ready: func(context.Context) error { return nil }}, err
+	}
+	image, err := g.Get(t.Context())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if err := image.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "on demand nothing is taken from LABEL=cache") || strings.Contains(text, "is not used") {
+		t.Errorf("log:\n%s", text)
 	}
 }
 

@@ -59,7 +59,7 @@ type Getter struct {
 	Progress func(fetch.Progress)
 	Store    func() store.Store // where an image is kept; nil: in memory, at Dir
 	// Stream is vouch.Order's, for Config.Stream; may be nil.
-	Stream func(context.Context, vouch.Streamed) (*os.File, func() error, error)
+	Stream func(context.Context, vouch.Streamed) (*vouch.Streaming, error)
 	// Clock is set before certificates are judged; may be nil.
 	Clock func(context.Context)
 	// Valid and Highest are vouch.Order's.

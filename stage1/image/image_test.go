@@ -413,9 +413,9 @@ func TestDiskAndServerAreNotStreamed(t *testing.T) {
 	g.Media = &slowMedia{media: media{dir: t.TempDir()}, appears: make(chan error, 1)} // it never comes
 	g.Network.Dial, g.Network.Base = new(net.Dialer).DialContext, ref.Base{}
 	g.Store = func() store.Store { return store.File(filepath.Join(t.TempDir(), "image")) }
-	g.Stream = func(context.Context, vouch.Streamed) (*os.File, func() error, error) {
+	g.Stream = func(context.Context, vouch.Streamed) (*vouch.Streaming, error) {
 		t.Error("it is streamed")
-		return nil, nil, errLate
+		return nil, errLate
 	}
 	got, err := g.Get(t.Context())
 	if err != nil {

@@ -27,6 +27,13 @@ var errOffline = errors.New("no server brings a byte")
 // cached gets the image from servers with the help of the disk with earlier
 // ones, or, where the policy allows it, from that disk alone.
 func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, error) {
+	onDemand := g.Config.OnDemand && g.Stream != nil
+	if onDemand {
+		g.Log.Info(fmt.Sprintf("image: on demand nothing is taken from %s", g.Config.CacheDisk.Raw))
+		if !g.Config.MayBeOffline() {
+			return g.fromAny(ctx, images)
+		}
+	}
 	c := openCache(ctx, g)
 	defer func() {
 		if err := c.close(); err != nil {
@@ -37,7 +44,9 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 		return g.fromAny(ctx, images)
 	}
 	own := *g
-	own.seed = c.seeds()
+	if !onDemand {
+		own.seed = c.seeds()
+	}
 	if !g.Config.MayBeOffline() {
 		return own.fromAny(ctx, images)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -33,26 +32,26 @@ type Streamer struct {
 
 // Start is a Getter's Stream. Nil without an error means that the image has to be
 // fetched whole.
-func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func() error, error) {
+func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*vouch.Streaming, error) {
 	stream.EndOthers()
 	modules := []string{"loop", "dm_mod", "nbd"}
 	if s.Config.MountVerity {
 		modules = append(modules, "dm_verity")
 	}
 	if err := s.Drivers.Load(ctx, modules...); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ranges, err := s.hasRanges(ctx, v.Request)
 	if err != nil || !ranges {
-		return nil, nil, err
+		return nil, err
 	}
 	ca, err := ReadAuthorities(s.Config.CA, filepath.Join(s.Initrd, config.OwnCA))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	logins, err := ReadCredentials(s.Initrd)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	token, err := ReportToken(s.Config.ReportTo, s.Initrd)
 	if err != nil { // which the first report tells, too
@@ -60,13 +59,14 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	}
 	clientID, err := hex.DecodeString(s.Network.Networkd().ClientID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	super := v.Checked.Superblock()
 	o := stream.Order{
 		Dir: Dir, Request: v.Request, Proxy: s.Config.Proxy, CA: ca, Lease: s.Network.Lease(), ClientID: clientID,
 		Size: v.Request.Size, Block: super.DataBlockSize, RootHash: v.RootHash, SHA256: v.SHA256, Tree: v.Tree,
 		OnDemand: s.Config.OnDemand, Keep: s.Config.StreamKeep, Timeout: s.Config.StreamTimeout, ReportTo: s.Config.ReportTo, ReportToken: token, Log: s.Log,
+		Seeded: v.Seeded && !s.Config.OnDemand,
 	}
 	if len(v.Artifacts) > 0 {
 		o.Artifacts, o.Logins = v.Artifacts, logins
@@ -82,15 +82,24 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*os.File, func(
 	}
 	if s.Stream, err = stream.Start(o); err != nil {
 		s.Stream = nil
-		return nil, nil, err
+		return nil, err
 	}
 	s.Log.Info(fmt.Sprintf("image: %d MiB are used while they come", o.Size>>20))
-	if s.Config.Check && !o.OnDemand {
-		if err := s.Stream.Wait(ctx); err != nil {
-			return nil, nil, err
-		}
+	live := &vouch.Streaming{File: s.Stream.Device, Ready: s.ready, End: s.Stream.Abort}
+	if o.Seeded {
+		live.Store = &fetchstream.Store{File: s.Stream.Image, Tree: v.Checked, Map: s.Stream.Map()}
 	}
-	return s.Stream.Device, s.Stream.Abort, nil
+	return live, nil
+}
+
+// ready has the rest come, once seeds have given what they have, and waits for
+// it where the boot is a check.
+func (s *Streamer) ready(ctx context.Context) error {
+	s.Stream.Filled()
+	if s.Config.Check && !s.Config.OnDemand {
+		return s.Stream.Wait(ctx)
+	}
+	return nil
 }
 
 // hotLimit bounds the search for a hot list, which is advice and nothing more.

@@ -27,6 +27,7 @@ const (
 	wordTouched           // grains that were read
 	wordRestarts          // of the worker
 	wordBeat              // the worker's signs of life
+	wordSeeding           // 1: the boot takes from a disk what that has
 	headWords      = 16
 )
 

@@ -45,6 +45,7 @@ type Order struct {
 	ReportToken string // for that server; empty: none
 	ReportTo    string // where the boot's report is sent; empty: nowhere
 	OnDemand    bool
+	Seeded      bool  // the rest waits until Filled
 	Keep        int64 // bytes of the image in memory at once, on demand; 0: all
 	Timeout     time.Duration
 	Log         *slog.Logger
@@ -61,6 +62,7 @@ func failed(op string, cause error) error {
 // Stream is an image that can be used while it comes.
 type Stream struct {
 	Device *os.File // the block device
+	Image  *os.File // what has come of it lies there
 	log    *slog.Logger
 	device dm.Device
 	store  store.Store
@@ -96,6 +98,7 @@ func (s *Stream) start(o Order) error {
 		return err
 	}
 	s.later(s.store.Close)
+	s.Image = image
 	if err := image.Truncate(o.Size); err != nil {
 		return failed("make room for the image", err)
 	}
@@ -113,6 +116,9 @@ func (s *Stream) start(o Order) error {
 		return failed("share memory", err)
 	}
 	s.later(s.shared.file.Close)
+	if o.Seeded {
+		s.shared.set(wordSeeding, 1)
+	}
 	s.shared.set(wordStarted, uint64(time.Now().UnixNano()))
 	kernel, server, err := pair(unix.SOCK_STREAM)
 	if err != nil {
@@ -259,6 +265,13 @@ func (s *Stream) HandOver() error {
 	}
 	return nil
 }
+
+// Map says which blocks have come.
+func (s *Stream) Map() *stream.Bitmap { return s.shared.bitmap }
+
+// Filled has the rest come, which else would be fetched beside what somebody
+// else writes.
+func (s *Stream) Filled() { s.shared.set(wordSeeding, 0) }
 
 // Wait waits until the image is whole and the kernel reads it from memory.
 func (s *Stream) Wait(ctx context.Context) error {

@@ -217,11 +217,14 @@ const restAfter = 3 * time.Second
 
 func (w *worker) restBegins(ctx context.Context) <-chan struct{} {
 	begin := make(chan struct{})
-	ctx, end := context.WithDeadline(ctx, time.Unix(0, int64(w.shared.get(wordStarted))).Add(restAfter))
+	soon, end := context.WithDeadline(ctx, time.Unix(0, int64(w.shared.get(wordStarted))).Add(restAfter))
 	go func() {
 		defer end()
 		defer close(begin)
-		w.handedOver(ctx)
+		for handed := w.handedOver(soon); !handed && w.shared.get(wordSeeding) != 0 && ctx.Err() == nil; {
+			time.Sleep(100 * time.Millisecond)
+			handed = w.shared.get(wordHanded) != 0
+		}
 	}()
 	return begin
 }
