@@ -28,7 +28,12 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == Name {
 		say := func(line string) { fmt.Fprintln(os.Stderr, line) }
 		if os.Args[1] == roleHold {
-			// Without a root of its own: this program may need libraries.
+			if os.Getenv(ownRootEnv) != "" {
+				if err := leaveWithLibraries(); err != nil {
+					say(err.Error())
+					os.Exit(1)
+				}
+			}
 			limit := silence
 			if text := os.Getenv(silenceEnv); text != "" {
 				limit, _ = time.ParseDuration(text)
@@ -57,21 +62,35 @@ type processes struct {
 	store  *os.File
 }
 
-// startProcesses starts them as Start does, without the devices, in name
-// spaces of their own: a reboot there ends the holder and nothing else.
+// startProcesses starts them with a server in some mood.
 func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *processes {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	p := &processes{t: t, image: make([]byte, blocks*testBlock)}
-	_, _ = rand.NewChaCha8([32]byte{8}).Read(p.image)
+	p := newProcesses(t, blocks)
 	server, err := faulty.Listen("127.0.0.1:0", p.image, script...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
 	p.server = server
+	p.start(spec{URLs: []string{server.URL("image")}})
+	return p
+}
+
+func newProcesses(t *testing.T, blocks int) *processes {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	p := &processes{t: t, image: make([]byte, blocks*testBlock)}
+	_, _ = rand.NewChaCha8([32]byte{8}).Read(p.image)
+	return p
+}
+
+// start starts them as Start does, without the devices, in name spaces of their
+// own: a reboot there ends the holder and nothing else.
+func (p *processes) start(what spec) {
+	t := p.t
+	t.Helper()
 	file := func(name string, text []byte) *os.File {
 		f, err := os.Create(filepath.Join(t.TempDir(), name))
 		if err == nil {
@@ -88,9 +107,8 @@ func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *proce
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(spec{
-		Size: int64(len(p.image)), BlockSize: testBlock, RootHash: root, URLs: []string{server.URL("image")}, OnDemand: true,
-	})
+	what.Size, what.BlockSize, what.RootHash, what.OnDemand = int64(len(p.image)), testBlock, root, true
+	text, err := json.Marshal(what)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +128,7 @@ func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *proce
 		t.Fatal(err)
 	}
 	p.holder = &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{Name, roleHold}, Env: append(slices.Clone(environment), silenceEnv+"="+os.Getenv(silenceEnv)), Stderr: os.Stderr,
+		Path: "/proc/self/exe", Args: []string{Name, roleHold}, Env: p.environment(), Stderr: os.Stderr,
 		ExtraFiles:  []*os.File{file("spec", text), mine, p.store, p.shared.file, theirs, file("tree", tree.Bytes()), file("loop", nil)},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS, Cloneflags: unix.CLONE_NEWPID},
 	}
@@ -125,7 +143,17 @@ func startProcesses(t *testing.T, blocks int, script ...faulty.Behaviour) *proce
 		kernel.Close()
 		line.Close()
 	})
-	return p
+}
+
+// environment is that of the processes, with what a test wants.
+func (p *processes) environment() []string {
+	env := slices.Clone(environment)
+	for _, name := range []string{silenceEnv, ownRootEnv} {
+		if value := os.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 func (p *processes) ask(cookie uint64, off, n int64) {
