@@ -17,6 +17,7 @@ import (
 	"netstage/netup/internal/rtnl"
 	"netstage/netup/internal/slaac"
 	"netstage/netup/ipparam"
+	"netstage/netup/lease"
 )
 
 // addrs6Of and routes6Of are addrsOf and routesOf for IPv6, without what every
@@ -278,7 +279,7 @@ func TestDHCPv6RenewByAnotherProcess(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); Renew(ctx, l, nil, slog.New(slog.DiscardHandler)) }()
+	go func() { defer close(done); Renew(ctx, l, nil, slog.New(slog.DiscardHandler), func(lease.Lease) {}) }()
 	eventually(t, "three times as long", func() bool {
 		rebound := 0
 		for _, kind := range f.types() {

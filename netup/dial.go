@@ -17,9 +17,10 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 }
 
 // DialBy is the DialContext of a network that another process brought up, as a
-// lease has it: on any link, because links are renamed while they are used.
-func DialBy(l lease.Lease) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return dial.New("", func() lease.Lease { return l }).Context
+// lease has it, whichever that is by then: on any link, because links are renamed
+// while they are used.
+func DialBy(l func() lease.Lease) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return dial.New("", l).Context
 }
 
 // A Path dials through a lease's link only, look-ups included, whatever routes

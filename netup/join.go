@@ -70,7 +70,7 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	mac := n.plan.Prepare(n.log, nl, entries)
 	l := &link{
 		index: a.Index, name: a.Name, mac: mac, mtu: a.MTU, entries: entries,
-		kind: nl.Type(), metric: 1024 + a.Index,
+		kind: nl.Type(), metric: metricOf(a.Index),
 		carrierSince: time.Now(), opened: make(chan struct{}), news: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
@@ -89,6 +89,9 @@ func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.E
 	joined.open(l)
 	return l
 }
+
+// metricOf is that of a link's routes.
+func metricOf(index int) int { return 1024 + index }
 
 // about introduces a link, once.
 func (l *link) about(n *Network) string {

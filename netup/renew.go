@@ -2,32 +2,40 @@ package netup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/netup/internal/acd"
 	"netstage/netup/internal/dhcp4"
 	"netstage/netup/internal/dhcp6"
 	"netstage/netup/internal/retry"
+	"netstage/netup/internal/rtnl"
 	"netstage/netup/lease"
 )
 
 // Renew keeps the lease of a network that another process brought up until ctx
 // ends: it asks for more time as a client does, and sets the address anew, under
-// whatever name the link has by then. It takes nothing away: an address that the
-// server wants back goes when its time is over. Only leases by DHCP have to be
-// asked for; what routers give the kernel hears again by itself. clientID is the
-// one that a lease by DHCPv4 was given to, nil for the MAC's.
-func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger) {
+// whatever name the link has by then. Where servers want an address by DHCPv4
+// back, it asks for another one, and tells that to changed; unless the link has
+// an address of somebody else's by then. Only leases by DHCP have to be asked
+// for; what routers give the kernel hears again by itself. clientID is the one
+// that a lease by DHCPv4 was given to, nil for the MAC's.
+func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger, changed func(lease.Lease)) {
+	client := func(link string, l lease.Lease) *dhcp4.Client {
+		return &dhcp4.Client{
+			Port: &dhcp4.Port{}, Index: l.Index, Name: link, MAC: l.MAC, Vendor: Options{}.withDefaults().VendorClass, ClientID: clientID,
+			Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(),
+			ACD:   &acd.Detector{Index: l.Index, Name: link, MAC: l.MAC, Log: log},
+			Amend: func(l lease.Lease) lease.Lease { return l }, Note: func(string, int) {},
+		}
+	}
 	once := map[string]func(context.Context, string, lease.Lease) (lease.Lease, error){
 		"dhcp": func(ctx context.Context, link string, l lease.Lease) (lease.Lease, error) {
-			c := &dhcp4.Client{
-				Port: &dhcp4.Port{}, Index: l.Index, Name: link, MAC: l.MAC, Vendor: Options{}.withDefaults().VendorClass, ClientID: clientID,
-				Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(),
-				Amend: func(l lease.Lease) lease.Lease { return l }, Note: func(string, int) {},
-			}
-			return c.Renew(ctx, l)
+			return client(link, l).Renew(ctx, l)
 		},
 		"dhcp6": func(ctx context.Context, link string, l lease.Lease) (lease.Lease, error) {
 			c := &dhcp6.Client{Name: link, MAC: l.MAC, Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(), Note: func(string, int) {}}
@@ -40,17 +48,60 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 			name = link.Attrs().Name
 		}
 		next, err := once(ctx, name, l)
-		if err != nil {
-			if ctx.Err() == nil {
-				log.Warn(fmt.Sprintf("%s: %v: the address goes when its time is over", name, err))
+		switch {
+		case err == nil:
+			if err := replaceAddr(next); err != nil {
+				log.Warn(fmt.Sprintf("%s: %v", name, err))
 			}
+		case ctx.Err() != nil:
 			return
-		}
-		if err := replaceAddr(next); err != nil {
-			log.Warn(fmt.Sprintf("%s: %v", name, err))
+		case l.Source != "dhcp" || others(l):
+			log.Warn(fmt.Sprintf("%s: %v: the address goes when its time is over", name, err))
+			return
+		default:
+			log.Warn(fmt.Sprintf("%s: %v: asking for another address", name, err))
+			if next, err = another(ctx, client(name, l), l, log); err != nil {
+				return // ctx has ended
+			}
+			log.Info(fmt.Sprintf("%s: %s takes the place of %s", name, next.Addr, l.Addr))
+			changed(next)
 		}
 		l = next
 	}
+}
+
+// others tells whether somebody else has given the link of a lease an address.
+func others(l lease.Lease) bool {
+	addrs, err := netlink.AddrList(rtnl.ByIndex(l.Index), netlink.FAMILY_V4)
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() && a.IP.String() != l.Addr.Addr().String() {
+			return true
+		}
+	}
+	return false
+}
+
+// another gets a lease in the place of one that is lost, and configures it. Its
+// only error is the end of ctx.
+func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease, log *slog.Logger) (lease.Lease, error) {
+	l, end, err := c.Acquire(ctx, netip.Addr{})
+	defer end()
+	if err != nil {
+		return l, err
+	}
+	if len(l.DNS) == 0 {
+		l.DNS, l.Search = lost.DNS, lost.Search
+	}
+	kernel := rtnl.Open(log)
+	defer kernel.Close()
+	err = kernel.Configure(l, metricOf(l.Index), nil, []netip.Prefix{lost.Addr})
+	if err = errors.Join(err, kernel.Withdraw(lost, l, metricOf(l.Index), nil)); err != nil {
+		log.Warn(fmt.Sprintf("%v", err))
+	}
+	return l, nil
 }
 
 // rebind6 asks every server for more time: the identity of the one that gave the

@@ -6,10 +6,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"netstage/netup/lease"
 )
 
 // A short lease is renewed of its server by unicast; when that falls silent
@@ -73,17 +76,24 @@ func TestLeaseRunsOut(t *testing.T) {
 	eventually(t, "no address", func() bool { return len(addrsOf(t, "eth0")) == 0 })
 }
 
-// A process that did not bring the network up keeps the lease alive.
+// A process that did not bring the network up keeps the lease alive, and gets
+// another one where the server wants the address back.
 func TestRenewByAnotherProcess(t *testing.T) {
 	p := newPeer(t)
 	p.cable(t, "eth0", "10.1.0.1/24")
 	short := dhcpv4.OptIPAddressLeaseTime(2 * time.Second)
-	server := p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "10.1.0.1", func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
-		return f.polite(m, "10.1.0.9", short)
-	})
-	p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "255.255.255.255", func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
-		return f.polite(m, "10.1.0.9", short)
-	})
+	var moved atomic.Bool
+	serve := func(f *fakeDHCP, m *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
+		switch {
+		case !moved.Load():
+			return f.polite(m, "10.1.0.9", short)
+		case !m.ClientIPAddr.IsUnspecified() && m.ClientIPAddr.String() != "10.1.0.20":
+			return []*dhcpv4.DHCPv4{f.reply(m, dhcpv4.MessageTypeNak, "")}
+		}
+		return f.polite(m, "10.1.0.20", short)
+	}
+	server := p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "10.1.0.1", serve)
+	p.fakeDHCPAt(t, "eth0p", "10.1.0.1", "255.255.255.255", serve)
 	s := start(t, Options{})
 	n := s.wait(t)
 	l := n.Lease()
@@ -93,11 +103,24 @@ func TestRenewByAnotherProcess(t *testing.T) {
 	before := len(server.got(dhcpv4.MessageTypeRequest))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); Renew(ctx, l, nil, slog.New(slog.DiscardHandler)) }()
+	changed := make(chan lease.Lease, 10)
+	go func() {
+		defer close(done)
+		Renew(ctx, l, nil, slog.New(slog.DiscardHandler), func(l lease.Lease) { changed <- l })
+	}()
+	defer func() { cancel(); <-done }()
 	eventually(t, "three renewals", func() bool { return len(server.got(dhcpv4.MessageTypeRequest)) >= before+3 })
 	if a := addrsOf(t, "eth0"); !slices.Equal(a, []string{"10.1.0.9/24"}) {
 		t.Errorf("addresses %v", a)
 	}
-	cancel()
-	<-done
+	moved.Store(true)
+	eventually(t, "another address", func() bool { return len(changed) > 0 })
+	if l := <-changed; l.Addr != netip.MustParsePrefix("10.1.0.20/24") {
+		t.Errorf("the lease is of %s", l.Addr)
+	}
+	before = len(server.got(dhcpv4.MessageTypeRequest))
+	eventually(t, "a renewal of that", func() bool { return len(server.got(dhcpv4.MessageTypeRequest)) > before })
+	if a := addrsOf(t, "eth0"); !slices.Equal(a, []string{"10.1.0.20/24"}) {
+		t.Errorf("addresses %v", a)
+	}
 }

@@ -35,7 +35,7 @@ func TestNamesByTheLease(t *testing.T) {
 }
 
 func TestNamesWithoutServers(t *testing.T) {
-	_, err := DialBy(lease.Lease{})(t.Context(), "tcp", "image.test:80")
+	_, err := DialBy(func() lease.Lease { return lease.Lease{} })(t.Context(), "tcp", "image.test:80")
 	if fault.ClassOf(err) != fault.DNS || !strings.Contains(err.Error(), "names no DNS server") {
 		t.Errorf("%v", err)
 	}

@@ -62,7 +62,7 @@ func (w *worker) report(ctx context.Context, s Status) {
 	if w.spec.ReportTo == "" {
 		return
 	}
-	p := poster.Poster{URL: w.spec.ReportTo, Token: w.spec.ReportToken, Dial: netup.DialBy(w.spec.Lease), Agent: w.spec.UserAgent, Log: w.log}
+	p := poster.Poster{URL: w.spec.ReportTo, Token: w.spec.ReportToken, Dial: netup.DialBy(w.leaseNow), Agent: w.spec.UserAgent, Log: w.log}
 	if len(w.spec.CA) > 0 {
 		p.Roots = x509.NewCertPool()
 		p.Roots.AppendCertsFromPEM(w.spec.CA)

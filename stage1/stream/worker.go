@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ import (
 	"netstage/fetch/stream"
 	"netstage/fetch/verity"
 	"netstage/netup"
+	"netstage/netup/lease"
 )
 
 // The worker's descriptors.
@@ -43,6 +45,7 @@ type worker struct {
 	shared *shared
 	image  *os.File
 	stream *stream.Stream
+	lease  atomic.Pointer[lease.Lease]
 	before uint64 // received by earlier workers
 
 	hotWritten uint64 // how much of the list
@@ -65,6 +68,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	if w.spec, err = readSpec(os.NewFile(workerSpec, "spec")); err != nil {
 		return err
 	}
+	w.lease.Store(&w.spec.Lease)
 	if w.shared, err = openShared(os.NewFile(workerShared, "shared"), w.spec.Size, w.spec.BlockSize); err != nil {
 		return err
 	}
@@ -96,7 +100,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	})
 	go func() {
 		if w.handedOver(living) { // until then it is the boot's
-			netup.Renew(living, w.spec.Lease, w.spec.ClientID, w.log)
+			netup.Renew(living, w.spec.Lease, w.spec.ClientID, w.log, func(l lease.Lease) { w.lease.Store(&l) })
 		}
 	}()
 	go w.hear()
@@ -145,10 +149,13 @@ func (s *spec) logIn(r *fetch.Request) error {
 	return nil
 }
 
+// leaseNow is the lease that the machine has by now.
+func (w *worker) leaseNow() lease.Lease { return *w.lease.Load() }
+
 func (w *worker) ranges() (*fetch.Ranges, error) {
 	s := w.spec
 	r := fetch.Request{
-		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(s.Lease), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
+		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(w.leaseNow), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
 		UserAgent: s.UserAgent, Seed: s.Seed, Timeouts: pace.Timeouts{}.Urgent(len(s.URLs)),
 		// Readers have connections of their own; none is opened anew for each
 		// of many small requests.
