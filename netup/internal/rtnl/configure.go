@@ -97,6 +97,9 @@ func (k Conn) addAddrs(l lease.Lease) error {
 		if err := k.AddrReplace(ByIndex(l.Index), addr); err != nil {
 			return fmt.Errorf("%s: add address %s: %w", l.Link, a, err)
 		}
+		if a.Addr().Is6() {
+			awaitGroup(l.Index, a.Addr())
+		}
 	}
 	return nil
 }
@@ -297,5 +300,6 @@ func (k Conn) LinkLocal(index int, name string, a netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("%s: add address %s: %w", name, a, err)
 	}
+	awaitGroup(index, a.Addr())
 	return nil
 }
