@@ -67,6 +67,7 @@ test: programs deps vet
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/kernel.sh 6.1-full
 	@$(setup)/debian.sh
+	@$(setup)/pcrlock.sh
 	go test -json -count=1 -p 2 -timeout 75m ./... | go run ./qemu-tests/report -again
 
 # SOAK=2000 boots so many machines, SOAK=1h as many as fit. Machine N of a seed

@@ -97,48 +97,109 @@ func tool(t *testing.T, args ...string) {
 	}
 }
 
+// A fleet is what machines of one owner boot: an image with a signed manifest,
+// and an initrd that boots nothing else, and nothing older.
+type fleet struct {
+	t        *testing.T
+	dir, web string
+	config   vm.Config // the kernel, and that initrd
+}
+
+func newFleet(t *testing.T, toplevel system.Files) fleet {
+	t.Helper()
+	f := fleet{t: t, dir: t.TempDir(), web: t.TempDir()}
+	install(t, store(t, toplevel).path, filepath.Join(f.web, "web.squashfs"))
+	tool(t, "keygen", "-o", f.at("ops"), "--no-password")
+	f.config = f.guest("policy.json", `{"version": 1, "shell": "never", "verify": "required", "manifest": 2, "rollback": "required"}`)
+	return f
+}
+
+func (f fleet) at(name string) string { return filepath.Join(f.dir, name) }
+
+// guest is a machine whose initrd has a policy.
+func (f fleet) guest(name, policy string) vm.Config {
+	f.t.Helper()
+	writeFile(f.t, f.at(name), policy)
+	c := guestWith(f.t, xzModules, []string{"virtio_net"}, initrd.File{Source: f.at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
+		initrd.File{Source: f.at(name), Target: "/etc/netstage/policy.json"})
+	c.Direct, c.Plain = true, true
+	// Its own firmware for the network takes seconds, and has nothing to do.
+	c.ExtraArgs = []string{"-global", "virtio-net-pci.romfile="}
+	return c
+}
+
+// sign has the web server offer a manifest of a serial.
+func (f fleet) sign(serial string) {
+	f.t.Helper()
+	tool(f.t, "sign", filepath.Join(f.web, "web.squashfs"), "--init", system.Init, "--key", f.at("ops.key"), "--serial", serial, "-o", filepath.Join(f.web, "web.manifest"))
+}
+
 // A machine with a TPM: what it measures is what netstage predict computed from
-// the files, netstage serve believes its quote, tpm2-tools read quote and event
-// log, and an older manifest than the one that it booted is refused after
-// power-off.
+// the files, netstage serve believes its quote, systemd-pcrlock and tpm2-tools
+// read quote and event log, and an older manifest than the one that it booted is
+// refused after power-off, of which the quote of that failure tells.
 func TestQEMUMeasuredBoot(t *testing.T) {
 	t.Parallel()
-	dir, web, machine := t.TempDir(), t.TempDir(), t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	a := store(t, system.Files{"init": system.Script("echo \"eventlog $(base64 -w0 < /run/log/netstage/binary_measurements)\"\n" +
-		"ls -l /run/log/netstage /run/log/systemd\n" + system.Tell + system.PowerOff), "nixos-version": "25.05"})
-	install(t, a.path, filepath.Join(web, "web.squashfs"))
-	tool(t, "keygen", "-o", at("ops"), "--no-password")
-	sign := func(serial string) {
-		tool(t, "sign", filepath.Join(web, "web.squashfs"), "--init", system.Init, "--key", at("ops.key"), "--serial", serial, "-o", filepath.Join(web, "web.manifest"))
-	}
-	sign("7")
-	writeFile(t, at("policy.json"), `{"version": 1, "shell": "never", "verify": "required", "manifest": 2, "rollback": "required"}`)
-	c := guestWith(t, xzModules, []string{"virtio_net"}, initrd.File{Source: at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
-		initrd.File{Source: at("policy.json"), Target: "/etc/netstage/policy.json"})
+	machine := t.TempDir()
+	toplevel := pcrlock(t)
+	toplevel["init"] = system.Script("echo \"eventlog $(base64 -w0 < /run/log/netstage/binary_measurements)\"\n" +
+		"ls -l /run/log/netstage /run/log/systemd\n" + runPCRLock + system.Tell + system.PowerOff)
+	toplevel["nixos-version"] = "25.05"
+	f := newFleet(t, toplevel)
+	f.sign("7")
 
 	// Where the server will be is part of the command line, and that of what the
 	// server expects.
 	address, url := freeAddress(t)
-	cmdline := "console=ttyS0 panic=-1 loglevel=6 boot.fail_timeout=1 rootfs.manifest=" + url + "web.manifest boot.report=" + url + "reports"
-	makeUKI(t, c, cmdline, at("boot.efi"))
-	tool(t, "predict", "--uki", at("boot.efi"), "--manifest", filepath.Join(web, "web.manifest"), "-o", at("expected.json"))
-	log := serveReports(t, address, web, "--expect", at("expected.json"))
+	cmdline := "console=ttyS0 panic=-1 loglevel=6 boot.fail_timeout=5 rootfs.manifest=" + url + "web.manifest boot.report=" + url + "reports"
+	makeUKI(t, f.config, cmdline, f.at("boot.efi"))
+	tool(t, "predict", "--uki", f.at("boot.efi"), "--manifest", filepath.Join(f.web, "web.manifest"), "-o", f.at("expected.json"))
+	log := serveReports(t, address, f.web, "--expect", f.at("expected.json"))
 
 	t.Run("booted", func(t *testing.T) {
-		m := start(t, vm.Config{UEFI: true, EFI: at("boot.efi"), Memory: 1024, ExtraArgs: startTPM(t, machine, "tpm-crb")})
+		m := start(t, vm.Config{UEFI: true, EFI: f.at("boot.efi"), Memory: 1024, ExtraArgs: startTPM(t, machine, "tpm-crb")})
 		m.end(vm.PowerOff, "netstage-image measured into PCR 8", "the TPM remembers serial 7", "stage 2: pid 1")
-		if !strings.Contains(log(), ": attested\"") {
+		if !strings.Contains(log(), ": attested, by a TPM not known before\"") {
 			t.Errorf("the server says:\n%s", log())
 		}
-		checkEventLog(t, m.Console(), at("expected.json"))
-		checkByTools(t, web)
+		checkEventLog(t, m.Console(), f.at("expected.json"))
+		checkPCRLock(t, m.Console())
+		checkByTools(t, f.web)
 	})
-	sign("6")
+	f.sign("6")
 	t.Run("replayed", func(t *testing.T) {
-		c.Direct, c.Plain, c.Append, c.ExtraArgs = true, true, cmdline, startTPM(t, machine, "tpm-tis")
+		c := f.config
+		c.Append, c.ExtraArgs = cmdline, append(startTPM(t, machine, "tpm-tis"), c.ExtraArgs...)
 		start(t, c).end(vm.Reset, "boot failed: rollback", "has serial 6, and this machine has booted serial 7", "!stage 2: pid 1")
+		// Its PCR 8 is as predicted for then; that no stub measured it, is told.
+		if verdict := lastVerdict(log()); !strings.Contains(verdict, "not attested: PCR 11 is 000000000000…") || strings.Contains(verdict, "PCR 8") {
+			t.Errorf("of a boot that failed the server says %q, all in all:\n%s", verdict, log())
+		}
 	})
+}
+
+// lastVerdict is the last line of a log that is about a quote.
+func lastVerdict(log string) string {
+	lines := regexp.MustCompile(`(?m)^.*attested.*$`).FindAllString(log, -1)
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
+}
+
+// A machine with UEFI and no TPM remembers in its firmware what it has booted.
+func TestQEMURollbackInFirmware(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, classic())
+	address, url := freeAddress(t)
+	serveReports(t, address, f.web)
+	c := f.config
+	c.UEFI, c.Variables = true, f.at("variables.fd")
+	c.Append = "console=ttyS0 panic=-1 loglevel=6 boot.fail_timeout=1 rootfs.manifest=" + url + "web.manifest"
+	f.sign("7")
+	start(t, c).end(vm.PowerOff, "the firmware's variables remembers serial 7", "stage 2: pid 1")
+	f.sign("6")
+	start(t, c).end(vm.Reset, "boot failed: rollback", "has serial 6, and this machine has booted serial 7", "!stage 2: pid 1")
 }
 
 // checkEventLog has tpm2_eventlog read what stage 2 found.

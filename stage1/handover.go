@@ -31,7 +31,7 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 		return err
 	}
 	b.record.Post(ctx)
-	b.machine.Leave(ctx)
+	b.machine.Leave()
 	b.kernelLog.Stop()
 	if err := b.network.Leave(ctx, b.config.KeepNetwork || b.image.stream != nil); err != nil {
 		// Stage 2 configures the NIC anyway.

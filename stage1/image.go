@@ -70,7 +70,7 @@ func (b *Boot) getImage(ctx context.Context) (err error) {
 	if got.Init != "" {
 		b.config.Init = got.Init
 	}
-	b.measureImage(ctx, got)
+	b.measureImage(got)
 	return nil
 }
 

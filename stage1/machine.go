@@ -29,13 +29,13 @@ func (b *Boot) openMachine(ctx context.Context) error {
 
 // measureImage tells the TPM which image it will be, before anything of it is
 // looked at.
-func (b *Boot) measureImage(ctx context.Context, got *image.Image) {
+func (b *Boot) measureImage(got *image.Image) {
 	r := got.Report
 	i := measure.Image{Init: b.config.Init, SHA256: unhex(r.SHA256), RootHash: unhex(r.RootHash)}
 	if r.Manifest != nil {
 		i.Manifest = unhex(r.Manifest.Digest)
 	}
-	b.machine.Measure(ctx, i.Event())
+	b.machine.Measure(i.Event())
 }
 
 // unhex reads a digest; nil where there is none.

@@ -24,7 +24,8 @@ what it boots: PCR 8, which the agent extends by the initrd's /etc/netstage, the
 kernel command line (without BOOTIF= and SYSUUID=) and the manifest, root hash or
 digest of the image with its init; with --uki also PCR 11, where systemd's stub
 measures the parts of that file, and PCR 12, which stays empty as long as nobody
-adds to its command line.
+adds to its command line. What PCR 8 is before the image is known, of a boot that
+fails until then, is told as "earlier".
 
 "netstage serve --reports --expect FILE" holds boots against it.
 
@@ -72,9 +73,10 @@ func newPredict(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			value := measure.Extended([32]byte{}, policy, cmdline, image.Event())
+			earlier := measure.Extended([32]byte{}, policy, cmdline)
+			value := measure.Extended(earlier, image.Event())
 			pcrs[measure.PCR] = hex.EncodeToString(value[:])
-			text, err := attest.Encode(pcrs)
+			text, err := attest.Encode(pcrs, map[int]string{measure.PCR: hex.EncodeToString(earlier[:])})
 			if err != nil {
 				return err
 			}

@@ -49,8 +49,8 @@ With --reports machines are told to report their boots (boot.report=), and
 can send reports and read them; the ten newest of a machine are kept, in
 DIR/reports/, 256 MiB of them all together, and of at most 256 machines that
 one address tells of. Machines with a TPM have it sign what they booted; the
-page shows whether that is what --expect says, and whether it is the TPM that the
-machine had before.
+page shows whether that is what --expect says, and whether it is the TPM that
+--tpm-keys names for the machine, or else the one that it had before.
 
 With --from, what machines boot is in an OCI registry ("netstage push"): kernel,
 initrds and cmdline of the tag are kept in --cache and served from there, and
@@ -77,6 +77,7 @@ func newServe(std streams) *cobra.Command {
 	token := fs.String("report-token", "", "take reports with the bearer token in `FILE` alone; machines have it in /etc/netstage/report-token")
 	var expect list
 	fs.Var(&expect, "expect", "the PCRs that a machine should have, in a `FILE` of netstage predict; may be repeated, for one of several")
+	enrolled := fs.String("tpm-keys", "", "the keys of machines' TPMs: MACHINE KEY on each line of `FILE` (default the first of a machine is believed)")
 	public := fs.String("url", "", "machines reach this server by `URL`, which a proxy in front may have (default what they ask for)")
 	forwarded := fs.Bool("forwarded", false, "believe X-Forwarded-Proto, -Host and -Prefix: only behind a proxy that sets them")
 	pair := fs.String("tls", "", "serve https with the certificates and the key in the files `CERT:KEY`, in PEM")
@@ -106,8 +107,8 @@ func newServe(std streams) *cobra.Command {
 			if o.TLS, err = readPair(*pair); err != nil {
 				return err
 			}
-			if len(expect) > 0 && !*keep {
-				return usageError("--expect is about reports: give --reports, too")
+			if (len(expect) > 0 || *enrolled != "") && !*keep {
+				return usageError("--expect and --tpm-keys are about reports: give --reports, too")
 			}
 			if *token != "" {
 				text, err := os.ReadFile(*token)
@@ -128,6 +129,15 @@ func newServe(std streams) *cobra.Command {
 					return fmt.Errorf("%s: %w", file, err)
 				}
 				o.Expected = append(o.Expected, e)
+			}
+			if *enrolled != "" {
+				text, err := os.ReadFile(*enrolled)
+				if err == nil {
+					o.Keys, err = attest.ParseKeys(string(text))
+				}
+				if err != nil {
+					return fmt.Errorf("--tpm-keys: %w", err)
+				}
 			}
 			log := o.Log
 			if from.ref != "" {

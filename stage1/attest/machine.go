@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"netstage/stage1/measure"
@@ -39,11 +40,13 @@ const (
 // and of late launches.
 const quoted = 1<<16 - 1 - 1<<10
 
-// A Machine is this one. It is used by one goroutine at a time.
+// A Machine is this one. The boot's goroutine uses it, and those that send its
+// reports.
 type Machine struct {
 	Log  *slog.Logger
 	Root string // where /sys and /run are
 
+	mu      sync.Mutex // of the TPM, which takes one command at a time
 	opened  bool
 	tpm     *tpm.TPM // nil: there is none, or it does not answer
 	banks   []tpm.Algorithm
@@ -62,19 +65,21 @@ func (m *Machine) Open(ctx context.Context, recall, quotes bool, first ...measur
 	m.opened = true
 	m.find(ctx)
 	for _, e := range first {
-		m.Measure(ctx, e)
+		m.Measure(e)
 	}
 	if recall {
 		m.recall(ctx)
 	}
-	if !quotes || m.tpm == nil {
+	if !quotes || !m.has() {
 		return
 	}
 	var key tpm.Key
-	if err := m.ask(ctx, func(t *tpm.TPM) (err error) { key, err = t.NewKey(); return err }); err != nil {
+	if err := m.ask(func(t *tpm.TPM) (err error) { key, err = t.NewKey(); return err }); err != nil {
 		m.Log.Warn(fmt.Sprintf("TPM: it makes no key to sign with, so that reports go without a quote: %v", err))
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.key = &key
 }
 
@@ -88,11 +93,11 @@ func (m *Machine) find(ctx context.Context) {
 		}
 		switch {
 		case err == nil:
-			m.tpm = t
+			m.use(t)
 			var banks []tpm.Algorithm
-			if err := m.ask(ctx, func(t *tpm.TPM) (err error) { banks, err = t.Banks(); return err }); err != nil {
+			if err := m.ask(func(t *tpm.TPM) (err error) { banks, err = t.Banks(); return err }); err != nil {
 				m.Log.Warn(err.Error())
-				m.tpm = nil
+				m.use(nil)
 				return
 			}
 			m.banks = banks
@@ -106,31 +111,35 @@ func (m *Machine) find(ctx context.Context) {
 }
 
 // ask lets do talk to the TPM. One that does not answer is left alone from then
-// on, and with it the goroutine that waits for it.
-func (m *Machine) ask(ctx context.Context, do func(*tpm.TPM) error) error {
+// on, and with it the goroutine that waits for it. A command can't be taken back:
+// the answer is waited for whoever loses interest in it, or what that one leaves
+// to be measured would not be.
+func (m *Machine) ask(do func(*tpm.TPM) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.tpm == nil {
 		return fmt.Errorf("TPM: %w", fs.ErrNotExist)
 	}
 	done := make(chan error, 1)
 	go func(t *tpm.TPM) { done <- do(t) }(m.tpm)
-	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("TPM: no answer within %v", answerTime))
-	defer cancel()
+	timeout := time.NewTimer(answerTime)
+	defer timeout.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done():
+	case <-timeout.C:
 		m.tpm = nil
-		return context.Cause(ctx)
+		return fmt.Errorf("TPM: no answer within %v", answerTime)
 	}
 }
 
 // Measure extends the TPM by an event, once: a retry that comes to the same is no
 // other boot.
-func (m *Machine) Measure(ctx context.Context, e measure.Event) {
-	if m.tpm == nil || slices.Contains(m.events, e) {
+func (m *Machine) Measure(e measure.Event) {
+	if !m.has() || slices.Contains(m.events, e) {
 		return
 	}
-	if err := m.ask(ctx, func(t *tpm.TPM) error { return t.Extend(measure.PCR, m.banks, []byte(e)) }); err != nil {
+	if err := m.ask(func(t *tpm.TPM) error { return t.Extend(measure.PCR, m.banks, []byte(e)) }); err != nil {
 		m.Log.Warn(fmt.Sprintf("%s is not measured: %v", e.Title(), err))
 		return
 	}
@@ -138,13 +147,39 @@ func (m *Machine) Measure(ctx context.Context, e measure.Event) {
 	m.Log.Info(fmt.Sprintf("TPM: %s measured into PCR %d", e.Title(), measure.PCR))
 }
 
+// use is to talk to another TPM from now on; to none by nil.
+func (m *Machine) use(t *tpm.TPM) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tpm, m.key = t, nil
+}
+
+// has tells whether there is a TPM that answers.
+func (m *Machine) has() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tpm != nil
+}
+
 // Quotes tells whether Quote can be had.
-func (m *Machine) Quotes() bool { return m != nil && m.tpm != nil && m.key != nil }
+func (m *Machine) Quotes() bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tpm != nil && m.key != nil
+}
 
 // Quote signs what was measured, for a server that gave a nonce.
-func (m *Machine) Quote(ctx context.Context, nonce []byte) (*report.Quote, error) {
-	key, q := *m.key, &report.Quote{Nonce: nonce, Key: m.key.Public}
-	err := m.ask(ctx, func(t *tpm.TPM) error {
+func (m *Machine) Quote(_ context.Context, nonce []byte) (*report.Quote, error) {
+	q := &report.Quote{Nonce: nonce}
+	err := m.ask(func(t *tpm.TPM) error {
+		if m.key == nil {
+			return errors.New("TPM: it has no key to sign with")
+		}
+		key := *m.key
+		q.Key = key.Public
 		values, err := t.PCRs(quoted)
 		if err != nil {
 			return err
@@ -164,18 +199,18 @@ func (m *Machine) Quote(ctx context.Context, nonce []byte) (*report.Quote, error
 }
 
 // Leave writes the logs for stage 2, and lets go of the TPM.
-func (m *Machine) Leave(ctx context.Context) {
-	if m.tpm == nil {
+func (m *Machine) Leave() {
+	if !m.has() {
 		return
 	}
-	var err error
-	if key := m.key; key != nil {
-		err = m.ask(ctx, func(t *tpm.TPM) error { return t.Forget(*key) })
-	}
-	if m.tpm != nil {
-		err = errors.Join(err, m.tpm.Close())
-	}
-	m.tpm, m.key = nil, nil
+	err := m.ask(func(t *tpm.TPM) error {
+		var err error
+		if m.key != nil {
+			err = t.Forget(*m.key)
+		}
+		return errors.Join(err, t.Close())
+	})
+	m.use(nil)
 	// They name parameters, which may hold secrets.
 	err = errors.Join(err, rundir.ReplacePrivate(filepath.Join(m.Root, binaryLog), measure.Binary(m.banks, m.events)),
 		appendTo(filepath.Join(m.Root, systemdLog), measure.JSON(m.banks, m.events)))

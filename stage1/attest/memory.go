@@ -36,8 +36,8 @@ func (m memory) String() string {
 // recall asks both: a TPM may be new, or was away for a boot.
 func (m *Machine) recall(ctx context.Context) {
 	var index, content []byte // each is written by whoever may be left behind
-	if m.tpm != nil {
-		err := m.ask(ctx, func(t *tpm.TPM) (err error) { index, err = t.ReadNV(nvIndex); return err })
+	if m.has() {
+		err := m.ask(func(t *tpm.TPM) (err error) { index, err = t.ReadNV(nvIndex); return err })
 		m.take(inTPM, index, err, tpm.ErrNotThere)
 	}
 	err := efivar.Use(ctx, func(s efivar.Store) (err error) { content, err = s.Read(variable); return err })
@@ -89,7 +89,7 @@ func (m *Machine) Remember(ctx context.Context, name string, serial, list uint64
 	err := fs.ErrNotExist
 	switch m.memory {
 	case inTPM:
-		err = m.ask(ctx, func(t *tpm.TPM) error { return t.WriteNV(nvIndex, text) })
+		err = m.ask(func(t *tpm.TPM) error { return t.WriteNV(nvIndex, text) })
 	case inFirmware:
 		err = efivar.Use(ctx, func(s efivar.Store) error { return s.Write(variable, text) })
 	}

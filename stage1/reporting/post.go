@@ -44,8 +44,15 @@ func posterFor(c config.Config, log *slog.Logger, version, root string, dial Dia
 	return &poster.Poster{URL: c.ReportTo, Token: token, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
 }
 
+// poster has the machine's TPM sign for whoever gives a nonce, of a boot that
+// failed too: what it booted until then is what one wants to know of a machine
+// that does not come up.
 func (r *Record) poster() *poster.Poster {
-	return posterFor(r.Config, r.Log, r.Version, r.Root, r.dial())
+	p := posterFor(r.Config, r.Log, r.Version, r.Root, r.dial())
+	if p != nil && r.Machine.Quotes() {
+		p.Quote = r.Machine.Quote
+	}
+	return p
 }
 
 // dial is the network's of the boot, where it has one.
@@ -72,9 +79,6 @@ func (r *Record) Post(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
-	if r.Machine.Quotes() {
-		p.Quote = r.Machine.Quote
-	}
 	if err := p.Post(ctx, r.withLog(r.Result())); err != nil {
 		r.Log.Warn(err.Error())
 	}

@@ -43,6 +43,8 @@ type Options struct {
 	ReportToken string
 	// Expected are what PCRs of machines may be; nil: whatever they are.
 	Expected []attest.Expected
+	// Keys are those of machines' TPMs; nil: the first of each is believed.
+	Keys attest.Keys
 	// URL is how machines reach the server, with a slash at the end; "" for what
 	// each request says: its Host, and the X-Forwarded-Proto, -Host and -Prefix
 	// of a proxy in front where Forwarded is set.
@@ -86,7 +88,7 @@ func New(o Options) (*Server, error) {
 			s.root.Close()
 			return nil, err
 		}
-		s.reports = reports.Handler{Store: store, Log: o.Log, Nonces: reports.NewNonces(), Token: o.ReportToken, Expected: o.Expected}
+		s.reports = reports.Handler{Store: store, Log: o.Log, Nonces: reports.NewNonces(), Token: o.ReportToken, Expected: o.Expected, Keys: o.Keys}
 	}
 	return s, nil
 }

@@ -39,10 +39,13 @@ func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 	args := []string{qemu, "-machine", machine, "-cpu", cpu, "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
 		"-nographic", "-serial", "mon:stdio", "-no-reboot", "-qmp", "unix:" + at.qmp + ",server=on,wait=off"}
 	if code != "" {
-		args = append(args,
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(code),
-			// What the firmware stores is gone afterwards.
-			"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file="+escape(variables))
+		store := "if=pflash,format=raw,unit=1,file="
+		if c.Variables == "" {
+			store = "if=pflash,format=raw,unit=1,snapshot=on,file="
+		} else {
+			variables = c.Variables
+		}
+		args = append(args, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escape(code), "-drive", store+escape(variables))
 	}
 	if c.SecureBoot {
 		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")

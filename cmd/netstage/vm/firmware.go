@@ -29,6 +29,20 @@ func (c Config) firmware() (code, variables string) {
 	return "", ""
 }
 
+// keepVariables makes the file that the firmware's variables are kept in, as a
+// new machine has them.
+func (c Config) keepVariables() error {
+	_, variables := c.firmware()
+	if _, err := os.Stat(c.Variables); c.Variables == "" || variables == "" || err == nil {
+		return nil
+	}
+	text, err := os.ReadFile(variables)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.Variables, text, 0o600)
+}
+
 // systemPartition makes a folder in which firmware finds a program.
 func systemPartition(program, dir string) error {
 	program, err := filepath.Abs(program)

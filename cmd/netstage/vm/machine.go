@@ -66,6 +66,9 @@ func Start(ctx context.Context, c Config) (machine *Machine, err error) {
 	if err := checkHost(c); err != nil {
 		return nil, err
 	}
+	if err := c.keepVariables(); err != nil {
+		return nil, err
+	}
 	p, err := newPlan(c)
 	if err != nil {
 		return nil, err

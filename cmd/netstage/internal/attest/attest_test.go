@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"netstage/stage1/report"
@@ -73,18 +74,29 @@ func TestCompare(t *testing.T) {
 		"another":          {[]Expected{of(report.PCR{Index: 8, SHA256: value("c")})}, "PCR 8 is aaaaaaaaaaaa…, expected cccccccccccc…"},
 		"not quoted":       {[]Expected{of(report.PCR{Index: 9, SHA256: value("c")})}, "PCR 9 is …, expected cccccccccccc…"},
 	} {
-		if got := Compare(q, c.all); got != c.want {
+		if got := Compare(q, c.all, true); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	text, err := Encode(q.PCRs)
+	early := Expected{Version: 1, PCRs: []report.PCR{{Index: 8, SHA256: value("c")}, {Index: 11, SHA256: value("b")}}, Earlier: []report.PCR{{Index: 8, SHA256: value("A")}}}
+	for through, want := range map[bool]string{true: "PCR 8 is aaaaaaaaaaaa…, expected cccccccccccc…", false: ""} {
+		if got := Compare(q, []Expected{early}, through); got != want {
+			t.Errorf("what PCR 8 is early, through %v: %q, want %q", through, got, want)
+		}
+	}
+	early.PCRs[1].SHA256 = value("d")
+	if got := Compare(q, []Expected{early}, false); !strings.Contains(got, "PCR 11") || strings.Contains(got, "PCR 8") {
+		t.Errorf("another PCR 11 of a boot that is not through: %q", got)
+	}
+	text, err := Encode(q.PCRs, map[int]string{8: value("d")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := ParseExpected(text); err != nil || len(e.PCRs) != 2 || e.PCRs[0].Index != 8 {
+	if e, err := ParseExpected(text); err != nil || len(e.PCRs) != 2 || e.PCRs[0].Index != 8 || len(e.Earlier) != 1 {
 		t.Errorf("%+v, %v", e, err)
 	}
-	for _, bad := range []string{"", "{}", `{"version":1}`, `{"version":2,"pcrs":[{"index":8,"sha256":""}]}`, `{"version":1,"pcrs":[{"index":8,"sha256":"a"}]}`} {
+	for _, bad := range []string{"", "{}", `{"version":1}`, `{"version":2,"pcrs":[{"index":8,"sha256":""}]}`, `{"version":1,"pcrs":[{"index":8,"sha256":"a"}]}`,
+		`{"version":1,"pcrs":[{"index":8,"sha256":"` + value("a") + `"}],"earlier":[{"index":8,"sha256":"a"}]}`} {
 		if _, err := ParseExpected([]byte(bad)); err == nil {
 			t.Errorf("%s passes", bad)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"netstage/cmd/netstage/internal/attest"
+	"netstage/stage1/fault"
 	"netstage/stage1/report"
 	"netstage/stage1/tpm"
 	"netstage/stage1/tpm/swtpm"
@@ -67,10 +68,13 @@ func TestVerdicts(t *testing.T) {
 	other, _ := swtpm.Start(t, t.TempDir())
 
 	post(nil, "")
-	first := quote(one, nonce())
-	post(first, Quoted)
-	post(first, unattested+": the nonce is not of this server, or is used up")
+	earlier := quote(one, nonce())
+	post(earlier, Quoted+first)
+	post(earlier, unattested+": the nonce is not of this server, or is used up")
 	post(quote(one, make([]byte, 32)), unattested+": the nonce is not of this server")
+	if page := ask(http.MethodGet, "/reports/", "").Body.String(); strings.Contains(page, "not known before") {
+		t.Error("a later report is of a TPM not known before")
+	}
 	post(quote(other, nonce()), unattested+": signed by another TPM than before")
 	wrong := quote(one, nonce())
 	wrong.PCRs[8].SHA256 = strings.Repeat("1", 64)
@@ -79,10 +83,46 @@ func TestVerdicts(t *testing.T) {
 	h.Expected = []attest.Expected{{Version: 1, PCRs: []report.PCR{{Index: 8, SHA256: strings.Repeat("0", 64)}}}}
 	post(quote(one, nonce()), Attested+"<")
 	post(nil, unattested+": the report has no quote")
+	// Whose TPM it is, is known before it signs anything.
+	of := func(machine *tpm.TPM) string {
+		q, err := attest.Verify(*quote(machine, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q.Key
+	}
+	id, err := Machine(good(1, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Keys = attest.Keys{id: of(one)}
+	post(quote(one, nonce()), Attested+"<")
+	post(quote(other, nonce()), unattested+": signed by another TPM than the one that is enrolled, key "+of(other))
+	h.Keys = attest.Keys{"aa-bb-cc-dd-ee-ff": of(one)}
+	post(quote(one, nonce()), unattested+": signed by a TPM that is not enrolled")
+	h.Keys = nil
+
 	if err := one.Extend(8, []tpm.Algorithm{tpm.SHA256}, []byte("another command line")); err != nil {
 		t.Fatal(err)
 	}
 	post(quote(one, nonce()), unattested+": PCR 8 is")
+
+	// A boot that failed is judged as well, by what it had measured until then.
+	failed := good(1, "")
+	failed.State, failed.Failure = report.Failed, &fault.Failure{Class: fault.NoInit, Step: "root", Cause: "x"}
+	failed.Quote = quote(one, nonce())
+	if v := h.judge(failed, id, time.Now()); !strings.HasPrefix(v.Text, unattested+": PCR 8 is") {
+		t.Errorf("a failed boot with another PCR 8: %q", v.Text)
+	}
+	failed.Quote = quote(one, nonce())
+	h.Expected[0].Earlier = []report.PCR{{Index: 8, SHA256: failed.Quote.PCRs[8].SHA256}}
+	if v := h.judge(failed, id, time.Now()); v.Text != Attested {
+		t.Errorf("a failed boot before its image: %q", v.Text)
+	}
+	failed.Quote = nil
+	if v := h.judge(failed, id, time.Now()); v.Text != unattested+": the report has no quote of a TPM" {
+		t.Errorf("a failed boot without a quote: %q", v.Text)
+	}
 
 	// Of old reports nothing is left.
 	for range keep {

@@ -14,9 +14,12 @@ import (
 
 // Verdicts on what a machine's TPM signed, as far as they are no complaint.
 const (
-	Attested   = "attested" // as expected, by the TPM of before
+	Attested   = "attested" // as expected, by the machine's TPM
 	Quoted     = "quoted"   // likewise, and nobody said what to expect
 	unattested = "not attested"
+	// first follows a verdict on the first quote of a machine of which nobody said
+	// which TPM it has: it may be anybody's.
+	first = ", by a TPM not known before"
 )
 
 // A Verdict is on a report's quote.
@@ -31,7 +34,9 @@ func (h Handler) judge(r report.Report, id string, now time.Time) Verdict {
 		return Verdict{Text: unattested + ": " + fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case r.Quote == nil && len(h.Expected) > 0 && (r.State == report.Good || r.State == report.Check):
+	case r.Quote == nil && r.State == report.Complete: // of the program that streamed, long after
+		return Verdict{}
+	case r.Quote == nil && len(h.Expected)+len(h.Keys) > 0:
 		return doubt("the report has no quote of a TPM")
 	case r.Quote == nil:
 		return Verdict{}
@@ -47,17 +52,23 @@ func (h Handler) judge(r report.Report, id string, now time.Time) Verdict {
 	if err != nil {
 		return doubt("%v", err)
 	}
-	if before != "" && before != q.Key {
-		return doubt("signed by another TPM than before")
-	}
 	v := Verdict{Text: Attested}
-	if before == "" {
-		v.Key = q.Key
-	}
-	if wrong := attest.Compare(q, h.Expected); wrong != "" {
-		v.Text = unattested + ": " + wrong
-	} else if len(h.Expected) == 0 {
+	switch enrolled := h.Keys[id]; {
+	case h.Keys != nil && enrolled == "":
+		return doubt("signed by a TPM that is not enrolled, key %s", q.Key)
+	case h.Keys != nil && enrolled != q.Key:
+		return doubt("signed by another TPM than the one that is enrolled, key %s", q.Key)
+	case h.Keys == nil && before != "" && before != q.Key:
+		return doubt("signed by another TPM than before, key %s", q.Key)
+	case len(h.Expected) == 0:
 		v.Text = Quoted
+	}
+	through := r.State == report.Good || r.State == report.Check
+	if wrong := attest.Compare(q, h.Expected, through); wrong != "" {
+		v.Text = unattested + ": " + wrong
+	}
+	if before == "" && h.Keys == nil {
+		v.Key, v.Text = q.Key, v.Text+first
 	}
 	return v
 }
