@@ -142,12 +142,7 @@ func (s *Stream) getter() *getter {
 
 func (s *Stream) serveReaders(ctx context.Context) {
 	g := s.getter()
-	g.stall = func(int) time.Duration {
-		if s.c.Mirrors.Mirrors() > 1 {
-			return stallReader
-		}
-		return stallAlone
-	}
+	g.stall = s.patience(stallReader, stallAlone)
 	for {
 		span, ok := s.demands.take()
 		if !ok {
@@ -158,10 +153,21 @@ func (s *Stream) serveReaders(ctx context.Context) {
 	}
 }
 
+// patience is how long nothing may come where another mirror can be asked, and
+// where not.
+func (s *Stream) patience(several, alone time.Duration) func(mirror int) time.Duration {
+	return func(int) time.Duration {
+		if s.c.Mirrors.Mirrors() > 1 {
+			return several
+		}
+		return alone
+	}
+}
+
 // bringRest is the n-th connection of the rest.
 func (s *Stream) bringRest(ctx context.Context, n int) {
 	g := s.getter()
-	g.yield, g.stall = s.demands.yield, func(int) time.Duration { return stallRest }
+	g.yield, g.stall = s.demands.yield, s.patience(stallAlone, stallRest)
 	for ctx.Err() == nil {
 		var span Span
 		ok := n <= int(s.streams.Load())

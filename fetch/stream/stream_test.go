@@ -388,17 +388,31 @@ func TestWithoutARightMirrorItWaits(t *testing.T) {
 
 // Real HTTP, with the faults of a server in a bad mood.
 func TestOverHTTP(t *testing.T) {
-	for name, b := range map[string]faulty.Behaviour{
-		"plain":          {},
-		"broken bodies":  {End: faulty.EndReset, Cut: 200_000, Times: 20},
-		"another image":  {Flip: []int64{3_000_000}, ETag: `"other"`, Times: -1},
-		"no ranges":      {NoRanges: true, Times: -1},
-		"away for a bit": {Status: 503, Times: 3},
+	well := faulty.Behaviour{Times: 2} // at first
+	for name, script := range map[string][]faulty.Behaviour{
+		"plain":                {},
+		"broken bodies":        {{End: faulty.EndReset, Cut: 200_000, Times: 20}},
+		"another image":        {{Flip: []int64{3_000_000}, ETag: `"other"`, Times: -1}},
+		"no ranges":            {{NoRanges: true, Times: -1}},
+		"no ranges any more":   {well, {NoRanges: true, Times: -1}},
+		"away for a bit":       {{Status: 503, Times: 3}},
+		"deleted":              {well, {Status: 404, Times: -1}},
+		"forbidden":            {well, {Status: 403, Times: -1}},
+		"busy":                 {well, {Status: 429, RetryAfter: "1", Times: 3}},
+		"led in a circle":      {well, {Location: "loop", Times: -1}},
+		"compressed":           {well, {Encoding: "gzip", Times: -1}},
+		"another range":        {well, {ContentRange: "bytes 0-4095/4096000", Times: -1}},
+		"a shorter image":      {well, {ContentRange: "bytes 0-4095/8192", Times: -1}},
+		"bodies end at once":   {well, {End: faulty.EndClose, Cut: 10, Times: -1}},
+		"a body stands still":  {well, {End: faulty.EndStall, Cut: 50_000}},
+		"no answer":            {well, {Hang: true, Times: 2}},
+		"parts without a name": {well, {PartAs200: true, NoPartHeader: true, Times: -1}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1000, 1)
 			var mirrors []ref.Location
-			for _, script := range [][]faulty.Behaviour{{b}, nil} {
+			for _, script := range [][]faulty.Behaviour{script, nil} {
 				server, err := faulty.Listen("127.0.0.1:0", w.image, script...)
 				if err != nil {
 					t.Fatal(err)
@@ -410,7 +424,7 @@ func TestOverHTTP(t *testing.T) {
 				}
 				mirrors = append(mirrors, l)
 			}
-			ranges, err := fetch.NewRanges(fetch.Request{Mirrors: mirrors, Size: int64(len(w.image)), Checked: true, Log: slog.New(slog.DiscardHandler)})
+			ranges, err := fetch.NewRanges(fetch.Request{Mirrors: mirrors, Size: int64(len(w.image)), Checked: true, Log: slog.New(slog.DiscardHandler), Timeouts: pace.Timeouts{}.Urgent(2)})
 			if err != nil {
 				t.Fatal(err)
 			}
