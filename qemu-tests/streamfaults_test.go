@@ -117,6 +117,8 @@ func streamFaults() []streamFault {
 		{name: "z07-link-down", link: true, last: 10 * time.Second},
 		{name: "z08-flushed", sample: true, script: flush, want: []string{"the NIC is configured anew"}},
 		{name: "z09-out-of-memory", sample: true, script: "tail /dev/zero\necho \"hog: $?\"\n", want: []string{"hog: 137", "Out of memory: Killed process", "!Killed process 1 ", "!(exe)"}},
+		// Longer than a minute after the worker before it died.
+		{name: "z10-stopped", script: "sleep 45; kill -STOP $(part work)\n", want: []string{"has given no sign of life for 60 s and is ended"}},
 	}
 }
 

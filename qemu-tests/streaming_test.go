@@ -197,6 +197,7 @@ echo "all told"`)
 			m.end(vm.PowerOff, "stream: the image is whole", "boot.check: stage 2 would be started", "!stage 2 began")
 		})
 		t.Run("on demand, bounded", testKeep)
+		t.Run("memory", testStreamMemory)
 		t.Run("the stream ends before stage 2", func(t *testing.T) {
 			s := newStreamed(t, map[string]int{"blob": size}, `echo "stage 2 began"`)
 			m := s.start(t, xzModules, "rootfs.stream=demand boot.debug1mounts", "a")
@@ -256,6 +257,23 @@ func testKeep(t *testing.T) {
 	}
 }
 
+// testStreamMemory holds what a stream leaves against a boot without one.
+func testStreamMemory(t *testing.T) {
+	const most = 24 << 20
+	s := newStreamed(t, map[string]int{"blob": 60 << 20}, reading("blob")+"if [ -e /run/netstage/stream.json ]; then"+streamTell+"fi\n"+
+		"echo 3 > /proc/sys/vm/drop_caches\nsed 's/^/memory: /' /proc/meminfo\necho \"all told\"")
+	used := map[string]int64{}
+	for _, stream := range []string{"", "rootfs.stream"} {
+		m := s.boot(t, plainModules, stream, "a")
+		m.end(vm.PowerOff, "all told", "blob: "+s.sums["blob"])
+		used[stream] = (numberAfter(m.Console(), "memory: MemTotal:") - numberAfter(m.Console(), "memory: MemFree:")) << 10
+	}
+	t.Logf("%d MiB are used, %d after a stream", used[""]>>20, used["rootfs.stream"]>>20)
+	if used["rootfs.stream"] > used[""]+most {
+		t.Errorf("%d MiB are used, %d after a stream", used[""]>>20, used["rootfs.stream"]>>20)
+	}
+}
+
 // numberAfter is the first number behind words on a console.
 func numberAfter(console, words string) (n int64) {
 	_, rest, _ := strings.Cut(console, words)
@@ -283,13 +301,18 @@ func (s *streamed) fromRegistry(t *testing.T, kernel, cmdline string) running {
 	return start(t, c)
 }
 
-// start boots from mirrors, each a folder of the server.
+// start has the image streamed from mirrors, each a folder of the server.
 func (s *streamed) start(t *testing.T, kernel, cmdline string, mirrors ...string) running {
-	c := guestWith(t, kernel, []string{"virtio_net", "dm_verity", "nbd"})
-	c.Direct, c.Init = true, system.Init
 	if !strings.Contains(cmdline, "rootfs.stream") {
 		cmdline += " rootfs.stream"
 	}
+	return s.boot(t, kernel, cmdline, mirrors...)
+}
+
+// boot is start, without a stream where the command line has none.
+func (s *streamed) boot(t *testing.T, kernel, cmdline string, mirrors ...string) running {
+	c := guestWith(t, kernel, []string{"virtio_net", "dm_verity", "nbd"})
+	c.Direct, c.Init = true, system.Init
 	c.Append = "boot.fail_timeout=1 roothash=" + s.root + " " + cmdline
 	for _, m := range mirrors {
 		c.Append += " rootfs=" + m + "/image.squashfs"

@@ -141,32 +141,48 @@ func secondsAfter(console, words string) float64 {
 }
 
 // Half-way through the stream the machine reboots when it is told to, also
-// while the server is away: what a shutdown takes is there already.
+// while the server is away: what a shutdown takes is there already. What asks
+// processes to end, or systemd for another target, is nothing to the stream.
 func TestQEMUStreamReboot(t *testing.T) {
 	path, _ := debianStreamed(t, ofStream+`
 systemctl is-system-running --wait
 while [ -n "$(part read)" ]; do sleep 1; done
+kill -TERM $(part hold) $(part work)
+systemctl isolate multi-user.target
+sleep 3
+[ -p /run/netstage/up ] && [ -n "$(part hold)" ] && [ -n "$(part work)" ] && echo "the stream goes on: $(cat /run/netstage/stream.json)"
 echo "multi-user: rebooting"
 read go < /dev/ttyS0
 systemctl reboot`)
-	c := guestWith(t, xzModules, []string{"virtio_net", "dm_verity", "nbd"})
-	c.Direct, c.Init, c.Image, c.Append = true, system.DebianClassic, path, "rootfs.stream"
-	var away atomic.Bool
-	c.Wrap = func(h http.Handler) http.Handler {
-		slow := netboot.Throttle(h, 2_000_000)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if away.Load() {
-				gone(w, r, h)
-				return
+	for name, test := range map[string]struct{ cmdline, want string }{
+		"":           {"rootfs.stream", `the stream goes on: {"state":"streaming"`},
+		"on demand":  {"rootfs.stream=demand", `the stream goes on: {"state":"demand"`},
+		"read again": {"rootfs.stream=demand rootfs.stream.keep=16M", `the stream goes on: {"state":"demand"`},
+	} {
+		if !wholeMatrix && name != "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			c := guestWith(t, xzModules, []string{"virtio_net", "dm_verity", "nbd"})
+			c.Direct, c.Init, c.Image, c.Append = true, system.DebianClassic, path, test.cmdline
+			var away atomic.Bool
+			c.Wrap = func(h http.Handler) http.Handler {
+				slow := netboot.Throttle(h, 2_000_000)
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if away.Load() {
+						gone(w, r, h)
+						return
+					}
+					slow.ServeHTTP(w, r)
+				})
 			}
-			slow.ServeHTTP(w, r)
+			m := start(t, c)
+			m.expect("multi-user: rebooting")
+			away.Store(true)
+			m.send("\n")
+			told := time.Now()
+			m.end(vm.Reset, "!stream: the image is whole", "!started again", test.want)
+			t.Logf("reboot took %.1f s", time.Since(told).Seconds())
 		})
 	}
-	m := start(t, c)
-	m.expect("multi-user: rebooting")
-	away.Store(true)
-	m.send("\n")
-	told := time.Now()
-	m.end(vm.Reset, "!stream: the image is whole")
-	t.Logf("reboot took %.1f s", time.Since(told).Seconds())
 }
