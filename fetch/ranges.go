@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"netstage/fetch/internal/mirror"
@@ -18,6 +19,7 @@ type Ranges struct {
 	ask     *mirror.Requester
 	mirrors []*mirror.Mirror
 	req     Request
+	mu      sync.Mutex // of what mirrors are forgiven
 }
 
 // NewRanges makes one of a request's Mirrors, names and ways to connect. Verify
@@ -42,8 +44,10 @@ func (r *Ranges) Name(mirror int) string { return r.mirrors[mirror].Name }
 // *Error.
 func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.ReadCloser, error) {
 	// What is learnt of a mirror while it is asked belongs to this call alone,
-	// but for how long it takes.
+	// but for how long it takes, and what it is forgiven.
+	r.mu.Lock()
 	m := r.mirrors[index].Own()
+	r.mu.Unlock()
 	for {
 		resp, err := r.ask.Do(ctx, m, mirror.Part{First: first, Last: last})
 		switch {
@@ -55,14 +59,23 @@ func (r *Ranges) Get(ctx context.Context, index int, first, last int64) (io.Read
 			if m.Allow(1) == r.mirrors[index].Allow(1) { // no other has told it
 				r.mirrors[index].Waited(f)
 			}
+			r.learn(index, m, false)
 			return nil, failed(f)
 		}
 		if err := r.ask.CheckPart(m, resp, first, last, r.req.Size); err != nil {
 			resp.Body.Close()
+			r.learn(index, m, false)
 			return nil, failed(err)
 		}
+		r.learn(index, m, true)
 		return resp.Body, nil
 	}
+}
+
+func (r *Ranges) learn(index int, own *mirror.Mirror, answered bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mirrors[index].Learn(own, answered)
 }
 
 // Patience is how long to wait for more of a body, where the wait was d before

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"io"
 	"math/big"
 	"net"
 	"net/url"
@@ -152,6 +153,64 @@ func TestTLS(t *testing.T) {
 			if asked.Auth != "" {
 				t.Errorf("a secret for whom nobody vouches: %+v", asked)
 			}
+		}
+	})
+	t.Run("expired while parts are asked for: forgiven once, and forgotten with another certificate", func(t *testing.T) {
+		clock := now()
+		s := serveTLS(t, good, content)
+		r, log := request(t, s, content)
+		r.Size, r.Now = int64(len(content)), func() time.Time { return clock }
+		r.Bearer = func(*url.URL) string { return "geheim" }
+		parts, err := NewRanges(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer parts.Close()
+		get := func() error {
+			body, err := parts.Get(t.Context(), 0, 4096, 8191)
+			if err != nil {
+				return err
+			}
+			defer body.Close()
+			_, err = io.Copy(io.Discard, body)
+			return err
+		}
+		again := func(c *tls.Config) *faulty.Server {
+			s.Close()
+			next, err := faulty.ListenTLS(s.Addr(), c, content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { next.Close() })
+			return next
+		}
+		if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		clock = to.AddDate(0, 0, 1)
+		s = again(good)
+		for range 3 {
+			if err = get(); err != nil { // a connection that has gone, perhaps
+				err = get()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if n := strings.Count(log.String(), "dates are passed over"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, log)
+		}
+		for _, asked := range s.Log() {
+			if asked.Auth != "" {
+				t.Errorf("a secret for whom nobody vouches: %+v", asked)
+			}
+		}
+		s = again(ca.serverConfig(t, to.Add(time.Hour), to.AddDate(1, 0, 0), "boot.example.test"))
+		for range 3 {
+			err = get()
+		}
+		if all := s.Log(); err != nil || len(all) == 0 || all[len(all)-1].Auth != "Bearer geheim" {
+			t.Errorf("with another certificate: %v, %+v", err, all)
 		}
 	})
 	t.Run("1970: an address instead of a name is checked as well", func(t *testing.T) {

@@ -38,6 +38,19 @@ func (q *Requester) ForgiveDates(m *Mirror, err error) bool {
 	return true
 }
 
+// Learn takes over whose dates were forgiven to own, a copy of m that was
+// answered, or forgets it where own was not: its server may have another
+// certificate by now, and may be told secrets again.
+func (m *Mirror) Learn(own *Mirror, answered bool) {
+	switch {
+	case own.forgiven == 0 || answered && own.forgiven <= m.forgiven:
+	case answered:
+		m.client, m.chains, m.forgiven = own.client, own.chains, own.forgiven
+	default:
+		m.client, m.chains, m.forgiven = nil, nil, 0
+	}
+}
+
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // commonTime is a moment at which all certificates were valid, if there is one.
