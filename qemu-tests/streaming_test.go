@@ -161,7 +161,8 @@ func TestQEMUStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStreamed(t, map[string]int{"blob": size}, `
-echo "stage 2 began: $(cat /run/netstage/stream.json)"`+reading("blob")+streamTell+`
+echo "stage 2 began: $(cat /run/netstage/stream.json)"
+date -s @4000000000; echo "clock: $(date +%Y)"`+reading("blob")+streamTell+`
 echo 3 > /proc/sys/vm/drop_caches`+reading("blob")+`
 echo "all told"`)
 			url, states := takeReports(t)
@@ -181,9 +182,13 @@ echo "all told"`)
 				m.expect("stage 2 began: ")
 				s.hold(0)
 			}
-			m.end(vm.PowerOff, append(afterStream, "!geheim", `stage 2 began: {"state":"streaming"`, "blob: "+s.sums["blob"], "all told")...)
+			m.end(vm.PowerOff, append(afterStream, "!geheim", `stage 2 began: {"state":"streaming"`, "clock: 2096", "blob: "+s.sums["blob"], "all told")...)
 			if n := strings.Count(m.Console(), "blob: "+s.sums["blob"]); n != 2 {
 				t.Errorf("the file was right %d times, want 2", n)
+			}
+			// Stage 2 has set the clock.
+			if _, then, _ := strings.Cut(m.Console(), "then: {"); numberAfter(then, `"seconds":`) > 10_000 {
+				t.Errorf("the stream took too long: %.200s", then)
 			}
 			if got := states(); !slices.Equal(got, []string{"good", "complete with first reads"}) {
 				t.Errorf("reports: %q", got)

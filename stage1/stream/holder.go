@@ -198,7 +198,7 @@ func (h *holder) noteWaiting() {
 		return
 	}
 	h.shared.set(wordWaitOffset, uint64(oldest.Offset))
-	h.shared.set(wordWaiting, uint64(oldest.Since.UnixNano()))
+	h.shared.set(wordWaiting, monotonic()-uint64(time.Since(oldest.Since)))
 }
 
 // need tells the worker what a reader waits for.

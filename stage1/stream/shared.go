@@ -17,11 +17,11 @@ import (
 const (
 	wordHanded     = iota // 1: stage 2 runs on it
 	wordDone              // 1: the kernel reads from the loop device
-	wordStarted           // when, in nanoseconds since 1970
+	wordStarted           // when, by monotonic
 	wordReads             // of the kernel
 	wordWaited            // of those, reads that waited
 	wordLongest           // wait, in nanoseconds
-	wordWaiting           // since when the oldest wait is, 0: none waits
+	wordWaiting           // since when the oldest wait is, by monotonic, 0: none waits
 	wordWaitOffset        // of it
 	wordReceived          // bytes from servers, by workers that are gone too
 	wordTouched           // grains that were read

@@ -43,7 +43,8 @@ type spec struct {
 	CA          []byte `json:",omitempty"` // PEM; empty: the system's
 	Seed        uint64
 	Lease       lease.Lease
-	ClientID    []byte `json:",omitempty"` // of the lease
+	LeaseAge    time.Duration // when the stream began
+	ClientID    []byte        `json:",omitempty"` // of the lease
 	OnDemand    bool
 	Keep        int64         // bytes of the image at once; 0: all
 	Timeout     time.Duration // of a read, once stage 2 runs; 0: none

@@ -119,7 +119,7 @@ func (s *Stream) start(o Order) error {
 	if o.Seeded {
 		s.shared.set(wordSeeding, 1)
 	}
-	s.shared.set(wordStarted, uint64(time.Now().UnixNano()))
+	s.shared.set(wordStarted, monotonic())
 	kernel, server, err := pair(unix.SOCK_STREAM)
 	if err != nil {
 		return failed("make a socket pair", err)
@@ -160,7 +160,7 @@ func (s *Stream) start(o Order) error {
 		Artifacts: artifacts, Logins: o.Logins,
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
 		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, LowSpeed: o.Request.LowSpeed, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
-		Lease: o.Lease, ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, ReportToken: o.ReportToken, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
+		Lease: o.Lease, LeaseAge: time.Since(o.Lease.Acquired), ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, ReportToken: o.ReportToken, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {
 		return failed("start the process that serves it", err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"time"
 )
 
 // StatusFile tells how far the stream is: a Status.
@@ -30,7 +29,7 @@ type Status struct {
 func (s *shared) status() Status {
 	return Status{
 		Bytes: s.have(), Total: s.size, Received: int64(s.get(wordReceived)),
-		Seconds: time.Since(time.Unix(0, int64(s.get(wordStarted)))).Seconds(),
+		Seconds: since(s.get(wordStarted)).Seconds(),
 		Reads:   s.get(wordReads), Waited: s.get(wordWaited), LongestMS: int64(s.get(wordLongest)) / 1e6, Restarts: s.get(wordRestarts),
 	}
 }

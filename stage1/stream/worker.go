@@ -68,10 +68,11 @@ func (w *worker) run(ctx context.Context) (err error) {
 	if w.spec, err = readSpec(os.NewFile(workerSpec, "spec")); err != nil {
 		return err
 	}
-	w.lease.Store(&w.spec.Lease)
 	if w.shared, err = openShared(os.NewFile(workerShared, "shared"), w.spec.Size, w.spec.BlockSize); err != nil {
 		return err
 	}
+	w.spec.Lease.Acquired = time.Now().Add(-w.spec.LeaseAge - since(w.shared.get(wordStarted)))
+	w.lease.Store(&w.spec.Lease)
 	w.before, w.image = w.shared.get(wordReceived), os.NewFile(workerImage, "image")
 	text, err := mapTree()
 	if err != nil {
@@ -224,7 +225,7 @@ const restAfter = 3 * time.Second
 
 func (w *worker) restBegins(ctx context.Context) <-chan struct{} {
 	begin := make(chan struct{})
-	soon, end := context.WithDeadline(ctx, time.Unix(0, int64(w.shared.get(wordStarted))).Add(restAfter))
+	soon, end := context.WithTimeout(ctx, restAfter-since(w.shared.get(wordStarted)))
 	go func() {
 		defer end()
 		defer close(begin)
@@ -264,8 +265,8 @@ func (w *worker) tell(stop chan struct{}) {
 			return
 		case now := <-tick.C:
 			waiting := ""
-			if since := w.shared.get(wordWaiting); since != 0 {
-				if waited := now.Sub(time.Unix(0, int64(since))); waited >= time.Second {
+			if began := w.shared.get(wordWaiting); began != 0 {
+				if waited := since(began); waited >= time.Second {
 					at := int64(w.shared.get(wordWaitOffset))
 					waiting = fmt.Sprintf("a reader has waited %.0f s for byte %d of the image (block %d): %s", waited.Seconds(), at, at/w.spec.BlockSize, w.stream.Why())
 					if waited >= waitEvery && now.Sub(said) >= waitEvery {
