@@ -39,6 +39,9 @@ func (r *Ranges) Mirrors() int { return len(r.mirrors) }
 // Name is what messages call a mirror.
 func (r *Ranges) Name(mirror int) string { return r.mirrors[mirror].Name }
 
+// Near tells whether a mirror is the cache, which is asked before the others.
+func (r *Ranges) Near(mirror int) bool { return r.mirrors[mirror].Near }
+
 // Get asks a mirror for the bytes first to last. The body may end early. A
 // mirror that has no ranges fails with the class "bad-range"; errors are
 // *Error.

@@ -14,6 +14,7 @@ import (
 type Mirrors interface {
 	Mirrors() int
 	Name(mirror int) string
+	Near(mirror int) bool // a cache: others are asked only where none does well
 	// Get has limits of its own for a connection and an answer, which grow with
 	// each time that a mirror needs longer.
 	Get(ctx context.Context, mirror int, first, last int64) (io.ReadCloser, error)
@@ -71,6 +72,9 @@ func (m *mirrors) pick(now time.Time, avoid int) (mirror int, wait time.Duration
 		}
 		if a.failures != b.failures {
 			return a.failures < b.failures
+		}
+		if na, nb := m.Near(i), m.Near(best); na != nb {
+			return na
 		}
 		return a.rate > 2*b.rate && b.rate > 0
 	}

@@ -35,6 +35,7 @@ type world struct {
 	log    bytes.Buffer
 	serve  []func(off int64, p []byte) error // of each mirror: may change bytes
 	opened []int                             // requests of each mirror
+	near   bool                              // the first mirror is
 	open   int                               // bodies now
 	most   int                               // and at once
 	first  []time.Duration                   // of each mirror: from a request to the first byte of the body
@@ -75,6 +76,7 @@ func newWorldOf(t testing.TB, image []byte, mirrors int) *world {
 
 func (w *world) Mirrors() int      { return len(w.serve) }
 func (w *world) Name(i int) string { return fmt.Sprintf("mirror-%d", i) }
+func (w *world) Near(i int) bool   { return w.near && i == 0 }
 func (w *world) Get(ctx context.Context, i int, first, last int64) (io.ReadCloser, error) {
 	w.mu.Lock()
 	w.asked = append(w.asked, Span{first, last - first + 1})
@@ -279,6 +281,26 @@ func TestASlowMirrorIsLeft(t *testing.T) {
 	w.whole(w.start(New(c)))
 	if log := w.logged(); !strings.Contains(log, "mirror-0: stalled: ") || !strings.Contains(log, "less than the limit of 3495 kB/s") {
 		t.Errorf("log:\n%s", log)
+	}
+}
+
+// A cache is asked as long as it does well, however fast the others are, and left
+// when it lies.
+func TestTheCacheIsAskedFirst(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		w := newWorld(t, 3000, 2)
+		w.near = true
+		w.serve[0] = func(off int64, p []byte) error {
+			time.Sleep(200 * time.Microsecond)
+			if lies && off > 1000*block {
+				p[0] ^= 1
+			}
+			return nil
+		}
+		w.whole(w.start(New(w.config())))
+		if w.opened[0] == 0 || w.opened[1] > 0 != lies {
+			t.Errorf("lies %v: the cache was asked %d times, the server %d times", lies, w.opened[0], w.opened[1])
+		}
 	}
 }
 

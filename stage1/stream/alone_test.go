@@ -220,3 +220,35 @@ func TestNothingOfTheInitramfsIsNeeded(t *testing.T) {
 	}
 	read("by another worker")
 }
+
+// What a stream brings comes by the cache, which is passed over when it is away.
+func TestTheWorkerAsksTheCache(t *testing.T) {
+	p := newProcesses(t, 400)
+	var cached, direct atomic.Int64
+	serve := func(n *atomic.Int64, path string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1); !strings.HasSuffix(r.URL.Path, path) {
+				http.NotFound(w, r)
+				return
+			}
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(p.image)))
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	server := serve(&direct, "/image")
+	cache := serve(&cached, "/rack/http/"+strings.TrimPrefix(server.URL, "http://")+"/image")
+	p.start(spec{URLs: []string{server.URL + "/image"}, Cache: cache.URL + "/rack"})
+	p.ask(1, 0, testBlock)
+	p.hear(1, 0, testBlock)
+	if cached.Load() == 0 || direct.Load() != 0 {
+		t.Errorf("the cache was asked %d times, the server %d times", cached.Load(), direct.Load())
+	}
+	cache.CloseClientConnections()
+	cache.Close()
+	p.ask(2, 200*testBlock, testBlock)
+	p.hear(2, 200*testBlock, testBlock)
+	if direct.Load() == 0 {
+		t.Error("the server was not asked")
+	}
+}

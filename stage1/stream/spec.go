@@ -32,6 +32,7 @@ type spec struct {
 	RootHash    []byte
 	SHA256      []byte `json:",omitempty"` // of the whole, where it was given
 	URLs        []string
+	Cache       string            `json:",omitempty"` // URL of a cache of those
 	Tokens      map[string]string `json:",omitempty"` // of origins
 	Artifacts   []string          `json:",omitempty"` // that the URLs are of, in registries
 	Logins      []byte            `json:",omitempty"` // for those

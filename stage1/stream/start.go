@@ -152,6 +152,10 @@ func (s *Stream) start(o Order) error {
 			tokens[originOf(m.URL())] = o.Request.Bearer(m.URL())
 		}
 	}
+	cache := ""
+	if o.Request.Cache.Kind == ref.URL {
+		cache = o.Request.Cache.URL().String()
+	}
 	var artifacts []string
 	for _, a := range o.Artifacts {
 		artifacts = append(artifacts, a.String())
@@ -159,7 +163,7 @@ func (s *Stream) start(o Order) error {
 	err = s.startHolder(o, spec{
 		Artifacts: artifacts, Logins: o.Logins,
 		Size: o.Size, BlockSize: int64(o.Block), RootHash: o.RootHash, SHA256: o.SHA256,
-		URLs: urls, Tokens: tokens, UserAgent: o.Request.UserAgent, LowSpeed: o.Request.LowSpeed, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
+		URLs: urls, Cache: cache, Tokens: tokens, UserAgent: o.Request.UserAgent, LowSpeed: o.Request.LowSpeed, Seed: o.Request.Seed, Proxy: o.Proxy, CA: o.CA,
 		Lease: o.Lease, LeaseAge: time.Since(o.Lease.Acquired), ClientID: o.ClientID, OnDemand: o.OnDemand, Keep: o.Keep, Timeout: o.Timeout, ReportTo: o.ReportTo, ReportToken: o.ReportToken, Hot: o.Hot, NBD: s.nbd, Device: s.device, Final: last,
 	}, server, image, o.Tree, final)
 	if err != nil {

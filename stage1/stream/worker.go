@@ -169,6 +169,13 @@ func (w *worker) ranges() (*fetch.Ranges, error) {
 		}
 		r.Mirrors = append(r.Mirrors, l)
 	}
+	if s.Cache != "" {
+		cache, err := ref.ParseURL(s.Cache)
+		if err != nil {
+			return nil, err
+		}
+		r.Cache, r.Timeouts = cache, pace.Timeouts{}.Urgent(2*len(s.URLs))
+	}
 	if err := s.logIn(&r); err != nil {
 		return nil, err
 	}
