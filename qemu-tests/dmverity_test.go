@@ -76,8 +76,10 @@ func TestQEMUVerityMount(t *testing.T) {
 		m.end(vm.PowerOff, "every block is verified again when it is read (dm-verity)", "mount: /nix/.ro-store squashfs /dev/dm-0 ro",
 			"stage 2 done", `"dm_verity": true`, "dm: netstage-image 1", "cat: read error: Input/output error", "!blob: read", "data block "+fmt.Sprint(at/4096)+" is corrupted", "read all")
 	})
-	t.Run("good, and restarted when wrong", func(t *testing.T) {
+	t.Run("in an ISO image, good, and restarted when wrong", func(t *testing.T) {
 		t.Parallel()
+		v := vouchFor(t, isoOf(t, "nix-store.squashfs", v.path))
+		at := bytes.Index(v.content, blob[size/2:size/2+4096])
 		s := v.serveLocal(t)
 		c := guestWith(t, plainModules, []string{"virtio_net", "dm_verity"}, flip)
 		c.Direct, c.Init = true, system.Init
@@ -90,7 +92,7 @@ func TestQEMUVerityMount(t *testing.T) {
 		m.send(fmt.Sprintf("/flip /image/image %d\r", at))
 		m.expect("flipped")
 		m.send("cat /mnt-root" + system.Toplevel + "/blob > /dev/null; echo ali''ve\r")
-		m.end(vm.Reset, "!alive")
+		m.end(vm.Reset, "it is an ISO image, the system is in its /nix-store.squashfs", "every block is verified again when it is read (dm-verity)", "!alive")
 	})
 }
 

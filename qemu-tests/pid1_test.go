@@ -54,6 +54,16 @@ func TestPID1SurvivesItsChild(t *testing.T) {
 	}
 }
 
+// A reboot that hangs in the kernel is not waited for: sysrq comes next, which
+// asks no driver, or the watchdog.
+func TestPID1WhereTheRebootHangs(t *testing.T) {
+	t.Parallel()
+	m := misbehave(t, "boot=exit rescue=reboot reboot=hangs")
+	m.Expect("rescue: class killed")
+	m.Expect("next resort: ")
+	m.End()
+}
+
 // The kernel refuses an init that passed every proof: the initramfs is gone,
 // and with it the policy. PID 1 still reports, to a rescue that has what it
 // needs from the boot, and reboots, whatever that rescue wants.

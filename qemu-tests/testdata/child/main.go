@@ -21,6 +21,9 @@ import (
 func main() {
 	switch filepath.Base(os.Args[0]) {
 	case "init":
+		if misdeed("reboot=") == "hangs" {
+			rebootHangs()
+		}
 		pid1.Run(pid1.Config{
 			Exe: "/init", Lost: time.Second, Say: func(line string) { fmt.Println("PID 1: " + line) },
 			Limits: pid1.Limits{Silence: 3 * time.Second, Grace: time.Second, HandOver: 3 * time.Second, Prepare: 2 * time.Second},
