@@ -318,6 +318,7 @@ func TestHarmless(t *testing.T) {
 		"the same bond twice":             {Params{Bond: []string{"bond0:eth0,eth1:mode=0", "bond0:eth0,eth1:balance-rr"}}, Config{Bonds: []Bond{bond}}},
 		"a bond's mode alone":             {Params{Bond: []string{"bond0:eth0,eth1:balance-rr"}}, Config{Bonds: []Bond{bond}}},
 		"BOOTIF of a loader without one":  {Params{BootIF: []string{""}}, Config{}},
+		"BOOTIF in one word":              {Params{BootIF: []string{"525400123456"}}, Config{BootMAC: boot}},
 		"BOOTIF with its type alone":      {Params{BootIF: []string{"01-"}}, Config{}},
 		"BOOTIF that is to be ignored":    {Params{BootIF: []string{"nonsense"}, RdBootIF: []string{"0"}}, Config{}},
 		"the card of BOOTIF, by its word": {Params{IP: []string{":::::BOOTIF:dhcp"}, BootIF: []string{"01-52-54-00-12-34-56"}}, Config{BootMAC: boot, Entries: []Entry{{Method: DHCP, Link: "enx525400123456"}}}},

@@ -2,6 +2,7 @@ package ipparam
 
 import (
 	"bytes"
+	"encoding/hex"
 	"net"
 	"slices"
 	"strings"
@@ -23,6 +24,10 @@ func parseBootIF(s string) (net.HardwareAddr, error) {
 		t = t[3:]
 	}
 	mac, ok := parseMAC(t)
+	if !ok && len(t) == 12 { // as iPXE's ${mac:hexraw} has it
+		raw, err := hex.DecodeString(t)
+		mac, ok = raw, err == nil
+	}
 	if !ok {
 		return nil, &Error{Param: "BOOTIF=" + s, Field: "address", Got: s, Want: "an Ethernet address such as 01-52-54-00-12-34-56"}
 	}

@@ -88,7 +88,7 @@ func readParameters(root string) (own, line cmdline.Params, err error) {
 }
 
 func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
-	params, wrong := merge(own, line)
+	params, wrong := merge(said(own), said(line))
 	c, more := Parse(params, breakable)
 	c.OwnPersistence = len(own.All("boot.persistence")) > 0 && len(line.All("boot.persistence")) == 0
 	return c, append(wrong, more...)

@@ -27,6 +27,31 @@ func TestOwnParametersAreDefaults(t *testing.T) {
 	}
 }
 
+// A script that has nothing to put there says nothing; what vouches or
+// restricts is never nothing.
+func TestEmptyValues(t *testing.T) {
+	own := "rootfs=http://a/x rootfs.proxy=http://p:3128"
+	empty := " rootfs.proxy= rootfs.cache= boot.report= boot.dhcp.hostname= boot.dhcp.user-class= boot.fail_timeout= findiso= boot.persistence= ip= BOOTIF="
+	for line, image := range map[string]string{
+		empty:                                "http://a/x",
+		empty + " rootfs= rootfs=http://b/y": "http://b/y",
+	} {
+		c, err := load(own, line+" init= init=/nix/store/a/init")
+		if err != nil || len(c.Rootfs) != 1 || c.Rootfs[0].Raw != image || c.Init != "/nix/store/a/init" || c.Proxy != "http://p:3128" ||
+			c.FailTimeout != time.Minute || c.HostName != "" || c.ReportTo != "" {
+			t.Errorf("%q: %+v, %v", line, c, err)
+		}
+	}
+	for _, line := range []string{
+		"rootfs=", "init=", "rootfs.sha256=", "roothash=", "rootfs.manifest=", "rootfs.manifest.newer=", "rootfs.manifest.name=", "rootfs.verity=",
+		"rootfs.ca=", "rootfs.token=", "rootfs.sha256= rootfs.sha256=" + emptySHA,
+	} {
+		if _, err := load("", line); err == nil {
+			t.Errorf("%q says nothing", line)
+		}
+	}
+}
+
 func TestOwnParametersPin(t *testing.T) {
 	other := strings.Repeat("0", 64)
 	pinned := "init=/nix/store/a/init rootfs.roothash=" + emptySHA
