@@ -121,7 +121,11 @@ func (r *Registry) send(t testing.TB, method, url, kind string, body []byte) str
 	if resp.StatusCode/100 != 2 {
 		t.Fatalf("%s %s: %s %s", method, url, resp.Status, text)
 	}
-	return resp.Header.Get("Location")
+	place, err := resp.Location() // some are relative
+	if err != nil {
+		return ""
+	}
+	return place.String()
 }
 
 // DigestOf is what a registry calls a blob.
