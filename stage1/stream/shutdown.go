@@ -53,12 +53,17 @@ func readForShutdown() {
 	read(shutdownFiles(maps, there))
 	// Its other libraries may be on their way still, and those who pass the word
 	// on start later.
-	for range 12 {
+	for n, quiet := 0, 0; n < 12 && quiet < 2; n++ {
 		time.Sleep(5 * time.Second)
+		had := len(done)
 		if text, err := os.ReadFile("/proc/1/maps"); err == nil {
 			read(shutdownFiles(string(text), there))
 		}
-		read(mappedBy(messengers))
+		files := mappedBy(messengers)
+		read(files)
+		if quiet++; len(files) == 0 || len(done) > had {
+			quiet = 0
+		}
 	}
 }
 
