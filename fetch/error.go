@@ -1,6 +1,10 @@
 package fetch
 
-import "netstage/fetch/internal/mirror"
+import (
+	"time"
+
+	"netstage/fetch/internal/mirror"
+)
 
 // Error is why a download failed, and how far it was. Its text is one line,
 // without credentials; fault.ClassOf has its class, fault.TriedOf the last
@@ -21,6 +25,9 @@ func (e *Error) Progress() Progress { return e.state }
 
 // Permanent reports whether another try cannot help.
 func (e *Error) Permanent() bool { return e.fault.Scope != mirror.Transient }
+
+// RetryAfter is how long the server asked to be left alone; 0: it did not.
+func (e *Error) RetryAfter() time.Duration { return e.fault.RetryAfter }
 
 // failed is nil for a nil fault.
 func failed(f *mirror.Fault) error {

@@ -111,6 +111,10 @@ func (m *mirrors) failed(now time.Time, mirror int, err error) {
 	ceiling := min(mostWait, firstWait<<min(s.failures, 10))
 	s.failures++
 	wait := time.Duration(rand.Int64N(int64(ceiling) + 1))
+	var busy interface{ RetryAfter() time.Duration }
+	if errors.As(err, &busy) {
+		wait += busy.RetryAfter()
+	}
 	var wrong *WrongBlockError
 	if errors.As(err, &wrong) {
 		wait = wrongWait

@@ -304,6 +304,20 @@ func TestTheCacheIsAskedFirst(t *testing.T) {
 	}
 }
 
+type busy struct{ error }
+
+func (busy) RetryAfter() time.Duration { return 20 * time.Second }
+
+// A server that asks to be left alone is left alone.
+func TestABusyServerIsLeft(t *testing.T) {
+	m := newMirrors(newWorld(t, 1, 1), func(string) {})
+	now := time.Now()
+	m.failed(now, 0, fmt.Errorf("asked: %w", busy{errors.New("429 Too Many Requests")}))
+	if _, wait := m.pick(now, -1); wait < 20*time.Second || wait > 21*time.Second {
+		t.Errorf("asked again after %v", wait)
+	}
+}
+
 // Where every mirror needs longer than a reader waits for one, there is more
 // patience with each, until the reader has what it wants.
 func TestSlowMirrorsAreWaitedForLonger(t *testing.T) {

@@ -153,11 +153,14 @@ func (s *spec) logIn(r *fetch.Request) error {
 // leaseNow is the lease that the machine has by now.
 func (w *worker) leaseNow() lease.Lease { return *w.lease.Load() }
 
+// mostAside bounds what a server may ask for while readers wait for it.
+const mostAside = 30 * time.Second
+
 func (w *worker) ranges() (*fetch.Ranges, error) {
 	s := w.spec
 	r := fetch.Request{
 		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(w.leaseNow), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
-		UserAgent: s.UserAgent, Seed: s.Seed, Timeouts: pace.Timeouts{}.Urgent(len(s.URLs)),
+		RetryAfterCap: mostAside, UserAgent: s.UserAgent, Seed: s.Seed, Timeouts: pace.Timeouts{}.Urgent(len(s.URLs)),
 		// Readers have connections of their own; none is opened anew for each
 		// of many small requests.
 		Parallel: pace.Parallel{Streams: 2 * pace.Parallel{}.WithDefaults().Streams},
