@@ -14,8 +14,8 @@ func Parse(s string) (Location, error) {
 	if s == "" {
 		return bad("it is empty")
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return bad("it holds spaces or control characters")
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return bad("it holds control characters")
 	}
 	for _, tag := range []string{"LABEL", "UUID", "PARTUUID", "PARTLABEL"} {
 		if rest, ok := strings.CutPrefix(s, tag+"="); ok {
@@ -27,6 +27,9 @@ func Parse(s string) (Location, error) {
 		return parseDevice(s, "DEV", s, bad)
 	case strings.HasPrefix(s, "/"):
 		return FileAt(s), nil
+	}
+	if strings.Contains(s, " ") { // which labels and files may have
+		return bad("it holds spaces: in a URL they are %20")
 	}
 	scheme, _, absolute := strings.Cut(s, "://")
 	if !absolute || strings.ContainsAny(scheme, "/?#") {

@@ -86,7 +86,9 @@ func TestParse(t *testing.T) {
 		want Location
 	}{
 		{"/nix-store.squashfs", Location{Kind: File, Path: "/nix-store.squashfs"}},
-		{"LABEL=my disk", Location{}},
+		{"LABEL=my disk:/my images/a.squashfs", Location{Kind: Device, Tag: "LABEL", Value: "my disk", Path: "/my images/a.squashfs"}},
+		{`PARTLABEL="Basic data":/a`, Location{Kind: Device, Tag: "PARTLABEL", Value: `"Basic data"`, Path: "/a"}},
+		{"LABEL=my\tdisk", Location{}},
 		{"LABEL=nixos:/images/a.squashfs", Location{Kind: Device, Tag: "LABEL", Value: "nixos", Path: "/images/a.squashfs"}},
 		{"PARTUUID=ab-cd", Location{Kind: Device, Tag: "PARTUUID", Value: "ab-cd"}},
 		{"/dev/disk/by-path/pci-0000:00:1f.2-ata-1:/x", Location{Kind: Device, Tag: "DEV", Value: "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", Path: "/x"}},
