@@ -31,6 +31,7 @@ type Image struct {
 // It may be interrupted at any byte: what is not whole has no record.
 func Keep(ctx context.Context, disk *os.Root, image Image) error {
 	list, _ := List(disk)
+	list = slices.DeleteFunc(list, func(g Generation) bool { return g.Serial == lastSerial })
 	image.Version, image.Serial = 1, 1
 	if len(list) > 0 {
 		image.Serial = list[0].Serial + 1

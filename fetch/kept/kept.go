@@ -57,6 +57,9 @@ type Record struct {
 	Artifact [][]byte `json:"artifact,omitempty"`
 }
 
+// lastSerial is more than a disk lives to see: somebody else wrote it.
+const lastSerial = 1 << 48
+
 // ParseRecord reads a record. It is as good as whoever wrote it.
 func ParseRecord(text []byte) (Record, error) {
 	var r Record
@@ -66,6 +69,8 @@ func ParseRecord(text []byte) (Record, error) {
 	switch {
 	case r.Version != 1:
 		return Record{}, fmt.Errorf("record of a kept image: version %d, want 1", r.Version)
+	case r.Serial < 1 || r.Serial > lastSerial:
+		return Record{}, fmt.Errorf("record of a kept image: serial %d", r.Serial)
 	case r.Size <= 0 || r.TreeSize < 0:
 		return Record{}, fmt.Errorf("record of a kept image: %d bytes, %d of its tree", r.Size, r.TreeSize)
 	case r.TreeSize > 0 && len(r.RootHash) != 32, r.TreeSize == 0 && len(r.RootHash) > 0, len(r.SHA256) != 0 && len(r.SHA256) != 32:
@@ -153,6 +158,10 @@ func (g *Generation) sized(name string, size int64) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// AgeKnown tells whether the clock can tell the age: one that is a day before the
+// mark is wrong, or the mark is.
+func (g *Generation) AgeKnown(now time.Time) bool { return now.After(g.Seen.Add(-24 * time.Hour)) }
 
 // Age is how long no server has had this image.
 func (g *Generation) Age(now time.Time) time.Duration { return max(0, now.Sub(g.Seen)) }

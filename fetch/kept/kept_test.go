@@ -235,6 +235,28 @@ func TestOddDisks(t *testing.T) {
 	}
 }
 
+// Whoever wrote to the disk does not keep a place of it for ever.
+func TestOddSerials(t *testing.T) {
+	for _, serial := range []uint64{0, lastSerial, lastSerial + 1, 1<<64 - 1} {
+		dir, root := disk(t)
+		keep(t, root, image('a', 5000))
+		keep(t, root, image('b', 5000))
+		path := filepath.Join(dir, slots[0], recordFile)
+		text, err := os.ReadFile(path)
+		if err == nil {
+			text = bytes.Replace(text, []byte(`"serial":1,`), fmt.Appendf(nil, `"serial":%d,`, serial), 1)
+			err = os.WriteFile(path, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(t, root, image('c', 5000))
+		if got := names(t, root); got != "c3 b2" {
+			t.Errorf("after the serial %d: %s", serial, got)
+		}
+	}
+}
+
 // A disk with room for one image keeps one, and one that has not room for it
 // keeps what it has.
 func TestFullDisk(t *testing.T) {

@@ -24,8 +24,9 @@ const seedRead = 1 << 20
 // block is known by its digest in the tree. It returns how many bytes of the
 // image it brought.
 //
-// What was taken before an error stays. A read that hangs for longer than
-// patience is left behind: it takes nothing any more.
+// What can't be read is passed over, and told in the error, until there is too
+// much of it. What was taken before an error stays. A read that hangs for longer
+// than patience is left behind: it takes nothing any more.
 func (s *Store) Seed(ctx context.Context, seed io.ReaderAt, size int64, patience time.Duration) (int64, error) {
 	w := &seeding{store: s, seed: seed, size: size, index: s.Tree.Index()}
 	had := s.Map.Count()
@@ -50,7 +51,7 @@ func (s *Store) Seed(ctx context.Context, seed io.ReaderAt, size int64, patience
 				at = now
 				continue
 			}
-			err = fmt.Errorf("%w: %d of %d MiB were read", ErrSeedStalled, w.done.Load()>>20, size>>20)
+			err = fmt.Errorf("%w: %d of %d MiB were read", ErrSeedStalled, min(w.done.Load(), size)>>20, size>>20)
 		}
 		break
 	}
@@ -65,18 +66,29 @@ type seeding struct {
 	size  int64
 	index *verity.Index
 	next  atomic.Int64 // byte of the seed that nobody has read yet
-	done  atomic.Int64 // bytes read
+	done  atomic.Int64 // bytes read, or passed over
 
 	mu   sync.RWMutex
 	over bool  // nothing more is taken
+	bad  int   // reads that failed
 	err  error // the first
 }
+
+// mostBad is how many reads of a seed may fail: of a disk that dies each takes
+// seconds.
+const mostBad = 8
 
 // stop returns when nothing more is taken.
 func (w *seeding) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
+}
+
+func (w *seeding) stopped() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.over
 }
 
 func (w *seeding) failure() error {
@@ -94,10 +106,22 @@ func (w *seeding) fail(err error) {
 	w.over = true
 }
 
+// passOver counts a read that failed, and tells whether to go on.
+func (w *seeding) passOver(err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bad++
+	if w.err == nil {
+		w.err = err
+	}
+	w.over = w.over || w.bad > mostBad
+	return !w.over
+}
+
 func (w *seeding) read() {
 	sums := w.store.Tree.Blocks()
 	buf := make([]byte, seedRead)
-	for !w.store.Map.Has(0, w.store.Map.Blocks()) {
+	for !w.stopped() && !w.store.Map.Has(0, w.store.Map.Blocks()) {
 		at := w.next.Add(seedRead) - seedRead
 		if at >= w.size {
 			return
@@ -106,14 +130,15 @@ func (w *seeding) read() {
 		if err == io.EOF {
 			err = nil // it is shorter than it was said to be
 		}
-		if err == nil {
-			err = w.take(sums, buf[:n])
-		}
 		if err != nil {
+			if !w.passOver(err) {
+				return
+			}
+		} else if err := w.take(sums, buf[:n]); err != nil {
 			w.fail(err)
 			return
 		}
-		w.done.Add(int64(n))
+		w.done.Add(seedRead)
 	}
 }
 

@@ -119,6 +119,21 @@ func TestSeedThatFails(t *testing.T) {
 	}
 }
 
+// A spot that can't be read costs what lies there, and no more.
+func TestSeedWithBadSpots(t *testing.T) {
+	w := newWorld(t, 1500, 1)
+	bad := errors.New("medium error")
+	took, err := w.store.Seed(t.Context(), disk{w.image, func(at int64) error {
+		if at == 1<<20 || at == 4<<20 {
+			return bad
+		}
+		return nil
+	}}, int64(len(w.image)), patient)
+	if want := int64(len(w.image)) - 2*seedRead; !errors.Is(err, bad) || took != want {
+		t.Errorf("%d bytes of %d, %v", took, want, err)
+	}
+}
+
 // A disk that hangs is left behind, and changes nothing when it wakes up.
 func TestSeedThatHangs(t *testing.T) {
 	w := newWorld(t, 1500, 1)

@@ -54,5 +54,8 @@ func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Patience > 0 {
+		return fetch.Load(ctx, o.Fetch, Patient(f, o.Patience), length)
+	}
 	return fetch.Load(ctx, o.Fetch, f, length)
 }

@@ -25,8 +25,12 @@ type Seed struct {
 	Size int64
 }
 
-// seedPatience is how long one read of a seed may take.
-const seedPatience = 20 * time.Second
+// seedPatience is how long one read of a seed may take, and seedRate what all of
+// them have to bring in a second: a server is faster than a disk that is slower.
+const (
+	seedPatience = 20 * time.Second
+	seedRate     = 16 << 20
+)
 
 // seeded gets an image from seeds, as far as they have it, and the rest from
 // mirrors. It is false where the seeds have nothing of it, or no mirror can be
@@ -48,7 +52,9 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 	}()
 	blocks := tree.Superblock().DataBlocks
 	store := &stream.Store{File: file, Tree: tree, Map: stream.NewBitmap(make([]uint64, stream.Words(blocks)), blocks)}
+	told := telling(ctx, r, store, func() int64 { return 0 })
 	i.take(ctx, o, store)
+	told()
 	if store.Map.Count() == 0 || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
@@ -77,20 +83,31 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 }
 
 // take tries the seeds in their order. What is wrong with one is told, and is
-// nothing more than that.
+// nothing more than that. A disk that hangs has no other one tried: they lie on
+// it, too.
 func (i *Image) take(ctx context.Context, o Order, store *stream.Store) {
 	total := store.Tree.Size()
+	limit := seedPatience + time.Duration(total/seedRate)*time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it is too slow: %v are over", limit))
+	defer cancel()
 	for _, seed := range o.Seeds {
 		begun := time.Now()
 		took, err := store.Seed(ctx, seed.File, seed.Size, seedPatience)
 		i.Seeded += took
 		text := fmt.Sprintf("image: %d of %d MiB are in %s, read in %.1f s", took>>20, total>>20, seed.Name, time.Since(begun).Seconds())
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			o.Fetch.Log.Warn(fmt.Sprintf("%s; it is left: %v", text, context.Cause(ctx)))
+			return
+		case errors.Is(err, stream.ErrSeedStalled):
 			o.Fetch.Log.Warn(fmt.Sprintf("%s; it is left: %v", text, err))
-			continue
+			return
+		case err != nil:
+			o.Fetch.Log.Warn(fmt.Sprintf("%s; not all could be read: %v", text, err))
+		default:
+			o.Fetch.Log.Info(text)
 		}
-		o.Fetch.Log.Info(text)
-		if store.Map.Has(0, store.Map.Blocks()) || ctx.Err() != nil {
+		if store.Map.Has(0, store.Map.Blocks()) {
 			return
 		}
 	}
@@ -128,13 +145,14 @@ func (i *Image) complete(ctx context.Context, r fetch.Request, store *stream.Sto
 	begun := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
-	beside.Go(func() { i.tell(ctx, r, store, s, begun) })
 	beside.Go(func() { watch(ctx, cancel, ranges, s, 3*cmp.Or(r.LowSpeed.Window, 10*time.Second), store.Map.Count) })
+	told := telling(ctx, r, store, s.Received)
 	if err = s.Run(ctx); err != nil {
 		err = context.Cause(ctx)
 	}
 	cancel(nil)
 	beside.Wait()
+	told()
 	i.Stats.Received, i.Stats.Duration, i.Stats.Requests = s.Received(), time.Since(begun), max(1, i.Stats.Requests)
 	if err == nil {
 		r.Log.Info(fmt.Sprintf("%s: %.1f MiB from %s in %.1f s, verified", r.What, float64(s.Received())/(1<<20), ranges.Name(0), time.Since(begun).Seconds()))
@@ -164,18 +182,25 @@ func watch(ctx context.Context, end context.CancelCauseFunc, ranges *fetch.Range
 	}
 }
 
-// tell tells the progress of the rest until it is over.
-func (i *Image) tell(ctx context.Context, r fetch.Request, store *stream.Store, s *stream.Stream, begun time.Time) {
-	if r.Progress == nil {
-		return
+// telling tells the progress until it is ended: how much is there, by whatever
+// way, and how fast servers bring it.
+func telling(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	if r.Progress != nil {
+		teller.Go(func() { tell(ctx, r, store, received, time.Now()) })
 	}
+	return func() { cancel(); teller.Wait() }
+}
+
+func tell(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64, begun time.Time) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		have := store.Map.Count() * int64(store.Tree.Superblock().DataBlockSize)
 		p := fetch.Progress{What: r.What, Bytes: have, Total: r.Size, ETA: -1, Elapsed: time.Since(begun), Mirrors: []fetch.Mirror{}}
 		if seconds := p.Elapsed.Seconds(); seconds > 1 {
-			p.Rate = float64(s.Received()) / seconds
+			p.Rate = float64(received()) / seconds
 		}
 		r.Progress(p)
 		select {

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"netstage/fetch/faulty"
@@ -199,5 +201,51 @@ func TestSeededFromAnother(t *testing.T) {
 	o, _ = w.orderSeeded(t, s, seed)
 	if i := w.mustGet(t, o); i.Seeded != 100*seedBlock {
 		t.Errorf("%d seeded", i.Seeded)
+	}
+}
+
+// sleepy is a disk that takes so long for each read.
+type sleepy struct {
+	time.Duration
+	asked *atomic.Int64
+}
+
+func (s sleepy) ReadAt(p []byte, _ int64) (int, error) {
+	s.asked.Add(1)
+	time.Sleep(s.Duration)
+	return len(p), nil
+}
+
+// Seeds that are slow, hang or have no end cost a known time, and where one
+// hangs the others are not tried.
+func TestSeedsHaveALimit(t *testing.T) {
+	w := varied(t)
+	for name, c := range map[string]struct {
+		read, least, most time.Duration
+		second            bool
+	}{
+		"slow":  {4 * time.Second, 20 * time.Second, 25 * time.Second, false},
+		"hangs": {time.Hour, 20 * time.Second, 45 * time.Second, false},
+		"quick": {time.Millisecond, 0, 10 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tree, err := verity.Read(bytes.NewReader(w.tree), w.root)
+				if err != nil {
+					t.Fatal(err)
+				}
+				blocks := tree.Superblock().DataBlocks
+				store := &stream.Store{Tree: tree, Map: stream.NewBitmap(make([]uint64, stream.Words(blocks)), blocks)}
+				var first, second atomic.Int64
+				o, _ := order(t)
+				o.Seeds = []Seed{{"first", sleepy{c.read, &first}, 1 << 30}, {"second", sleepy{c.read, &second}, 1 << 30}}
+				begun := time.Now()
+				new(Image).take(t.Context(), o, store)
+				if took := time.Since(begun); took < c.least || took > c.most || (second.Load() > 0) != c.second {
+					t.Errorf("it took %v, of the second %d reads", took, second.Load())
+				}
+				time.Sleep(2 * time.Hour) // until the last reader is home
+			})
+		})
 	}
 }

@@ -53,6 +53,8 @@ type Order struct {
 	// Load has a local image copied into Fetch.Store, and the copy verified and used: what it is on may change, or go. It
 	// tells how many bytes of the file are the image. Nil: the file is used where it is.
 	Load func(*os.File) (int64, error)
+	// Patience is how long the disk may take to answer meanwhile; 0: for ever.
+	Patience time.Duration
 
 	// Stream, where it is not nil, is asked to bring an image that a verity tree vouches for and a server has. Where it
 	// answers with nil the image is fetched whole.

@@ -64,6 +64,9 @@ type Policy struct {
 // policy says otherwise.
 const lastGoodDays = 30
 
+// LastGoodForEver is no limit, for machines without a clock, too.
+const LastGoodForEver = 36500 * 24 * time.Hour
+
 // loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing, and ends the boot;
 // without a password's hash that can be understood, where one is wanted, there is no shell.
 func loadPolicy(file, passwordFile string) (Policy, error) {
@@ -150,7 +153,7 @@ func parsePolicy(text []byte) (Policy, error) {
 	if p.Offline != "" && p.Offline != "never" && p.Offline != "last-good" {
 		wrong = append(wrong, fmt.Errorf(`offline %q: want "never" or "last-good"`, p.Offline))
 	}
-	days := cmp.Or(within("offline_days", p.OfflineDays, 36500), lastGoodDays)
+	days := cmp.Or(within("offline_days", p.OfflineDays, int(LastGoodForEver/(24*time.Hour))), lastGoodDays)
 	if p.Offline == "last-good" {
 		read.LastGood, read.LastGoodFor = true, time.Duration(days)*24*time.Hour
 	}

@@ -23,8 +23,15 @@ type cache struct {
 	g           *Getter
 	dir         string
 	disk        *os.Root
-	generations []kept.Generation
+	generations []earlier
 	files       []*os.File
+}
+
+// An earlier image, whose files are open: whatever its disk does later, only
+// reading can hang.
+type earlier struct {
+	kept.Generation
+	image, tree *os.File // tree may be nil
 }
 
 // openCache returns nil where there is nothing to be had. It may be left behind
@@ -70,10 +77,21 @@ func mountCache(ctx context.Context, g *Getter) (*cache, error) {
 		c.close()
 		return nil, err
 	}
-	var wrong []error
-	c.generations, wrong = kept.List(c.disk)
+	list, wrong := kept.List(c.disk)
+	for _, g := range list {
+		e := earlier{Generation: g}
+		if e.image, err = c.open(g.Image); err == nil {
+			if g.TreeSize > 0 {
+				e.tree, err = c.open(g.Tree)
+			}
+			c.generations = append(c.generations, e)
+		}
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
 	for _, err := range wrong {
-		g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
+		g.Log.Warn(fmt.Sprintf("image: an earlier one, or a part of it, is not used: %v", err))
 	}
 	return c, nil
 }
@@ -105,14 +123,8 @@ func (c *cache) open(open func() (*os.File, error)) (*os.File, error) {
 // seeds are the earlier images, the latest first.
 func (c *cache) seeds() []vouch.Seed {
 	var seeds []vouch.Seed
-	for i := range c.generations {
-		e := &c.generations[i]
-		f, err := c.open(e.Image)
-		if err != nil {
-			c.g.Log.Warn(fmt.Sprintf("image: an earlier one is not used: %v", err))
-			continue
-		}
-		seeds = append(seeds, vouch.Seed{Name: fmt.Sprintf("%q of %s on %s", e.Name, e.Kept.Format(time.DateOnly), c.g.Config.CacheDisk.Raw), File: f, Size: e.Size})
+	for _, e := range c.generations {
+		seeds = append(seeds, vouch.Seed{Name: fmt.Sprintf("%q of %s on %s", e.Name, e.Kept.Format(time.DateOnly), c.g.Config.CacheDisk.Raw), File: e.image, Size: e.Size})
 	}
 	return seeds
 }

@@ -71,6 +71,10 @@ type Getter struct {
 	OfflineAfter time.Duration
 
 	seed []vouch.Seed // images of earlier boots
+	// How long a disk may take to answer, 0 for ever, and how many bytes of a
+	// file on it are the image; nil: mount.LengthOf.
+	patience time.Duration
+	lengthOf func(*os.File) (int64, error)
 }
 
 // Image is an image with what is known of it.
@@ -193,7 +197,10 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 		return o, err
 	}
 	if g.copies(signed, o.Images) {
-		o.Load = mount.LengthOf
+		o.Load, o.Patience = mount.LengthOf, g.patience
+		if g.lengthOf != nil {
+			o.Load = g.lengthOf
+		}
 	}
 	if c.Stream {
 		o.Stream = g.Stream

@@ -5,15 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"netstage/fetch"
-	"netstage/fetch/kept"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
+	"netstage/fetch/verity"
+	"netstage/fetch/vouch"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
 )
@@ -65,14 +69,30 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 	return image, nil
 }
 
-// away tells whether err is of servers that do not have the image, and not of
-// one that was refused.
+// away tells whether err is of servers that bring nothing, and not of what they
+// brought, which was refused. Whoever can break the network can do the former,
+// and it gets him no more than an image that was good, and that the policy, the
+// signature and the serial allow.
 func away(err error) bool {
-	switch fault.ClassOf(err) {
-	case fault.Policy, fault.Signature, fault.Rollback, fault.Mismatch, fault.NoMemory, fault.BadParameter:
+	switch class := fault.ClassOf(err); {
+	case slices.Contains(refusedClasses, class): // who asks once more may be late
 		return false
+	default:
+		return errors.Is(err, errOffline) || strings.HasPrefix(string(class), "http-") || slices.Contains(awayClasses, class)
 	}
-	return true
+}
+
+// refusedClasses are those of what was brought and is wrong.
+var refusedClasses = []fault.Class{
+	fault.Policy, fault.Signature, fault.Rollback, fault.Mismatch, fault.Manifest, fault.Artifact, fault.TooLarge,
+	fault.BadImage, fault.BadURL, fault.BadParameter, fault.NoMemory,
+}
+
+// awayClasses are those of the way to a server, and of servers that don't want
+// to. docs/cache.md has the table.
+var awayClasses = []fault.Class{
+	fault.NoCarrier, fault.NoLease, fault.NoRoute, fault.DNS, fault.Refused, fault.Timeout, fault.Reset, fault.Stalled, fault.Short,
+	fault.TLS, fault.TLSDate, fault.TFTP, fault.Redirect, fault.BadRange, fault.Encoding, fault.Protocol, fault.Changed, fault.RegistryAuth,
 }
 
 // whileBytesCome is get, which ends when nothing has come for a while.
@@ -107,9 +127,12 @@ func (c *cache) lastGood(ctx context.Context, why error) (*Image, error) {
 		e := &c.generations[i]
 		image, err := c.offline(ctx, e)
 		if err == nil {
-			age := e.Age(time.Now())
-			c.g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s ago, at %s",
-				why, e.Name, days(age), e.Seen.UTC().Format(time.RFC3339)))
+			age, ago := e.Age(time.Now()), "who knows when"
+			if e.AgeKnown(time.Now()) {
+				ago = days(age) + " ago"
+			}
+			c.g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s, at %s",
+				why, e.Name, ago, e.Seen.UTC().Format(time.RFC3339)))
 			hours := int64(age.Hours())
 			image.Report.OfflineHours, image.Report.Cached, image.Kept = &hours, e.Size, nil
 			return image, nil
@@ -126,12 +149,19 @@ func days(d time.Duration) string { return fmt.Sprintf("%.1f days", d.Hours()/24
 
 // offline gets an earlier image as if it lay on any disk: what would vouch for
 // the one of a server has to vouch for it.
-func (c *cache) offline(ctx context.Context, e *kept.Generation) (*Image, error) {
-	if age := e.Age(time.Now()); age > c.g.Config.Policy.LastGoodFor {
-		return nil, fault.Errorf(fault.Policy, "a server last had it %s ago, and the policy allows %s", days(age), days(c.g.Config.Policy.LastGoodFor))
+func (c *cache) offline(ctx context.Context, e *earlier) (*Image, error) {
+	now, limit := time.Now(), c.g.Config.Policy.LastGoodFor
+	switch age := e.Age(now); {
+	case limit >= config.LastGoodForEver:
+	case !e.AgeKnown(now):
+		return nil, fault.Errorf(fault.Policy, "a server last had it at %s, and the clock says %s: how long ago that is nobody knows, and the policy allows %s (a machine without a clock wants \"offline_days\": %d)",
+			e.Seen.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), days(limit), config.LastGoodForEver/(24*time.Hour))
+	case age > limit:
+		return nil, fault.Errorf(fault.Policy, "a server last had it %s ago, and the policy allows %s", days(age), days(limit))
 	}
 	own := *c.g
 	own.Network, own.Stream = nil, nil
+	own.patience, own.lengthOf = diskPatience, func(*os.File) (int64, error) { return e.Size, nil }
 	own.Config.Stream, own.Config.Verity, own.Config.Manifest, own.Config.KeyLists = false, nil, nil, nil
 	own.Config.CopyToRAM = true // the disk is done with when the system runs
 	if err := obeyArtifact(&own.Config, e.Record); err != nil {
@@ -155,21 +185,37 @@ func (c *cache) offline(ctx context.Context, e *kept.Generation) (*Image, error)
 		return nil, fault.Errorf(fault.Policy, "nothing vouches for it")
 	}
 	if e.TreeSize > 0 {
-		tree, err := c.open(e.Tree)
-		if err != nil {
+		defer os.RemoveAll(filepath.Join(c.g.Initrd, offlineDir))
+		if own.Config.Verity, err = c.copyTree(e); err != nil {
 			return nil, err
 		}
-		own.Config.Verity = []ref.Location{whatIsOpen(tree)}
 	}
-	image, err := c.open(e.Image)
+	return own.get(ctx, []ref.Location{whatIsOpen(e.image)})
+}
+
+// offlineDir is where what vouches for it lies while it is checked.
+const offlineDir = "/run/netstage/offline"
+
+// diskPatience is how long the disk may take to answer where it has the only
+// image.
+const diskPatience = 20 * time.Second
+
+// copyTree takes the tree from a disk that may hang.
+func (c *cache) copyTree(e *earlier) ([]ref.Location, error) {
+	if e.tree == nil || e.TreeSize > verity.Most {
+		return nil, fault.Errorf(fault.Mismatch, "its verity tree can't be read")
+	}
+	path := filepath.Join(c.g.Initrd, offlineDir, "tree")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return own.get(ctx, []ref.Location{whatIsOpen(image)})
+	_, err = io.Copy(file, io.LimitReader(vouch.Patient(e.tree, diskPatience), e.TreeSize))
+	return []ref.Location{ref.FileAt(path)}, errors.Join(err, file.Close())
 }
-
-// offlineDir is where what was signed lies while it is checked.
-const offlineDir = "/run/netstage/offline"
 
 func (c *cache) unpack(name string, body, signature []byte) ([]ref.Location, error) {
 	path := filepath.Join(c.g.Initrd, offlineDir, name)
