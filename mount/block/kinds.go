@@ -11,11 +11,16 @@ type Kind struct {
 	// LookOnly has a read-only mount write nothing either: "ro" alone has a
 	// file system mend itself by its journal.
 	LookOnly string
+
+	// NoPanic has errors of the file system be told, whatever its superblock
+	// says is to be done about them: a kernel that panics is an answer of the
+	// superblock's.
+	NoPanic string
 }
 
 // kinds are all that a disk may hold.
 var kinds = []Kind{
-	{Type: "ext4", LookOnly: "noload"}, {Type: "ext3", LookOnly: "noload"}, {Type: "ext2"},
+	{Type: "ext4", LookOnly: "noload", NoPanic: "errors=continue"}, {Type: "ext3", LookOnly: "noload", NoPanic: "errors=continue"}, {Type: "ext2", NoPanic: "errors=continue"},
 	{Type: "xfs", LookOnly: "norecovery"}, {Type: "btrfs", LookOnly: "rescue=nologreplay"},
 	{Type: "f2fs", LookOnly: "norecovery"}, {Type: "vfat"}, {Type: "exfat"}, {Type: "ntfs", Driver: "ntfs3"},
 	{Type: "iso9660"}, {Type: "udf"}, {Type: "squashfs"}, {Type: "erofs"},

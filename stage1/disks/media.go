@@ -96,7 +96,7 @@ func (m *Media) mount(ctx context.Context, disks *block.Devices, device block.De
 		return "", err
 	}
 	dir := filepath.Join(MediaDir, strings.ReplaceAll(strings.TrimPrefix(device.Path, "/dev/"), "/", "-"))
-	return dir, mount.Mount{Type: kind.Driver, Source: device.Path, Target: dir, Options: "ro,nosuid,nodev,noexec", Try: kind.LookOnly}.Do()
+	return dir, mount.Mount{Type: kind.Driver, Source: device.Path, Target: dir, Options: strings.TrimSuffix("ro,nosuid,nodev,noexec,"+kind.NoPanic, ","), Try: kind.LookOnly}.Do()
 }
 
 // findISO looks for the file on all disks, also on those that appear yet, and

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,6 +99,28 @@ func TestWhoIsAway(t *testing.T) {
 				t.Errorf("%v, want %s\n%s", err, c.class, log)
 			}
 		})
+	}
+}
+
+// The document has the classes of either kind.
+func TestTableOfWhoIsAway(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cache.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end, want := range map[string][]fault.Class{"the last good image": append(slices.Clone(awayClasses), "http-…"), "the boot fails": refusedClasses} {
+		var told []fault.Class
+		for _, row := range regexp.MustCompile(`(?m)^\|[^|]*\|([^|]*)\| `+end+` \|$`).FindAllStringSubmatch(string(text), -1) {
+			for class := range strings.FieldsSeq(strings.ReplaceAll(row[1], "`", "")) {
+				told = append(told, fault.Class(class))
+			}
+		}
+		slices.Sort(told)
+		want = slices.Clone(want)
+		slices.Sort(want)
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: docs/cache.md has\n%q\nand the agent\n%q", end, told, want)
+		}
 	}
 }
 

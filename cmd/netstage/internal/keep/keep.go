@@ -50,7 +50,8 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.whole(ctx); err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp("", "netstage-keep-")
+	// Beside what the agent left: a root that is read-only has no /tmp perhaps.
+	work, err := os.MkdirTemp(filepath.Dir(o.File), "keep-")
 	if err != nil {
 		return err
 	}
@@ -227,16 +228,23 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// mountDisk mounts a disk below work. The mount program knows all its names.
+// mountDisk mounts a disk below work. The mount program knows all its names. An
+// ext4 that was made to panic the kernel on errors is not to: it is a cache.
+// Others don't know that option, and are mounted without it.
 func mountDisk(ctx context.Context, disk, work string) (string, error) {
 	dir := filepath.Join(work, "disk")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "mount", "-o", "rw,nosuid,nodev,noexec", "--", disk, dir)
-	cmd.WaitDelay = 5 * time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("mount %s: %w: %s", disk, err, strings.Join(strings.Fields(string(out)), " "))
+	var err error
+	for _, options := range []string{"rw,nosuid,nodev,noexec,errors=remount-ro", "rw,nosuid,nodev,noexec"} {
+		cmd := exec.CommandContext(ctx, "mount", "-o", options, "--", disk, dir)
+		cmd.WaitDelay = 5 * time.Second
+		var out []byte
+		if out, err = cmd.CombinedOutput(); err == nil {
+			return dir, nil
+		}
+		err = fmt.Errorf("mount %s: %w: %s", disk, err, strings.Join(strings.Fields(string(out)), " "))
 	}
-	return dir, nil
+	return "", err
 }

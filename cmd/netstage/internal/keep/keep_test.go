@@ -35,6 +35,11 @@ func booted(t *testing.T, content []byte, change func(*kept.Order)) Options {
 		t.Fatal(err)
 	}
 	opts := Options{File: filepath.Join(dir, "keep.json"), Image: filepath.Join(dir, "image"), Dir: t.TempDir(), Sys: "/sys", Log: func(s string) { t.Log(s) }}
+	t.Cleanup(func() {
+		if left, _ := filepath.Glob(filepath.Join(dir, "keep-*")); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	})
 	for path, b := range map[string][]byte{opts.File: text, opts.Image: append(content, make([]byte, 4096)...)} {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
