@@ -21,6 +21,7 @@ kbd loadkeys, the peer for key maps
 zstd compressed initrds and modules
 xz-utils compressed modules
 cpio looking into initrds from outside
+cryptsetup-bin a disk that is locked
 e2fsprogs ext4 disks for persistent roots
 xfsprogs other file systems that disks may hold
 btrfs-progs likewise
