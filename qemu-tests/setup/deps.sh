@@ -21,7 +21,6 @@ kbd loadkeys, the peer for key maps
 zstd compressed initrds and modules
 xz-utils compressed modules
 cpio looking into initrds from outside
-cryptsetup-bin a disk that is locked
 e2fsprogs ext4 disks for persistent roots
 xfsprogs other file systems that disks may hold
 btrfs-progs likewise
@@ -53,7 +52,7 @@ qemu-system-arm machines of another architecture, in make recipes
 refind a boot manager whose stanza is tried
 kexec-tools a running system that boots the next
 nftables packet loss and resets
-cryptsetup-bin veritysetup, the peer for root hashes
+cryptsetup-bin veritysetup, the peer for root hashes, and a disk that is locked
 nix-bin Nix: the module is evaluated, a toplevel built, its closure packed
 minisign the peer for signatures
 chromium-headless-shell a browser, for the page of boot reports
