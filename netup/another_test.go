@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"netstage/netup/ipparam"
 	"netstage/netup/lease"
+	"netstage/netup/linktable"
 )
 
 // radvd starts the real router advertisement daemon in the peer's namespace.
@@ -81,11 +84,26 @@ func TestAnotherServer(t *testing.T) {
 	good.greeter(t, "10.9.0.1:8080")
 	dead.dnsmasq(t, "--port=0", "--interface=br0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
 	good.dnsmasq(t, "--port=0", "--interface=nic", "--dhcp-range=10.1.0.150,10.1.0.160,1h", "--dhcp-reply-delay=1")
-	s := start(t, Options{Prove: reaches("10.9.0.1:8080"), ProveTimeout: 300 * time.Millisecond, Config: config(t, ipparam.Params{IP: []string{"dhcp"}})})
+	var mu sync.Mutex
+	seen := map[string]string{} // the address by state
+	s := start(t, Options{Prove: reaches("10.9.0.1:8080"), ProveTimeout: 300 * time.Millisecond, Config: config(t, ipparam.Params{IP: []string{"dhcp"}}),
+		Every: 2 * time.Millisecond, Watch: func(links []linktable.Row) {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(links) == 1 {
+				seen[links[0].V4.State] = links[0].V4.Address
+			}
+		}})
 	l := s.wait(t).Lease()
 	if l.Server != netip.MustParseAddr("10.1.0.2") || l.Gateway() != l.Server {
 		t.Errorf("lease %s", l)
 	}
+	// The table tells one who holds a lease from one who has none.
+	mu.Lock()
+	if held := seen[linktable.Looking]; !strings.HasPrefix(held, "10.1.0.5") && !strings.HasPrefix(held, "10.1.0.60/") || seen["discovering"] != "" {
+		t.Errorf("the address by state: %q", seen)
+	}
+	mu.Unlock()
 	if a := addrsOf(t, "eth0"); len(a) != 1 || a[0] != l.Addr.String() {
 		t.Errorf("addresses %v", a)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netstage/netup/internal/acd"
@@ -30,11 +31,12 @@ type familyClient struct {
 	entry   ipparam.Entry // where the address is not given
 	dynamic bool
 
-	acd    *acd.Detector
-	tries  *retry.Backoff // of the proof
-	round  int            // gateways left to try before other servers are
-	looks  int            // for other servers, in vain
-	others time.Time      // when those may be looked for
+	acd     *acd.Detector
+	tries   *retry.Backoff // of the proof
+	round   int            // gateways left to try before other servers are
+	looks   int            // for other servers, in vain
+	others  time.Time      // when those may be looked for
+	looking atomic.Bool    // for another server, while the lease is held
 }
 
 // clients are those of a session's link.
@@ -131,7 +133,12 @@ type protocol interface {
 
 func (c *familyClient) protocol() protocol {
 	amend := func(l lease.Lease) lease.Lease { return c.n.plan.Amend(l, c.entry) }
-	note := func(state string, sent int) { c.n.board.note(c.l, c.family, state, sent, "") }
+	note := func(state string, sent int) {
+		if c.looking.Load() {
+			state = linktable.Looking
+		}
+		c.n.board.note(c.l, c.family, state, sent, "")
+	}
 	rejected := func(why string) { c.n.board.rejected(c.l, c.family, why) }
 	rng := retry.Rand(c.l.mac)
 	if c.family == lease.V6 {

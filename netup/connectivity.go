@@ -39,7 +39,7 @@ func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool 
 		if l == nil {
 			return true
 		}
-		n.board.note(c.l, c.family, "proving the path", c.tries.Count()+1, "")
+		n.board.note(c.l, c.family, linktable.Proving, c.tries.Count()+1, "")
 		err := c.prove(ctx, *l)
 		if err == nil {
 			n.board.settle(c.l, c.family)
@@ -85,7 +85,9 @@ func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
 		next = l.By(l.Gateways[0])
 	case !time.Now().Before(c.others):
 		ctx, done := c.n.board.untilWon(c.ctx)
+		c.looking.Store(true)
 		other, closer, ok := p.Another(ctx, l)
+		c.looking.Store(false)
 		done()
 		c.tail.Go(closer)
 		if c.ctx.Err() != nil {

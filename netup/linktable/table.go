@@ -45,8 +45,14 @@ type FamilyState struct {
 	RejectedFor string `json:"rejected_for,omitempty"`
 }
 
-// Bound is the state of a link that has an address and nothing left to do.
-const Bound = "bound"
+// The states of a link that has an address: there is nothing left to do, or the
+// image's server is to be reached by it, or was not and other servers are asked
+// for a lease while this one is held.
+const (
+	Bound   = "bound"
+	Proving = "proving the path"
+	Looking = "no path, looking for another lease"
+)
 
 // Slow reports whether a link's speed, in Mb/s, is that of one that was not
 // negotiated.
