@@ -54,7 +54,7 @@ func (t *transport) token(ctx context.Context, repo *repository, c challenge) (s
 	switch {
 	case resp.StatusCode == http.StatusOK:
 	case resp.StatusCode/100 == 5, resp.StatusCode == http.StatusTooManyRequests:
-		return "", fault.Errorf(fault.HTTP(resp.StatusCode), "the token server %s answers %d %s", realm.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
+		return "", &busyError{fault.Errorf(fault.HTTP(resp.StatusCode), "the token server %s answers %d %s", realm.Host, resp.StatusCode, http.StatusText(resp.StatusCode)), resp.Header}
 	default:
 		return "", fault.Errorf(fault.RegistryAuth, "the token server %s answers %d %s to %s%s", realm.Host, resp.StatusCode, http.StatusText(resp.StatusCode), who, codes(resp.Body))
 	}
@@ -78,6 +78,17 @@ func (t *transport) token(ctx context.Context, repo *repository, c challenge) (s
 	}
 	return token, nil
 }
+
+// A busyError is a token server that can't answer now.
+type busyError struct {
+	error
+	header http.Header
+}
+
+func (e *busyError) Unwrap() error { return e.error }
+
+// Header is that of its answer, which may say when to ask again.
+func (e *busyError) Header() http.Header { return e.header }
 
 // secret is what a token server may see.
 func (t *transport) secret(repo *repository, realm *url.URL) (entry, bool) {

@@ -2,9 +2,11 @@ package vouch
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -341,6 +343,13 @@ func TestFaultyRegistry(t *testing.T) {
 		"other ETag":    {{ETag: `"a"`, End: faulty.EndClose, Cut: cut}, {ETag: `"b"`, Times: -1}},
 		"never answers": {{Hang: true}},
 		"part as 200":   {{End: faulty.EndClose, Cut: cut}, {PartAs200: true, Times: -1}},
+		"at once":       {{End: faulty.EndReset}},
+		"last byte":     {{End: faulty.EndClose, Cut: int64(len(w.content)) - 1}},
+		"no length":     {{NoLength: true, End: faulty.EndClose, Cut: cut}},
+		"no byte":       {{NoLength: true, End: faulty.EndClose, Times: 3}},
+		"late":          {{DelayMS: 3000}},
+		"500, 502, 408": {{Status: 500}, {Status: 502, Times: 2}, {Status: 408}},
+		"a short range": {{End: faulty.EndClose, Cut: cut}, {ContentRange: fmt.Sprintf("bytes %d-%d/%d", cut, cut+10, len(w.content))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -359,21 +368,66 @@ func TestFaultyRegistry(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a wrong byte, and another registry", func(t *testing.T) {
-		s, err := faulty.Listen("127.0.0.1:0", w.content, faulty.Behaviour{Flip: []int64{cut}, Times: -1})
+	// What asking again can't mend; another registry can.
+	for name, test := range map[string]struct {
+		faulty.Behaviour
+		class string
+	}{
+		"a wrong byte":     {faulty.Behaviour{Flip: []int64{cut}}, "mismatch"},
+		"Content-Encoding": {faulty.Behaviour{Encoding: "gzip"}, "encoding"},
+		"redirect loop":    {faulty.Behaviour{Location: "loop"}, "redirect"},
+		"400":              {faulty.Behaviour{Status: 400}, "http-400"},
+		"403":              {faulty.Behaviour{Status: 403}, "http-403"},
+		"404":              {faulty.Behaviour{Status: 404}, "http-404"},
+		"410":              {faulty.Behaviour{Status: 410}, "http-410"},
+		"another length":   {faulty.Behaviour{Length: int64(len(w.content)) + 4096}, "mismatch"},
+	} {
+		t.Run(name+", and another registry", func(t *testing.T) {
+			t.Parallel()
+			test.Times = -1
+			s, err := faulty.Listen("127.0.0.1:0", w.content, test.Behaviour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			s.Add("v2/web/manifests/"+d.Digest, body)
+			s.Add("v2/web/blobs/"+peer.DigestOf(w.tree), w.tree)
+			o, _ := order(t)
+			o.Images = artifacts(t, "oci+http://"+s.Addr()+"/web@"+d.Digest)
+			mustRefuse(t, o, test.class, s.Addr())
+			o.Images = append(o.Images, artifacts(t, "oci+http://"+r.Host+"/web@"+d.Digest)...)
+			if i := w.mustGet(t, o); !strings.Contains(i.Source, r.Host) {
+				t.Errorf("from %s", i.Source)
+			}
+		})
+	}
+	t.Run("nobody listens, then somebody", func(t *testing.T) {
+		t.Parallel()
+		s, err := faulty.Listen("127.0.0.1:0", w.content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
-		s.Add("v2/web/manifests/"+d.Digest, body)
-		s.Add("v2/web/blobs/"+peer.DigestOf(w.tree), w.tree)
+		away := s.Addr()
+		s.Close()
 		o, _ := order(t)
-		o.Images = artifacts(t, "oci+http://"+s.Addr()+"/web@"+d.Digest)
-		mustRefuse(t, o, "mismatch", s.Addr())
-		o.Images = append(o.Images, artifacts(t, "oci+http://"+r.Host+"/web@"+d.Digest)...)
-		if i := w.mustGet(t, o); !strings.Contains(i.Source, r.Host) {
-			t.Errorf("from %s", i.Source)
+		refused := 0
+		o.Fetch.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				if refused++; refused == 3 {
+					late, err := faulty.Listen(away, w.content)
+					if err != nil {
+						return nil, err
+					}
+					t.Cleanup(func() { late.Close() })
+					late.Add("v2/web/manifests/"+d.Digest, body)
+					late.Add("v2/web/blobs/"+peer.DigestOf(w.tree), w.tree)
+				}
+			}
+			return c, err
 		}
+		o.Images = artifacts(t, "oci+http://"+away+"/web@"+d.Digest)
+		w.mustGet(t, o)
 	})
 }
 

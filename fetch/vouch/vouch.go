@@ -181,6 +181,11 @@ func (o *Order) get(ctx context.Context) (*Image, error) {
 			return nil, err
 		}
 		image.Artifact = o.artifact.documents
+		if size == 0 {
+			size = o.artifact.Image.Size
+		} else if size != o.artifact.Image.Size {
+			return nil, fault.Errorf(fault.Mismatch, "%s has an image of %d bytes, the manifest names one of %d", o.artifact.from, o.artifact.Image.Size, size)
+		}
 	}
 	if len(o.Images) == 0 {
 		return nil, fault.Errorf(fault.NoImage, "no image is named")
@@ -208,7 +213,7 @@ func (o *Order) get(ctx context.Context) (*Image, error) {
 			defer file.Close() // it is only read
 		}
 		if size > 0 && size != tree.Size() {
-			return nil, image.withoutTree(fault.Errorf(fault.Policy, "the manifest names an image of %d bytes, the verity tree is of %d", size, tree.Size()))
+			return nil, image.withoutTree(fault.Errorf(fault.Policy, "an image of %d bytes is named, and the verity tree is of %d", size, tree.Size()))
 		}
 		size, check = tree.Size(), tree.Verifier(runtime.NumCPU())
 		if o.Stream != nil && !local(o.Images) {

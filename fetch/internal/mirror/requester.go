@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -110,5 +111,16 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 	if err == nil && resp.StatusCode/100 == 2 {
 		m.astray.Store(0)
 	}
-	return resp, err
+	return resp, q.later(m, err)
+}
+
+// later keeps what a server on the way to m's said of when to ask again.
+func (q *Requester) later(m *Mirror, err error) error {
+	var busy interface{ Header() http.Header }
+	if !errors.As(err, &busy) {
+		return err
+	}
+	f := Classify(m.Name, err)
+	f.RetryAfter = parseRetryAfter(busy.Header(), q.c.Now(), q.c.RetryAfterCap)
+	return f
 }

@@ -82,7 +82,7 @@ func Start(t testing.TB, o Options) *Registry {
 	if o.Tokens != nil {
 		auth = fmt.Sprintf("auth:\n  token: {realm: %q, service: %s, issuer: %s, rootcertbundle: %q}\n", o.Tokens.URL(), service, issuer, write("tokens.pem", o.Tokens.Certificate()))
 	}
-	config := write("config.yml", fmt.Appendf(nil, "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %q}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n%s%s",
+	config := write("config.yml", fmt.Appendf(nil, "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %q}\n  delete: {enabled: true}\nhttp:\n  addr: %q\n%s%s",
 		r.Dir, o.Addr, https, auth))
 	cmd := exec.Command(program, "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
