@@ -16,6 +16,7 @@ import (
 type attack struct {
 	cmdline string             // instead of the manifest's; {url2} and {dir2} are the attacker's
 	more    string             // after it
+	env     []string           // what the kernel makes of words for programs
 	dhcp    []string           // options of the DHCP server
 	good    mirror             // the one that the initrd's owner means
 	theirs  map[string]string  // files of the attacker's mirror
@@ -50,12 +51,16 @@ func (a attack) run(t *testing.T) {
 		cmdline: "boot.fail_timeout=1 boot.network_timeout=10 rootfs.floor=65536/1 " + a.cmdline + " " + a.more,
 		ends:    a.ends,
 		shown:   append(a.shown, "!owned", "!leaves it", "!i shell", "!f shell", "!"+secret),
+		env:     a.env,
 		check: func(p *played) {
 			if end := p.console(); a.ends.end == "" && !strings.Contains(end, "digest: "+good.sha256) {
 				p.t.Error("another image than the right one was started")
 			}
 			for _, e := range p.mirrors[1].server.Log() {
-				if strings.Contains(e.Auth+e.Path+e.Referer, secret) {
+				if a.env != nil {
+					p.t.Errorf("the attacker was asked: %+v", e)
+				}
+				if strings.Contains(e.Auth+e.Path+e.Query+e.Referer, secret) {
 					p.t.Errorf("the attacker was sent the secret: %+v", e)
 				}
 			}
@@ -120,7 +125,31 @@ func TestHostileCommandLines(t *testing.T) {
 		"no patience":                 {more: "boot.fail_timeout=-1", ends: refused("bad-parameter")},
 		"a local manifest, unsigned":  {cmdline: "rootfs.manifest=/etc/netstage/trusted.d/ops.pub", ends: refused("signature")},
 		"the console of another":      {more: "console=sda console=../etc/netstage/token"},
-		"an unbalanced quote":         {more: `x="boot.debug1`, ends: refused("policy"), shown: []string{"does not allow x"}},
+		"the kernel's other space":    {more: "loglevel=4\u00a0lockdown=none", ends: refused("policy"), shown: []string{"does not allow lockdown"}},
+		"an address as a console":     {more: "console=uart8250,mmio,0xfee00000", ends: refused("policy"), shown: []string{"does not allow console"}},
+		"a console before that":       {more: "earlycon=uart8250,mmio32,0xfee00000", ends: refused("policy"), shown: []string{"does not allow earlycon"}},
+		"tables of its own":           {more: "acpi_rsdp=0x1000", ends: refused("policy"), shown: []string{"does not allow acpi_rsdp"}},
+		"a disk to write to":          {more: "rootfs.cache.disk=LABEL=data", ends: refused("policy"), shown: []string{"does not allow rootfs.cache.disk"}},
+		"a cache that lies":           {more: "rootfs.cache={dir2}", shown: []string{"{dir2}"}},
+		"a cache for a secret":        {more: "rootfs={url}?signature=" + secret + " rootfs.cache={dir2}/ rootfs.token=/etc/netstage/token"},
+		"the attacker's keys":         {more: "rootfs.manifest.keys={dir2}/test.manifest", ends: refused("signature")},
+		"another name":                {more: "rootfs.manifest.name=other", ends: refused("policy")},
+		"a registry of the attacker":  {cmdline: "rootfs=oci://{addr2}/x:1 init={init}", ends: refused("tls")},
+		"an artifact of theirs":       {cmdline: "rootfs=oci://{addr2}/x@sha256:" + evil.sha256 + " init={init}", ends: refused("tls")},
+		"a manifest without end":      {cmdline: "rootfs.manifest=//dev/zero", ends: refused("no-image")},
+		"a tree without end":          {more: "rootfs.verity=//dev/zero", ends: refused("no-image")},
+		"an image without end":        {cmdline: "rootfs=//dev/zero init={init}", ends: refused("no-image")},
+		"keys without end":            {more: "rootfs.manifest.keys=//dev/zero", ends: refused("no-image")},
+		"authorities without end":     {more: "rootfs.ca=/dev/zero", ends: refused("policy")},
+		"a token by a detour":         {more: "rootfs.token=/etc/netstage/../netstage/token", ends: refused("bad-parameter")},
+		"a name for a card":           {more: "ifname=../x:52:54:00:12:34:56", ends: refused("bad-parameter")},
+		"a device below a path":       {more: "vlan=../x:eth0 ip=../x:dhcp", ends: refused("bad-parameter")},
+		"a user's name for DHCP":      {more: "boot.dhcp.hostname=$(reboot)", ends: refused("bad-parameter")},
+		"a log that is no host":       {more: "boot.log=udp://10.77.0.1/../../x", ends: refused("bad-parameter")},
+		"a stream with no memory":     {more: "rootfs.stream=demand rootfs.stream.keep=1", ends: refused("bad-parameter")},
+		"an environment": {env: []string{"HTTP_PROXY={dir2}", "http_proxy={dir2}", "ALL_PROXY={dir2}", "SSL_CERT_FILE=/etc/netstage/token", "SSL_CERT_DIR=/etc", "PATH=/etc",
+			"LD_PRELOAD=/x.so", "GODEBUG=http2debug=2,netdns=cgo", "GOMEMLIMIT=x", "GOGC=x", "GOTRACEBACK=crash", "GOMAXPROCS=0", "RES_OPTIONS=attempts:1", "LOCALDOMAIN=test", "TZ=/dev/zero", "TMPDIR=/etc/netstage"}},
+		"an unbalanced quote": {more: `x="boot.debug1`, ends: refused("policy"), shown: []string{"does not allow x"}},
 	} {
 		t.Run(name, a.run)
 	}
@@ -138,6 +167,7 @@ func TestHostileWordsForStage2(t *testing.T) {
 		"modprobe.blacklist=tpm", "module_blacklist=tpm", "emergency", "rescue", "single", "S", "1", "nfsroot=10.77.0.1:/", "dm-mod.create=x", "resume=/dev/sda", "hostname=$(reboot)",
 		"rd.break", "rd.systemd.unit=rescue.target", "boot.persistence=LABEL=x", "boot.persistence.opt=exec,dev,suid", "live.nixos.password=x", "live.nixos.passwordHash=x",
 		"GOMEMLIMIT=x", "GODEBUG=http2debug=2", "GOTRACEBACK=crash", "LD_PRELOAD=/x.so", "PATH=/tmp", "INIT_VERSION=1", "kgdboc=ttyS0", "slub_debug=P", "init_on_alloc=0", "nokaslr", "mem_encrypt=off",
+		"HTTP_PROXY=http://10.77.0.1/", "SSL_CERT_FILE=/etc/netstage/ca.pem", "GOGC=x", "GOMAXPROCS=1", "RES_OPTIONS=x", "TMPDIR=/x", "netconsole=@/,@10.77.0.1/", "nbd.server=10.77.0.1", "dyndbg=+p",
 	} {
 		t.Run(word, func(t *testing.T) {
 			name, _, _ := strings.Cut(word, "=")
@@ -206,6 +236,11 @@ func TestHostileDHCP(t *testing.T) {
 		"a route to nowhere":       {dhcp: []string{"--dhcp-option=121,10.77.0.1/32,10.77.0.254,0.0.0.0/0,10.77.0.254"}, ends: refused("no-route")},
 		"a small MTU":              {dhcp: []string{"--dhcp-option=option:mtu,68"}},
 		"a proxy":                  {dhcp: []string{"--dhcp-option=252,http://{addr2}/wpad.dat"}},
+		"a cache that lies":        {dhcp: []string{"--dhcp-option=224,{dir2}/"}, shown: []string{"DHCP names the cache"}},
+		"a cache for the token":    {more: "rootfs.token=/etc/netstage/token rootfs={url}?signature=" + secret, dhcp: []string{"--dhcp-option=224,{dir2}/"}},
+		"a cache that is a file":   {dhcp: []string{"--dhcp-option=224,file:///etc/netstage/token"}, shown: []string{"want an http:// or https:// URL"}},
+		"a time zone":              {dhcp: []string{"--dhcp-option=100,/dev/zero", "--dhcp-option=101,../../x"}},
+		"a swap server":            {dhcp: []string{"--dhcp-option=16,10.77.0.1", "--dhcp-option=18,/etc/passwd"}},
 		"a vendor's options":       {dhcp: []string{"--dhcp-option=43," + strings.Repeat("41:", 200) + "41"}},
 	} {
 		t.Run(name, a.run)

@@ -168,7 +168,11 @@ func (s scenario) start(t *testing.T) *played {
 	if s.init == "" {
 		s.init = build(t, agent)
 	}
-	c := nsmachine.Config{Init: s.init, Files: files, Cmdline: "console=tty0 console=ttyS0,115200 " + p.words.Replace(s.cmdline), Env: s.env, Watchdog: s.watchdog, Size: s.size}
+	var env []string
+	for _, variable := range s.env {
+		env = append(env, p.words.Replace(variable))
+	}
+	c := nsmachine.Config{Init: s.init, Files: files, Cmdline: "console=tty0 console=ttyS0,115200 " + p.words.Replace(s.cmdline), Env: env, Watchdog: s.watchdog, Size: s.size}
 	if s.lan != nil {
 		c.LAN, c.MAC, c.NoCarrier = p.lan, s.lan.mac, s.lan.noCarrier
 	}

@@ -60,6 +60,7 @@ type Entry struct {
 	At        time.Time
 	Method    string
 	Path      string
+	Query     string
 	Range     string
 	IfRange   string
 	UserAgent string

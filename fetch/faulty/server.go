@@ -153,7 +153,7 @@ func (s *Server) turn(r *http.Request) (b Behaviour, content []byte, modified ti
 	}
 	s.log = append(s.log, Entry{
 		At: time.Now(), Method: r.Method, Path: r.URL.Path, Range: r.Header.Get("Range"), IfRange: r.Header.Get("If-Range"),
-		UserAgent: r.UserAgent(), Auth: r.Header.Get("Authorization"), Referer: r.Referer(), Behaviour: b,
+		Query: r.URL.RawQuery, UserAgent: r.UserAgent(), Auth: r.Header.Get("Authorization"), Referer: r.Referer(), Behaviour: b,
 	})
 	return b, content, s.modified, len(s.log) - 1
 }

@@ -51,54 +51,15 @@ func checkPatterns(patterns []string) error {
 	return nil
 }
 
-// carried are the parameters that boot loaders add by themselves: GRUB, and
-// pxelinux by SYSAPPEND.
-var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF", "SYSUUID", "CPU"}
-
-// listed are the parameters that neither run nor mount anything of their
-// sender's, and take no protection away: those of the agent that lead to an
-// image, which something has to vouch for, those about the network, and
-// the kernel's about hardware and messages (Documentation/admin-guide/
-// kernel-parameters.txt).
-var listed = slices.Concat(carried, []string{
-	// The agent's; each is among heeds, too.
-	"rootfs", "rootfs.*", "roothash", "init", "root", "findiso", "copytoram",
-	"ip", "ifname", "nameserver", "rd.route", "vlan", "bond", "bootdev", "rd.bootif", "rd.iscsi.ibft", "rd.neednet",
-	"boot.dhcp.*", "boot.network", "boot.network_timeout",
-	"boot.debug1", "debug1", "boot.debug1devices", "boot.debug1mounts", "boot.break", "boot.shell_on_fail", "boot.ssh",
-	"boot.trace", "debugtrace", "boot.debugtrace", "boot.check", "boot.fail_timeout", "boot.panic_on_fail", "stage1panic",
-	"boot.log", "boot.report", "boot.watchdog",
-	// Consoles and messages.
-	"console", "earlycon", "earlyprintk", "loglevel", "quiet", "debug", "ignore_loglevel", "log_buf_len", "printk.*", "no_console_suspend",
-	"video", "vga", "fbcon", "nomodeset", "logo.nologo", "vt.*", "consoleblank", "splash", "systemd.show_status", "systemd.log_level", "systemd.log_target",
-	// What the machine is made of.
-	"acpi*", "apic", "noapic", "nolapic", "clocksource", "tsc", "hpet", "notsc", "pci", "pcie_*", "pci_aspm", "iommu", "iommu.*", "intel_*", "amd_*",
-	"processor.*", "idle", "nohlt", "cpuidle.*", "cpufreq.*", "maxcpus", "nr_cpus", "possible_cpus", "nosmt", "mitigations", "numa", "numa_balancing",
-	"isolcpus", "nohz", "nohz_full", "rcu_nocbs", "rcu_nocb_poll", "rcupdate.*", "rcutree.*", "irqaffinity", "threadirqs", "preempt", "skew_tick",
-	"hugepages", "hugepagesz", "default_hugepagesz", "transparent_hugepage", "mem", "crashkernel", "cma", "swiotlb", "zswap.*", "psi",
-	"reboot", "panic", "panic_on_oops", "oops", "nmi_watchdog", "nowatchdog", "watchdog_thresh", "softlockup_panic", "hung_task_panic",
-	"random.trust_cpu", "random.trust_bootloader", "elevator", "edd", "efi_pstore.*", "pstore.*", "usbcore.*", "usb-storage.*", "i915.*", "nvme_core.*",
-	"ixgbe.allow_unsupported_sfp", "e1000.eeprom_bad_csum_allow",
-	// How stage 2 names and counts.
-	"net.ifnames", "biosdevname", "ipv6.disable", "cgroup_enable", "cgroup_disable", "systemd.unified_cgroup_hierarchy", "fsck.mode", "rootflags", "rootfstype", "ro", "rw",
-})
-
-// heeds are the parameters that the agent reads.
-var heeds = []string{
-	"rootfs", "rootfs.*", "roothash", "init", "root", "findiso", "copytoram", "boot.*", "debug1", "debugtrace", "stage1panic", "console",
-	"ip", "ifname", "nameserver", "rd.*", "vlan", "bond", "team", "bridge", "bootdev", "BOOTIF",
-}
-
 // allows tells whether a parameter of the command line may be there.
 func (r CmdlineRule) allows(p cmdline.Param, own cmdline.Params) bool {
 	if r.Kind == "any" || slices.Contains(own, p) {
 		return true
 	}
-	names := carried
-	if r.Kind == "listed" {
-		names = slices.Concat(listed, r.More)
+	in := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return matches(name, p) })
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return matches(name, p) })
+	return in(carried) || r.Kind == "listed" && (in(r.More) || in(listed) && harmless(p))
 }
 
 // matches compares names as the kernel does, which takes - for _.

@@ -162,6 +162,29 @@ func TestNothingListedRuns(t *testing.T) {
 			t.Errorf("%s is let through", key)
 		}
 	}
+	// Nor what has the kernel write where its sender wants.
+	for word, want := range map[string]bool{
+		"console=ttyS0,115200n8": true, "console=tty0": true, "console": true, "console=uart,mmio,0xfee00000": false, "console=uart8250,io,0x3f8": false,
+		"console=pl011,mmio32,0x9000000": false, "earlycon": true, "earlycon=efifb": true, "earlycon=uart8250,mmio32,0x1000": false, "earlycon=0x1000": false,
+		"earlyprintk=vga": true, "earlyprintk=ttyS0,115200,keep": true, "earlyprintk=efi,keep": true, "earlyprintk=serial,0x1000,9600": false,
+		"earlyprintk=pciserial,0:1.0": false, "acpi=off": true, "acpi_rsdp=0x1000": false, "acpi-rsdp=0x1000": false,
+	} {
+		if got := rule.allows(cmdline.Parse(word)[0], nil); got != want {
+			t.Errorf("%s is let through: %v, want %v", word, got, want)
+		}
+	}
+}
+
+// Of the agent's own parameters each is decided upon: a stranger may say it, or
+// it is among those that the initrd alone may.
+func TestEveryParameterIsDecidedUpon(t *testing.T) {
+	rule := CmdlineRule{Kind: "listed"}
+	own := []string{"rootfs.cache.disk", "boot.persistence", "boot.persistence.opt", "modprobe.blacklist", "team", "bridge"}
+	for _, name := range parametersRead(t) {
+		if got, want := rule.allows(cmdline.Param{Key: name}, nil), !slices.Contains(own, name); got != want {
+			t.Errorf("a stranger may say %s: %v, want %v", name, got, want)
+		}
+	}
 }
 
 // What dm-verity does about a wrong block, the command line can only make
