@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -182,16 +183,39 @@ func TestHTTPS(t *testing.T) {
 }
 
 // A disk and a server are mirrors of each other, in whatever order: a disk that
-// is not there keeps nobody from asking the server, nor a server without the
-// image from looking at the disk.
+// is not there, or has no such file or another image, keeps nobody from asking
+// the server, nor a server without the image from looking at the disk. So are
+// several disks.
 func TestDiskAndServerAreMirrors(t *testing.T) {
 	t.Parallel()
+	needRoot(t)
+	tree := t.TempDir()
+	writeFile(t, tree+"/wrong", strings.Repeat("x", 100_000))
+	writeFile(t, tree+"/empty", "")
+	disk := label("mirror")
+	plug(t, ext4(t, disk, tree))
+	wrong := map[string]string{"/wrong": tree + "/wrong"}
+	run(t, "cp", vouchOnce(t, classic()).path, tree+"/image")
+	late := ext4(t, label("late"), tree)
 	for name, s := range map[string]scenario{
-		"no such disk":               {cmdline: "rootfs=LABEL=none-of-these:/image rootfs={url}"},
-		"no such disk, last":         {cmdline: "rootfs={url} rootfs=LABEL=none-of-these:/image"},
-		"no such file on the server": {cmdline: "rootfs={url}-none rootfs=/nix-store.squashfs", copies: inInitrd},
+		"no such disk":       {cmdline: "rootfs=LABEL=none-of-these:/image rootfs={url}"},
+		"no such disk, last": {cmdline: "rootfs={url} rootfs=LABEL=none-of-these:/image"},
+		"no such file on the server": {
+			cmdline: "rootfs=http://{none}/x rootfs=LABEL=" + label("late") + ":/image",
+			story:   []step{shows("404 Not Found", "the disk is still waited for"), plugs(late)},
+		},
+		"no such file on the disk":  {cmdline: "rootfs=LABEL=" + disk + ":/none rootfs={url}"},
+		"another image on the disk": {cmdline: "rootfs=LABEL=" + disk + ":/wrong rootfs={url}"},
+		"nothing in the file":       {cmdline: "rootfs={url} rootfs=LABEL=" + disk + ":/empty"},
+		"no image on the disk":      {cmdline: "rootfs=LABEL=" + disk + " rootfs={url}"},
+		"another in the initrd":     {cmdline: "rootfs=/wrong rootfs={url}", copies: wrong},
+		"several, the last is it":   {cmdline: "rootfs=/none rootfs=LABEL=" + disk + ":/wrong rootfs=/nix-store.squashfs", copies: inInitrd, shown: []string{"sha256 is", "now the next place"}},
+		"none is it": {
+			cmdline: "rootfs=/wrong rootfs=http://{none}/x boot.fail_timeout=1", copies: wrong,
+			ends: refused("http-404"), shown: []string{"404 Not Found", "sha256 is"},
+		},
 	} {
-		s.lan = &network{}
+		s.lan = &network{web: map[string]http.Handler{"none": http.NotFoundHandler()}}
 		s.cmdline += " init={init} rootfs.sha256={sha256}"
 		t.Run(name, s.run)
 	}

@@ -35,19 +35,13 @@ var errDisk = errors.New("the image is on a disk of this machine")
 // either where the other fails.
 func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Image, error) {
 	if g.Network == nil { // or one that an operator has made
-		image, err := g.get(ctx, here)
-		if err == nil || ctx.Err() != nil {
-			return image, err
-		}
-		g.Log.Warn(fmt.Sprintf("image: %v; now the servers", err))
-		return g.get(ctx, servers)
+		return g.inTurn(ctx, here, func() (*Image, error) { return g.get(ctx, servers) })
 	}
 	looking, stopLooking := context.WithCancel(ctx)
 	defer stopLooking()
 	found := make(chan error, 1)
 	go func() {
-		_, err := g.locations(looking, here)
-		found <- err
+		found <- g.find(looking, here)
 	}()
 
 	fetching, stopFetching := context.WithCancelCause(ctx)
@@ -82,11 +76,11 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 			found = nil
 			switch {
 			case noDisk != nil && noServer != nil:
-				return nil, errors.Join(noServer, noDisk)
+				return nil, both(noServer, noDisk)
 			case noDisk != nil:
 				g.Log.Warn(fmt.Sprintf("image: %v; the servers are still asked", noDisk))
 			case noServer != nil:
-				return g.get(ctx, here)
+				return g.inTurn(ctx, here, func() (*Image, error) { return nil, noServer })
 			case !started.Load():
 				stopFetching(errDisk)
 			}
@@ -104,11 +98,57 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 				continue
 			}
 			if noDisk != nil {
-				return nil, errors.Join(noServer, noDisk)
+				return nil, both(noServer, noDisk)
 			}
-			return g.get(ctx, here)
+			return g.inTurn(ctx, here, func() (*Image, error) {
+				if context.Cause(fetching) != errDisk {
+					return nil, noServer
+				}
+				image, err := fetcher.get(ctx, servers) // which were left for the disk
+				return image, errors.Join(err, g.Media.Close())
+			})
 		}
 	}
+}
+
+// find waits until one of the places of this machine is there.
+func (g *Getter) find(ctx context.Context, here []ref.Location) (err error) {
+	for i := range here {
+		_, missing := g.locations(ctx, here[i:i+1])
+		if missing == nil {
+			return nil
+		}
+		err = both(err, missing)
+	}
+	return err
+}
+
+// inTurn takes the image from the first place of this machine that has it as
+// it is to be, and where none does, from elsewhere.
+func (g *Getter) inTurn(ctx context.Context, here []ref.Location, elsewhere func() (*Image, error)) (*Image, error) {
+	var failed error
+	for i := range here {
+		image, err := g.get(ctx, here[i:i+1])
+		if err == nil || ctx.Err() != nil {
+			return image, err
+		}
+		g.Log.Warn(fmt.Sprintf("image: %v; now the next place", err))
+		failed = both(failed, err)
+	}
+	image, err := elsewhere()
+	if err != nil {
+		return nil, both(err, failed)
+	}
+	return image, nil
+}
+
+// both are two failures in one line, of the class of the first. Either may be
+// none.
+func both(one, other error) error {
+	if one == nil || other == nil {
+		return errors.Join(one, other)
+	}
+	return fmt.Errorf("%w; %w", one, other)
 }
 
 // keepOpen are media that are not closed by who has done with them.

@@ -109,8 +109,12 @@ func (g *Getter) Get(ctx context.Context) (*Image, error) {
 
 // fromAny gets the image from wherever the references lead.
 func (g *Getter) fromAny(ctx context.Context, all []ref.Location) (*Image, error) {
-	if here, servers := g.kinds(all); len(here) > 0 && len(servers) > 0 {
+	switch here, servers := g.kinds(all); {
+	case len(here) > 0 && len(servers) > 0:
 		return g.either(ctx, here, servers)
+	case len(here) > 1:
+		last := len(here) - 1
+		return g.inTurn(ctx, here[:last], func() (*Image, error) { return g.get(ctx, here[last:]) })
 	}
 	return g.get(ctx, all)
 }
