@@ -180,11 +180,25 @@ func TestQEMUStreamFaults(t *testing.T) {
 				want = append(want, "again "+name+": "+sum)
 			}
 			m.end(vm.PowerOff, want...)
+			if wholeMatrix {
+				t.Log(ofTheStream(m.Console()))
+			}
 		})
 	}
 	if wholeMatrix {
 		testLost(t)
 	}
+}
+
+// ofTheStream are the lines of a console about it, and about the faults.
+func ofTheStream(console string) string {
+	var lines strings.Builder
+	for line := range strings.Lines(console) {
+		if strings.Contains(line, "stream: ") || strings.Contains(line, "fault: ") || strings.Contains(line, "Killed process") {
+			lines.WriteString(line)
+		}
+	}
+	return lines.String()
 }
 
 // link plugs the cable in, or pulls it.
