@@ -3,6 +3,7 @@ package qemutests
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -100,6 +101,36 @@ func TestVerity(t *testing.T) {
 			shown: []string{"block 97", "!root (7/8)"}},
 	} {
 		s.cmdline = "boot.fail_timeout=1 roothash={roothash} init={init} " + s.cmdline
+		t.Run(name, s.run)
+	}
+}
+
+// What vouches for an image may have several places, whatever their kind: one
+// that has it not, or another, is left for the next.
+func TestWhatVouchesHasMirrors(t *testing.T) {
+	t.Parallel()
+	v := vouchOnce(t, classic())
+	wrongTree := string(v.tree[:4096]) + strings.Repeat("x", 4096) + string(v.tree[8192:])
+	tree, signed := "roothash={roothash} rootfs.verity={url}.verity ", "rootfs.manifest={dir}/test.manifest "
+	for name, s := range map[string]scenario{
+		"no tree in the initrd":         {cmdline: tree + "rootfs.verity=/none"},
+		"another in the initrd":         {cmdline: tree + "rootfs.verity=/wrong", files: map[string]string{"/wrong": wrongTree}},
+		"no tree on the server":         {cmdline: "rootfs.verity=http://{none}/x " + tree},
+		"no manifest in the initrd":     {cmdline: signed + "rootfs.manifest=/none"},
+		"one with another's signature":  {cmdline: signed + "rootfs.manifest=/m", copies: map[string]string{"/m": "{manifest}", "/m.minisig": "{ops.pub}"}},
+		"no manifest on the server":     {cmdline: "rootfs.manifest=http://{none}/m " + signed},
+		"the tree is in the initrd":     {cmdline: "roothash={roothash} rootfs.verity=http://{none}/x rootfs.verity=/t", copies: map[string]string{"/t": "{tree}"}},
+		"the manifest is in the initrd": {cmdline: "rootfs.manifest=http://{none}/m rootfs.manifest=/m", copies: map[string]string{"/m": "{manifest}", "/m.minisig": "{minisig}"}},
+	} {
+		s.lan = &network{web: map[string]http.Handler{"none": http.NotFoundHandler()}}
+		if strings.Contains(s.cmdline, "manifest") {
+			s.copies = maps.Clone(s.copies)
+			if s.copies == nil {
+				s.copies = map[string]string{}
+			}
+			s.copies["/etc/netstage/trusted.d/ops.pub"] = "{ops.pub}"
+		}
+		s.cmdline = "boot.fail_timeout=1 rootfs={url} init={init} " + s.cmdline
 		t.Run(name, s.run)
 	}
 }

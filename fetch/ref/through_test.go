@@ -7,7 +7,7 @@ func TestThrough(t *testing.T) {
 		{"http://images.example/boot/web.erofs", "http://rack1:8080/", "http://rack1:8080/http/images.example/boot/web.erofs"},
 		{"https://images.example:8443/web.erofs", "http://rack1:8080", "http://rack1:8080/https/images.example:8443/web.erofs"},
 		{"http://[2001:db8::1]:81/a%2Fb%20c", "https://rack1/deep/er/", "https://rack1/deep/er/http/[2001:db8::1]:81/a%2Fb%20c"},
-		{"http://joe:geheim@images.example/x", "http://rack1/", ""}, // the password is nobody else's
+		{"http://joe:geheim@images.example/x", "http://rack1/", ""},              // the password is nobody else's
 		{"https://images.example/x?X-Amz-Signature=geheim", "http://rack1/", ""}, // neither is this
 		{"tftp://images.example/x", "http://rack1/", ""},
 		{"http://rack1:8080/x", "http://rack1:8080/", ""}, // it is there

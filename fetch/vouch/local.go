@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"netstage/fetch"
+	"netstage/fetch/manifest"
+	"netstage/fetch/ref"
 	"netstage/fetch/verify"
 	"netstage/stage1/fault"
 )
@@ -59,3 +61,33 @@ func load(ctx context.Context, o Order, f *os.File) (*os.File, error) {
 	}
 	return fetch.Load(ctx, o.Fetch, f, length)
 }
+
+// open reads a document of this machine.
+func (s *signedBy) open(what string, place ref.Location) (*document, error) {
+	var err error
+	if s.body, err = manifest.ReadFile(place.Path, manifest.Most); err != nil {
+		return nil, fault.Errorf(fault.Signature, "%s: %v", what, err)
+	}
+	if s.signature, err = manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, manifest.MostSignature); err != nil {
+		return nil, fault.Errorf(fault.Signature, "%s: its signature: %v", what, err)
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return &document{Document{s.body, s.signature}, place.Path, s.signers, []ref.Location{place}}, nil
+}
+
+// split parts files from what servers have. Files come first.
+func split(locations []ref.Location) (files, servers []ref.Location) {
+	for _, l := range locations {
+		if l.Kind == ref.File {
+			files = append(files, l)
+		} else {
+			servers = append(servers, l)
+		}
+	}
+	return files, servers
+}
+
+// local tells whether the first of the locations is a file, and thereby the only one.
+func local(locations []ref.Location) bool { return locations[0].Kind == ref.File }

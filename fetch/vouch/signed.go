@@ -198,8 +198,18 @@ type document struct {
 // getDocument gets a document and its signature, and checks them. A mirror whose pair is refused is left for the next.
 func getDocument(ctx context.Context, o Order, what string, places []ref.Location, accept func([]byte) error) (*document, error) {
 	check := &signedBy{keys: o.Keys, threshold: o.Threshold, accept: accept}
-	if local(places) {
-		return check.open(what, places[0])
+	here, places := split(places)
+	var failed error
+	for _, place := range here {
+		d, err := check.open(what, place)
+		if err == nil || len(here) == 1 && len(places) == 0 {
+			return d, err
+		}
+		o.Fetch.Log.Warn(fmt.Sprintf("%v; now the next place", err))
+		failed = err
+	}
+	if len(places) == 0 {
+		return nil, failed
 	}
 	d, err := check.any(ctx, o, what, places)
 	if fault.ClassOf(err) != fault.Signature || o.artifact != nil && o.artifact.signatures[places[0].String()].Kind != 0 {
@@ -240,21 +250,6 @@ func (s *signedBy) any(ctx context.Context, o Order, what string, places []ref.L
 		})
 	}
 	return nil, first
-}
-
-// open reads a document of this machine.
-func (s *signedBy) open(what string, place ref.Location) (*document, error) {
-	var err error
-	if s.body, err = manifest.ReadFile(place.Path, manifest.Most); err != nil {
-		return nil, fault.Errorf(fault.Signature, "%s: %v", what, err)
-	}
-	if s.signature, err = manifest.ReadFile(place.WithSuffix(manifest.Suffix).Path, manifest.MostSignature); err != nil {
-		return nil, fault.Errorf(fault.Signature, "%s: its signature: %v", what, err)
-	}
-	if err := s.Close(); err != nil {
-		return nil, err
-	}
-	return &document{Document{s.body, s.signature}, place.Path, s.signers, []ref.Location{place}}, nil
 }
 
 // fetch also says which mirror the signature is from, once there is one.

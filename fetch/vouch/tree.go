@@ -3,6 +3,7 @@ package vouch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"netstage/fetch"
@@ -28,8 +29,18 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	if len(places) == 0 {
 		return nil, nil, fault.Errorf(fault.Artifact, "%s has no verity tree: push the image with its .verity and .roothash", o.artifact.from)
 	}
-	if local(places) {
-		return openTree(places[0].Path, o.RootHash)
+	here, places := split(places)
+	var failed error
+	for _, place := range here {
+		tree, file, err := openTree(place.Path, o.RootHash)
+		if err == nil || len(here) == 1 && len(places) == 0 {
+			return tree, file, err
+		}
+		o.Fetch.Log.Warn(fmt.Sprintf("%v; now the next place", err))
+		failed = err
+	}
+	if len(places) == 0 {
+		return nil, nil, failed
 	}
 	collector := verity.Collect(o.RootHash)
 	r := o.Fetch

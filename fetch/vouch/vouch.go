@@ -28,9 +28,9 @@ type Order struct {
 	Images   []ref.Location // mirrors, or one local file; empty: where the manifest says
 	SHA256   []byte         // nil: not pinned
 	RootHash []byte         // of the dm-verity tree; nil: not pinned
-	Trees    []ref.Location // mirrors of the tree; empty: beside each image, with ".verity" appended
+	Trees    []ref.Location // mirrors of the tree, files before servers; empty: beside each image, with ".verity" appended
 
-	Manifests []ref.Location // mirrors of the signed manifest
+	Manifests []ref.Location // mirrors of the signed manifest, files before servers
 	Keys      manifest.Keys  // who may sign it; where there are any, there must be a manifest
 	Threshold int            // how many of the keys have to; below 1: one
 	KeyLists  []ref.Location // mirrors of a list that names other keys, signed by those
@@ -282,9 +282,6 @@ func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os
 	i.File, i.Source, i.Size, i.close = open.File, o.Images[0].String(), tree.Size(), open.End
 	return true, nil
 }
-
-// local tells whether the first of the locations is a file, and thereby the only one.
-func local(locations []ref.Location) bool { return locations[0].Kind == ref.File }
 
 func (i *Image) fetch(ctx context.Context, o Order, size int64, check verify.Verifier) error {
 	r := o.Fetch

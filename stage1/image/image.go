@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -170,13 +169,13 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	if o.Images, err = g.locations(ctx, images); err != nil {
 		return o, err
 	}
-	if o.Trees, err = g.locations(ctx, c.Verity); err != nil {
+	if o.Trees, err = g.mirrors(ctx, c.Verity); err != nil {
 		return o, err
 	}
-	if o.Manifests, err = g.locations(ctx, c.Manifest); err != nil {
+	if o.Manifests, err = g.mirrors(ctx, c.Manifest); err != nil {
 		return o, err
 	}
-	if o.KeyLists, err = g.locations(ctx, c.KeyLists); err != nil {
+	if o.KeyLists, err = g.mirrors(ctx, c.KeyLists); err != nil {
 		return o, err
 	}
 	signed := len(keys) > 0 || len(c.Manifest) > 0
@@ -216,39 +215,6 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	}
 	o.Fetch.Bearer, err = g.bearer(o)
 	return o, err
-}
-
-// locations are what references mean on this network: mirrors, or a file of
-// the initrd or of a disk.
-func (g *Getter) locations(ctx context.Context, all []ref.Location) ([]ref.Location, error) {
-	var places []ref.Location
-	for _, l := range all {
-		switch l.Kind {
-		case ref.File:
-			return []ref.Location{l}, g.regular(l.Path)
-		case ref.Device:
-			path, err := g.Media.Path(ctx, l)
-			return []ref.Location{ref.FileAt(path)}, err
-		}
-		place, err := l.Resolve(g.base())
-		if err != nil {
-			return nil, err
-		}
-		if l.Kind == ref.Relative {
-			g.Log.Info(fmt.Sprintf("image: %s is %s, by %s", l, place, g.base().Origin()))
-		}
-		places = append(places, place)
-	}
-	return places, nil
-}
-
-// regular refuses what has no end or can't be read twice, such as /dev/zero.
-func (g *Getter) regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().IsRegular() || info.Mode()&fs.ModeType == fs.ModeDevice {
-		return nil // opening it will tell
-	}
-	return fault.Errorf(fault.NoImage, "image: %s is neither a file nor a disk", path)
 }
 
 func (g *Getter) base() ref.Base {
