@@ -96,6 +96,16 @@ func parseMAC(s string) (net.HardwareAddr, bool) {
 	return mac, true
 }
 
+// cutPrefix cuts the length of a prefix off an address, in its brackets or
+// behind them.
+func cutPrefix(s string) (addr, bits string, ok bool) {
+	addr, bits, ok = strings.Cut(s, "/")
+	if ok && strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		addr, bits = addr+"]", strings.TrimSuffix(bits, "]")
+	}
+	return addr, bits, ok
+}
+
 const wantLink = "a device name of at most 15 characters"
 
 // validLink says whether the kernel would take s for a device's name.

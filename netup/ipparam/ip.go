@@ -133,9 +133,14 @@ func (p *parser) kernelForm() error {
 	if len(p.fields) > 7 {
 		rest = p.fields[7:]
 	}
-	if len(p.fields) == 1 && !isAddr(f[0]) {
+	if own, _, _ := cutPrefix(f[0]); len(p.fields) == 1 && !isAddr(own) {
 		return p.fail("", f[0], "an address, or "+wantMethod)
 	}
+	own, bits, hasBits := cutPrefix(f[0])
+	if hasBits && f[3] == "" { // as people write it
+		f[0], f[3] = own, bits
+	}
+	f[3] = strings.TrimPrefix(f[3], "/")
 	client, err := p.addr("client-ip", f[0])
 	if err != nil {
 		return err
@@ -174,10 +179,7 @@ func (p *parser) kernelForm() error {
 // peer reads the kernel's server-ip, which is dracut's peer: the other end of
 // the link, with a prefix length if it likes.
 func (p *parser) peer(s string) (err error) {
-	addr, bits, cut := strings.Cut(s, "/")
-	if i := strings.LastIndexByte(s, ']'); strings.HasPrefix(s, "[") && cut && i == len(s)-1 {
-		addr, bits = addr+"]", strings.TrimSuffix(bits, "]")
-	}
+	addr, bits, cut := cutPrefix(s)
 	if p.e.Peer, err = p.addr("server-ip", addr); err != nil || !cut {
 		return err
 	}
@@ -234,7 +236,11 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 	return nil
 }
 
+// link reads a device: its name, or its Ethernet address with dashes.
 func (p *parser) link(s string) error {
+	if mac, ok := parseMAC(s); ok && strings.Contains(s, "-") {
+		s = "enx" + hex.EncodeToString(mac)
+	}
 	if !validLink(s) {
 		return p.fail("device", s, wantLink)
 	}

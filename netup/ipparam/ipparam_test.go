@@ -310,9 +310,14 @@ func TestHarmless(t *testing.T) {
 		p    Params
 		want Config
 	}{
-		"empty fields at the end":         {Params{IP: []string{"10.0.0.5::10.0.0.1:255.255.255.0::eth0:::::"}}, Config{Entries: []Entry{static}}},
-		"more of them":                    {Params{IP: []string{"10.0.0.5::10.0.0.1:24::eth0:none::::::::"}}, Config{Entries: []Entry{static}}},
-		"an empty field behind a method":  {Params{IP: []string{"eth0:dhcp:"}}, Config{Entries: []Entry{{Method: DHCP, Link: "eth0"}}}},
+		"empty fields at the end":        {Params{IP: []string{"10.0.0.5::10.0.0.1:255.255.255.0::eth0:::::"}}, Config{Entries: []Entry{static}}},
+		"more of them":                   {Params{IP: []string{"10.0.0.5::10.0.0.1:24::eth0:none::::::::"}}, Config{Entries: []Entry{static}}},
+		"an empty field behind a method": {Params{IP: []string{"eth0:dhcp:"}}, Config{Entries: []Entry{{Method: DHCP, Link: "eth0"}}}},
+		"a prefix behind the address":    {Params{IP: []string{"10.0.0.5/24::10.0.0.1:::eth0:none", "10.0.0.5::10.0.0.1:/24::eth0:none"}}, Config{Entries: []Entry{static}}},
+		"and in its brackets": {Params{IP: []string{"[2001:db8::5/64]::[2001:db8::1]:::eth0"}},
+			Config{Entries: []Entry{{Method: Static, Link: "eth0", Addr: netip.MustParsePrefix("2001:db8::5/64"), Gateway: netip.MustParseAddr("2001:db8::1")}}}},
+		"a device by its address":         {Params{IP: []string{"52-54-00-12-34-56:dhcp"}}, Config{Entries: []Entry{{Method: DHCP, Link: "enx525400123456"}}}},
+		"and in the kernel's fields":      {Params{IP: []string{":::::52-54-00-12-34-56:dhcp"}}, Config{Entries: []Entry{{Method: DHCP, Link: "enx525400123456"}}}},
 		"the same twice":                  {Params{IP: []string{"dhcp", "dhcp"}}, Config{Entries: []Entry{{Method: DHCP}}}},
 		"the same twice, for a device":    {Params{IP: []string{"eth0:dhcp", "::::::dhcp", ":::::eth0:dhcp"}}, Config{Entries: []Entry{{Method: DHCP, Link: "eth0"}, {Method: DHCP}}}},
 		"the same bond twice":             {Params{Bond: []string{"bond0:eth0,eth1:mode=0", "bond0:eth0,eth1:balance-rr"}}, Config{Bonds: []Bond{bond}}},
