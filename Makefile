@@ -32,7 +32,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: recipes registry stream build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
+.PHONY: recipes registry stream trust build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -96,6 +96,13 @@ stream: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh
 	NETSTAGE_STREAM=all go test -count=1 -v -timeout 60m -run TestQEMUStream ./qemu-tests
+
+# What a TPM is told of a command line, a policy and a manifest, each changed alone:
+# two minutes. make test changes all three at once.
+trust: build deps
+	@$(setup)/kernel.sh 6.12
+	@$(setup)/pcrlock.sh
+	NETSTAGE_TRUST=all go test -count=1 -v -timeout 20m -run '^TestQEMUMeasuredBoot$$' ./qemu-tests
 
 # Every recipe of docs/media.md, booted in QEMU. make test runs all of them and
 # boots one; RECIPE=grub boots that one.

@@ -31,7 +31,7 @@ func keeps(t *testing.T, dir string, changing byte) image.Report {
 		return string(b)
 	}
 	files, err := system.Store(system.Files{
-		"init":          system.Script("cat " + system.Toplevel + "/netstage >/netstage && chmod +x /netstage && mkdir -p /tmp\n/netstage keep 2>&1 | sed 's/^/keep: /'\n" + system.Tell + system.PowerOff),
+		"init":          system.Script("cat " + system.Toplevel + "/netstage >/netstage && chmod +x /netstage && mkdir -p /tmp\n/netstage keep 2>&1 | sed 's/^/keep: /'\n" + listLeft + system.Tell + system.PowerOff),
 		"netstage":      string(tool),
 		"nixos-version": "25.05", "same": random(1, 12<<20), "changing": random(changing, 1<<20),
 	})
@@ -105,7 +105,9 @@ func TestQEMUCacheDisk(t *testing.T) {
 		return start(t, c)
 	}
 	first := keeps(t, t.TempDir(), 2)
-	machine(first.Path, "rootfs.stream").end(vm.PowerOff, "stage 2 done", "stream: the image is whole", "keep: kept ")
+	streamed := machine(first.Path, "rootfs.stream")
+	streamed.end(vm.PowerOff, "stage 2 done", "stream: the image is whole", "keep: kept ", "/run/netstage/keep.json")
+	checkLeft(t, streamed.Console())
 	if sent := server.sent.Load(); sent < first.Size {
 		t.Errorf("an empty disk: %d of %d bytes were sent", sent, first.Size)
 	}

@@ -23,14 +23,6 @@ done
 // what it leaves is what docs/security.md says, with those modes.
 func TestLeftForStage2(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := map[string]string{} // modes, by a pattern of paths
-	for _, row := range regexp.MustCompile("(?m)^\\| `(/[^`]+)` \\| ([0-7]{3}) \\|").FindAllStringSubmatch(string(text), -1) {
-		documented[row[1]] = row[2]
-	}
 	token := map[string]string{"/etc/netstage/token": `{"origin": "http://{addr}", "token": "geheim-token"}`, "/etc/netstage/report-token": `{"origin": "http://{addr}", "token": "geheim-report"}`}
 	for name, s := range map[string]scenario{
 		"the NIC down":    {},
@@ -46,23 +38,38 @@ func TestLeftForStage2(t *testing.T) {
 			s.cmdline += "rootfs=http://user:geheim-url@{addr}/image.squashfs rootfs.sha256={sha256} rootfs.token=/etc/netstage/token init={init} " +
 				"boot.report=http://user:geheim-user@{addr}/reports live.password=geheim-word mod.x=geheim-module other=ghp_geheim0123456789"
 			s.check = func(p *played) {
-				found := regexp.MustCompile(`(?m)left: (\d+) (\S+)`).FindAllStringSubmatch(p.console(), -1)
-				if len(found) < 3 {
-					p.t.Errorf("only %d files are left", len(found))
-				}
-				for _, left := range found {
-					if mode := modeOf(documented, left[2]); mode != left[1] {
-						p.t.Errorf("%s is left with mode %s; docs/security.md says %q", left[2], left[1], mode)
-					}
-				}
-				for _, secret := range regexp.MustCompile(`(?m)secret: (\d+) (\S+)`).FindAllStringSubmatch(p.console(), -1) {
-					if !strings.HasSuffix(secret[1], "00") {
-						p.t.Errorf("%s with mode %s has a secret", secret[2], secret[1])
-					}
-				}
+				checkLeft(p.t, p.console())
 			}
 			s.run(t)
 		})
+	}
+}
+
+// checkLeft asserts that what listLeft printed is documented, and tells nobody a
+// secret.
+func checkLeft(t *testing.T, console string) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{} // modes, by a pattern of paths
+	for _, row := range regexp.MustCompile("(?m)^\\| `(/[^`]+)` \\| ([0-7]{3}) \\|").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]] = row[2]
+	}
+	found := regexp.MustCompile(`(?m)left: (\d+) (\S+)`).FindAllStringSubmatch(console, -1)
+	if len(found) < 3 {
+		t.Errorf("only %d files are left", len(found))
+	}
+	for _, left := range found {
+		if mode := modeOf(documented, left[2]); mode != left[1] {
+			t.Errorf("%s is left with mode %s; docs/security.md says %q", left[2], left[1], mode)
+		}
+	}
+	for _, secret := range regexp.MustCompile(`(?m)secret: (\d+) (\S+)`).FindAllStringSubmatch(console, -1) {
+		if !strings.HasSuffix(secret[1], "00") {
+			t.Errorf("%s with mode %s has a secret", secret[2], secret[1])
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -147,6 +148,7 @@ func TestQEMUMeasuredBoot(t *testing.T) {
 	toplevel["nixos-version"] = "25.05"
 	f := newFleet(t, toplevel)
 	f.sign("7")
+	first := f.signed()
 
 	// Where the server will be is part of the command line, and that of what the
 	// server expects.
@@ -176,6 +178,74 @@ func TestQEMUMeasuredBoot(t *testing.T) {
 			t.Errorf("of a boot that failed the server says %q, all in all:\n%s", verdict, log())
 		}
 	})
+	// Another command line, policy or manifest is another PCR 8, the one that is
+	// predicted for it. make trust changes each alone.
+	f.sign("8")
+	later := f.signed()
+	other := f.guest("other.json", `{"version": 1, "shell": "never", "verify": "required", "manifest": 2, "rollback": "required", "signatures": 1}`)
+	changes := map[string][]string{"all changed": {"command line", "policy", "manifest"}}
+	if os.Getenv("NETSTAGE_TRUST") == "all" {
+		changes = map[string][]string{"another command line": {"command line"}, "another policy": {"policy"}, "another manifest": {"manifest"}}
+	}
+	for name, changed := range changes {
+		t.Run(name, func(t *testing.T) {
+			c, line := f.config, cmdline
+			f.offer(first)
+			for _, what := range changed {
+				switch what {
+				case "command line":
+					line += " quiet"
+				case "policy":
+					c = other
+				case "manifest":
+					f.offer(later)
+				}
+			}
+			tool(t, "predict", "--initrd", c.Initrds[0], "--cmdline", line, "--manifest", filepath.Join(f.web, "web.manifest"), "-o", f.at("other.json"))
+			want, was := predicted(t, f.at("other.json")), predicted(t, f.at("expected.json"))
+			c.Append, c.ExtraArgs = line, append(startTPM(t, machine, "tpm-tis"), c.ExtraArgs...)
+			start(t, c).end(vm.PowerOff, "netstage-image measured into PCR 8", "stage 2: pid 1")
+			if told := fmt.Sprintf("not attested: PCR 8 is %.12s…, expected %.12s…", want, was); want == was || !strings.Contains(lastVerdict(log()), told) {
+				t.Errorf("the server says %q, want %q", lastVerdict(log()), told)
+			}
+		})
+	}
+}
+
+// signed is a manifest with its signature.
+type signed [2]string
+
+func (f fleet) signed() (s signed) {
+	f.t.Helper()
+	for i, suffix := range []string{"", ".minisig"} {
+		text, err := os.ReadFile(filepath.Join(f.web, "web.manifest"+suffix))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		s[i] = string(text)
+	}
+	return s
+}
+
+// offer has the web server offer one that was signed before.
+func (f fleet) offer(s signed) {
+	f.t.Helper()
+	writeFile(f.t, filepath.Join(f.web, "web.manifest"), s[0])
+	writeFile(f.t, filepath.Join(f.web, "web.manifest.minisig"), s[1])
+}
+
+// predicted is PCR 8 in what netstage predict wrote.
+func predicted(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`"index": 8,\s+"sha256": "([0-9a-f]+)"`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no PCR 8 in %s", text)
+	}
+	return string(found[1])
 }
 
 // lastVerdict is the last line of a log that is about a quote.
@@ -219,13 +289,8 @@ func checkEventLog(t *testing.T, console, expected string) {
 	if err != nil {
 		t.Fatalf("tpm2_eventlog: %v\n%s", err, out)
 	}
-	text, err := os.ReadFile(expected)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eight := regexp.MustCompile(`"index": 8,\s+"sha256": "([0-9a-f]+)"`).FindSubmatch(text)
-	if eight == nil || !bytes.Contains(out, append([]byte("8  : 0x"), eight[1]...)) {
-		t.Errorf("tpm2_eventlog computes another PCR 8 than %s:\n%s", text, out)
+	if eight := predicted(t, expected); !strings.Contains(string(out), "8  : 0x"+eight) {
+		t.Errorf("tpm2_eventlog computes another PCR 8 than %s:\n%s", eight, out)
 	}
 	for _, mode := range []string{"-rw-------"} {
 		if strings.Count(console, mode) < 2 {

@@ -78,6 +78,10 @@ func (f fixture) run(runs int) Report {
 		r.Results = append(r.Results, Result{Contender: c})
 	}
 	r.Agent, r.AgentCompressed = f.agentSizes()
+	var err error
+	if r.Trust, err = trustLines(f.program()); err != nil {
+		f.Fatal(err)
+	}
 	image := f.image(dir, "image", usual)
 	small := f.image(dir, "tiny", tiny)
 	for run := range runs {

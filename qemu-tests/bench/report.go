@@ -22,6 +22,7 @@ type Report struct {
 	Results []Result
 	// The agent's bytes, and those after zstd -19.
 	Agent, AgentCompressed int64
+	Trust                  []string // what of its code verifies and measures
 	// Big is the boot of the image of BigImage bytes; nil if it was left out.
 	Big      *Sample
 	BigImage int64
@@ -102,7 +103,7 @@ func (r Report) Write(w io.Writer) error {
 	for _, result := range r.Results {
 		fmt.Fprintf(w, "  %s: %s\n", result.Name, phases(result.middle()))
 	}
-	fmt.Fprintf(w, "\nThe agent: %d bytes, %d with zstd -19.\n", r.Agent, r.AgentCompressed)
+	fmt.Fprintf(w, "\nThe agent: %d bytes, %d with zstd -19. Bytes of its code: %s.\n", r.Agent, r.AgentCompressed, strings.Join(r.Trust, ", "))
 	if r.Big != nil {
 		fmt.Fprintf(w, "An image of %d bytes in 6 GiB, not verified: %s s to stage 2, of which the image %s s; its last file is right.\n",
 			r.BigImage, seconds(r.Big.Boot), seconds(r.Big.phase("image")))
