@@ -250,6 +250,12 @@ func TestLastGood(t *testing.T) {
 			line: func(s *faulty.Server) string { return "rootfs.manifest=" + s.URL("web.manifest") },
 			key:  stranger.public, policy: lastGood, fails: "no earlier one is used",
 		},
+		"signed by a key that a list may have replaced": {
+			line: func(s *faulty.Server) string {
+				return "rootfs.manifest=" + s.URL("web.manifest") + " rootfs.manifest.keys=" + s.URL("keys")
+			},
+			key: yesterday.public, policy: lastGood, fails: "none was kept with it",
+		},
 		"nothing vouches": {
 			line:   func(s *faulty.Server) string { return "rootfs=" + s.URL("image") },
 			policy: lastGood, fails: "no earlier one is used",

@@ -176,7 +176,10 @@ func (c *cache) offline(ctx context.Context, e *earlier) (*Image, error) {
 		if own.Config.Manifest, err = c.unpack("manifest", e.Manifest, e.Minisig); err != nil {
 			return nil, err
 		}
-		if len(e.Keys) > 0 {
+		switch {
+		case len(e.Keys) == 0 && len(c.g.Config.KeyLists) > 0: // keys that a list has put out of use would count again
+			return nil, fault.Errorf(fault.Policy, "a key list has to say who may sign (rootfs.manifest.keys=), and none was kept with it")
+		case len(e.Keys) > 0:
 			if own.Config.KeyLists, err = c.unpack("keys", e.Keys, e.KeysMinisig); err != nil {
 				return nil, err
 			}
