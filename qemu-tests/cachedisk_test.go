@@ -88,6 +88,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 // that image again when the server has none, since the policy of its initrd
 // allows it.
 func TestQEMUCacheDisk(t *testing.T) {
+	t.Parallel()
 	disk := filepath.Join(t.TempDir(), "disk")
 	writeFile(t, disk, "")
 	run(t, "truncate", "-s", "160M", disk)

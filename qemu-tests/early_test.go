@@ -35,6 +35,7 @@ func emptyTable() []byte {
 // Microcode and ACPI tables come first in the initrd: the kernel finds them
 // there before it unpacks anything, and unpacks the rest.
 func TestQEMUEarlyArchive(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeFile(t, dir+"/tree/kernel/firmware/acpi/netstage.aml", string(emptyTable()))
 	writeFile(t, dir+"/tree/kernel/x86/microcode/GenuineIntel.bin", "of no processor here")

@@ -51,6 +51,7 @@ func TestNothingHidesTheImage(t *testing.T) {
 
 // So it is on a real kernel, with a real disk.
 func TestQEMUNothingHidesTheImage(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	policy := filepath.Join(t.TempDir(), "policy.json")
 	writeFile(t, policy, `{"version": 1, "verify": "required"}`)

@@ -32,6 +32,7 @@ func tree(t *testing.T) string {
 
 // rEFInd itself, on an EFI system partition as docs/nixos.md has it laid out, boots what refind.conf says.
 func TestQEMUByRefind(t *testing.T) {
+	t.Parallel()
 	const refind = "/usr/share/refind/refind/refind_x64.efi"
 	if _, err := os.Stat(refind); err != nil {
 		t.Skipf("%v: run qemu-tests/setup/deps.sh", err)
@@ -57,6 +58,7 @@ func TestQEMUByRefind(t *testing.T) {
 
 // A running Linux starts what lies in the folder by kexec-boot; no server is asked.
 func TestQEMUByKexec(t *testing.T) {
+	t.Parallel()
 	const kexec = "/usr/sbin/kexec"
 	libraries, err := exec.Command("ldd", kexec).Output()
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 // The NixOS module's derivations, evaluated with stand-ins for nixpkgs (nix/testdata/eval.nix), are built by their own
 // scripts, and what run-netstage-vm starts boots through iPXE to the toplevel that Nix built.
 func TestQEMUModule(t *testing.T) {
+	t.Parallel()
 	store, toplevel := realToplevel(t, false)
 	kernels := setupDir(t, "kernels/"+xzModules)
 	kernel := one(t, kernels+"/boot/vmlinuz-*")

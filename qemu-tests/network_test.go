@@ -102,6 +102,7 @@ func withNetworkd(t *testing.T) string {
 
 // A real systemd-networkd takes the kept link over and renews its lease.
 func TestQEMUNetworkdKeepsTheAddress(t *testing.T) {
+	t.Parallel()
 	scenario{
 		kernel: xzModules, qemu: vm.Config{Direct: true, Image: withNetworkd(t), Init: system.DebianClassic}, cmdline: "boot.network=keep",
 		ends:  poweredOff,
@@ -125,6 +126,7 @@ func twoNICs(t *testing.T, cmdline string) vm.Config {
 
 // A bond fetches the image over whichever of its slaves has a cable.
 func TestQEMUBond(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		cmdline string
 		want    []string
@@ -143,6 +145,7 @@ func TestQEMUBond(t *testing.T) {
 // A VLAN with a fixed address is made, pinned and kept; its carrier does not
 // race.
 func TestQEMUVLAN(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guestWith(t, xzModules, []string{"virtio_net", "8021q"}, initrd.File{Source: a.path, Target: "/nix-store.squashfs"})
 	c.Direct, c.Init = true, system.Init

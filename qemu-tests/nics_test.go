@@ -22,6 +22,7 @@ const emptyHub = "hubport,hubid=7"
 // its other end: by DHCP, and by fixed addresses in the kernel's and in
 // dracut's form.
 func TestQEMUModelsOfCards(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	const live = "52:54:00:00:00:03"
 	c := guestWith(t, fullKernel, []string{"e1000", "e1000e", "8139cp", "8139too", "vmxnet3", "virtio_net"})

@@ -103,6 +103,7 @@ func install(t *testing.T, from, to string) {
 // A toplevel that Nix built becomes a folder to be served by its path alone, or one initrd with all. The system that
 // boots has a store that Nix accepts as its own.
 func TestQEMURealToplevel(t *testing.T) {
+	t.Parallel()
 	store, toplevel := realToplevel(t, true)
 	dir := t.TempDir()
 	programs := filepath.Join(dir, "bin")

@@ -135,6 +135,7 @@ func (r running) end(want vm.End, texts ...string) {
 
 // From the firmware to stage 2, through iPXE, on both kinds of modules.
 func TestQEMUBootByIPXE(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	for _, kernel := range []string{plainModules, xzModules} {
 		t.Run(kernel, func(t *testing.T) {
@@ -151,6 +152,7 @@ func TestQEMUBootByIPXE(t *testing.T) {
 // The all-in-one format, loaded by QEMU as kexec or rEFInd would, without a
 // NIC in sight. Image and tree outlive the initramfs, also behind dm-verity.
 func TestQEMUImageInInitrd(t *testing.T) {
+	t.Parallel()
 	v := vouch(t)
 	tree := filepath.Join(v.dir, "tree")
 	writeFile(t, tree, string(v.tree))
@@ -169,6 +171,7 @@ func TestQEMUImageInInitrd(t *testing.T) {
 // machine tells, with what its firmware and its kernel say, and reboots by
 // itself.
 func TestQEMURefusesWrongDigest(t *testing.T) {
+	t.Parallel()
 	var told collector
 	server := httptest.NewServer(&told)
 	defer server.Close()
@@ -193,6 +196,7 @@ func TestQEMURefusesWrongDigest(t *testing.T) {
 // A real systemd up to multi-user, with no failed unit, on the mounts that
 // NixOS's fstab names.
 func TestQEMUSystemd(t *testing.T) {
+	t.Parallel()
 	images := map[image.Format]string{}
 	for format, compression := range map[image.Format]image.Compression{
 		image.Squashfs: {Algorithm: "zstd", Level: 1},
@@ -251,6 +255,7 @@ func TestQEMUSystemd(t *testing.T) {
 
 // UEFI firmware, whose kernel command line begins with the kernel's name.
 func TestQEMUBootByUEFI(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guest(t, xzModules)
 	c.UEFI, c.Image, c.Init = true, a.path, system.Init
@@ -263,6 +268,7 @@ func TestQEMUBootByUEFI(t *testing.T) {
 // kernel's last lines, offers the shell of the initramfs, which is whole, and
 // reboots when asked to.
 func TestQEMUChildIsKilledByHand(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guest(t, plainModules)
 	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "console=tty0 console=ttyS0 boot.debug1devices boot.shell_on_fail loglevel=4"
@@ -310,6 +316,7 @@ func TestQEMUChildIsKilledByHand(t *testing.T) {
 // Every breakpoint in one boot, with what is there at each to look at, and on
 // to stage 2.
 func TestQEMUEveryBreakpoint(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guest(t, xzModules)
 	c.Direct, c.Image, c.Init = true, a.path, system.Init
@@ -335,6 +342,7 @@ func TestQEMUEveryBreakpoint(t *testing.T) {
 // An init that is not in the image is named before anything is deleted, and the
 // kernel panics where that is wanted.
 func TestQEMUMissingInit(t *testing.T) {
+	t.Parallel()
 	a := store(t, system.Files{"nixos-version": "25.05"})
 	c := guest(t, plainModules)
 	c.Direct, c.Image, c.Init, c.Append = true, a.path, system.Init, "boot.panic_on_fail"
@@ -343,6 +351,7 @@ func TestQEMUMissingInit(t *testing.T) {
 
 // A NIC that appears while the boot waits for one is driven, and used.
 func TestQEMULateNIC(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guest(t, xzModules)
 	c.Direct, c.NoNIC, c.Image, c.Init = true, true, a.path, system.Init

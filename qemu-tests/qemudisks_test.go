@@ -80,6 +80,7 @@ func diskGuest(t *testing.T, bootDisk string, files ...initrd.File) vm.Config {
 // the first disk this time, and files of a second archive. When the disk is
 // broken, it is named.
 func TestQEMUDisks(t *testing.T) {
+	t.Parallel()
 	debian := debianOnDisks(t)
 	iso := filepath.Join(t.TempDir(), "nixos.iso")
 	tree := t.TempDir()

@@ -158,6 +158,7 @@ var media = map[string]struct {
 // TestQEMURecipes runs the recipes of docs/media.md as they are written, and boots
 // what $NETSTAGE_RECIPES names to stage 2: all, as make recipes does, or one.
 func TestQEMURecipes(t *testing.T) {
+	t.Parallel()
 	booted := cmp.Or(os.Getenv("NETSTAGE_RECIPES"), "systemd-boot")
 	k := newKitchen(t)
 	used := []string{"cmdline", "aarch64", "http-boot"}

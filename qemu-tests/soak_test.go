@@ -17,8 +17,9 @@ import (
 	"netstage/qemu-tests/nsmachine"
 )
 
-// soakFor is how long the soak boots machines where nobody says otherwise.
-const soakFor = 3 * time.Minute
+// soakCount is how many machines the soak boots where nobody says otherwise:
+// the same ones each time, however busy the host is.
+const soakCount = 80
 
 // soakBound is within what time a machine has to have ended where nothing is
 // still for good.
@@ -36,7 +37,7 @@ type soak struct {
 // soakOf reads SOAK, a number of machines or a duration, and the other words
 // that make soak passes on.
 func soakOf(env func(string) string) (soak, error) {
-	s := soak{seed: 1, time: soakFor, machines: 4 * runtime.NumCPU()}
+	s := soak{seed: 1, count: soakCount, machines: 4 * runtime.NumCPU()}
 	if text := env("SOAK"); text != "" {
 		count, notCount := strconv.Atoi(text)
 		d, notTime := time.ParseDuration(text)
@@ -44,7 +45,7 @@ func soakOf(env func(string) string) (soak, error) {
 		case notCount == nil && count > 0:
 			s.count, s.time = count, 0
 		case notTime == nil && d > 0:
-			s.time = d
+			s.count, s.time = 0, d
 		default:
 			return s, fmt.Errorf("SOAK=%s is neither a number of machines nor a duration such as 10m", text)
 		}

@@ -13,6 +13,7 @@ import (
 // so that the next failure says that it is the second and waits longer; and a
 // boot that succeeds, because the image is there again, forgets.
 func TestQEMUFailedBootsInARow(t *testing.T) {
+	t.Parallel()
 	a := store(t, classic())
 	c := guest(t, xzModules)
 	c.Direct, c.UEFI, c.Image, c.Init, c.Unverified = true, true, a.path, system.Init, true

@@ -125,6 +125,7 @@ func streamFaults() []streamFault {
 // Faults while stage 2 runs on what has come so far, one after the other:
 // nothing wrong is ever read, and whatever can go on goes on.
 func TestQEMUStreamFaults(t *testing.T) {
+	t.Parallel()
 	const size, front = 6 << 20, 80 << 20 // of each file, and of what comes before them all
 	for name, test := range map[string]struct {
 		kernel, cmdline, rest string

@@ -104,6 +104,7 @@ systemctl poweroff`
 // A real systemd is up long before its image has come, at 5 MB/s. With the unit
 // of the documents its network waits for the image.
 func TestQEMUStreamSystemd(t *testing.T) {
+	t.Parallel()
 	path, sum := debianStreamed(t, tellSystemd)
 	const wants = " systemd.wants=netstage-image.service systemd.wants=systemd-networkd.service"
 	for name, test := range map[string]struct {
@@ -144,6 +145,7 @@ func secondsAfter(console, words string) float64 {
 // while the server is away: what a shutdown takes is there already. What asks
 // processes to end, or systemd for another target, is nothing to the stream.
 func TestQEMUStreamReboot(t *testing.T) {
+	t.Parallel()
 	path, _ := debianStreamed(t, ofStream+`
 systemctl is-system-running --wait
 while [ -n "$(part read)" ]; do sleep 1; done
