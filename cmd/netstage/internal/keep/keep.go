@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 	defer disk.Close()
 	begun := time.Now()
 	if err := kept.Keep(ctx, disk, keep); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", want.Disk, err)
 	}
 	o.Log(fmt.Sprintf("kept %q, %d MiB, on %s in %.1f s", keep.Name, keep.Size>>20, want.Disk, time.Since(begun).Seconds()))
 	return nil

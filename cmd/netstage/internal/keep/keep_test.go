@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -172,6 +173,53 @@ func TestNotKept(t *testing.T) {
 			}
 			if name == "no order" && !errors.Is(err, ErrNothing) {
 				t.Error("it is not told as nothing to be kept")
+			}
+		})
+	}
+}
+
+// What docs/cache.md has the unit say of disks that are of no use.
+func TestUselessDisks(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: mounts disks")
+	}
+	text, err := os.ReadFile("../../../../docs/cache.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+	for name, c := range map[string]struct {
+		make string // of $1; empty: there is none
+		says string
+	}{
+		"none":                   {"", "exit status 1: "},
+		"swap":                   {`truncate -s 16M "$1" && mkswap "$1"`, "exit status 32: "},
+		"locked":                 {`truncate -s 32M "$1" && echo x | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 "$1" -`, "unknown filesystem type 'crypto_LUKS'"},
+		"broken":                 {`truncate -s 64M "$1" && mkfs.ext4 -q "$1" && dd if=/dev/urandom of="$1" bs=1k seek=64 count=1000 conv=notrunc status=none`, "Structure needs cleaning"},
+		"too small":              {`truncate -s 5M "$1" && mkfs.ext4 -q "$1"`, "the disk has no room for it"},
+		"an ext4":                {`truncate -s 64M "$1" && mkfs.ext4 -q "$1"`, ""},
+		"of another file system": {`truncate -s 320M "$1" && mkfs.xfs -q "$1"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			device := "LABEL=there-is-none"
+			if c.make != "" {
+				disk := filepath.Join(t.TempDir(), "disk")
+				out, err := exec.Command("sh", "-c", c.make+` && losetup -f --show "$1"`, "sh", disk).Output()
+				if err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				lines := strings.Fields(string(out))
+				device = lines[len(lines)-1]
+				t.Cleanup(func() { exec.Command("losetup", "-d", device).Run() })
+			}
+			o := booted(t, content, func(o *kept.Order) { o.Disk = device })
+			o.Dir = ""
+			err := Run(t.Context(), o)
+			switch {
+			case c.says == "" && err != nil:
+				t.Error(err)
+			case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), device) || !bytes.Contains(text, []byte(c.says))):
+				t.Errorf("%v, want %q, as docs/cache.md has it", err, c.says)
 			}
 		})
 	}
