@@ -112,13 +112,15 @@ recipes: build deps
 	@$(setup)/kernel.sh 6.1-arm64
 	NETSTAGE_RECIPES='$(RECIPE)' go test -count=1 -v -timeout 60m -run '^TestQEMURecipes$$' ./qemu-tests
 
-# The figures, in build/bench.txt too. BENCH_RUNS=5 boots each contender five
-# times instead of three; BENCH_BIG=no leaves the big image out.
+# The figures, in build/bench.txt and build/bench-editions.txt too. BENCH_RUNS=5
+# boots each contender five times instead of three; BENCH_BIG=no leaves the big
+# image out.
 bench: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh
+	@$(setup)/editions.sh
 	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./fetch/manifest ./netup ./stage1/tpm >$(packages) || { cat $(packages); exit 1; }
-	BENCH_PACKAGES=$(abspath $(packages)) go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 90m ./qemu-tests/bench
+	BENCH_PACKAGES=$(abspath $(packages)) go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 150m ./qemu-tests/bench
 
 # The pictures of the documents, anew.
 pictures: build deps

@@ -149,7 +149,8 @@ in
         example = 30;
         description = ''
           Boot the last good image on `cacheDisk` where no server brings one, for
-          so many days after a server last had it; null for never.
+          so many days after a server last had it; null for never. 36500 is no limit,
+          which a machine without a clock needs.
         '';
       };
       manifest = mkOption {

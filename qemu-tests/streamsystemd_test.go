@@ -63,22 +63,11 @@ func debianStreamed(t testing.TB, script string) (path, sum string) {
 // documentedUnit is the unit that docs/streaming.md has one copy.
 func documentedUnit(t testing.TB) string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/streaming.md")
+	unit, err := system.DocumentedUnit("../docs/streaming.md", "netstage-image.service")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(text), "    # netstage-image.service\n")
-	if !found {
-		t.Fatal("docs/streaming.md has no unit")
-	}
-	var unit strings.Builder
-	for line := range strings.Lines(rest) {
-		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "    ") {
-			break
-		}
-		unit.WriteString(strings.TrimPrefix(line, "    "))
-	}
-	return unit.String()
+	return unit
 }
 
 // tellSystemd waits for multi-user, or where the unit is there, which has the

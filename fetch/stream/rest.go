@@ -17,7 +17,7 @@ const (
 
 // join is how much of what is there is asked for again between two missing
 // parts: as much as comes in the time of a request.
-const join = 16 << 10
+const join = 8 << 10
 
 // rest hands out what nobody waits for: the hot spans, then all in order.
 type rest struct {

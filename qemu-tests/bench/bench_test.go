@@ -27,30 +27,14 @@ const (
 // build/bench.txt, with what BENCH_PACKAGES, a file, holds of other
 // benchmarks.
 func BenchmarkBoot(b *testing.B) {
-	runs := 3
-	if text := os.Getenv("BENCH_RUNS"); text != "" {
-		var err error
-		if runs, err = strconv.Atoi(text); err != nil || runs < 1 {
-			b.Fatalf("BENCH_RUNS=%s: want a number from 1 on", text)
-		}
-	}
-	build, err := filepath.Abs("../../build")
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := fixture{B: b, build: build, kernel: filepath.Join(build, "kernels/6.12")}
-	for _, dir := range []string{f.kernel, f.debian()} {
-		if !exists(dir) {
-			b.Fatalf("%s is not there: make bench makes it", dir)
-		}
-	}
+	f := newFixture(b)
 	for b.Loop() {
-		r := f.run(runs)
+		r := f.run(f.runs())
 		var text bytes.Buffer
 		if err := r.Write(&text); err != nil {
 			b.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(build, "bench.txt"), text.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(f.build, "bench.txt"), text.Bytes(), 0o644); err != nil {
 			b.Fatal(err)
 		}
 		fmt.Printf("\n\n%s\n", &text)
@@ -66,6 +50,35 @@ type fixture struct {
 	*testing.B
 	build  string // folder with what the setup scripts made
 	kernel string // folder of a kernel package
+}
+
+func newFixture(b *testing.B) fixture {
+	b.Helper()
+	build, err := filepath.Abs("../../build")
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := fixture{B: b, build: build, kernel: filepath.Join(build, "kernels/6.12")}
+	for _, dir := range []string{f.kernel, f.debian()} {
+		if !exists(dir) {
+			b.Fatalf("%s is not there: make bench makes it", dir)
+		}
+	}
+	return f
+}
+
+// runs is how many times each contender is booted.
+func (f fixture) runs() int {
+	f.Helper()
+	text := os.Getenv("BENCH_RUNS")
+	if text == "" {
+		return 3
+	}
+	runs, err := strconv.Atoi(text)
+	if err != nil || runs < 1 {
+		f.Fatalf("BENCH_RUNS=%s: want a number from 1 on", text)
+	}
+	return runs
 }
 
 func (f fixture) debian() string { return filepath.Join(f.build, "debian") }

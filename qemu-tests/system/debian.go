@@ -12,7 +12,8 @@ import (
 // classically, and since 26.05; the latter with an /etc that is mounted, too, to
 // be written to, and prepared by nixos-init with one that is not.
 const (
-	debian            = "/nix/store/0d3b1an00d3b1an00d3b1an00d3b1an0-debian"
+	DebianTree        = "0d3b1an00d3b1an00d3b1an00d3b1an0-debian" // in the store
+	debian            = "/nix/store/" + DebianTree
 	DebianClassic     = "/nix/store/0c1ass1c0c1ass1c0c1ass1c0c1ass1c-nixos-system-debian-25.05/init"
 	DebianPrepareRoot = "/nix/store/0pr3par00pr3par00pr3par00pr3par0-nixos-system-debian-26.05/init"
 	DebianEtcOverlay  = "/nix/store/0v3r1ay00v3r1ay00v3r1ay00v3r1ay0-nixos-system-debian-26.05/init"

@@ -147,7 +147,10 @@ func TestLastGoodByClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, log, err := offlineOrNot(t, e, line, config.Policy{LastGood: true, LastGoodFor: c.limit}, time.Now().Add(c.seen))
+			image, log, err := offlineOrNot(t, e, line, config.Policy{LastGood: true, LastGoodFor: c.limit}, time.Now().Add(c.seen))
+			if err == nil && (*image.Report.OfflineHours == -1) != strings.Contains(c.says, "who knows when") {
+				t.Errorf("the report has %d hours", *image.Report.OfflineHours)
+			}
 			if (err == nil) != c.boots || !strings.Contains(log, c.says) {
 				t.Errorf("%v, no %q in\n%s", err, c.says, log)
 			}

@@ -127,13 +127,12 @@ func (c *cache) lastGood(ctx context.Context, why error) (*Image, error) {
 		e := &c.generations[i]
 		image, err := c.offline(ctx, e)
 		if err == nil {
-			age, ago := e.Age(time.Now()), "who knows when"
-			if e.AgeKnown(time.Now()) {
-				ago = days(age) + " ago"
+			hours, ago := int64(-1), "who knows when"
+			if now := time.Now(); e.AgeKnown(now) {
+				hours, ago = int64(e.Age(now).Hours()), days(e.Age(now))+" ago"
 			}
 			c.g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s, at %s",
 				why, e.Name, ago, e.Seen.UTC().Format(time.RFC3339)))
-			hours := int64(age.Hours())
 			image.Report.OfflineHours, image.Report.Cached, image.Kept = &hours, e.Size, nil
 			return image, nil
 		}

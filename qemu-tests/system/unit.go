@@ -1,0 +1,28 @@
+package system
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// DocumentedUnit is what a document says a unit is, indented after a comment
+// with its name.
+func DocumentedUnit(document, name string) (string, error) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		return "", err
+	}
+	_, rest, found := strings.Cut(string(text), "    # "+name+"\n")
+	if !found {
+		return "", fmt.Errorf("%s has no unit %s", document, name)
+	}
+	var unit strings.Builder
+	for line := range strings.Lines(rest) {
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "    ") {
+			break
+		}
+		unit.WriteString(strings.TrimPrefix(line, "    "))
+	}
+	return unit.String(), nil
+}
