@@ -10,7 +10,8 @@ import (
 // Tree is a hash tree that was checked against its root hash.
 type Tree struct {
 	super  Superblock
-	leaves []byte // the digests of the data blocks
+	leaves []byte  // the digests of the data blocks
+	unseen *unseen // nil: all of it was checked when it was opened
 }
 
 // Open checks a whole tree file against root, before any byte of the image is looked at: every hash block against

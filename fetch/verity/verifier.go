@@ -68,7 +68,12 @@ func (v *Verifier) check(h *hasher, p []byte, first, last int64) (int64, error) 
 }
 
 // leaf is the digest of a data block.
-func (t *Tree) leaf(block int64) []byte { return t.leaves[block*digestSize:][:digestSize] }
+func (t *Tree) leaf(block int64) []byte {
+	if u := t.unseen; u != nil && !u.vouches(0, block/int64(t.super.HashBlockSize/digestSize)) {
+		return nil
+	}
+	return t.leaves[block*digestSize:][:digestSize]
+}
 
 // Close says whether every block was seen.
 func (v *Verifier) Close() error {

@@ -78,9 +78,14 @@ func (w *worker) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("map the verity tree: %w", err)
 	}
-	tree, err := verity.Open(text, w.spec.RootHash)
+	// The boot has checked all of it: what stage 2 waits for does not wait for
+	// that again.
+	tree, err := verity.Reopen(text, w.spec.RootHash)
 	if err != nil {
 		return err
+	}
+	if tree.Size() != w.spec.Size {
+		return fmt.Errorf("the verity tree is of %d bytes, the image has %d", tree.Size(), w.spec.Size)
 	}
 	ranges, err := w.ranges()
 	if err != nil {
@@ -114,13 +119,14 @@ func (w *worker) run(ctx context.Context) (err error) {
 	return w.finish(ctx)
 }
 
-// mapTree maps the tree: it is too large for a heap that has a limit.
+// mapTree maps the tree: it is too large for a heap that has a limit. All of it
+// is in memory then, and stays.
 func mapTree() ([]byte, error) {
 	size, err := unix.Seek(workerTree, 0, io.SeekEnd)
 	if err != nil {
 		return nil, err
 	}
-	return unix.Mmap(workerTree, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	return unix.Mmap(workerTree, 0, int(size), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 }
 
 // logIn has requests to registries seen to, in case one of them wants a login.
