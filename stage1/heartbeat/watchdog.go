@@ -56,6 +56,10 @@ func (w Watchdog) Check(ctx context.Context, log *slog.Logger, drivers Drivers, 
 			log.Warn(fmt.Sprintf("watchdog: %v", err))
 		}
 	}
+	lock, _ := os.ReadFile(filepath.Join(root, "sys/class/watchdog/watchdog0/nowayout"))
+	if strings.TrimSpace(string(lock)) == "1" && !w.Keep {
+		return // PID 1 leaves it alone, and says so
+	}
 	if name := identity(root); name != "" {
 		log.Info(fmt.Sprintf("watchdog: %s resets the machine when the boot hangs for %.0f s", name, w.After.Seconds()))
 	} else {

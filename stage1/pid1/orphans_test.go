@@ -3,6 +3,7 @@ package pid1
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,6 +148,33 @@ func TestWatchdogIsFed(t *testing.T) {
 			unix.Close(fd)
 		}
 	}
+}
+
+// A watchdog that nothing stops is not started, unless stage 2 is to feed it:
+// it would reset that again and again.
+func TestWatchdogThatNothingStops(t *testing.T) {
+	machine(t)
+	must(t, unix.Mount("sys", "/sys", "tmpfs", 0, ""))
+	defer unix.Unmount("/sys", unix.MNT_DETACH)
+	must(t, os.MkdirAll(filepath.Dir(watchdogLock), 0o755))
+	must(t, os.WriteFile(watchdogLock, []byte("1\n"), 0o644))
+	must(t, os.WriteFile(watchdogDevice, nil, 0o644))
+	defer os.Remove(watchdogDevice)
+	var pipe [2]int
+	must(t, unix.Pipe(pipe[:]))
+	said := ""
+	w := &watchdog{say: func(line string) { said += line + "\n" }}
+	for _, keep := range []bool{false, false, true} {
+		_, err := unix.Write(pipe[1], []byte(Heartbeat(time.Minute, keep)))
+		must(t, err)
+		if w.read(pipe[0]); (w.fd != 0) != keep {
+			t.Errorf("keep %t: open %t", keep, w.fd != 0)
+		}
+	}
+	if strings.Count(said, "nowayout") != 1 {
+		t.Errorf("said %q", said)
+	}
+	w.stop()
 }
 
 // A machine without a watchdog says nothing; one that is taken says so once.

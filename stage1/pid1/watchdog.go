@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,12 @@ type watchdog struct {
 	reported string // the last problem
 }
 
-const watchdogDevice = "/dev/watchdog"
+const (
+	watchdogDevice = "/dev/watchdog"
+	// watchdogLock says that no watchdog is stopped by this kernel or driver
+	// once it runs (Documentation/ABI/testing/sysfs-class-watchdog).
+	watchdogLock = "/sys/class/watchdog/watchdog0/nowayout"
+)
 
 // Heartbeat is what a child writes to its file descriptor 4 for as long as the boot
 // goes on, once a second: the time after which the watchdog is to reset the
@@ -54,6 +60,11 @@ func (w *watchdog) read(heartbeats int) {
 		return
 	}
 	w.keep = keep
+	if w.fd == 0 && !keep && unstoppable() {
+		w.complain("the watchdog can't be stopped once it runs (nowayout), and would reset stage 2: it is left alone; " +
+			"boot.watchdog=SECONDS,keep starts it for a stage 2 that feeds it")
+		return
+	}
 	if w.fd == 0 {
 		w.open(seconds)
 	}
@@ -76,6 +87,11 @@ func (w *watchdog) open(seconds int) {
 		now, _ := unix.IoctlGetInt(fd, unix.WDIOC_GETTIMEOUT)
 		w.complain(fmt.Sprintf("the watchdog keeps its own timeout of %d s: set %d s: %v", now, seconds, err))
 	}
+}
+
+func unstoppable() bool {
+	lock, err := os.ReadFile(watchdogLock)
+	return err == nil && strings.TrimSpace(string(lock)) == "1"
 }
 
 func (w *watchdog) complain(problem string) {
