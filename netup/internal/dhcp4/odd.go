@@ -8,27 +8,38 @@ import (
 	"netstage/netup/lease"
 )
 
-// reject tells of a reply that is of no use.
+// reject tells of a reply that is of no use, each kind once, and counts it: a
+// server may answer every DISCOVER so.
 func (c *Client) reject(what string, err error) {
-	c.Log.Warn(fmt.Sprintf("%s: %s ignored: %v", c.Name, what, err))
+	line := fmt.Sprintf("%s: %s ignored: %v", c.Name, what, err)
+	if c.first(netip.Addr{}, line) {
+		c.Log.Warn(line)
+	} else {
+		c.Log.Debug(line)
+	}
 	if c.Rejected != nil {
 		c.Rejected(err.Error())
 	}
 }
 
+// first tells whether something of a server was not told yet.
+func (c *Client) first(server netip.Addr, what string) bool {
+	c.oddMu.Lock()
+	defer c.oddMu.Unlock()
+	if slices.Contains(c.odd[server], what) || len(c.odd[server]) == lease.MaxListed || len(c.odd) == lease.MaxListed && c.odd[server] == nil {
+		return false
+	}
+	if c.odd == nil {
+		c.odd = map[netip.Addr][]string{}
+	}
+	c.odd[server] = append(c.odd[server], what)
+	return true
+}
+
 // passedOver tells what of a server's messages is of no use, once.
 func (c *Client) passedOver(server netip.Addr, what []string) {
 	for _, w := range what {
-		c.oddMu.Lock()
-		told := slices.Contains(c.odd[server], w) || len(c.odd) == lease.MaxListed && c.odd[server] == nil
-		if !told {
-			if c.odd == nil {
-				c.odd = map[netip.Addr][]string{}
-			}
-			c.odd[server] = append(c.odd[server], w)
-		}
-		c.oddMu.Unlock()
-		if !told {
+		if c.first(server, w) {
 			c.Log.Warn(fmt.Sprintf("%s: dhcp: passed over in what %s says: %s", c.Name, server, w))
 		}
 	}

@@ -27,6 +27,7 @@ type advert struct {
 	prefixes []prefixInfo
 	routes   []netip.Prefix // more specific than its default route
 	dns      []netip.Addr
+	noDNS    []netip.Addr // servers that are not to be asked any more
 	search   []string
 	tried    int // 0: it has not led nowhere; else the higher the later it did
 }
@@ -87,7 +88,7 @@ func (a advert) after(last advert) advert {
 		a.mtu = last.mtu
 	}
 	if len(a.dns) == 0 {
-		a.dns = last.dns
+		a.dns = slices.DeleteFunc(slices.Clone(last.dns), func(s netip.Addr) bool { return slices.Contains(a.noDNS, s) })
 	}
 	if len(a.search) == 0 {
 		a.search = last.search
@@ -129,11 +130,15 @@ func (a *advert) option(typ byte, o []byte) {
 			!p.Addr().IsMulticast() && !p.Addr().Is4In6() && binary.BigEndian.Uint32(o[4:]) > 0 && len(a.routes) < lease.MaxListed {
 			a.routes = append(a.routes, p.Masked())
 		}
-	case typ == 25 && binary.BigEndian.Uint32(o[4:]) > 0: // DNS servers
+	case typ == 25: // DNS servers
+		list := &a.dns
+		if binary.BigEndian.Uint32(o[4:]) == 0 {
+			list = &a.noDNS
+		}
 		for s := o[8:]; len(s) >= 16; s = s[16:] {
 			addr := netip.AddrFrom16([16]byte(s[:16]))
-			if !addr.IsUnspecified() && !addr.IsMulticast() && len(a.dns) < lease.MaxListed && !slices.Contains(a.dns, addr) {
-				a.dns = append(a.dns, addr)
+			if !addr.IsUnspecified() && !addr.IsMulticast() && len(*list) < lease.MaxListed && !slices.Contains(*list, addr) {
+				*list = append(*list, addr)
 			}
 		}
 	case typ == 31 && binary.BigEndian.Uint32(o[4:]) > 0: // search list

@@ -57,6 +57,28 @@ func TestAdvertOptions(t *testing.T) {
 	}
 }
 
+// A name server goes on where it is not mentioned, and ends where it is given no
+// more time (RFC 8106 section 5.1).
+func TestNameServerThatIsTakenBack(t *testing.T) {
+	router, at := netip.MustParseAddr("fe80::1"), time.Now()
+	hear := func(b []byte) advert {
+		a, err := parseAdvert(b, router)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.heard(at)
+	}
+	back := slices.Clone(advertisement)
+	clear(back[len(back)-20 : len(back)-16]) // its lifetime
+	rs := routers{}.update(hear(advertisement)).update(hear(advertisement[:16]))
+	if l := rs.routing("eth0", at); len(l.DNS) != 1 {
+		t.Errorf("not mentioned: %v", l.DNS)
+	}
+	if l := rs.update(hear(back)).routing("eth0", at); len(l.DNS) != 0 {
+		t.Errorf("taken back: %v", l.DNS)
+	}
+}
+
 func FuzzAdvert(f *testing.F) {
 	f.Add(advertisement)
 	f.Fuzz(func(t *testing.T, b []byte) {
