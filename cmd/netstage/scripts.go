@@ -21,9 +21,9 @@ DIR holds a kernel (bzImage or vmlinuz), initrd*, perhaps an image (*.squashfs,
 unless cmdline says otherwise. kexec-boot puts the image into the initrd.
 
 With --imgverify boot.ipxe starts nothing that is not signed, by an iPXE that was
-built with IMAGE_TRUST_CMD and a certificate to TRUST (https://ipxe.org/crypto). The
-script itself has to be part of that iPXE: one that came over the network could say
-otherwise.
+built with IMAGE_TRUST_CMD and a certificate to TRUST (https://ipxe.org/crypto). Sign
+boot.ipxe as well, and have that iPXE verify it: one that somebody else wrote says
+otherwise. docs/uki.md has the whole.
 
 examples:
   netstage scripts boot/
