@@ -10,7 +10,7 @@
 # make vet     what can be told of the sources without running them
 # make race    the packages and whole boots, watched for data races
 # make fuzz    every parser for FUZZTIME each
-# make recipes boots what the recipes of docs/media.md make
+# make recipes boots what the recipes of docs/media.md and docs/cache.md make
 
 # The kernel of make boot: 6.1, 6.12, 6.1-full or 6.12-full.
 KERNEL ?= 6.12
@@ -104,13 +104,14 @@ trust: build deps
 	@$(setup)/pcrlock.sh
 	NETSTAGE_TRUST=all go test -count=1 -v -timeout 20m -run '^TestQEMUMeasuredBoot$$' ./qemu-tests
 
-# Every recipe of docs/media.md, booted in QEMU. make test runs all of them and
-# boots one; RECIPE=grub boots that one.
+# Every recipe of docs/media.md, and the one of docs/cache.md, booted in QEMU. make
+# test runs all of them and boots one; RECIPE=grub boots that one, RECIPE=kexec
+# the latter.
 RECIPE ?= all
 recipes: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/kernel.sh 6.1-arm64
-	NETSTAGE_RECIPES='$(RECIPE)' go test -count=1 -v -timeout 60m -run '^TestQEMURecipes$$' ./qemu-tests
+	NETSTAGE_RECIPES='$(RECIPE)' go test -count=1 -v -timeout 60m -run '^TestQEMU(Recipes|RollingUpdate)$$' ./qemu-tests
 
 # The figures, in build/bench.txt and build/bench-editions.txt too. BENCH_RUNS=5
 # boots each contender five times instead of three; BENCH_BIG=no leaves the big
