@@ -116,8 +116,13 @@ func TestVerdicts(t *testing.T) {
 	}
 	failed.Quote = quote(one, nonce())
 	h.Expected[0].Earlier = []report.PCR{{Index: 8, SHA256: failed.Quote.PCRs[8].SHA256}}
-	if v := h.judge(failed, id, time.Now()); v.Text != Attested {
+	if v := h.judge(failed, id, time.Now()); v.Text != Attested+early {
 		t.Errorf("a failed boot before its image: %q", v.Text)
+	}
+	failed.Quote = quote(one, nonce())
+	h.Expected[0].PCRs = h.Expected[0].Earlier
+	if v := h.judge(failed, id, time.Now()); v.Text != Attested {
+		t.Errorf("a failed boot with all as expected: %q", v.Text)
 	}
 	failed.Quote = nil
 	if v := h.judge(failed, id, time.Now()); v.Text != unattested+": the report has no quote of a TPM" {

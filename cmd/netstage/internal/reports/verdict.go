@@ -20,6 +20,9 @@ const (
 	// first follows a verdict on the first quote of a machine of which nobody said
 	// which TPM it has: it may be anybody's.
 	first = ", by a TPM not known before"
+	// early follows the verdict on a boot that is not through, and has measured no
+	// image: nothing is known of that.
+	early = ", before its image"
 )
 
 // A Verdict is on a report's quote.
@@ -66,6 +69,8 @@ func (h Handler) judge(r report.Report, id string, now time.Time) Verdict {
 	through := r.State == report.Good || r.State == report.Check
 	if wrong := attest.Compare(q, h.Expected, through); wrong != "" {
 		v.Text = unattested + ": " + wrong
+	} else if attest.Compare(q, h.Expected, true) != "" {
+		v.Text += early
 	}
 	if before == "" && h.Keys == nil {
 		v.Key, v.Text = q.Key, v.Text+first
