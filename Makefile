@@ -2,6 +2,7 @@
 # make test    every test; make bench: the figures
 # make soak    machines with faults drawn at random, 10 minutes of them;
 #              make soak-stalls: likewise disks of QEMU that stop answering
+# make trust   what a TPM is told of each change, alone
 # make registry  an OCI registry on this machine, to push to
 # make build   bin/stage1, the agent, its bill of materials in CycloneDX's form,
 #              and bin/netstage, the tool
