@@ -109,7 +109,7 @@ echo "the NIC is configured anew"
 func streamFaults() []streamFault {
 	return []streamFault{
 		{name: "z01-wrong-byte", sample: true, about: "a/", mood: oneByte, want: []string{"/a/image.squashfs serves a wrong image: block"}},
-		{name: "z02-killed", sample: true, script: "kill -KILL $(part work)\n", want: []string{"the process that fetches ended (signal: killed); another one goes on"}},
+		{name: "z02-killed", sample: true, script: "kill -KILL $(part work)\n", want: []string{"] stage-1-init: stream: the process that fetches ended (signal: killed); another one goes on"}},
 		{name: "z03-server-down", mood: gone, last: 32 * time.Second, want: waits},
 		{name: "z04-replaced", sample: true, mood: another, last: 24 * time.Second, want: append(waits, "/b/image.squashfs serves a wrong image: block")},
 		{name: "z05-reset", mood: resetting()},

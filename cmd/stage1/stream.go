@@ -15,5 +15,5 @@ func runStream(args []string) int {
 	}
 	log.Tag = tag
 	logger := slog.New(kmsg.NewHandler(kmsg.HandlerOptions{Kmsg: log, Tag: tag}))
-	return stream.Main(args, logger, func(line string) { _ = log.Log(kmsg.PrioAlert, tag+line) })
+	return stream.Main(args, logger, func(line string) { _ = log.Log(kmsg.PrioAlert, line) })
 }

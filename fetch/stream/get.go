@@ -73,6 +73,9 @@ func (g *getter) once(ctx context.Context, mirror int, span Span) (err error) {
 		n, err := body.Read(g.buf[have:min(int64(len(g.buf)), span.end()-at)])
 		now := time.Now()
 		longest = max(longest, now.Sub(asked))
+		if err != nil && err != io.EOF {
+			err = fmt.Errorf("%s: the body broke off: %w", g.mirrors.Name(mirror), err)
+		}
 		have += n
 		got += int64(n)
 		g.total.Add(int64(n))

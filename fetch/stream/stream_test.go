@@ -473,6 +473,11 @@ func TestOverHTTP(t *testing.T) {
 			done := make(chan error, 1)
 			done <- s.Run(ctx)
 			w.whole(done)
+			for line := range strings.Lines(w.logged()) {
+				if strings.Contains(line, "next try") && !strings.Contains(line, "stream: 127.0.0.1:") {
+					t.Errorf("it does not say of whom: %s", line)
+				}
+			}
 		})
 	}
 }
