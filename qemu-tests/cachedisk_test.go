@@ -3,6 +3,7 @@ package qemutests
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/initrd"
@@ -83,10 +85,11 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 // A machine with a small disk: the first boot streams all and keeps it when it
-// is whole, the second one fetches what changed and the block that the disk lost
-// a bit of, the third one streams what changed again, and the fourth one boots
-// that image again when the server has none, since the policy of its initrd
-// allows it.
+// is whole. In the second one the disk stops to answer; the boot goes on without
+// it, and the power is cut while the image is written to it. The third one fetches
+// what changed and the block that the disk lost a bit of, the fourth one streams
+// what changed again, and the fifth one boots that image again when the server
+// has none, since the policy of its initrd allows it.
 func TestQEMUCacheDisk(t *testing.T) {
 	t.Parallel()
 	disk := filepath.Join(t.TempDir(), "disk")
@@ -102,7 +105,8 @@ func TestQEMUCacheDisk(t *testing.T) {
 		c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net", "erofs", "dm_verity", "nbd"}, Disks: true, FileSystems: []string{"ext4"}, Files: files})
 		c.Direct, c.Image, c.Init, c.Wrap = true, image, system.Init, server.wrap
 		c.Append = "rootfs.cache.disk=LABEL=cache boot.fail_timeout=1 " + cmdline
-		c.Drives = []string{"if=virtio,format=raw,cache=writeback,file=" + disk}
+		c.Drives = []string{"if=none,id=kept,format=raw,cache=writeback,file=" + disk}
+		c.ExtraArgs = []string{"-device", "virtio-blk-pci,drive=kept,id=keptdev"}
 		return start(t, c)
 	}
 	first := keeps(t, t.TempDir(), 2)
@@ -113,6 +117,12 @@ func TestQEMUCacheDisk(t *testing.T) {
 		t.Errorf("an empty disk: %d of %d bytes were sent", sent, first.Size)
 	}
 	flip(t, disk, first.Path)
+
+	lost := keeps(t, t.TempDir(), 9)
+	cutOff(machine(lost.Path, ""))
+	if sent := server.sent.Load(); sent < lost.Size {
+		t.Errorf("a disk that hangs: %d of %d bytes were sent", sent, lost.Size)
+	}
 
 	var last image.Report
 	for n, stream := range []string{"", "rootfs.stream rootfs.verity.mount"} {
@@ -133,6 +143,52 @@ func TestQEMUCacheDisk(t *testing.T) {
 	machine(last.Path, "", initrd.File{Source: policy, Target: "/etc/netstage/policy.json"}).end(vm.PowerOff,
 		"stage 2 done", "image: no server brings one", "which a server last had 0.0 days ago", "keep: nothing is to be kept")
 	machine(last.Path, "").end(vm.Reset, "boot failed: http-404", "!stage 2: pid 1")
+}
+
+// cutOff boots with a disk that hangs before it is mounted, which costs what the
+// document says, and ends the machine in the middle of what it writes there.
+func cutOff(m running) {
+	m.t.Helper()
+	throttle := func(bytes int) {
+		m.t.Helper()
+		_, err := m.QMP(m.ctx, "block_set_io_throttle", map[string]any{"id": "/machine/peripheral/keptdev/virtio-backend",
+			"bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.expect("network (5/8)")
+	throttle(1)
+	m.expect("image: the disk with earlier images is not used: it did not answer within 15s")
+	m.expect("handover (8/8)")
+	throttle(2 << 20)
+	for written := int64(0); written < 6<<20; {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-m.ctx.Done():
+			m.t.Fatal("nothing is written to the disk")
+		}
+		text, err := m.QMP(m.ctx, "query-blockstats", nil)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var all []struct {
+			Stats struct {
+				Written int64 `json:"wr_bytes"`
+			}
+		}
+		if err := json.Unmarshal(text, &all); err != nil {
+			m.t.Fatal(err)
+		}
+		written = 0
+		for _, s := range all {
+			written += s.Stats.Written
+		}
+	}
+	if strings.Contains(m.Console(), "keep: kept ") {
+		m.t.Fatal("the image was kept before the power was cut")
+	}
+	m.Close()
 }
 
 // flip inverts a bit of the image on the disk, in a file that does not compress.
