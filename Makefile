@@ -114,9 +114,10 @@ recipes: build deps
 	@$(setup)/kernel.sh 6.1-arm64
 	NETSTAGE_RECIPES='$(RECIPE)' go test -count=1 -v -timeout 60m -run '^TestQEMU(Recipes|RollingUpdate)$$' ./qemu-tests
 
-# The figures, in build/bench.txt and build/bench-editions.txt too. BENCH_RUNS=5
-# boots each contender five times instead of three; BENCH_BIG=no leaves the big
-# image out.
+# The figures, in build/bench.txt, build/bench-editions.txt and
+# build/bench-stream.txt too. BENCH_RUNS=5 boots each contender five times instead
+# of three; BENCH_BIG=no leaves out what takes minutes: the big image, and a
+# gigabyte that is fetched whole beside the one that is streamed.
 bench: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh

@@ -102,3 +102,9 @@ func writeRandom(name string, random io.Reader, size int64) (string, error) {
 	}
 	return hex.EncodeToString(hash.Sum(nil)), f.Close()
 }
+
+// writeBulk fills a file with random bytes, always the same ones.
+func writeBulk(name string, size int64) error {
+	_, err := writeRandom(name, rand.NewChaCha8([32]byte{}), size)
+	return err
+}
