@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"netstage/stage1/fault"
 	"netstage/stage1/report"
 )
 
@@ -160,46 +158,6 @@ func (s *Store) write(name string, text []byte) error {
 	return s.root.Rename(partial, name)
 }
 
-// Machine is the name that a machine's reports go by.
-func Machine(r report.Report) (string, error) {
-	lowest := ""
-	for _, text := range r.Machine.MACs {
-		mac, err := net.ParseMAC(text)
-		if err != nil || len(mac) != 6 || [6]byte(mac) == [6]byte{} {
-			continue
-		}
-		if id := strings.ReplaceAll(mac.String(), ":", "-"); lowest == "" || id < lowest {
-			lowest = id
-		}
-	}
-	if lowest != "" {
-		return lowest, nil
-	}
-	if id := strings.ToLower(r.Machine.UUID); isID(id) {
-		return id, nil
-	}
-	return "", errors.New("boot report: it names no machine, neither by a MAC address nor by a UUID")
-}
-
-// isID tells whether s is a MAC address or a UUID, in lower case and with
-// dashes, which both are safe as the name of a folder.
-func isID(s string) bool {
-	form := "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
-	if len(s) == len("xx-xx-xx-xx-xx-xx") {
-		form = "xx-xx-xx-xx-xx-xx"
-	}
-	if len(s) != len(form) {
-		return false
-	}
-	for i := range len(s) {
-		hex := '0' <= s[i] && s[i] <= '9' || 'a' <= s[i] && s[i] <= 'f'
-		if dash := form[i] == '-'; dash != (s[i] == '-') || !dash && !hex {
-			return false
-		}
-	}
-	return true
-}
-
 // machines lists the machines that there are reports of.
 func (s *Store) machines() ([]string, error) {
 	entries, err := fs.ReadDir(s.root.FS(), Folder)
@@ -244,44 +202,6 @@ func (s *Store) load(file string) (report.Report, error) {
 	}
 	s.known[file] = shown(r)
 	return s.known[file], nil
-}
-
-// shown is what the page shows of a report: some kilobytes.
-func shown(r report.Report) report.Report {
-	const most = 200 // bytes of a text
-	cut := func(texts ...*string) {
-		for _, text := range texts {
-			*text = strings.Clone((*text)[:min(len(*text), most)])
-		}
-	}
-	m := report.Machine{Vendor: r.Machine.Vendor, Product: r.Machine.Product, Serial: r.Machine.Serial, Hostname: r.Machine.Hostname}
-	cut(&m.Vendor, &m.Product, &m.Serial, &m.Hostname)
-	agent := r.Agent
-	cut(&agent)
-	s := report.Report{Version: r.Version, Agent: agent, State: r.State, StartMS: r.StartMS, DurationMS: r.DurationMS, Machine: m}
-	for _, step := range r.Steps[:min(len(r.Steps), 64)] {
-		cut(&step.Name)
-		s.Steps = append(s.Steps, report.Step{Name: step.Name, StartMS: step.StartMS, DurationMS: step.DurationMS, Running: step.Running})
-	}
-	if f := r.Failure; f != nil {
-		class, cause := string(f.Class), f.Cause
-		cut(&class, &cause)
-		s.Failure = &fault.Failure{Class: fault.Class(class), Cause: cause}
-	}
-	if r.Network != nil {
-		n := report.Lease{Link: r.Network.Link, Address: r.Network.Address}
-		cut(&n.Link, &n.Address)
-		s.Network = &n
-	}
-	if r.Image != nil {
-		i := report.Image{Source: r.Image.Source, Size: r.Image.Size}
-		cut(&i.Source)
-		s.Image = &i
-	}
-	if r.Download != nil {
-		s.Download = &report.Download{Retries: r.Download.Retries}
-	}
-	return s
 }
 
 func (s *Store) read(file string) (report.Report, error) {
