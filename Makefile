@@ -33,7 +33,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: recipes registry stream trust build programs install deps boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
+.PHONY: recipes registry stream trust build programs install deps systems boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -56,6 +56,14 @@ install: build
 deps:
 	@$(setup)/deps.sh
 
+# What tests boot, and kernels whose modules they read.
+systems: deps
+	@$(setup)/kernel.sh 6.1
+	@$(setup)/kernel.sh 6.12
+	@$(setup)/kernel.sh 6.1-full
+	@$(setup)/debian.sh
+	@$(setup)/pcrlock.sh
+
 boot: build deps
 	@$(setup)/kernel.sh $(KERNEL)
 	@$(setup)/demo.sh $(demo)
@@ -63,13 +71,17 @@ boot: build deps
 	bin/netstage boot --kernel build/kernels/$(KERNEL)/boot/vmlinuz-* --initrd $(demo)/initrd.zst \
 		--image $(demo)/nix-store.squashfs --init $$(cat $(demo)/init) $(if $(STREAM),--rate 5M) --append '$(if $(STREAM),rootfs.stream) $(APPEND)' --timeout $(TIMEOUT)
 
-test: programs deps vet
-	@$(setup)/kernel.sh 6.1
-	@$(setup)/kernel.sh 6.12
-	@$(setup)/kernel.sh 6.1-full
-	@$(setup)/debian.sh
-	@$(setup)/pcrlock.sh
-	go test -json -count=1 -p 2 -timeout 75m ./... | go run ./qemu-tests/report -again
+# Packages with what their tests import. A test program with -race is not
+# static: tests of skipping skip themselves then, and those of static are not
+# run, of which qemu-tests boots an agent that is built for it, too.
+listed := go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./...
+skipping := ' netstage/qemu-tests/namespaced\b'
+static := '^netstage/nix \|^netstage/qemu-tests[ /]'
+
+# TESTED=race leaves out the packages that make race has tested whole.
+TESTED ?=
+test: programs systems vet
+	go test -json -count=1 -p 2 -timeout 75m $(if $(filter race,$(TESTED)),$$($(listed) | grep -e $(skipping) -e $(static) | cut -d' ' -f1),./...) | go run ./qemu-tests/report -again
 
 # SOAK=2000 boots so many machines, SOAK=1h as many as fit. Machine N of a seed
 # is always given the same faults; a violation says how it is booted again.
@@ -146,11 +158,11 @@ vet:
 		dead=$$(printf '%s' "$$dead" | grep -v 'func: Example\|cmd/stage1/entry.go'); test -z "$$dead" || { echo "$$dead"; exit 1; }
 	go test -count=1 ./cmd/stage1
 
-# What skips itself with -race, make test runs without. Tests of nix want a
-# static test program, which one with -race is not;
-# qemu-tests boots an agent that is built for it, too.
-race: deps
-	go test -race -json -count=1 -p 2 -timeout 20m $$(go list ./... | grep -v '/qemu-tests\|/nix$$') | CI= go run ./qemu-tests/report -again -- -race
+# What skips itself with -race, in the packages of the second line, make test
+# runs without.
+race: systems
+	go test -race -json -count=1 -p 2 -timeout 20m $$($(listed) | grep -v -e $(skipping) -e $(static) | cut -d' ' -f1) | go run ./qemu-tests/report -again -- -race
+	go test -race -json -count=1 -p 2 -timeout 20m $$($(listed) | grep -v -e $(static) | grep -e $(skipping) | cut -d' ' -f1) | CI= go run ./qemu-tests/report -again -- -race
 	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
 
 fuzz:

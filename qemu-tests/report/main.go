@@ -1,7 +1,8 @@
 // Report reads the events of "go test -json" and prints what people want to
 // know: a line for each package, the output of what failed, what was skipped
 // and why, the tests that took longest, and a line of totals. It exits 1 when
-// a test failed, and with CI set in the environment also when one was skipped.
+// a test failed or none passed, and with CI set in the environment also when one
+// was skipped.
 //
 // With -again, the few tests that failed are run once more, each alone, by "go
 // test" with the arguments that follow. One that passes then is named as
@@ -58,9 +59,15 @@ func main() {
 		t.runAgain(os.Stdout, goTest(flag.Args()))
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
-	if t.failed > 0 || t.skipped > 0 && os.Getenv("CI") != "" {
+	if t.bad(os.Getenv("CI") != "") {
 		os.Exit(1)
 	}
+}
+
+// bad tells whether the tests hold a change up. Where none has passed, none was
+// run.
+func (t *tally) bad(ci bool) bool {
+	return t.failed > 0 || t.passed == 0 || t.skipped > 0 && ci
 }
 
 func newTally() *tally {

@@ -60,6 +60,29 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// A list of packages that came out empty is no success.
+func TestBad(t *testing.T) {
+	const skip = `{"Action":"run","Package":"p","Test":"S"}` + "\n" + `{"Action":"skip","Package":"p","Test":"S"}` + "\n"
+	const pass = `{"Action":"run","Package":"p","Test":"P"}` + "\n" + `{"Action":"pass","Package":"p","Test":"P"}` + "\n"
+	for _, c := range []struct {
+		name, events string
+		here, ci     bool
+	}{
+		{"all passed", pass, false, false},
+		{"one skipped", pass + skip, false, true},
+		{"one failed", pass + events + failed, true, true},
+		{"nothing run", "no Go files in /src\n", true, true},
+	} {
+		tl := newTally()
+		if err := tl.read(strings.NewReader(c.events), io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if tl.bad(false) != c.here || tl.bad(true) != c.ci {
+			t.Errorf("%s: %v, in CI %v", c.name, tl.bad(false), tl.bad(true))
+		}
+	}
+}
+
 func many(n int) string {
 	var b strings.Builder
 	for i := range n {
