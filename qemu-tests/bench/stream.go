@@ -93,7 +93,7 @@ type told struct {
 func bootStreamed(ctx context.Context, c vm.Config, rate int64) (told, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	c.Direct, c.Memory = true, 3<<10
+	c.Direct, c.Memory, c.CPUs = true, 3<<10, 2
 	c.Append += " loglevel=4 boot.fail_timeout=1"
 	var sent atomic.Int64
 	c.Wrap = func(h http.Handler) http.Handler {

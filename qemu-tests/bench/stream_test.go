@@ -18,7 +18,7 @@ import (
 
 const megabyte = 1_000_000
 
-// BenchmarkStream boots images streamed and whole, each once, and writes tables
+// BenchmarkStream boots images streamed and whole, and writes tables
 // to stdout and to build/bench-stream.txt, after each part, so that one that
 // fails leaves the others' figures. BENCH_BIG=no leaves the largest image out
 // where it is fetched whole: an emulated processor hashes a gigabyte for minutes.
@@ -41,7 +41,7 @@ func BenchmarkStream(b *testing.B) {
 				var r streamReport
 				part.measure(f, b.TempDir(), &r)
 				if text.Len() == 0 {
-					fmt.Fprintf(&text, "A streamed root: Linux %s in QEMU, %s, 3 GiB, one processor, virtio-net, direct boot, each boot once.\n",
+					fmt.Fprintf(&text, "A streamed root: Linux %s in QEMU, %s, 3 GiB, two processors, virtio-net, direct boot.\nEach boot once; those of sizes that are streamed three times, and the fastest is told.\n",
 						filepath.Base(f.one("lib/modules/*")), accelerator())
 				}
 				fmt.Fprintf(&text, "\nLoad average of this host, of %d processors, %s before and %s after:\n\n", runtime.NumCPU(), before, loadAverage())
@@ -148,6 +148,11 @@ func (f fixture) streamSizes(dir string, r *streamReport) {
 		f.packStreamed(file, size, tellStage2)
 		c := f.machine(dir, file, system.Init)
 		streamed := f.streamed(c, rate, "rootfs.stream", "stage 2")
+		for range 2 { // the fastest of three: seconds differ by chance as much as by size
+			if again := f.streamed(c, rate, "rootfs.stream", "stage 2"); again.marks["stage 2"] < streamed.marks["stage 2"] {
+				streamed = again
+			}
+		}
 		part := 100 * float64(streamed.sent) / float64(size)
 		row := []any{size / megabyte, streamed.marks["stage 2"], float64(streamed.sent) / megabyte, part, "left out", ""}
 		if size < 1000*megabyte || os.Getenv("BENCH_BIG") != "no" {
