@@ -128,8 +128,9 @@ recipes: build deps
 
 # The figures, in build/bench.txt, build/bench-editions.txt and
 # build/bench-stream.txt too. BENCH_RUNS=5 boots each contender five times instead
-# of three; BENCH_BIG=no leaves out what takes minutes: the big image, and a
-# gigabyte that is fetched whole beside the one that is streamed.
+# of three; BENCH_BEFORE=FILE boots that agent beside today's, and no stand-in;
+# BENCH_BIG=no leaves out what takes minutes: the big image, and a gigabyte that is
+# fetched whole beside the one that is streamed.
 bench: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh

@@ -100,6 +100,39 @@ func (l *shapedLink) carried(b testing.TB) (n int64) {
 	return n
 }
 
+// serve serves an image as /image, at the port for http, and returns its tree.
+func (l *shapedLink) serve(b testing.TB, content []byte) *verity.Tree {
+	b.Helper()
+	var w bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	tree, err := verity.Open(w.Bytes(), root)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var listener net.Listener
+	if e := l.server.in(func() { listener, err = listenCubic(shapedServer + ":80") }); e != nil || err != nil {
+		b.Fatal(e, err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "image", time.Time{}, bytes.NewReader(content))
+	})}
+	go func() { _ = server.Serve(listener) }() // until Close
+	b.Cleanup(func() { server.Close() })
+	return tree
+}
+
+// dial is a Request's, for the client.
+func (l *shapedLink) dial(ctx context.Context, network, addr string) (c net.Conn, err error) {
+	if e := l.client.in(func() { c, err = new(net.Dialer).DialContext(ctx, network, addr) }); e != nil {
+		return nil, e
+	}
+	return c, err
+}
+
 // BenchmarkFullLink downloads over links that one stream fills, where further
 // streams are tried in vain, and tells how many bytes came for each of the
 // image, and how many of them the link carried, with few headers: the kernel
@@ -111,37 +144,12 @@ func BenchmarkFullLink(b *testing.B) {
 	}{{"10mbit", 48}, {"100mbit", 350}, {"1gbit", 2355}} {
 		b.Run(c.rate, func(b *testing.B) {
 			l := newShapedLink(b, c.rate)
-			content := imageBytes(int(c.mib << 20))
-			var w bytes.Buffer
-			root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			tree, err := verity.Open(w.Bytes(), root)
-			if err != nil {
-				b.Fatal(err)
-			}
-			var listener net.Listener
-			if e := l.server.in(func() { listener, err = listenCubic(shapedServer + ":80") }); e != nil || err != nil {
-				b.Fatal(e, err)
-			}
-			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("ETag", `"1"`)
-				http.ServeContent(w, r, "image", time.Time{}, bytes.NewReader(content))
-			})}
-			go func() { _ = server.Serve(listener) }() // until Close
-			b.Cleanup(func() { server.Close() })
-			dial := func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-				if e := l.client.in(func() { c, err = new(net.Dialer).DialContext(ctx, network, addr) }); e != nil {
-					return nil, e
-				}
-				return c, err
-			}
+			tree := l.serve(b, imageBytes(int(c.mib<<20)))
 			for b.Loop() {
 				dir := tmpfs(b, "size=90%")
 				before := l.carried(b)
 				image, err := Get(b.Context(), Request{Mirrors: mirrors(fmt.Sprintf("http://%s/image", shapedServer)), Verify: tree.Verifier(2),
-					Size: tree.Size(), Dial: dial, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
+					Size: tree.Size(), Dial: l.dial, Store: store.Memory(filepath.Join(dir, "m")), Log: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					b.Fatal(err)
 				}

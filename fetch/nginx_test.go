@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netstage/fetch/faulty"
 )
 
 // startNginx serves dir with the given lines in its server block, and returns the URL of the directory.
@@ -138,20 +140,6 @@ func breakFirst(n int) func(context.Context, string, string) (net.Conn, error) {
 			return c, err
 		}
 		first = false
-		return &breaking{Conn: c, left: n}, nil
+		return &faulty.Breaking{Conn: c, Left: n}, nil
 	}
-}
-
-type breaking struct {
-	net.Conn
-	left int
-}
-
-func (b *breaking) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, syscall.ECONNRESET
-	}
-	n, err := b.Conn.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
 }

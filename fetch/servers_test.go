@@ -49,7 +49,7 @@ func TestNginxWithValidatorsOfItsOwn(t *testing.T) {
 	r, log := quick(t, content, url)
 	r.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return &breaking{Conn: c, left: 2 << 20}, err
+		return &faulty.Breaking{Conn: c, Left: 2 << 20}, err
 	}
 	image := mustGet(t, r, content)
 	if image.Stats.Restarts != 0 || image.Stats.Requests > 5 {

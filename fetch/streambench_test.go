@@ -1,12 +1,8 @@
 package fetch
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,34 +25,10 @@ func BenchmarkStream(b *testing.B) {
 	}{{"100mbit", 50}, {"1gbit", 600}} {
 		b.Run(c.rate, func(b *testing.B) {
 			l := newShapedLink(b, c.rate)
-			content := imageBytes(int(c.mib << 20))
-			var w bytes.Buffer
-			root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			tree, err := verity.Open(w.Bytes(), root)
-			if err != nil {
-				b.Fatal(err)
-			}
-			var listener net.Listener
-			if e := l.server.in(func() { listener, err = listenCubic(shapedServer + ":80") }); e != nil || err != nil {
-				b.Fatal(e, err)
-			}
-			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("ETag", `"1"`)
-				http.ServeContent(w, r, "image", time.Time{}, bytes.NewReader(content))
-			})}
-			go func() { _ = server.Serve(listener) }() // until Close
-			b.Cleanup(func() { server.Close() })
+			tree := l.serve(b, imageBytes(int(c.mib<<20)))
 			request := Request{
 				Mirrors: mirrors(fmt.Sprintf("http://%s/image", shapedServer)), Size: tree.Size(), Log: slog.New(slog.DiscardHandler),
-				Dial: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-					if e := l.client.in(func() { c, err = new(net.Dialer).DialContext(ctx, network, addr) }); e != nil {
-						return nil, e
-					}
-					return c, err
-				},
+				Dial: l.dial,
 			}
 			var whole, streamed []float64
 			for b.Loop() {

@@ -22,8 +22,9 @@ const (
 	big   = 2_300_000_000 // the all-in-one format ends at 2.1 GB
 )
 
-// BenchmarkBoot boots all contenders in turn, BENCH_RUNS times (3), then the
-// big image unless BENCH_BIG is "no", and writes a table to stdout and to
+// BenchmarkBoot boots all contenders in turn, BENCH_RUNS times (3), or with
+// BENCH_BEFORE, another agent's file, that one and today's; then the big image
+// unless BENCH_BIG is "no", and writes a table to stdout and to
 // build/bench.txt, with what BENCH_PACKAGES, a file, holds of other
 // benchmarks.
 func BenchmarkBoot(b *testing.B) {
@@ -91,10 +92,14 @@ func (f fixture) run(runs int) Report {
 		r.Results = append(r.Results, Result{Contender: c})
 	}
 	r.Agent, r.AgentCompressed = f.agentSizes()
-	var err error
-	if r.Trust, err = trustLines(f.program()); err != nil {
+	code, err := CodeOf(f.program())
+	if err != nil {
 		f.Fatal(err)
 	}
+	if r.Trust, err = trustLines(code); err != nil {
+		f.Fatal(err)
+	}
+	r.Modules = largest(code, 16)
 	image := f.image(dir, "image", usual)
 	small := f.image(dir, "tiny", tiny)
 	for run := range runs {
@@ -134,11 +139,19 @@ func (f fixture) packages() []string {
 
 // contenders packs the initrds.
 func (f fixture) contenders(dir string) []Contender {
+	if before := os.Getenv("BENCH_BEFORE"); before != "" {
+		return f.sized([]Contender{
+			{Name: agentBefore, Initrd: f.agent(dir, "before", before, "virtio_net")},
+			{Name: agent, Initrd: f.agent(dir, "agent", f.program(), "virtio_net")},
+			{Name: agentBefore256, Initrd: filepath.Join(dir, "before"), Verify: true},
+			{Name: agentSHA256, Initrd: filepath.Join(dir, "agent"), Verify: true},
+		})
+	}
 	bare := f.standIn(dir, "bare", StandIn{Load: bareModules})
 	udev := f.standIn(dir, "udev", StandIn{Load: nixosLoad, Carry: nixosModules, Debian: f.debian()})
-	one := f.agent(dir, "agent", "virtio_net")
-	all := f.agent(dir, "agent-all")
-	contenders := []Contender{
+	one := f.agent(dir, "agent", f.program(), "virtio_net")
+	all := f.agent(dir, "agent-all", f.program())
+	return f.sized([]Contender{
 		{Name: scriptUdev, Initrd: udev},
 		{Name: script, Initrd: bare},
 		{Name: agent, Initrd: one},
@@ -146,7 +159,12 @@ func (f fixture) contenders(dir string) []Contender {
 		{Name: scriptSHA256, Initrd: bare, Verify: true},
 		{Name: agentSHA256, Initrd: one, Verify: true},
 		{Name: agentAll256, Initrd: all, Verify: true},
-	}
+	})
+}
+
+// sized notes how large the initrds are.
+func (f fixture) sized(contenders []Contender) []Contender {
+	f.Helper()
 	for i := range contenders {
 		contenders[i].Size = f.size(contenders[i].Initrd)
 	}
@@ -164,8 +182,8 @@ func (f fixture) standIn(dir, name string, s StandIn) string {
 	return file
 }
 
-// agent packs bin/stage1 as the tool does by default.
-func (f fixture) agent(dir, name string, modules ...string) string {
+// agent packs an agent as the tool does by default.
+func (f fixture) agent(dir, name, program string, modules ...string) string {
 	f.Helper()
 	file := filepath.Join(dir, name)
 	out, err := os.Create(file)
@@ -174,7 +192,7 @@ func (f fixture) agent(dir, name string, modules ...string) string {
 	}
 	defer out.Close()
 	_, err = initrd.Build(context.Background(), initrd.Options{
-		KernelModules: f.one("lib/modules/*"), Init: f.program(), Modules: modules,
+		KernelModules: f.one("lib/modules/*"), Init: program, Modules: modules,
 	}, out)
 	if err != nil {
 		f.Fatal(err)

@@ -1,9 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"debug/elf"
 	"debug/gosym"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -53,12 +56,37 @@ func packageOf(function string) string {
 	return function[:slash] + name
 }
 
-// trustLines says what trust costs the agent, in bytes.
-func trustLines(program string) ([]string, error) {
-	code, err := CodeOf(program)
-	if err != nil {
-		return nil, err
+// moduleOf is the module that a package is from; of the standard library, the
+// folder.
+func moduleOf(pkg string) string {
+	parts := strings.Split(pkg, "/")
+	switch host := parts[0]; {
+	case host == "github.com" || host == "golang.org":
+		return strings.Join(parts[:min(3, len(parts))], "/")
+	case host == "net" && len(parts) > 1:
+		return "net/" + parts[1]
 	}
+	return parts[0]
+}
+
+// largest are so many modules with the most code, and their bytes.
+func largest(code map[string]int64, most int) []string {
+	modules := map[string]int64{}
+	for pkg, n := range code {
+		modules[moduleOf(pkg)] += n
+	}
+	names := slices.SortedFunc(maps.Keys(modules), func(a, b string) int {
+		return cmp.Or(cmp.Compare(modules[b], modules[a]), cmp.Compare(a, b))
+	})
+	var lines []string
+	for _, name := range names[:min(most, len(names))] {
+		lines = append(lines, fmt.Sprintf("%s %d", name, modules[name]))
+	}
+	return lines
+}
+
+// trustLines says what trust costs the agent, in bytes of its code.
+func trustLines(code map[string]int64) ([]string, error) {
 	var lines []string
 	for _, t := range trust {
 		n := int64(0)

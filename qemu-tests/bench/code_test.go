@@ -3,6 +3,7 @@ package bench
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -12,11 +13,15 @@ func TestTrustLines(t *testing.T) {
 	if out, err := exec.Command("../../cmd/stage1/build.sh", agent).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	lines, err := trustLines(agent)
+	code, err := CodeOf(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := trustLines(code)
 	if err != nil || len(lines) != len(trust) {
 		t.Fatalf("%q, %v", lines, err)
 	}
-	t.Log(lines)
+	t.Log(lines, largest(code, 16))
 	if _, err := CodeOf("/bin/sh"); err == nil {
 		t.Error("a shell is a program of Go's")
 	}
@@ -31,5 +36,14 @@ func TestPackageOf(t *testing.T) {
 		if got := packageOf(function); got != want {
 			t.Errorf("%q: %q, want %q", function, got, want)
 		}
+	}
+}
+
+func TestLargest(t *testing.T) {
+	code := map[string]int64{
+		"github.com/a/b/c": 30, "github.com/a/b": 20, "golang.org/x/sys/unix": 40, "crypto/tls": 25, "crypto/sha256": 10, "net/http": 12, "net/http/internal": 1, "main": 3,
+	}
+	if got, want := largest(code, 4), []string{"github.com/a/b 50", "golang.org/x/sys 40", "crypto 35", "net/http 13"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -23,6 +23,7 @@ type Report struct {
 	// The agent's bytes, and those after zstd -19.
 	Agent, AgentCompressed int64
 	Trust                  []string // what of its code verifies and measures
+	Modules                []string // where most of its code is from
 	// Big is the boot of the image of BigImage bytes; nil if it was left out.
 	Big      *Sample
 	BigImage int64
@@ -39,15 +40,23 @@ const (
 	agentAll     = "agent, every NIC"
 	agentSHA256  = "agent, verified"
 	agentAll256  = "agent, every NIC, verified"
+
+	agentBefore    = "agent before"
+	agentBefore256 = "agent before, verified"
 )
 
 func (r Report) result(name string) Result {
-	for _, result := range r.Results {
-		if result.Name == name {
-			return result
-		}
+	i := r.index(name)
+	if i < 0 {
+		panic("no contender is called " + name)
 	}
-	panic("no contender is called " + name)
+	return r.Results[i]
+}
+
+func (r Report) has(name string) bool { return r.index(name) >= 0 }
+
+func (r Report) index(name string) int {
+	return slices.IndexFunc(r.Results, func(result Result) bool { return result.Name == name })
 }
 
 // Boot is the median from /init to stage 2.
@@ -104,6 +113,7 @@ func (r Report) Write(w io.Writer) error {
 		fmt.Fprintf(w, "  %s: %s\n", result.Name, phases(result.middle()))
 	}
 	fmt.Fprintf(w, "\nThe agent: %d bytes, %d with zstd -19. Bytes of its code: %s.\n", r.Agent, r.AgentCompressed, strings.Join(r.Trust, ", "))
+	fmt.Fprintf(w, "Most of it is from: %s.\n", strings.Join(r.Modules, ", "))
 	if r.Big != nil {
 		fmt.Fprintf(w, "An image of %d bytes in 6 GiB, not verified: %s s to stage 2, of which the image %s s; its last file is right.\n",
 			r.BigImage, seconds(r.Big.Boot), seconds(r.Big.phase("image")))

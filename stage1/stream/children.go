@@ -34,7 +34,7 @@ func (h *holder) hearWorker() error {
 	if err != nil {
 		how = err.Error()
 	}
-	if !h.born.IsZero() && h.pulse.died(now).Sub(h.born) < quickDeath {
+	if !h.born.IsZero() && h.heartbeat.died(now).Sub(h.born) < quickDeath {
 		return fmt.Errorf("the process that fetches ended twice within a minute (%s)", how)
 	}
 	h.born = now
@@ -67,7 +67,7 @@ func (h *holder) startWorker() error {
 		return err
 	}
 	h.line = pair[0]
-	h.pulse.begins(time.Now(), h.shared.get(wordBeat))
+	h.heartbeat.begins(time.Now(), h.shared.get(wordBeat))
 	h.needAll()
 	return nil
 }

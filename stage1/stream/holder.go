@@ -51,16 +51,16 @@ type holder struct {
 	handed bool
 	down   shutdown
 
-	worker  *os.Process
-	reader  *os.Process // nil: none was started
-	line    int         // to the worker
-	pulse   pulse
-	born    time.Time // of a worker that took another's place
-	swapped bool
-	unsent  bool // a need did not go through
-	ended   bool // the kernel has said goodbye
-	poll    []unix.PollFd
-	message [64]byte
+	worker    *os.Process
+	reader    *os.Process // nil: none was started
+	line      int         // to the worker
+	heartbeat heartbeat
+	born      time.Time // of a worker that took another's place
+	swapped   bool
+	unsent    bool // a need did not go through
+	ended     bool // the kernel has said goodbye
+	poll      []unix.PollFd
+	message   [64]byte
 }
 
 // data is what the kernel reads.
@@ -73,7 +73,7 @@ func (d data) Has(off, n int64) bool { return d.shared.has(off, n) }
 
 // hold is the holder's life.
 func hold(say func(string), silence time.Duration) int {
-	h := &holder{say: say, down: shutdown{up: upFile}, pulse: pulse{limit: silence}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
+	h := &holder{say: say, down: shutdown{up: upFile}, heartbeat: heartbeat{limit: silence}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
 	if err := h.open(); err != nil {
 		say(fmt.Sprintf("stream: %v", err))
 		return 1
@@ -154,8 +154,8 @@ func (h *holder) turn() error {
 	if h.poll[2].Revents != 0 {
 		h.hearBoot()
 	}
-	if h.worker != nil && h.pulse.silent(now, h.shared.get(wordBeat)) {
-		h.say(fmt.Sprintf("stream: the process that fetches has given no sign of life for %.0f s and is ended", h.pulse.limit.Seconds()))
+	if h.worker != nil && h.heartbeat.silent(now, h.shared.get(wordBeat)) {
+		h.say(fmt.Sprintf("stream: the process that fetches has given no sign of life for %.0f s and is ended", h.heartbeat.limit.Seconds()))
 		h.worker.Kill() // its end is heard
 	}
 	h.reapReader()

@@ -11,30 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"netstage/fetch"
+	"netstage/fetch/faulty"
 	"netstage/fetch/pace"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 )
-
-// breaking is a connection that is reset after some bytes.
-type breaking struct {
-	net.Conn
-	left int
-}
-
-func (b *breaking) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, syscall.ECONNRESET
-	}
-	n, err := b.Conn.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
 
 // The downloads of machines: whole, resumed after a break, and begun anew when
 // the image was replaced meanwhile, which two servers with the same files may
@@ -80,7 +65,7 @@ func TestTheEngineDownloads(t *testing.T) {
 					}
 					c, err := new(net.Dialer).DialContext(ctx, network, addr)
 					if err == nil && dials == 1 && test.breaks {
-						c = &breaking{c, 2 << 20}
+						c = &faulty.Breaking{Conn: c, Left: 2 << 20}
 					}
 					return c, err
 				},

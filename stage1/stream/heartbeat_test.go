@@ -9,7 +9,7 @@ import (
 // was when it was last heard.
 func TestPulse(t *testing.T) {
 	now := time.Now()
-	p := pulse{limit: silence}
+	p := heartbeat{limit: silence}
 	p.begins(now, 7)
 	step := func(d time.Duration, beat uint64) bool {
 		now = now.Add(d)
