@@ -126,7 +126,6 @@ type Boot struct {
 	shells      shells
 	kernelLog   reporting.KernelLog
 	record      reporting.Record
-	timeline    step.Timeline
 	heart       heartbeat.Heartbeat
 }
 
@@ -135,14 +134,13 @@ func newBoot(a Agent) *Boot {
 	b := &Boot{Agent: a}
 	b.config, _ = LoadConfig() // for a failure before the step "config", which tells what is wrong
 	b.Log = slog.New(b.heart.Handler(a.Log.Handler()))
-	b.timeline.Started = step.SinceBoot()
 	b.devices.Log = b.Log
 	b.network = network.Connection{Log: b.Log, Cards: &b.devices, Root: initramfs}
 	b.machine = attest.Machine{Log: b.Log, Root: initramfs}
 	b.kernelLog.Forward = a.Forward
 	b.record = reporting.Record{
 		Log: b.Log, Version: a.Version, KernelLog: a.KernelLog, Root: initramfs,
-		Timeline: &b.timeline, Network: &b.network, Machine: &b.machine, Config: b.config,
+		Timeline: &step.Timeline{Started: step.SinceBoot()}, Network: &b.network, Machine: &b.machine, Config: b.config,
 	}
 	return b
 }
@@ -198,7 +196,7 @@ func (b *Boot) run(ctx context.Context) fault.Choice {
 	asked, listening := step.Requests(StepNames())
 	defer listening.Stop() // an error is that it was left behind
 	return step.Runner{
-		Log: b.Log, Timeline: &b.timeline,
+		Log: b.Log, Timeline: b.record.Timeline,
 		Began:     b.began,
 		Breaks:    func(step string) bool { return b.config.Breaks[step] },
 		Break:     b.breakpoint,

@@ -43,9 +43,9 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 			b.Log.Warn(fmt.Sprintf("image: it will not be kept for later boots: %v", err))
 		}
 	}
-	if err := writeSystemdState(b.timeline.Started); err != nil {
+	if err := writeSystemdState(b.record.Timeline.Started); err != nil {
 		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
 	}
-	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (step.SinceBoot() - b.timeline.Started).Seconds(), b.timeline.Summary()))
+	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (step.SinceBoot() - b.record.Timeline.Started).Seconds(), b.record.Timeline.Summary()))
 	return nil
 }

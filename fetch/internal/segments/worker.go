@@ -17,6 +17,7 @@ import (
 
 // worker fetches one segment after the other from one mirror.
 type worker struct {
+	pool     *Pool
 	mirror   *mirror.Mirror // the engine's; only what never changes is used
 	own      *mirror.Mirror // what this worker knows of it
 	rng      *rand.Rand
@@ -33,11 +34,11 @@ const workerBuffer = 4 * align
 
 // start starts a worker. The pool's lock is held.
 func (p *Pool) start(m *mirror.Mirror) {
-	w := &worker{mirror: m, own: m.Own()}
+	w := &worker{pool: p, mirror: m, own: m.Own()}
 	w.rng = pace.NewRand(p.c.Seed + uint64(p.requests.Load()))
 	w.ctx, w.cancel = context.WithCancelCause(p.ctx)
 	p.workers = append(p.workers, w)
-	p.running.Go(func() { p.work(w) })
+	p.running.Go(w.work)
 }
 
 // stop ends a worker; what it has begun is left to the others. The pool's lock
@@ -49,17 +50,17 @@ func (p *Pool) stop(w *worker) {
 
 // work is a worker's life. One whose stream breaks after it brought something
 // goes on; else its mirror gets no more.
-func (p *Pool) work(w *worker) {
+func (w *worker) work() {
 	defer w.cancel(nil)
 	buf := make([]byte, workerBuffer)
 	for {
-		s := p.assign(w)
+		s := w.pool.assign(w)
 		if s == nil {
 			break
 		}
 		before := w.received.Load()
-		err := p.fetch(w, s, buf)
-		goes := p.release(w, s, err, w.received.Load()-before)
+		err := w.fetch(s, buf)
+		goes := w.pool.release(w, s, err, w.received.Load()-before)
 		if err == nil {
 			continue
 		}
@@ -68,10 +69,10 @@ func (p *Pool) work(w *worker) {
 		}
 		select {
 		case <-w.ctx.Done():
-		case <-time.After(p.c.Backoff.Resume(w.rng)):
+		case <-time.After(w.pool.c.Backoff.Resume(w.rng)):
 		}
 	}
-	p.remove(w)
+	w.pool.remove(w)
 }
 
 // assign finds something to do for a worker, and waits for it. Nil when there is
@@ -119,8 +120,8 @@ func (p *Pool) remove(w *worker) {
 }
 
 // fetch brings the rest of a segment.
-func (p *Pool) fetch(w *worker, s *Segment, buf []byte) *mirror.Fault {
-	err := p.request(w, s, buf)
+func (w *worker) fetch(s *Segment, buf []byte) *mirror.Fault {
+	err := w.request(s, buf)
 	var own *mirror.Fault
 	if err != nil && errors.As(context.Cause(w.ctx), &own) { // it was cut
 		return own
@@ -128,7 +129,8 @@ func (p *Pool) fetch(w *worker, s *Segment, buf []byte) *mirror.Fault {
 	return err
 }
 
-func (p *Pool) request(w *worker, s *Segment, buf []byte) *mirror.Fault {
+func (w *worker) request(s *Segment, buf []byte) *mirror.Fault {
+	p := w.pool
 	p.mu.Lock()
 	first, last := s.Have, s.End-1
 	p.mu.Unlock()
@@ -154,17 +156,17 @@ func (p *Pool) request(w *worker, s *Segment, buf []byte) *mirror.Fault {
 	p.mu.Lock()
 	s.Sure = w.own.Version.IfRange() != "" && !differs
 	p.mu.Unlock()
-	return p.copyBody(w, s, resp.Body, buf)
+	return w.copyBody(s, resp.Body, buf)
 }
 
 // copyBody copies a body to the place of its segment.
-func (p *Pool) copyBody(w *worker, s *Segment, body io.Reader, buf []byte) *mirror.Fault {
+func (w *worker) copyBody(s *Segment, body io.Reader, buf []byte) *mirror.Fault {
 	for {
 		n, failed := body.Read(buf)
 		w.received.Add(int64(n))
-		p.received.Add(int64(n))
+		w.pool.received.Add(int64(n))
 		w.mirror.BroughtAhead(int64(n))
-		whole, err := p.put(s, buf[:n])
+		whole, err := w.pool.put(s, buf[:n])
 		switch {
 		case err != nil:
 			return err
