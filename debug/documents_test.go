@@ -69,7 +69,8 @@ func TestDocumentHasItsPictures(t *testing.T) {
 	}
 }
 
-// The classes in the document's table are those that have advice, and all of them.
+// The classes in the document's table are those that have advice, and all of
+// them.
 func TestDocumentHasTheClasses(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {

@@ -350,7 +350,8 @@ func TestNobodyCanType(t *testing.T) {
 	}
 }
 
-// Who is logged in elsewhere stops the countdown; it begins anew when they leave.
+// Who is logged in elsewhere stops the countdown; it begins anew when they
+// leave.
 func TestHold(t *testing.T) {
 	op := sitDown(t)
 	var held atomic.Bool

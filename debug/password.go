@@ -30,9 +30,9 @@ const (
 )
 
 // Ask asks on t until the password is right, which it returns, or it was wrong
-// three times, the person gives up by Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ or an empty
-// line, or the limit is over, be anybody there or not. Nothing that is typed is
-// shown.
+// three times, the person gives up by Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ or an
+// empty line, or the limit is over, be anybody there or not. Nothing that is
+// typed is shown.
 func (p *PasswordPrompt) Ask(ctx context.Context, t Terminal, limit time.Duration) bool {
 	if raw, ok := t.(interface {
 		Raw() (func() error, error)

@@ -21,10 +21,12 @@ import (
 	"netstage/fetch/verity"
 )
 
-// BenchmarkFetch downloads one image over loopback from nginx into tmpfs with every contender in turn, several rounds,
-// and reports the median MB/s and CPU seconds of each, and the ratios that matter, of the medians and of each one's best
-// round: what disturbs a round, such as a host that takes memory back, only ever slows it down. The image's size is
-// FETCH_BENCH_MIB, 1024 by default. Run it as: go test -run - -bench Fetch -benchtime 5x ./fetch
+// BenchmarkFetch downloads one image over loopback from nginx into tmpfs with
+// every contender in turn, several rounds, and reports the median MB/s and CPU
+// seconds of each, and the ratios that matter, of the medians and of each one's
+// best round: what disturbs a round, such as a host that takes memory back,
+// only ever slows it down. The image's size is FETCH_BENCH_MIB, 1024 by
+// default. Run it as: go test -run - -bench Fetch -benchtime 5x ./fetch
 func BenchmarkFetch(b *testing.B) {
 	size := 1024
 	if s := os.Getenv("FETCH_BENCH_MIB"); s != "" {
@@ -67,7 +69,8 @@ func BenchmarkFetch(b *testing.B) {
 	var peak float64
 	order := rand.New(rand.NewPCG(1, 2))
 	for b.Loop() {
-		// Who comes after whom matters: huge pages are dear when small ones were just given back.
+		// Who comes after whom matters: huge pages are dear when small ones
+		// were just given back.
 		for _, i := range order.Perm(len(contenders)) {
 			c := contenders[i]
 			_ = os.WriteFile("/proc/sys/vm/compact_memory", []byte("1"), 0) // not every kernel has it
@@ -104,8 +107,9 @@ func BenchmarkFetch(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// warm fills dir with size MiB once and empties it, so that the contender gets memory that this machine has at hand: in a
-// guest, memory that its host has to find first costs more than the whole download.
+// warm fills dir with size MiB once and empties it, so that the contender gets
+// memory that this machine has at hand: in a guest, memory that its host has to
+// find first costs more than the whole download.
 func warm(b *testing.B, dir string, size int) {
 	b.Helper()
 	name := filepath.Join(dir, "warm")

@@ -28,8 +28,8 @@ type Request struct {
 	// Mirrors have the same image, the preferred one comes first. They are
 	// URLs.
 	Mirrors []ref.Location
-	// Cache is the URL of a cache that is asked before them for what is verified
-	// here; the zero value: there is none. It needs no trust.
+	// Cache is the URL of a cache that is asked before them for what is
+	// verified here; the zero value: there is none. It needs no trust.
 	Cache ref.Location
 	// SHA256 is the image's digest; nil: not pinned.
 	SHA256 []byte

@@ -30,7 +30,8 @@ func TestRetryAfterADate(t *testing.T) {
 	}
 }
 
-// TestImageThatGoesAway has a server lose the file between a drop and the resume.
+// TestImageThatGoesAway has a server lose the file between a drop and the
+// resume.
 func TestImageThatGoesAway(t *testing.T) {
 	content := imageBytes(3 << 20)
 	script := []faulty.Behaviour{{End: faulty.EndClose, Cut: 2 << 20}, {Status: 404, Times: -1}}
@@ -80,7 +81,8 @@ func throughProxy(proxy string) func(*http.Request) (*url.URL, error) {
 	return func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
 }
 
-// TestProxyForHTTPS goes through a proxy that only knows CONNECT, and asks for a password of its own.
+// TestProxyForHTTPS goes through a proxy that only knows CONNECT, and asks for
+// a password of its own.
 func TestProxyForHTTPS(t *testing.T) {
 	content := imageBytes(2 << 20)
 	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)

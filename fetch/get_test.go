@@ -127,7 +127,8 @@ func mustGet(t *testing.T, r Request, content []byte) *Image {
 	return image
 }
 
-// mustFail fetches, expects an error of a class, and that nothing is left behind.
+// mustFail fetches, expects an error of a class, and that nothing is left
+// behind.
 func mustFail(t *testing.T, r Request, class string) *Error {
 	t.Helper()
 	return mustFailIn(t, soon(t), r, class)
@@ -400,7 +401,8 @@ func TestFileWithoutRoomIsRefusedBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
-// TestNothingKeepsRunning looks for goroutines and connections that outlive a download, a failed one included.
+// TestNothingKeepsRunning looks for goroutines and connections that outlive a
+// download, a failed one included.
 func TestNothingKeepsRunning(t *testing.T) {
 	content := imageBytes(1 << 20)
 	before := runtime.NumGoroutine()

@@ -19,8 +19,9 @@ import (
 	"netstage/fetch/store"
 )
 
-// link is a network namespace with a line that loses and delays packets. It is one TUN device, where all that is sent
-// to there comes back from there: the two addresses of a packet change places, which leaves its checksums right.
+// link is a network namespace with a line that loses and delays packets. It is
+// one TUN device, where all that is sent to there comes back from there: the
+// two addresses of a packet change places, which leaves its checksums right.
 type link struct {
 	ns *os.File
 }
@@ -30,7 +31,8 @@ const (
 	linkThere = "10.9.0.2" // where they are found by way of the line
 )
 
-// newLink makes a line that delays every packet, each way, and loses one in so many; 0: none.
+// newLink makes a line that delays every packet, each way, and loses one in so
+// many; 0: none.
 func newLink(b testing.TB, delay time.Duration, oneIn int) *link {
 	b.Helper()
 	l := &link{}
@@ -139,7 +141,8 @@ func (l *link) dial(ctx context.Context, network, addr string) (c net.Conn, err 
 	return c, err
 }
 
-// listenCubic listens with the congestion control that nearly every server has: BBR does not mind a few losses.
+// listenCubic listens with the congestion control that nearly every server has:
+// BBR does not mind a few losses.
 func listenCubic(addr string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
 		var err error
@@ -151,8 +154,8 @@ func listenCubic(addr string) (net.Listener, error) {
 	return config.Listen(context.Background(), "tcp", addr)
 }
 
-// BenchmarkLossy downloads over a line with 1 % loss and 20 ms from end to end and back, where a TCP stream is slow
-// however much the line has room for.
+// BenchmarkLossy downloads over a line with 1 % loss and 20 ms from end to end
+// and back, where a TCP stream is slow however much the line has room for.
 func BenchmarkLossy(b *testing.B) {
 	const mib = 16
 	content := imageBytes(mib << 20)

@@ -9,8 +9,8 @@ import (
 	"netstage/fetch/pace"
 )
 
-// TestSlowMirrorIsLeft has one mirror that trickles and one that drops now and then: after the slow one was tried
-// once, the fast one does it all.
+// TestSlowMirrorIsLeft has one mirror that trickles and one that drops now and
+// then: after the slow one was tried once, the fast one does it all.
 func TestSlowMirrorIsLeft(t *testing.T) {
 	content := imageBytes(16 << 20)
 	fast := serve(t, content, faulty.Behaviour{End: faulty.EndClose, Cut: 5 << 20, Times: 2})

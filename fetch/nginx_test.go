@@ -15,7 +15,8 @@ import (
 	"netstage/fetch/faulty"
 )
 
-// startNginx serves dir with the given lines in its server block, and returns the URL of the directory.
+// startNginx serves dir with the given lines in its server block, and returns
+// the URL of the directory.
 func startNginx(t testing.TB, dir string, lines string) string {
 	t.Helper()
 	return nginxAt(t, nil, freeAddr(t), fmt.Sprintf("server { listen @ADDR@; root %s; %s }", dir, lines))
@@ -31,8 +32,8 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// nginxAt starts an nginx at an address, of a namespace unless that is nil, with
-// these lines in http {}, where @ADDR@ stands for it, and returns its URL.
+// nginxAt starts an nginx at an address, of a namespace unless that is nil,
+// with these lines in http {}, where @ADDR@ stands for it, and returns its URL.
 func nginxAt(t testing.TB, where *link, addr, lines string) string {
 	t.Helper()
 	dial := new(net.Dialer).DialContext
@@ -101,7 +102,8 @@ func TestNginx(t *testing.T) {
 		base := startNginx(t, dir, "limit_rate 4m;")
 		other := startNginx(t, dir, "")
 		r, log := quick(t, content, base+"image.squashfs", other+"image.squashfs")
-		// The connection to the first server breaks after a part; the second continues it.
+		// The connection to the first server breaks after a part; the second
+		// continues it.
 		r.Dial = breakFirst(1 << 20)
 		image := mustGet(t, r, content)
 		if image.Stats.Requests != 2 || image.Stats.Restarts != 0 {

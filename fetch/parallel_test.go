@@ -13,10 +13,12 @@ import (
 	"netstage/fetch/store"
 )
 
-// limited is the rate of every stream of a server in these tests: slow enough that there is time for more of them.
+// limited is the rate of every stream of a server in these tests: slow enough
+// that there is time for more of them.
 const limited = 4 << 20
 
-// divided is a request that tries more streams at once and keeps them whatever they bring.
+// divided is a request that tries more streams at once and keeps them whatever
+// they bring.
 func divided(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	r, log := quick(t, content, urls...)
 	r.Parallel = pace.Parallel{Streams: 4, Gain: 1e-9, Measure: 50 * time.Millisecond}
@@ -24,7 +26,8 @@ func divided(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	return r, log
 }
 
-// ranges are the parts that a server was asked for, of a few bytes only where the end was told.
+// ranges are the parts that a server was asked for, of a few bytes only where
+// the end was told.
 func ranges(s *faulty.Server) (list []string) {
 	for _, e := range s.Log() {
 		if e.Range != "" && !strings.HasSuffix(e.Range, "-") {
@@ -86,7 +89,8 @@ func TestSeveralStreams(t *testing.T) {
 		r.Parallel.Gain = 1e9
 		image := mustGet(t, r, content)
 		log.mustSay(t, "back to those")
-		// One trial: its stream and its pieces, and what is asked for around them.
+		// One trial: its stream and its pieces, and what is asked for around
+		// them.
 		if n := len(s.Log()); n < 2 || image.Stats.Retries > 0 || strings.Contains(log.String(), "4 streams") {
 			t.Errorf("%d requests, %+v\n%s", n, image.Stats, log)
 		}
@@ -111,7 +115,8 @@ func TestSeveralStreams(t *testing.T) {
 	})
 }
 
-// TestFaultsOfSeveralStreams has the first streams of a second mirror break, or all of them misbehave.
+// TestFaultsOfSeveralStreams has the first streams of a second mirror break, or
+// all of them misbehave.
 func TestFaultsOfSeveralStreams(t *testing.T) {
 	content := imageBytes(5 << 20)
 	for name, b := range map[string]faulty.Behaviour{
@@ -144,7 +149,8 @@ func TestFaultsOfSeveralStreams(t *testing.T) {
 	}
 }
 
-// TestWrongByteOnOneOfSeveralStreams names the mirror whose byte it is, where a tree tells, and gets the image in any case.
+// TestWrongByteOnOneOfSeveralStreams names the mirror whose byte it is, where a
+// tree tells, and gets the image in any case.
 func TestWrongByteOnOneOfSeveralStreams(t *testing.T) {
 	content := imageBytes(5 << 20)
 	var flips []int64
@@ -178,8 +184,9 @@ func TestWrongByteOnOneOfSeveralStreams(t *testing.T) {
 	})
 }
 
-// TestChangeUnderSeveralStreams replaces the image while pieces of it are under way. What is vouched for is the new one;
-// else the old one is as good, where its stream goes on, but no mixture.
+// TestChangeUnderSeveralStreams replaces the image while pieces of it are under
+// way. What is vouched for is the new one; else the old one is as good, where
+// its stream goes on, but no mixture.
 func TestChangeUnderSeveralStreams(t *testing.T) {
 	old, content := imageBytes(14<<20), append([]byte("new"), imageBytes(13<<20)...)
 	for _, vouched := range []bool{true, false} {

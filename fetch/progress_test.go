@@ -9,8 +9,8 @@ import (
 	"netstage/fetch/faulty"
 )
 
-// TestMirrorsAreTold looks at what an operator hears of three mirrors: one that has no image, one that drops it, and
-// one that ends it.
+// TestMirrorsAreTold looks at what an operator hears of three mirrors: one that
+// has no image, one that drops it, and one that ends it.
 func TestMirrorsAreTold(t *testing.T) {
 	content := imageBytes(3 << 20)
 	missing := serve(t, content, faulty.Behaviour{Status: 404, Times: -1})

@@ -34,7 +34,8 @@ func TestRackCache(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		r, _ := quick(t, content, origin.URL("dir/image"))
-		// nginx looks twice a second whether a slice that others fetch is there.
+		// nginx looks twice a second whether a slice that others fetch is
+		// there.
 		r.Timeouts, r.LowSpeed = pace.Timeouts{}, pace.LowSpeedLimit{}
 		var err error
 		if r.Cache, err = ref.ParseURL(base); err != nil {

@@ -36,7 +36,8 @@ const spread = 3 * time.Second
 // mostOfOrigin is how many images all machines behind a cache may cost.
 const mostOfOrigin = 1.05
 
-// mostOfMean is how many times the mean of a stream's requests a second may see.
+// mostOfMean is how many times the mean of a stream's requests a second may
+// see.
 const mostOfMean = 3
 
 func newRack(b *testing.B, machines, size int, rate float64) rack {
@@ -53,9 +54,9 @@ func newRack(b *testing.B, machines, size int, rate float64) rack {
 }
 
 // BenchmarkRack has a rack of machines fetch an image, or stream it, with and
-// without the cache of deploy/ at the near end of their link, and tells how many
-// images the origin sent, when the last machine had it beside how long the link
-// takes at best, and the requests of the worst second beside their mean.
+// without the cache of deploy/ at the near end of their link, and tells how
+// many images the origin sent, when the last machine had it beside how long the
+// link takes at best, and the requests of the worst second beside their mean.
 func BenchmarkRack(b *testing.B) {
 	for _, machines := range []int{8, 64} {
 		r := newRack(b, machines, 512<<20/machines, 400e6/8)
@@ -130,8 +131,8 @@ func (r rack) run(b *testing.B, way string, cached bool) {
 		if cached && images > mostOfOrigin {
 			b.Errorf("%d machines behind a cache cost the origin %.2f images", r.machines, images)
 		}
-		// A whole image is one request of each machine: as many come in a second
-		// as machines start in it.
+		// A whole image is one request of each machine: as many come in a
+		// second as machines start in it.
 		if ratio := float64(worst) / mean; way == "stream" && ratio > mostOfMean {
 			b.Errorf("a second with %.1f times the mean of requests", ratio)
 		}

@@ -11,7 +11,8 @@ import (
 	"netstage/fetch/pace"
 )
 
-// faultOf is one way in which a server may answer, chosen by two bytes. Each that makes the mirror useless says so.
+// faultOf is one way in which a server may answer, chosen by two bytes. Each
+// that makes the mirror useless says so.
 func faultOf(kind, where byte, size int) (b faulty.Behaviour, useless bool) {
 	cut := int64(size) * int64(where) / 256
 	switch kind % 14 {
@@ -47,9 +48,10 @@ func faultOf(kind, where byte, size int) (b faulty.Behaviour, useless bool) {
 	return b, false
 }
 
-// FuzzFaults has one or two mirrors answer by any story of faults before they are well again. Where a digest or a tree
-// vouches for the image, it is whole in the end, unless each mirror did something that no retry mends; one stream or
-// several make no difference.
+// FuzzFaults has one or two mirrors answer by any story of faults before they
+// are well again. Where a digest or a tree vouches for the image, it is whole
+// in the end, unless each mirror did something that no retry mends; one stream
+// or several make no difference.
 func FuzzFaults(f *testing.F) {
 	f.Add([]byte{0, 100, 1, 200}, []byte(nil), false, false)
 	f.Add([]byte{2, 100, 2, 100, 11, 0}, []byte{5, 10, 7, 200}, true, false)

@@ -10,7 +10,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// TestSecretsStayWithTheirServer has a server redirect to another one: token, password and query are not for that.
+// TestSecretsStayWithTheirServer has a server redirect to another one: token,
+// password and query are not for that.
 func TestSecretsStayWithTheirServer(t *testing.T) {
 	content := imageBytes(100_000)
 	for name, secret := range map[string]func(*Request){
@@ -43,7 +44,8 @@ func TestSecretsStayWithTheirServer(t *testing.T) {
 					t.Errorf("the secret is told: %s", text)
 				}
 			}
-			// Where it is refused, neither the error nor what was tried tells it.
+			// Where it is refused, neither the error nor what was tried tells
+			// it.
 			first = serve(t, content, faulty.Behaviour{Status: 401, Times: -1})
 			r, _ = quick(t, content, first.URL("x"))
 			secret(&r)

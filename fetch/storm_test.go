@@ -12,7 +12,8 @@ import (
 	"netstage/fetch/pace"
 )
 
-// TestStorm has many machines ask at once for what a server first refuses, then drops, then serves.
+// TestStorm has many machines ask at once for what a server first refuses, then
+// drops, then serves.
 func TestStorm(t *testing.T) {
 	const machines = 60
 	content := imageBytes(200_000)
@@ -45,7 +46,8 @@ func TestStorm(t *testing.T) {
 			served += e.Sent
 		}
 	}
-	// What was received before a reset is not fetched again, but for what was under way.
+	// What was received before a reset is not fetched again, but for what was
+	// under way.
 	if most := int64(machines) * (200_000 + 70_000); served > most {
 		t.Errorf("%d bytes served to %d machines", served, machines)
 	}

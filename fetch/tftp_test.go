@@ -10,8 +10,9 @@ import (
 	"netstage/fetch/faulty"
 )
 
-// serveTFTP serves content by plain RFC 1350 and ends each transfer silently after some blocks, unless most is 0.
-// Names that begin with "no" are not found.
+// serveTFTP serves content by plain RFC 1350 and ends each transfer silently
+// after some blocks, unless most is 0. Names that begin with "no" are not
+// found.
 func serveTFTP(t *testing.T, address string, content []byte, most int) (host string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", address)
@@ -50,7 +51,8 @@ func serveTFTP(t *testing.T, address string, content []byte, most int) (host str
 	return conn.LocalAddr().String()
 }
 
-// A TFTP server is a mirror like any other, but that it always begins at the first byte.
+// A TFTP server is a mirror like any other, but that it always begins at the
+// first byte.
 func TestTFTP(t *testing.T) {
 	content := imageBytes(200_001)
 	t.Run("verified", func(t *testing.T) {

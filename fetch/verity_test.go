@@ -11,7 +11,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// verityRequest is a request for content that a tree vouches for, and the tree's own download.
+// verityRequest is a request for content that a tree vouches for, and the
+// tree's own download.
 func verityRequest(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	t.Helper()
 	var w bytes.Buffer

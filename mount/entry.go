@@ -20,8 +20,8 @@ func (e Entry) Mount(root, device string) Mount {
 }
 
 // Do mounts e below root. device is the node of its block device, empty where
-// it has none. Errors are *Error or those of the loop device. A device that does
-// not answer when ctx ends is left behind, and mounted nowhere.
+// it has none. Errors are *Error or those of the loop device. A device that
+// does not answer when ctx ends is left behind, and mounted nowhere.
 func (e Entry) Do(ctx context.Context, root, device string) error {
 	done := make(chan error, 1)
 	go func() { done <- e.do(ctx, root, device) }()

@@ -42,7 +42,8 @@ func metadataImage(t *testing.T, files map[string]string) string {
 	return image
 }
 
-// What was written to /etc hides nothing of a newer system but what it replaces.
+// What was written to /etc hides nothing of a newer system but what it
+// replaces.
 func TestClearOpaque(t *testing.T) {
 	needRoot(t)
 	lower, upper := t.TempDir(), mountPoint(t)

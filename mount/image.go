@@ -14,8 +14,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// LengthOf is how many bytes of a file are the image: all, but of a block device
-// what its file system says, in whole pages as mksquashfs pads it.
+// LengthOf is how many bytes of a file are the image: all, but of a block
+// device what its file system says, in whole pages as mksquashfs pads it.
 func LengthOf(file *os.File) (int64, error) {
 	size, device, err := sizeOf(file)
 	if err != nil || !device {
@@ -196,7 +196,8 @@ func readSuperblock(r io.ReaderAt, size int64) (Mount, int64, error) {
 		length = binary.LittleEndian.Uint64(block[40:])
 		m = Mount{Type: "squashfs", Options: "ro", Try: "threads=multi"}
 	case binary.LittleEndian.Uint32(erofs) == 0xe0f5e1e2:
-		// blocks and blkszbits of struct erofs_super_block, fs/erofs/erofs_fs.h.
+		// blocks and blkszbits of struct erofs_super_block,
+		// fs/erofs/erofs_fs.h.
 		length = uint64(binary.LittleEndian.Uint32(erofs[36:])) << (erofs[12] & 31)
 		m = Mount{Type: "erofs", Options: "ro"}
 	default:

@@ -61,9 +61,9 @@ func NewWitness(root string, places ...string) (*Witness, error) {
 	return w, nil
 }
 
-// Check looks at them again: each has to be the same file of the same mount, and
-// nothing may be mounted in the store. The class is fault.Policy where it is not
-// so.
+// Check looks at them again: each has to be the same file of the same mount,
+// and nothing may be mounted in the store. The class is fault.Policy where it
+// is not so.
 func (w *Witness) Check() error {
 	for _, f := range w.files {
 		is, err := identify(w.root, f.place)

@@ -8,7 +8,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Whatever takes the place of what was looked at is found, however it got there.
+// Whatever takes the place of what was looked at is found, however it got
+// there.
 func TestWitness(t *testing.T) {
 	needRoot(t)
 	build := func() (string, *Witness) {

@@ -142,7 +142,8 @@ func TestAnotherRouter(t *testing.T) {
 	}
 }
 
-// The first of two DHCPv6 servers gives an address that no answer comes back to.
+// The first of two DHCPv6 servers gives an address that no answer comes back
+// to.
 func TestAnotherServer6(t *testing.T) {
 	dead, good := site(t)
 	dead.routerAddrs(t, "br0", "fe80::1/64")

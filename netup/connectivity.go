@@ -72,9 +72,9 @@ func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool 
 	}
 }
 
-// another goes on from a lease that led nowhere: to its next gateway, to another
-// server or router, and in the end from the first one again. The lease stays
-// where there is nothing else.
+// another goes on from a lease that led nowhere: to its next gateway, to
+// another server or router, and in the end from the first one again. The lease
+// stays where there is nothing else.
 func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
 	next := l
 	if c.round == 0 { // all gateways of the lease, the first one included

@@ -17,8 +17,8 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 }
 
 // DialBy is the DialContext of a network that another process brought up, as a
-// lease has it, whichever that is by then: on any link, because links are renamed
-// while they are used.
+// lease has it, whichever that is by then: on any link, because links are
+// renamed while they are used.
 func DialBy(l func() lease.Lease) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return dial.New("", l).Context
 }
@@ -27,8 +27,8 @@ func DialBy(l func() lease.Lease) func(ctx context.Context, network, addr string
 // other links have. It needs the right to bind to a device.
 type Path struct{ Lease lease.Lease }
 
-// DialContext is Network.DialContext through the lease's link and by its address
-// family only, so that a connection proves the lease.
+// DialContext is Network.DialContext through the lease's link and by its
+// address family only, so that a connection proves the lease.
 func (p Path) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return dial.Only(p.Lease).Context(ctx, network, addr)
 }

@@ -15,8 +15,8 @@ import (
 	"netstage/netup/networkd"
 )
 
-// Networkd describes the network as it stands. The other address family's lease of
-// the link is kept too, where it has come by now.
+// Networkd describes the network as it stands. The other address family's lease
+// of the link is kept too, where it has come by now.
 func (n *Network) Networkd() networkd.State {
 	l := n.Lease()
 	k := networkd.State{

@@ -16,9 +16,9 @@ type Options struct {
 	// Debug for every change made to the kernel.
 	Log *slog.Logger
 	// Config is what the operator fixed: ip=, BOOTIF=, ifname=, nameserver=,
-	// rd.route=. The zero value is DHCP and IPv6
-	// autoconfiguration on every link, whichever leads there first, and what the firmware's
-	// iBFT says for the one that it booted from.
+	// rd.route=. The zero value is DHCP and IPv6 autoconfiguration on every
+	// link, whichever leads there first, and what the firmware's iBFT says for
+	// the one that it booted from.
 	Config ipparam.Config
 	// Sysfs is where sysfs is mounted; "/sys" when empty.
 	Sysfs string
@@ -29,8 +29,8 @@ type Options struct {
 	// NoNICTimeout is how long a machine may show no link at all before Up
 	// fails with class no-nic; 60 s when zero.
 	NoNICTimeout time.Duration
-	// BootIFTimeout is how long only the card of BOOTIF= is waited for, where the
-	// machine has none with that address, as behind a dock; 20 s when zero.
+	// BootIFTimeout is how long only the card of BOOTIF= is waited for, where
+	// the machine has none with that address, as behind a dock; 20 s when zero.
 	BootIFTimeout time.Duration
 	// Prove says whether a lease leads to where the caller wants to go. It is
 	// called with the lease's addresses and routes installed, for several
@@ -43,17 +43,17 @@ type Options struct {
 	// VendorClass is DHCPv4's option 60; "netstage" when empty. DHCPv6's takes
 	// the number of an enterprise, and is not sent.
 	VendorClass string
-	// UserClass is DHCP option 77 (RFC 3004) and DHCPv6 option 15, not sent when
-	// empty; at most 254 bytes.
+	// UserClass is DHCP option 77 (RFC 3004) and DHCPv6 option 15, not sent
+	// when empty; at most 254 bytes.
 	UserClass string
 	// HostName is what DHCP servers are told, where a link has no other name.
 	HostName string
 	// Grace is how long a lease that is link-local or leads nowhere waits for
 	// a better one before it wins without a proof; 10 s when zero.
 	Grace time.Duration
-	// BounceAfter is how long a link with carrier may be without a lease before it
-	// is set down and up again, once: longer than spanning tree holds a port. At 10
-	// Mb/s it is a sixth of that. 90 s when zero.
+	// BounceAfter is how long a link with carrier may be without a lease before
+	// it is set down and up again, once: longer than spanning tree holds a
+	// port. At 10 Mb/s it is a sixth of that. 90 s when zero.
 	BounceAfter time.Duration
 	// Report is the time before the first "still waiting" line; the next ones
 	// come ever later, up to a minute apart. 5 s when zero.

@@ -173,7 +173,8 @@ func TestConfiguredInterfaceIsUsed(t *testing.T) {
 	}
 }
 
-// A second Up after a failed boot asks for the same address and changes nothing.
+// A second Up after a failed boot asks for the same address and changes
+// nothing.
 func TestUpAgain(t *testing.T) {
 	p := newPeer(t)
 	p.cable(t, "eth0", "10.1.0.1/24")

@@ -18,12 +18,12 @@ import (
 )
 
 // Renew keeps the lease of a network that another process brought up until ctx
-// ends: it asks for more time as a client does, and sets the address anew, under
-// whatever name the link has by then. Where servers want an address by DHCPv4
-// back, it asks for another one, and tells that to changed; unless the link has
-// an address of somebody else's by then. Only leases by DHCP have to be asked
-// for; what routers give the kernel hears again by itself. clientID is the one
-// that a lease by DHCPv4 was given to, nil for the MAC's.
+// ends: it asks for more time as a client does, and sets the address anew,
+// under whatever name the link has by then. Where servers want an address by
+// DHCPv4 back, it asks for another one, and tells that to changed; unless the
+// link has an address of somebody else's by then. Only leases by DHCP have to
+// be asked for; what routers give the kernel hears again by itself. clientID is
+// the one that a lease by DHCPv4 was given to, nil for the MAC's.
 func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger, changed func(lease.Lease)) {
 	client := func(link string, l lease.Lease) *dhcp4.Client {
 		return &dhcp4.Client{
@@ -104,8 +104,8 @@ func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease, log *slog.L
 	return l, nil
 }
 
-// rebind6 asks every server for more time: the identity of the one that gave the
-// lease by DHCPv6 is not part of it.
+// rebind6 asks every server for more time: the identity of the one that gave
+// the lease by DHCPv6 is not part of it.
 func rebind6(ctx context.Context, c *dhcp6.Client, l lease.Lease) (lease.Lease, error) {
 	had := dhcp6.Answer{At: l.Acquired, Reply: dhcp6.Reply{Addr: l.Addr.Addr(), Valid: l.Time, T1: l.T2, T2: l.T2}}
 	got, err := c.Renew(ctx, had)

@@ -32,8 +32,8 @@ func TestWhatTheRootCantHaveIsNamed(t *testing.T) {
 	})
 }
 
-// A nixpkgs without scripted stage 1 has not its options, or has them to say so;
-// no configuration has to change for that, and toplevels are systemd's.
+// A nixpkgs without scripted stage 1 has not its options, or has them to say
+// so; no configuration has to change for that, and toplevels are systemd's.
 func TestWithoutScriptedStage1(t *testing.T) {
 	const scripted = `[ "systemd.enable" "checkJournalingFS" "extraFiles" "secrets" "allowMissingModules" "network.enable" "network.flushBeforeStage2"
 		"network.udhcpc.extraArgs" "preLVMCommands" "postMountCommands" "extraUtilsCommands" "luks.devices" "stage1Greeting" ]`

@@ -57,7 +57,8 @@ type evaluated struct {
 	texts   string // all files that the evaluation wrote
 }
 
-// evaluate evaluates the module with a configuration: by nixpkgs' lib when lib is its folder, else by the stand-in.
+// evaluate evaluates the module with a configuration: by nixpkgs' lib when lib
+// is its folder, else by the stand-in.
 func evaluate(t *testing.T, lib, settings string) evaluated {
 	t.Helper()
 	e, err := tryEvaluate(t, lib, settings)
@@ -105,7 +106,8 @@ func tryEvaluate(t *testing.T, lib, settings string, more ...string) (evaluated,
 	return e, nil
 }
 
-// The agent that nix/default.nix builds, and the one of its module, know how old the sources are.
+// The agent that nix/default.nix builds, and the one of its module, know how
+// old the sources are.
 func TestBuildsKnowTheirAge(t *testing.T) {
 	needNix(t)
 	commit, err := exec.Command("git", "log", "-1", "--format=%ct").Output()
@@ -130,7 +132,8 @@ func TestBuildsKnowTheirAge(t *testing.T) {
 	}
 }
 
-// eachLib runs a test with the stand-in for nixpkgs' lib, and with the real one at $NETSTAGE_NIXPKGS_LIB.
+// eachLib runs a test with the stand-in for nixpkgs' lib, and with the real one
+// at $NETSTAGE_NIXPKGS_LIB.
 func eachLib(t *testing.T, test func(t *testing.T, lib string)) {
 	needNix(t)
 	t.Run("stub", func(t *testing.T) { test(t, "") })
@@ -139,7 +142,8 @@ func eachLib(t *testing.T, test func(t *testing.T, lib string)) {
 	}
 }
 
-// plainQuotes undoes the quotes that only one of the two libs puts around plain words.
+// plainQuotes undoes the quotes that only one of the two libs puts around plain
+// words.
 var plainQuotes = strings.NewReplacer("'", "", `"`, "")
 
 func expectAll(t *testing.T, what, text string, wants ...string) {

@@ -60,8 +60,8 @@ func rows(t *testing.T) []row {
 	return all
 }
 
-// What NixOS's own stage 1 does by an option and netstage does not is named, with
-// where that is defined; what nixpkgs sets by itself is not.
+// What NixOS's own stage 1 does by an option and netstage does not is named,
+// with where that is defined; what nixpkgs sets by itself is not.
 func TestEveryOptionOfStage1IsNamed(t *testing.T) {
 	eachLib(t, func(t *testing.T, lib string) {
 		all := rows(t)

@@ -23,8 +23,9 @@ type ValidPath struct {
 	References []string
 }
 
-// ParseRegistration reads what "nix-store --dump-db" prints and closureInfo of nixpkgs writes: for each path its name,
-// hash, size, deriver, number of references and the references, a line each (nix: decodeValidPathInfo in
+// ParseRegistration reads what "nix-store --dump-db" prints and closureInfo of
+// nixpkgs writes: for each path its name, hash, size, deriver, number of
+// references and the references, a line each (nix: decodeValidPathInfo in
 // src/libstore/store-api.cc).
 func ParseRegistration(r io.Reader) ([]ValidPath, error) {
 	lines := bufio.NewScanner(r)
@@ -68,8 +69,9 @@ func isStorePath(p string) bool {
 	return path.IsAbs(p) && IsStoreName(path.Base(p))
 }
 
-// WriteRegistration writes what "nix-store --load-db" reads, sorted by path and without derivers: they are not part of
-// an image, and a store that was built elsewhere may name others.
+// WriteRegistration writes what "nix-store --load-db" reads, sorted by path and
+// without derivers: they are not part of an image, and a store that was built
+// elsewhere may name others.
 func WriteRegistration(w io.Writer, paths []ValidPath) error {
 	paths = slices.SortedFunc(slices.Values(paths), func(a, b ValidPath) int { return strings.Compare(a.Path, b.Path) })
 	out := bufio.NewWriter(w)
@@ -82,7 +84,8 @@ func WriteRegistration(w io.Writer, paths []ValidPath) error {
 	return out.Flush()
 }
 
-// CheckClosed returns an error when a path refers to one that is not among them.
+// CheckClosed returns an error when a path refers to one that is not among
+// them.
 func CheckClosed(paths []ValidPath) error {
 	have := map[string]bool{}
 	for _, p := range paths {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// In the shell of a breakpoint "boot" tells where the boot stands, and goes back.
+// In the shell of a breakpoint "boot" tells where the boot stands, and goes
+// back.
 func TestBootCommand(t *testing.T) {
 	scenario{
 		lan: &network{}, cmdline: "boot.break=root init={init} rootfs={url}",
@@ -29,7 +30,8 @@ func TestBootCommand(t *testing.T) {
 	}.run(t)
 }
 
-// What failed is told, and tried again once it is mended, from the shell of the menu.
+// What failed is told, and tried again once it is mended, from the shell of the
+// menu.
 func TestBootRetry(t *testing.T) {
 	scenario{
 		copies: map[string]string{"/elsewhere": "{image}"}, cmdline: "boot.shell_on_fail rootfs=/image.squashfs init={init}",
@@ -41,7 +43,8 @@ func TestBootRetry(t *testing.T) {
 	}.run(t)
 }
 
-// After the death of the boot the rescue starts it again; as PID 1 a shell has nobody to ask.
+// After the death of the boot the rescue starts it again; as PID 1 a shell has
+// nobody to ask.
 func TestBootCommandOfTheRescue(t *testing.T) {
 	scenario{
 		copies: inInitrd, cmdline: "init={init} boot.debug1 boot.shell_on_fail",

@@ -85,11 +85,11 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 // A machine with a small disk: the first boot streams all and keeps it when it
-// is whole. In the second one the disk stops to answer; the boot goes on without
-// it, and the power is cut while the image is written to it. The third one fetches
-// what changed and the block that the disk lost a bit of, the fourth one streams
-// what changed again, and the fifth one boots that image again when the server
-// has none, since the policy of its initrd allows it.
+// is whole. In the second one the disk stops to answer; the boot goes on
+// without it, and the power is cut while the image is written to it. The third
+// one fetches what changed and the block that the disk lost a bit of, the
+// fourth one streams what changed again, and the fifth one boots that image
+// again when the server has none, since the policy of its initrd allows it.
 func TestQEMUCacheDisk(t *testing.T) {
 	t.Parallel()
 	disk := filepath.Join(t.TempDir(), "disk")
@@ -145,8 +145,9 @@ func TestQEMUCacheDisk(t *testing.T) {
 	machine(last.Path, "").end(vm.Reset, "boot failed: http-404", "!stage 2: pid 1")
 }
 
-// cutOff boots with a disk that hangs before it is mounted, which costs what the
-// document says, and ends the machine in the middle of what it writes there.
+// cutOff boots with a disk that hangs before it is mounted, which costs what
+// the document says, and ends the machine in the middle of what it writes
+// there.
 func cutOff(m running) {
 	m.t.Helper()
 	throttle := func(bytes int) {
@@ -191,7 +192,8 @@ func cutOff(m running) {
 	m.Close()
 }
 
-// flip inverts a bit of the image on the disk, in a file that does not compress.
+// flip inverts a bit of the image on the disk, in a file that does not
+// compress.
 func flip(t *testing.T, disk, image string) {
 	t.Helper()
 	content, err := os.ReadFile(image)

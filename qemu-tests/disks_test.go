@@ -201,8 +201,8 @@ func TestCheckWantsAReboot(t *testing.T) {
 	}.play(t)
 }
 
-// A disk that was plugged in too late is seen in the shell, and the boot goes on
-// with the image that was good.
+// A disk that was plugged in too late is seen in the shell, and the boot goes
+// on with the image that was good.
 func TestRetryWithADisk(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -238,7 +238,8 @@ func TestPersistence(t *testing.T) {
 		ends: refused("no-device"), shown: []string{"no device UUID=0000-DEAD: it did not appear within 1s"},
 	}.play(t)
 
-	// Nothing vouches for the disk: where the initrd wants that, it says so itself.
+	// Nothing vouches for the disk: where the initrd wants that, it says so
+	// itself.
 	const policy = `{"version": 1, "verify": "required"}`
 	scenario{
 		copies: inInitrd, files: map[string]string{"/etc/netstage/policy.json": policy},

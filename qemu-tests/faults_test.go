@@ -62,7 +62,8 @@ func TestQEMUFaultsInOneDownload(t *testing.T) {
 	} {
 		m.expect(text)
 	}
-	// While one stream stalls others may be tried, so what follows comes in any order.
+	// While one stream stalls others may be tried, so what follows comes in any
+	// order.
 	m.end(vm.PowerOff, "resuming at", "stalled: ", "!starting over at ", ", verified", "stage 2 done")
 	var ranges []string
 	for _, e := range s.Log() {

@@ -46,8 +46,8 @@ func TestFaults(t *testing.T) {
 		"redirect loop":     {lan: mirrored(always(faulty.Behaviour{Location: "loop"})...), cmdline: sha, ends: refused("redirect"), shown: []string{"more than 10 redirects"}},
 		"chunked":           {lan: mirrored(always(faulty.Behaviour{Chunked: true})...), cmdline: root},
 		"chunked and cut":   {lan: mirrored(faulty.Behaviour{Chunked: true, End: faulty.EndReset, Cut: half}), cmdline: sha, shown: []string{"resuming at"}},
-		// What vouches for the bytes in hand counts for more than what the server
-		// says of its version.
+		// What vouches for the bytes in hand counts for more than what the
+		// server says of its version.
 		"changed ETag":            {lan: mirrored(faulty.Behaviour{End: faulty.EndClose, Cut: half}, faulty.Behaviour{ETag: `"new"`, Times: -1}), cmdline: sha, shown: []string{"resuming at", "!starting over at"}},
 		"changed ETag, unvouched": {lan: mirrored(faulty.Behaviour{End: faulty.EndClose, Cut: half}, faulty.Behaviour{ETag: `"new"`, Times: -1}), shown: []string{"starting over at"}},
 		"larger than memory": {lan: mirrored(always(faulty.Behaviour{Length: 1 << 45})...), ends: refused("no-memory"),

@@ -27,8 +27,8 @@ func TestControlCharactersInParameters(t *testing.T) {
 	}
 }
 
-// What the boot told its own modprobe is gone in stage 2, where another modprobe
-// would obey it.
+// What the boot told its own modprobe is gone in stage 2, where another
+// modprobe would obey it.
 func TestNoModuleRulesForStage2(t *testing.T) {
 	release, err := kmod.Release()
 	if err != nil {

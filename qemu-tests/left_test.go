@@ -45,8 +45,8 @@ func TestLeftForStage2(t *testing.T) {
 	}
 }
 
-// checkLeft asserts that what listLeft printed is documented, and tells nobody a
-// secret.
+// checkLeft asserts that what listLeft printed is documented, and tells nobody
+// a secret.
 func checkLeft(t *testing.T, console string) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/security.md")

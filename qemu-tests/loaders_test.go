@@ -15,7 +15,8 @@ import (
 	"netstage/qemu-tests/system"
 )
 
-// tree is a folder to be served, with the scripts for any loader: a kernel, an initrd, an image and what vouches for it.
+// tree is a folder to be served, with the scripts for any loader: a kernel, an
+// initrd, an image and what vouches for it.
 func tree(t *testing.T) string {
 	t.Helper()
 	c, a, dir := guest(t, xzModules), store(t, classic()), t.TempDir()
@@ -30,7 +31,8 @@ func tree(t *testing.T) string {
 	return dir
 }
 
-// rEFInd itself, on an EFI system partition as docs/nixos.md has it laid out, boots what refind.conf says.
+// rEFInd itself, on an EFI system partition as docs/nixos.md has it laid out,
+// boots what refind.conf says.
 func TestQEMUByRefind(t *testing.T) {
 	t.Parallel()
 	const refind = "/usr/share/refind/refind/refind_x64.efi"
@@ -56,7 +58,8 @@ func TestQEMUByRefind(t *testing.T) {
 	}).end(vm.PowerOff, "rEFInd", "verified", "stage 2: pid 1")
 }
 
-// A running Linux starts what lies in the folder by kexec-boot; no server is asked.
+// A running Linux starts what lies in the folder by kexec-boot; no server is
+// asked.
 func TestQEMUByKexec(t *testing.T) {
 	t.Parallel()
 	const kexec = "/usr/sbin/kexec"

@@ -16,8 +16,9 @@ import (
 	"netstage/cmd/netstage/vm"
 )
 
-// The NixOS module's derivations, evaluated with stand-ins for nixpkgs (nix/testdata/eval.nix), are built by their own
-// scripts, and what run-netstage-vm starts boots through iPXE to the toplevel that Nix built.
+// The NixOS module's derivations, evaluated with stand-ins for nixpkgs
+// (nix/testdata/eval.nix), are built by their own scripts, and what
+// run-netstage-vm starts boots through iPXE to the toplevel that Nix built.
 func TestQEMUModule(t *testing.T) {
 	t.Parallel()
 	store, toplevel := realToplevel(t, false)
@@ -95,7 +96,8 @@ func TestQEMUModule(t *testing.T) {
 		}
 	}
 
-	// The same folder on a web server that knows nothing of it: boot.ipxe and all that it names are plain files.
+	// The same folder on a web server that knows nothing of it: boot.ipxe and
+	// all that it names are plain files.
 	cmdline, err := os.ReadFile(tree + "/cmdline")
 	if err != nil {
 		t.Fatal(err)

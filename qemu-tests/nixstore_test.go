@@ -12,8 +12,9 @@ import (
 	"netstage/cmd/netstage/vm"
 )
 
-// realToplevel builds qemu-tests/nixos/toplevel.nix with Nix in a store of its own, offline, and returns the store's
-// folder and the toplevel's path in it. withNix puts a nix-store into the system, which is most of its size.
+// realToplevel builds qemu-tests/nixos/toplevel.nix with Nix in a store of its
+// own, offline, and returns the store's folder and the toplevel's path in it.
+// withNix puts a nix-store into the system, which is most of its size.
 func realToplevel(t *testing.T, withNix bool) (store, toplevel string) {
 	t.Helper()
 	if _, err := exec.LookPath("nix-build"); err != nil {
@@ -100,8 +101,9 @@ func install(t *testing.T, from, to string) {
 	}
 }
 
-// A toplevel that Nix built becomes a folder to be served by its path alone, or one initrd with all. The system that
-// boots has a store that Nix accepts as its own.
+// A toplevel that Nix built becomes a folder to be served by its path alone, or
+// one initrd with all. The system that boots has a store that Nix accepts as
+// its own.
 func TestQEMURealToplevel(t *testing.T) {
 	t.Parallel()
 	store, toplevel := realToplevel(t, true)
@@ -140,7 +142,8 @@ func TestQEMURealToplevel(t *testing.T) {
 		}
 	}
 
-	// The same closure gives the same image: the root hash of the first is that of the second.
+	// The same closure gives the same image: the root hash of the first is that
+	// of the second.
 	all := filepath.Join(dir, "all-in-one")
 	netstage("--all-in-one", "-o", all)
 	m := start(t, vm.Config{Kernel: folder + "/bzImage", Initrds: []string{all}, Direct: true, Memory: 1024,

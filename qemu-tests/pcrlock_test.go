@@ -15,8 +15,8 @@ import (
 	"netstage/qemu-tests/system"
 )
 
-// runPCRLock has systemd measure something of its own, as it does at every stage
-// of a boot, and read what firmware, stub, agent and it have logged.
+// runPCRLock has systemd measure something of its own, as it does at every
+// stage of a boot, and read what firmware, stub, agent and it have logged.
 const runPCRLock = `
 mount -t securityfs securityfs /sys/kernel/security
 export SYSTEMD_FORCE_MEASURE=1
@@ -28,7 +28,8 @@ of_systemd systemd-pcrextend sysinit
 echo "pcrlock $(of_systemd systemd-pcrlock log --json=short --no-pager | gzip | base64 -w0)"
 `
 
-// pcrlock are the programs of setup/pcrlock.sh and their libraries, for an image.
+// pcrlock are the programs of setup/pcrlock.sh and their libraries, for an
+// image.
 func pcrlock(t *testing.T) system.Files {
 	t.Helper()
 	root := setupDir(t, "pcrlock")
@@ -62,8 +63,8 @@ func pcrlock(t *testing.T) system.Files {
 	return files
 }
 
-// checkPCRLock asserts that systemd-pcrlock found the agent's records, systemd's
-// and the firmware's, and that the PCRs are what the logs say.
+// checkPCRLock asserts that systemd-pcrlock found the agent's records,
+// systemd's and the firmware's, and that the PCRs are what the logs say.
 func checkPCRLock(t *testing.T, console string) {
 	t.Helper()
 	found := regexp.MustCompile(`pcrlock ([A-Za-z0-9+/=]+)`).FindStringSubmatch(console)

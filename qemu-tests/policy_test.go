@@ -9,8 +9,8 @@ import (
 	"netstage/stage1/password"
 )
 
-// What the initrd pins, no command line changes: neither the init nor the image,
-// and nothing is fetched for one that tries.
+// What the initrd pins, no command line changes: neither the init nor the
+// image, and nothing is fetched for one that tries.
 func TestPinsOfTheInitrd(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]scenario{
@@ -103,13 +103,15 @@ func TestShellPassword(t *testing.T) {
 			},
 			ends: rebooted,
 		},
-		// The initrd's policy offers a shell to who knows the password, whatever the command line says.
+		// The initrd's policy offers a shell to who knows the password,
+		// whatever the command line says.
 		"policy": {
 			files: map[string]string{file: hashOfS, "/etc/netstage/policy.json": `{"version":1,"shell":"password"}`}, cmdline: broken,
 			story: []step{offers, types("i"), asks, types("s\r"), prompt, types("exit 1\r"), offers, types("r")},
 			ends:  rebooted,
 		},
-		// Noise on the line may open the prompt; the machine comes back all the same.
+		// Noise on the line may open the prompt; the machine comes back all the
+		// same.
 		"nobody is there": {
 			files: map[string]string{file: hashOfS}, cmdline: "boot.debug1 boot.fail_timeout=1 init={init}",
 			story: []step{asks}, ends: refused("breakpoint"), shown: []string{"time for the password is over", "!leaves it"},

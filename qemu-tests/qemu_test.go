@@ -80,7 +80,8 @@ type running struct {
 	ctx context.Context
 }
 
-// machineLimit is for hosts that are busy with much else; a machine takes seconds.
+// machineLimit is for hosts that are busy with much else; a machine takes
+// seconds.
 const machineLimit = 10 * time.Minute
 
 func start(t testing.TB, c vm.Config) running {

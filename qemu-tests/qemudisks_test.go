@@ -75,10 +75,10 @@ func diskGuest(t *testing.T, bootDisk string, files ...initrd.File) vm.Config {
 }
 
 // From a disk to a real systemd: the image on an EFI system partition, verified
-// by dm-verity, and a disk for /persist that is plugged in three seconds late, after
-// a power cut. The same machine finds there what it wrote, with an ISO image on
-// the first disk this time, and files of a second archive. When the disk is
-// broken, it is named.
+// by dm-verity, and a disk for /persist that is plugged in three seconds late,
+// after a power cut. The same machine finds there what it wrote, with an ISO
+// image on the first disk this time, and files of a second archive. When the
+// disk is broken, it is named.
 func TestQEMUDisks(t *testing.T) {
 	t.Parallel()
 	debian := debianOnDisks(t)

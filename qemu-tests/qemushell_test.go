@@ -13,8 +13,9 @@ import (
 	"netstage/qemu-tests/system"
 )
 
-// On a real serial line, and from the host by OpenSSH's client: a password, the shell at a breakpoint, the kernel log read through a
-// burst that overruns it, Ctrl-C, and who may not log in.
+// On a real serial line, and from the host by OpenSSH's client: a password, the
+// shell at a breakpoint, the kernel log read through a burst that overruns it,
+// Ctrl-C, and who may not log in.
 func TestQEMUShell(t *testing.T) {
 	t.Parallel()
 	a, keys := store(t, classic()), newSSHKeys(t)

@@ -63,7 +63,8 @@ func newKitchen(t *testing.T) *kitchen {
 	return k
 }
 
-// fresh is a kitchen with the same folder boot, and nothing that was made of it.
+// fresh is a kitchen with the same folder boot, and nothing that was made of
+// it.
 func (k *kitchen) fresh(t *testing.T) *kitchen {
 	other := &kitchen{t: t, dir: t.TempDir(), recipes: k.recipes}
 	other.run("cp -r " + k.at("boot") + " boot\n")
@@ -155,8 +156,9 @@ var media = map[string]struct {
 	"iso-as-image": {steps: []string{"iso", "iso-as-image", "grub"}, boots: (*kitchen).partition, shown: []string{"it is an ISO image, the system is in its /nix-store.squashfs"}},
 }
 
-// TestQEMURecipes runs the recipes of docs/media.md as they are written, and boots
-// what $NETSTAGE_RECIPES names to stage 2: all, as make recipes does, or one.
+// TestQEMURecipes runs the recipes of docs/media.md as they are written, and
+// boots what $NETSTAGE_RECIPES names to stage 2: all, as make recipes does, or
+// one.
 func TestQEMURecipes(t *testing.T) {
 	t.Parallel()
 	booted := cmp.Or(os.Getenv("NETSTAGE_RECIPES"), "systemd-boot")

@@ -26,8 +26,8 @@ import (
 //		}.run(t)
 //	}
 //
-// A table is a map of scenarios and a loop of t.Run(name, s.run). What a literal
-// can't say is a function of its story, or of its check.
+// A table is a map of scenarios and a loop of t.Run(name, s.run). What a
+// literal can't say is a function of its story, or of its check.
 //
 // Command line, files, DHCP options and texts may have words for what is known
 // only once the network is there:

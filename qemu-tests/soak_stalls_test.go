@@ -81,8 +81,8 @@ func throttles(device string, bytes int) func(*played) error {
 	return tells("block_set_io_throttle", map[string]any{"id": device, "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0})
 }
 
-// Machines of QEMU whose disk stops answering, at moments and for times drawn at
-// random, end as those of TestSoak do: in stage 2, whoever needs the disk or
+// Machines of QEMU whose disk stops answering, at moments and for times drawn
+// at random, end as those of TestSoak do: in stage 2, whoever needs the disk or
 // not, and with a screen where it is needed. SOAK_STALLS= says how many.
 func TestQEMUSoakOfStalls(t *testing.T) {
 	count := 1

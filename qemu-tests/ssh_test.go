@@ -68,7 +68,8 @@ func withSSH(t *testing.T, cmdline string, script ...faulty.Behaviour) remote {
 	return r
 }
 
-// shows waits until the console has shown text so many times, wherever that is among what else it shows.
+// shows waits until the console has shown text so many times, wherever that is
+// among what else it shows.
 func (r remote) shows(text string, times int) {
 	r.t.Helper()
 	for range 3000 {
@@ -96,8 +97,8 @@ func (r remote) does(command, want string, status int) {
 	}
 }
 
-// At a breakpoint, by the real client: the machine is who it says it is, the right key gets a shell, no other does, and
-// nobody is left when stage 2 comes.
+// At a breakpoint, by the real client: the machine is who it says it is, the
+// right key gets a shell, no other does, and nobody is left when stage 2 comes.
 func TestSSH(t *testing.T) {
 	t.Parallel()
 	r := withSSH(t, "boot.break=root init={init}")
@@ -135,7 +136,8 @@ func TestSSH(t *testing.T) {
 	r.ends(stage2, "!process: sshd", "!process: sh ")
 }
 
-// While the failure menu counts down the machine can be reached, and does not reboot under who is logged in.
+// While the failure menu counts down the machine can be reached, and does not
+// reboot under who is logged in.
 func TestSSHHoldsTheCountdown(t *testing.T) {
 	t.Parallel()
 	r := withSSH(t, broken+"boot.fail_timeout=10")

@@ -30,8 +30,8 @@ import (
 // of them is enough.
 var wholeMatrix = os.Getenv("NETSTAGE_STREAM") == "all"
 
-// streamTell tells what is left when the image is whole, and the report is sent.
-// It needs ofStream.
+// streamTell tells what is left when the image is whole, and the report is
+// sent. It needs ofStream.
 const streamTell = `
 while ! grep -q '"complete"' /run/netstage/stream.json; do sleep 1; done
 for n in 1 2 3 4 5 6 7 8 9 10; do

@@ -127,8 +127,8 @@ func TestRebootAfterPanic(t *testing.T) {
 
 // A hand-over that fails half-way leaves the policy in force, whatever stage 2
 // did to its mounts: where the initramfs is whole there is the menu that the
-// policy allows, and nothing unvouched is mounted by its retry; where the way back
-// is lost there is no more than a screen.
+// policy allows, and nothing unvouched is mounted by its retry; where the way
+// back is lost there is no more than a screen.
 func TestPolicyAfterAFailedHandOver(t *testing.T) {
 	t.Parallel()
 	program := string(read(t, build(t, "./testdata/stage2")))
@@ -167,8 +167,8 @@ func TestPolicyAfterAFailedHandOver(t *testing.T) {
 	}
 }
 
-// The shell that is PID 1 can do by hand what PID 1 does: become another program,
-// or switch to the new root, with a system that was mounted before.
+// The shell that is PID 1 can do by hand what PID 1 does: become another
+// program, or switch to the new root, with a system that was mounted before.
 func TestShellThatIsPID1(t *testing.T) {
 	t.Parallel()
 	const missing = "init=/nix/store/missing/init boot.shell_on_fail"
@@ -219,8 +219,8 @@ func sick(t *testing.T, file string) vm.Config {
 	}
 }
 
-// within limits how long a machine takes to end once its story is told: how long
-// it takes to build and to boot it is this host's affair.
+// within limits how long a machine takes to end once its story is told: how
+// long it takes to build and to boot it is this host's affair.
 func within(limit time.Duration, s scenario) func(*testing.T) {
 	return func(t *testing.T) {
 		p := s.start(t)

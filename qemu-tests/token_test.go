@@ -25,8 +25,9 @@ func TestToken(t *testing.T) {
 	}.run(t)
 }
 
-// A token of the initrd goes to no server that its file does not name, be it the
-// command line, DHCP or a proxy that leads there; the boot itself is well without.
+// A token of the initrd goes to no server that its file does not name, be it
+// the command line, DHCP or a proxy that leads there; the boot itself is well
+// without.
 func TestTokenStaysAtHome(t *testing.T) {
 	t.Parallel()
 	at := `{"origin": "http://{addr}", "token": "geheim"}`

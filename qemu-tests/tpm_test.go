@@ -137,8 +137,8 @@ func (f fleet) sign(serial string) {
 
 // A machine with a TPM: what it measures is what netstage predict computed from
 // the files, netstage serve believes its quote, systemd-pcrlock and tpm2-tools
-// read quote and event log, and an older manifest than the one that it booted is
-// refused after power-off, of which the quote of that failure tells.
+// read quote and event log, and an older manifest than the one that it booted
+// is refused after power-off, of which the quote of that failure tells.
 func TestQEMUMeasuredBoot(t *testing.T) {
 	t.Parallel()
 	machine := t.TempDir()
@@ -150,8 +150,8 @@ func TestQEMUMeasuredBoot(t *testing.T) {
 	f.sign("7")
 	first := f.signed()
 
-	// Where the server will be is part of the command line, and that of what the
-	// server expects.
+	// Where the server will be is part of the command line, and that of what
+	// the server expects.
 	address, url := freeAddress(t)
 	cmdline := "console=ttyS0 panic=-1 loglevel=6 boot.fail_timeout=5 rootfs.manifest=" + url + "web.manifest boot.report=" + url + "reports"
 	makeUKI(t, f.config, cmdline, f.at("boot.efi"))
@@ -173,13 +173,14 @@ func TestQEMUMeasuredBoot(t *testing.T) {
 		c := f.config
 		c.Append, c.ExtraArgs = cmdline, append(startTPM(t, machine, "tpm-tis"), c.ExtraArgs...)
 		start(t, c).end(vm.Reset, "boot failed: rollback", "has serial 6, and this machine has booted serial 7", "!stage 2: pid 1")
-		// Its PCR 8 is as predicted for then; that no stub measured it, is told.
+		// Its PCR 8 is as predicted for then; that no stub measured it, is
+		// told.
 		if verdict := lastVerdict(log()); !strings.Contains(verdict, "not attested: PCR 11 is 000000000000…") || strings.Contains(verdict, "PCR 8") {
 			t.Errorf("of a boot that failed the server says %q, all in all:\n%s", verdict, log())
 		}
 	})
-	// Another command line, policy or manifest is another PCR 8, the one that is
-	// predicted for it. make trust changes each alone.
+	// Another command line, policy or manifest is another PCR 8, the one that
+	// is predicted for it. make trust changes each alone.
 	f.sign("8")
 	later := f.signed()
 	other := f.guest("other.json", `{"version": 1, "shell": "never", "verify": "required", "manifest": 2, "rollback": "required", "signatures": 1}`)
@@ -299,7 +300,8 @@ func checkEventLog(t *testing.T, console, expected string) {
 	}
 }
 
-// checkByTools has tpm2_checkquote verify the quote of the report that was kept.
+// checkByTools has tpm2_checkquote verify the quote of the report that was
+// kept.
 func checkByTools(t *testing.T, kept string) {
 	t.Helper()
 	text, err := os.ReadFile(one(t, kept+"/reports/*/*.json"))

@@ -91,8 +91,8 @@ func TestQEMUSecureBoot(t *testing.T) {
 		machine.EFI = at("signed.efi")
 		start(t, machine).end(vm.PowerOff, "UEFI Secure Boot is enabled", "verified", "stage 2: pid 1")
 	})
-	// A boot loader that is signed, too, and has parameters of its own for it: they
-	// have no effect.
+	// A boot loader that is signed, too, and has parameters of its own for it:
+	// they have no effect.
 	t.Run("by a loader", func(t *testing.T) {
 		install(t, at("signed.efi"), at("esp/boot.efi"))
 		writeFile(t, at("esp/loader/loader.conf"), "timeout 0\ndefault netstage.conf\n")
@@ -144,8 +144,8 @@ func TestQEMUHTTPBoot(t *testing.T) {
 }
 
 // Chained by iPXE without Secure Boot, the command line is iPXE's: the file's
-// name, if nothing else. What the initrd itself has for parameters holds all the
-// same.
+// name, if nothing else. What the initrd itself has for parameters holds all
+// the same.
 func TestQEMUChainedByIPXE(t *testing.T) {
 	t.Parallel()
 	dir, a := t.TempDir(), store(t, classic())

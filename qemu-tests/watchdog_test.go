@@ -94,7 +94,8 @@ func TestWatchdogIsFed(t *testing.T) {
 
 // A real watchdog lets a boot live that is at a breakpoint for several of its
 // times, and resets the machine when PID 1 is stopped, by the cgroup freezer.
-// Meanwhile the kernel's log and the agent's has come by syslog, from its start.
+// Meanwhile the kernel's log and the agent's has come by syslog, from its
+// start.
 func TestQEMUWatchdogAndSyslog(t *testing.T) {
 	t.Parallel()
 	collector, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -128,7 +129,8 @@ func TestQEMUWatchdogAndSyslog(t *testing.T) {
 	m.expect("leaves it")
 	m.send("sleep 25; echo a''live\r")
 	m.expect("alive")
-	// The rescue goes on with the watchdog and the log of a boot that was killed.
+	// The rescue goes on with the watchdog and the log of a boot that was
+	// killed.
 	m.send("kill -9 $(ps | grep ' boot$' | head -n 1 | while read pid rest; do echo $pid; done)\r")
 	m.expect("boot failed: killed")
 	m.expect("Keys: ")

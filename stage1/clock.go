@@ -19,8 +19,8 @@ type clockState struct {
 	moved    time.Duration // by that
 }
 
-// raise sets a clock that starts before this program was built, as one without a
-// battery does, to that time.
+// raise sets a clock that starts before this program was built, as one without
+// a battery does, to that time.
 func (c *clockState) raise(log *slog.Logger, built time.Time) {
 	c.wasWrong = clock.System().Raise(log, built, "this program was built") || c.wasWrong
 }
@@ -43,10 +43,10 @@ func (c *clockState) set(ctx context.Context, log *slog.Logger, built time.Time,
 	}
 }
 
-// valid judges a signed document by the clock, and the clock by the document: it
-// is not before the time of signing. A clock that nobody set is taken to be as
-// late as the document wants it. What a time server has moved beyond the end of
-// the document, while the machine's own time lies within, is moved back.
+// valid judges a signed document by the clock, and the clock by the document:
+// it is not before the time of signing. A clock that nobody set is taken to be
+// as late as the document wants it. What a time server has moved beyond the end
+// of the document, while the machine's own time lies within, is moved back.
 func (c *clockState) valid(system clock.Clock, log *slog.Logger, name string, created, notBefore, notAfter time.Time) error {
 	floor := created
 	if c.wasWrong && !c.isSet && notBefore.After(floor) {

@@ -8,8 +8,8 @@ import (
 	"netstage/stage1/bootcount"
 )
 
-// recallFailedBoots runs beside the steps: a firmware takes its time. A boot does
-// not fail for want of it.
+// recallFailedBoots runs beside the steps: a firmware takes its time. A boot
+// does not fail for want of it.
 func (b *Boot) recallFailedBoots(ctx context.Context) error {
 	count, err := bootcount.Recall(ctx)
 	if err != nil {

@@ -2,8 +2,8 @@ package stage1
 
 import "fmt"
 
-// shells are those that boot.ssh asks for. They are served at breakpoints, while
-// the image is fetched, and while the failure menu waits.
+// shells are those that boot.ssh asks for. They are served at breakpoints,
+// while the image is fetched, and while the failure menu waits.
 type shells struct {
 	end func() // of the server and all that are logged in; nil: it does not run
 }

@@ -8,8 +8,8 @@ import (
 	"netstage/cmd/netstage/internal/kconfig"
 )
 
-// writeConfiguration writes what a NixOS configuration says to have modules: one
-// of these is enough.
+// writeConfiguration writes what a NixOS configuration says to have modules:
+// one of these is enough.
 func writeConfiguration(w io.Writer, modules []string) {
 	if len(modules) == 0 {
 		return

@@ -99,7 +99,8 @@ func describeAgent(a inspect.Agent) string {
 	return fmt.Sprintf("stage1 %s, linux/%s, %s", version, a.Arch, a.Go)
 }
 
-// describeDecisions tells what /etc/netstage holds: what the initrd decides for its machines.
+// describeDecisions tells what /etc/netstage holds: what the initrd decides for
+// its machines.
 func describeDecisions(l lines, i *inspect.Initrd) {
 	const dir = "/etc/netstage"
 	known := map[string]func(text []byte) string{

@@ -87,7 +87,8 @@ func readInitrd(name string) (*inspect.Initrd, error) {
 	return in, nil
 }
 
-// runningKernel is where the modules of the kernel are that runs, if the initrd is for it.
+// runningKernel is where the modules of the kernel are that runs, if the initrd
+// is for it.
 func runningKernel(in *inspect.Initrd) (string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -104,7 +105,8 @@ func runningKernel(in *inspect.Initrd) (string, error) {
 	return dir, nil
 }
 
-// tellDrivers writes a line for each device. Without all, those of network cards alone.
+// tellDrivers writes a line for each device. Without all, those of network
+// cards alone.
 func tellDrivers(ctx context.Context, out io.Writer, kernel *initrd.Kernel, in *inspect.Initrd, devices []device, all bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	shown, without := 0, 0

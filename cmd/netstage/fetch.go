@@ -137,8 +137,8 @@ func newFetch(std streams) *cobra.Command {
 		})
 }
 
-// getImage is vouch.Get for the command line: failures have their class and what was tried, the interruption by the
-// user has none.
+// getImage is vouch.Get for the command line: failures have their class and
+// what was tried, the interruption by the user has none.
 func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 	o.Fetch.Proxy = http.ProxyFromEnvironment
 	o.Fetch.Seed = uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano())

@@ -22,7 +22,8 @@ type device struct {
 	named   bool     // on the command line, or by a report
 }
 
-// readHardware reads what the words name, or else this machine, whose sysfs is at sys. Each alias is there once.
+// readHardware reads what the words name, or else this machine, whose sysfs is
+// at sys. Each alias is there once.
 func readHardware(words []string, sys string, in io.Reader) ([]device, error) {
 	var all []device
 	add := func(d device) {
@@ -100,18 +101,21 @@ func readDevices(name string, in io.Reader) ([]device, error) {
 	return readListing(name, string(text))
 }
 
-// The forms of modaliases on the buses that network cards are on (Linux: scripts/mod/file2alias.c).
+// The forms of modaliases on the buses that network cards are on (Linux:
+// scripts/mod/file2alias.c).
 var (
 	pciAlias    = regexp.MustCompile(`^pci:v0000([0-9A-F]{4})d0000([0-9A-F]{4}).*bc([0-9A-F]{2})sc([0-9A-F]{2})`)
 	usbAlias    = regexp.MustCompile(`^usb:v([0-9A-F]{4})p([0-9A-F]{4})`)
 	virtioAlias = regexp.MustCompile(`^virtio:d0000([0-9A-F]{4})v`)
 )
 
-// deviceOf tells of a modalias what it says by itself. What a USB device is it does not.
+// deviceOf tells of a modalias what it says by itself. What a USB device is it
+// does not.
 func deviceOf(alias string) device {
 	d := device{name: alias, alias: alias}
 	if m := pciAlias.FindStringSubmatch(alias); m != nil {
-		// Class 02, network controller; 02 80, any other kind of it, is wireless nearly always.
+		// Class 02, network controller; 02 80, any other kind of it, is
+		// wireless nearly always.
 		d.name, d.network = "pci "+strings.ToLower(m[1]+":"+m[2]), m[3] == "02" && m[4] != "80"
 	} else if m := usbAlias.FindStringSubmatch(alias); m != nil {
 		d.name = "usb " + strings.ToLower(m[1]+":"+m[2])

@@ -139,7 +139,8 @@ func newInitrd(std streams) *cobra.Command {
 		})
 }
 
-// shellPasswordFile puts a hash where the agent looks for it, once it is one that the agent will understand.
+// shellPasswordFile puts a hash where the agent looks for it, once it is one
+// that the agent will understand.
 func shellPasswordFile(file string) (initrd.File, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -154,8 +155,8 @@ func shellPasswordFile(file string) (initrd.File, error) {
 // registryFile is where the agent looks for logins for registries.
 const registryFile = "/etc/netstage/registry.json"
 
-// checkLogins refuses logins for registries that the agent will not understand: no
-// machine would boot.
+// checkLogins refuses logins for registries that the agent will not understand:
+// no machine would boot.
 func checkLogins(files []initrd.File) error {
 	for _, f := range files {
 		if filepath.Clean(f.Target) != registryFile {

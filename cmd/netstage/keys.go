@@ -15,7 +15,8 @@ import (
 	"netstage/fetch/manifest"
 )
 
-// loadSecretKey reads a minisign secret key, and asks for its password if it has one.
+// loadSecretKey reads a minisign secret key, and asks for its password if it
+// has one.
 func loadSecretKey(file, passwordFile string, std streams) (minisign.PrivateKey, error) {
 	var key minisign.PrivateKey
 	text, err := os.ReadFile(file)

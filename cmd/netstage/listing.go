@@ -7,8 +7,8 @@ import (
 )
 
 // What people have of a machine's hardware is the output of lspci, lsusb,
-// ethtool -i, inxi and udevadm, or a vendor's and a device's number. Each line of
-// it names a device, belongs to one, or is not understood.
+// ethtool -i, inxi and udevadm, or a vendor's and a device's number. Each line
+// of it names a device, belongs to one, or is not understood.
 var (
 	// lspci in all its forms begins lines so: 00:1f.6, 0000:00:1f.6.
 	pciLine   = regexp.MustCompile(`^(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7][ \t]+(.*)`)
@@ -132,8 +132,8 @@ func readInxi(text string) []device {
 	return all
 }
 
-// pciDevice makes the modalias that a PCI device would have, but for its makers'
-// subsystem, which few drivers ask for.
+// pciDevice makes the modalias that a PCI device would have, but for its
+// makers' subsystem, which few drivers ask for.
 func pciDevice(class, vendor, id string) device {
 	up := strings.ToUpper
 	return deviceOf(fmt.Sprintf("pci:v0000%sd0000%ssv00000000sd00000000bc%ssc%si00", up(vendor), up(id), up(class[:2]), up(class[2:])))

@@ -33,9 +33,9 @@ type streams struct {
 	out, err io.Writer
 }
 
-// run executes the command line and returns the exit status. SIGINT, SIGTERM and
-// the end of the terminal cancel the context; a second signal ends the process
-// at once.
+// run executes the command line and returns the exit status. SIGINT, SIGTERM
+// and the end of the terminal cancel the context; a second signal ends the
+// process at once.
 func run(args []string, std streams) int {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // by nohup

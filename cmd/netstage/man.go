@@ -40,8 +40,8 @@ func newMan(std streams) *cobra.Command {
 
 func pageOf(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// writeManPage writes the manual page of a command, in man(7)'s macros, from the
-// text of its --help.
+// writeManPage writes the manual page of a command, in man(7)'s macros, from
+// the text of its --help.
 func writeManPage(w io.Writer, c *cobra.Command) {
 	fmt.Fprintf(w, ".TH %s 1 \"\" \"netstage %s\" \"netstage\"\n", strings.ToUpper(roff(pageOf(c))), roff(ownVersion()))
 	fmt.Fprintf(w, ".SH NAME\n%s \\- %s\n", roff(pageOf(c)), roff(c.Short))

@@ -46,8 +46,8 @@ func (m *messages) show(text string) {
 	}
 }
 
-// working runs f, and tells after a while on a terminal what it is that takes so
-// long, and for how long already.
+// working runs f, and tells after a while on a terminal what it is that takes
+// so long, and for how long already.
 func working(w io.Writer, what string, after time.Duration, f func() error) error {
 	m := newMessages(w)
 	if !m.terminal {

@@ -25,8 +25,8 @@ func registryTool(t *testing.T, args ...string) (out, told string) {
 	return stdout.String(), stderr.String()
 }
 
-// A folder as an operator has it goes to a registry that wants a login, and back;
-// fetch takes the image by what push printed.
+// A folder as an operator has it goes to a registry that wants a login, and
+// back; fetch takes the image by what push printed.
 func TestRegistryCommands(t *testing.T) {
 	r := peer.Start(t, peer.Options{Login: "ci:secret"})
 	docker := t.TempDir()

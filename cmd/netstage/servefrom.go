@@ -40,8 +40,8 @@ const (
 	anyAnswer   = 10 * time.Minute
 )
 
-// start asks the registry for the first time, and then again and again until the
-// function that it returns is called.
+// start asks the registry for the first time, and then again and again until
+// the function that it returns is called.
 func (f *fromFlags) start(ctx context.Context, o *netboot.Options) (stop func(), err error) {
 	from, err := artifact(f.ref)
 	if err != nil {

@@ -223,7 +223,8 @@ func signBy(files []string, password string, std streams, body []byte, comment s
 	return signatures, strings.Join(ids, ", "), nil
 }
 
-// pathBeside is the reference that leads from a manifest to an image on the same server.
+// pathBeside is the reference that leads from a manifest to an image on the
+// same server.
 func pathBeside(manifest, image string) (string, error) {
 	from, err := filepath.Abs(filepath.Dir(manifest))
 	if err != nil {
@@ -236,8 +237,8 @@ func pathBeside(manifest, image string) (string, error) {
 	return filepath.Rel(from, to)
 }
 
-// checkInit refuses to sign an init that the image does not have: no machine would
-// start it. What can't be looked into is signed as it is said.
+// checkInit refuses to sign an init that the image does not have: no machine
+// would start it. What can't be looked into is signed as it is said.
 func checkInit(ctx context.Context, file, init string) error {
 	opened, begin, err := openStart(file)
 	if err != nil {
@@ -254,8 +255,8 @@ func checkInit(ctx context.Context, file, init string) error {
 	return err
 }
 
-// describeImage reads an image for what a manifest says of it. A tree that isn't the image's is an error: no machine
-// would boot.
+// describeImage reads an image for what a manifest says of it. A tree that
+// isn't the image's is an error: no machine would boot.
 func describeImage(ctx context.Context, file, name string) (manifest.Image, error) {
 	m := manifest.Image{Path: name}
 	root, err := image.ReadRootHash(file)

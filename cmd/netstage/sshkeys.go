@@ -14,8 +14,9 @@ import (
 	"netstage/debug/sshd"
 )
 
-// sshFiles are the files of an initrd that boot.ssh needs. A host key that does not exist is made; without a name for it
-// it is made for this initrd alone, in a folder that the caller removes.
+// sshFiles are the files of an initrd that boot.ssh needs. A host key that does
+// not exist is made; without a name for it it is made for this initrd alone, in
+// a folder that the caller removes.
 func sshFiles(authorized, hostKey, temp string) (files []initrd.File, fingerprint string, err error) {
 	keys, err := os.ReadFile(authorized)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"netstage/fetch/faulty"
 )
 
-// All clients get the image from a server that first refuses, then drops, and the tool counts what the server saw.
+// All clients get the image from a server that first refuses, then drops, and
+// the tool counts what the server saw.
 func TestStorm(t *testing.T) {
 	const clients = 50
 	content := bytes.Repeat([]byte("x"), 300_000)

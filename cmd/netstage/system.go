@@ -19,7 +19,8 @@ import (
 	"netstage/nix"
 )
 
-// systemFlags are those of "netstage image" about a NixOS system and what boots it.
+// systemFlags are those of "netstage image" about a NixOS system and what boots
+// it.
 type systemFlags struct {
 	toplevel, store, closureInfo string
 	init                         string // inside the image
@@ -100,7 +101,8 @@ func (s *systemFlags) closure(ctx context.Context) (*image.Closure, error) {
 	return &c, err
 }
 
-// finish makes what goes with the image at path; output is the file that was asked for.
+// finish makes what goes with the image at path; output is the file that was
+// asked for.
 func (s *systemFlags) finish(ctx context.Context, path, output string, report image.Report, say io.Writer) error {
 	if s.init != "" {
 		fmt.Fprintf(say, "init=%s\n", s.init)
@@ -154,7 +156,8 @@ func (s *systemFlags) writeBoot(ctx context.Context, dir string, say io.Writer) 
 	return err
 }
 
-// read reads a file of the toplevel, whose links are those of the system's store.
+// read reads a file of the toplevel, whose links are those of the system's
+// store.
 func (s *systemFlags) read(name string) ([]byte, error) {
 	name, err := nix.Resolve(filepath.Join("/", s.store), s.toplevel+"/"+name)
 	if err != nil {
@@ -188,7 +191,8 @@ func (s *systemFlags) packInitrd(ctx context.Context, file string, say io.Writer
 	return err
 }
 
-// writeManifest writes what "netstage sign" would sign. SOURCE_DATE_EPOCH, if set, is its date.
+// writeManifest writes what "netstage sign" would sign. SOURCE_DATE_EPOCH, if
+// set, is its date.
 func writeManifest(file, init string, report image.Report) error {
 	created := time.Now().UTC().Truncate(time.Second)
 	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {

@@ -12,8 +12,9 @@ import (
 	"netstage/stage1/password"
 )
 
-// admit tells whether whoever is at the console may have a shell, and asks for the password of the initrd's policy
-// where there is one. It asks no longer than the failure menu would wait before it reboots, so that a machine that
+// admit tells whether whoever is at the console may have a shell, and asks for
+// the password of the initrd's policy where there is one. It asks no longer
+// than the failure menu would wait before it reboots, so that a machine that
 // nobody sits at goes on to that menu.
 func (o operator) admit(ctx context.Context, c config.Config) bool {
 	if c.Policy.NoShell {

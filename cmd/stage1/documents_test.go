@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLinksOfDocuments: what the documents link to, and the files that they name,
-// are there; README is short.
+// TestLinksOfDocuments: what the documents link to, and the files that they
+// name, are there; README is short.
 func TestLinksOfDocuments(t *testing.T) {
 	var documents []string
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {

@@ -24,10 +24,10 @@ func runInit() {
 	pid1.Run(pid1.Config{Exe: exe, Say: say, Lost: time.Minute, NoFlowControl: stopFlowControl()})
 }
 
-// stopFlowControl returns a function that stops the flow control of all consoles
-// which it has not seen yet, and returns what restores all that it ever stopped.
-// A child that was killed while it showed a screen has left the kernel hushed:
-// that is undone, too.
+// stopFlowControl returns a function that stops the flow control of all
+// consoles which it has not seen yet, and returns what restores all that it
+// ever stopped. A child that was killed while it showed a screen has left the
+// kernel hushed: that is undone, too.
 func stopFlowControl() func() (restore func()) {
 	seen, stopped := map[string]bool{}, []console.FlowControl{}
 	var printing *kmsg.Printing

@@ -8,8 +8,8 @@ import (
 	"netstage/stage1/config"
 )
 
-// lastRescue is what the last rescue has to know: the one after the initramfs, and
-// the policy in it, is gone. It offers no shell and starts nothing.
+// lastRescue is what the last rescue has to know: the one after the initramfs,
+// and the policy in it, is gone. It offers no shell and starts nothing.
 type lastRescue struct {
 	Console     string        `json:"console"`
 	FailTimeout time.Duration `json:"fail_timeout"`

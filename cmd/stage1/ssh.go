@@ -37,9 +37,11 @@ func loadKeys() (sshd.Keys, error) {
 	return sshd.ParseKeys(host, authorized)
 }
 
-// remote is the SSH server of boot.ssh. It runs in a process of its own: what comes over the network can end that, and
-// not the boot. It ends when the pipe that is its standard input does, so that it does not outlive this process either.
-// On its standard output it says what there is to log, and how many people are logged in.
+// remote is the SSH server of boot.ssh. It runs in a process of its own: what
+// comes over the network can end that, and not the boot. It ends when the pipe
+// that is its standard input does, so that it does not outlive this process
+// either. On its standard output it says what there is to log, and how many
+// people are logged in.
 type remote struct {
 	log    *slog.Logger
 	people atomic.Int64
@@ -51,7 +53,8 @@ func newRemote(log *slog.Logger) *remote { return &remote{log: log} }
 // loggedIn tells whether anybody is.
 func (r *remote) loggedIn() bool { return r.people.Load() > 0 }
 
-// where says how to reach the server, a line each; nothing before there is an address.
+// where says how to reach the server, a line each; nothing before there is an
+// address.
 func (r *remote) where() []string {
 	if lines := r.place.Load(); lines != nil {
 		return *lines
@@ -59,7 +62,8 @@ func (r *remote) where() []string {
 	return nil
 }
 
-// start starts the server, and starts it again when it ends, until stop is called, which waits for its end.
+// start starts the server, and starts it again when it ends, until stop is
+// called, which waits for its end.
 func (r *remote) start() (stop func(), err error) {
 	if _, err := loadKeys(); err != nil {
 		return nil, err

@@ -11,16 +11,16 @@ import (
 	"netstage/stage1/pid1"
 )
 
-// verdictFD and heartbeatFD are the pipes that PID 1 gives its children, memoryFD is
-// the file of memory that it gives the last rescue.
+// verdictFD and heartbeatFD are the pipes that PID 1 gives its children,
+// memoryFD is the file of memory that it gives the last rescue.
 const (
 	verdictFD   = 3
 	heartbeatFD = 4
 	memoryFD    = 5
 )
 
-// sendHeartbeat tells PID 1 that the boot goes on. A pipe that is full holds one
-// already.
+// sendHeartbeat tells PID 1 that the boot goes on. A pipe that is full holds
+// one already.
 func sendHeartbeat(w heartbeat.Watchdog) {
 	unix.Write(heartbeatFD, []byte(pid1.Heartbeat(w.After, w.Keep)))
 }
@@ -38,8 +38,8 @@ func verdictOf(choice fault.Choice) pid1.Verdict {
 	return verdict
 }
 
-// sendVerdict hands the verdict to PID 1 and returns the exit status. The console
-// has had what was said by then, as far as it takes anything.
+// sendVerdict hands the verdict to PID 1 and returns the exit status. The
+// console has had what was said by then, as far as it takes anything.
 func (j *journal) sendVerdict(v pid1.Verdict) int {
 	j.stdout.Flush()
 	text, err := v.Encode()

@@ -138,7 +138,8 @@ func (c *call) complain(err error) {
 	fmt.Fprintf(c.err, "%s: %s\n", c.name, plain(err))
 }
 
-// plain shortens Go's "open x: no such file or directory" to what utilities say.
+// plain shortens Go's "open x: no such file or directory" to what utilities
+// say.
 func plain(err error) string {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

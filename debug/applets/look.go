@@ -107,7 +107,8 @@ func runDate(c *call) error {
 	return nil
 }
 
-// lspciFunc lists PCI devices as "lspci -nk" does, on a line each; sys is sysfs.
+// lspciFunc lists PCI devices as "lspci -nk" does, on a line each; sys is
+// sysfs.
 func lspciFunc(sys string) func(*call) error {
 	return func(c *call) error {
 		devices, err := filepath.Glob(filepath.Join(sys, "bus/pci/devices/*"))

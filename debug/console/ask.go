@@ -65,9 +65,9 @@ func (t *TTY) Identify(ctx context.Context) {
 	}
 }
 
-// lateAnswer reads what follows an ESC, where an answer is still owed, and reports
-// whether this was it: a terminal far away may take its time, and its answer is
-// nobody's key.
+// lateAnswer reads what follows an ESC, where an answer is still owed, and
+// reports whether this was it: a terminal far away may take its time, and its
+// answer is nobody's key.
 func (t *TTY) lateAnswer(ctx context.Context) bool {
 	if !t.unanswered {
 		return false

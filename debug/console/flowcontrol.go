@@ -2,16 +2,16 @@ package console
 
 import "golang.org/x/sys/unix"
 
-// FlowControl is what was taken off a terminal's settings: by what other means than
-// its reader's the other side could stop it.
+// FlowControl is what was taken off a terminal's settings: by what other means
+// than its reader's the other side could stop it.
 type FlowControl struct {
 	path         string
 	iflag, cflag uint32
 }
 
-// StopFlowControl switches off the flow control of a terminal, by characters and
-// by the lines of its plug, and sets it going where it was stopped. What is no
-// terminal, or has none, is left alone.
+// StopFlowControl switches off the flow control of a terminal, by characters
+// and by the lines of its plug, and sets it going where it was stopped. What is
+// no terminal, or has none, is left alone.
 func StopFlowControl(path string) FlowControl {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

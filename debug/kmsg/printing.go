@@ -25,7 +25,8 @@ type Printing struct {
 
 // ReadPrinting reads the kernel's settings, where the names are empty, or files
 // like theirs: of console_loglevel, and the one that says "Y" when the kernel
-// was started with ignore_loglevel. Where they can't be read nothing is printed.
+// was started with ignore_loglevel. Where they can't be read nothing is
+// printed.
 func ReadPrinting(printk, ignore string) *Printing {
 	printk, ignore = cmp.Or(printk, printkPath), cmp.Or(ignore, ignorePath)
 	p := &Printing{path: printk}

@@ -114,8 +114,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 }
 
 // Log writes text with a syslog priority. Every line of it becomes one record,
-// or several when it is too long for the kernel; empty lines are left out. A log that is full for the
-// moment, or a reader that was overrun, is no error.
+// or several when it is too long for the kernel; empty lines are left out. A
+// log that is full for the moment, or a reader that was overrun, is no error.
 func (w *Writer) Log(prio int, text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

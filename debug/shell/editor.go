@@ -31,9 +31,9 @@ type editor struct {
 // for Ctrl-D on an empty line, and errHangup for a terminal that is gone.
 //
 // term.Terminal returns io.EOF for Ctrl-C too, and again at each later call as
-// it never takes the key off its buffer. So each line gets a new Terminal, which
-// is given one byte at a time: it never holds more than its line, and what is
-// typed ahead stays in the kernel for the command that is to read it.
+// it never takes the key off its buffer. So each line gets a new Terminal,
+// which is given one byte at a time: it never holds more than its line, and
+// what is typed ahead stays in the kernel for the command that is to read it.
 func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	if err := e.raw(); err != nil {
 		return "", errHangup

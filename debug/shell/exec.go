@@ -71,8 +71,9 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	return args, nil
 }
 
-// echo is the text of the command, to be written at once: the interpreter writes word by word, and each would be a
-// record of /dev/kmsg, or a command of a file in /sys.
+// echo is the text of the command, to be written at once: the interpreter
+// writes word by word, and each would be a record of /dev/kmsg, or a command of
+// a file in /sys.
 func echo(args []string) string {
 	end, escapes := "\n", false
 	for ; len(args) > 0 && slices.Contains([]string{"-n", "-e", "-E"}, args[0]); args = args[1:] {
@@ -161,7 +162,8 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 	return interp.ExitStatus(126)
 }
 
-// startError says why a command could not be started, and what that often means.
+// startError says why a command could not be started, and what that often
+// means.
 func (s *shell) startError(hc interp.HandlerContext, name, path string, err error) error {
 	hint := ""
 	switch {

@@ -92,7 +92,8 @@ func takeTerminal(fd int) (*terminal, error) {
 	return t, nil
 }
 
-// isControlling says whether fd is the controlling terminal of this process's session.
+// isControlling says whether fd is the controlling terminal of this process's
+// session.
 func isControlling(fd int) bool {
 	sid, err := unix.Getsid(0)
 	if err != nil {

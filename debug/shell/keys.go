@@ -31,8 +31,9 @@ func (k *keyReader) Read(p []byte) (int, error) {
 	}
 }
 
-// keys translates what terminals send for Home, End and the arrows into the one form of each that the line editor knows,
-// which is xterm's: the kernel's own terminal and a vt220 send others, and any does in its application mode.
+// keys translates what terminals send for Home, End and the arrows into the one
+// form of each that the line editor knows, which is xterm's: the kernel's own
+// terminal and a vt220 send others, and any does in its application mode.
 type keys struct {
 	held []byte // the beginning of an escape sequence
 	out  []byte
@@ -55,8 +56,9 @@ func (k *keys) next() (byte, bool) {
 	return b, true
 }
 
-// add takes a byte, and holds it back while it may belong to a sequence that has another form. A control key ends a
-// sequence that was not one: Esc, then Ctrl-C, is Ctrl-C.
+// add takes a byte, and holds it back while it may belong to a sequence that
+// has another form. A control key ends a sequence that was not one: Esc, then
+// Ctrl-C, is Ctrl-C.
 func (k *keys) add(b byte) {
 	if b < ' ' {
 		k.held = nil

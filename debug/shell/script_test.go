@@ -82,7 +82,8 @@ func TestKilledCommand(t *testing.T) {
 	}
 }
 
-// What echo writes is one record of the kernel log, or one command of a file in /sys.
+// What echo writes is one record of the kernel log, or one command of a file in
+// /sys.
 func TestEchoWritesOnce(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

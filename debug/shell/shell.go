@@ -24,7 +24,8 @@ const DefaultPath = "/bin:/sbin:/usr/bin:/usr/sbin:/run/current-system/sw/bin"
 // Options says what to run and on what.
 type Options struct {
 	// Args are the arguments after the name: nothing (read standard input,
-	// interactively on a terminal), -c COMMAND [NAME [ARG...]], or FILE [ARG...].
+	// interactively on a terminal), -c COMMAND [NAME [ARG...]], or FILE
+	// [ARG...].
 	Args []string
 	// Stdin, Stdout and Stderr; default those of the process.
 	Stdin, Stdout, Stderr *os.File
@@ -56,7 +57,8 @@ const usage = "usage: sh [-c COMMAND [NAME [ARG...]] | FILE [ARG...]]\n"
 // command. An error means that the shell itself could not do its work; it comes
 // with a status that is not 0. Nothing it started is left when it returns: what
 // runs in the background of an interactive shell is ended, as when a terminal
-// goes away, and of a script waited for. What even a SIGKILL does not end stays.
+// goes away, and of a script waited for. What even a SIGKILL does not end
+// stays.
 //
 // On a terminal it should be the only user of the process's signals.
 func Run(ctx context.Context, o Options) (exit int, err error) {

@@ -18,14 +18,16 @@ type Keys struct {
 // User is the only one there is.
 const User = "root"
 
-// fingerprint is the extension of a connection's permissions that names its key.
+// fingerprint is the extension of a connection's permissions that names its
+// key.
 const fingerprint = "fingerprint"
 
 // harmless options of an authorized key forbid what nobody gets here.
 var harmless = []string{"no-port-forwarding", "no-agent-forwarding", "no-X11-forwarding", "no-user-rc"}
 
-// ParseKeys reads a host key, in OpenSSH's format without a passphrase, and the keys of those who may log in, in the
-// format of authorized_keys(5). A key with an option that limits it in a way that is not kept here is refused, and so is
+// ParseKeys reads a host key, in OpenSSH's format without a passphrase, and the
+// keys of those who may log in, in the format of authorized_keys(5). A key with
+// an option that limits it in a way that is not kept here is refused, and so is
 // a line that is not understood.
 func ParseKeys(host, authorized []byte) (Keys, error) {
 	var k Keys

@@ -19,8 +19,9 @@ import (
 // killAfter is how long a session's processes may take to end once it is over.
 const killAfter = 2 * time.Second
 
-// session serves one channel: at most one terminal and one shell or command. It ends with its command, with the
-// channel, or with the context. What reads from the channel until the connection is closed is among parts.
+// session serves one channel: at most one terminal and one shell or command. It
+// ends with its command, with the channel, or with the context. What reads from
+// the channel until the connection is closed is among parts.
 func (s *server) session(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request, parts *sync.WaitGroup) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -101,7 +102,8 @@ type session struct {
 	started bool
 }
 
-// openTerminal answers a pty-req (RFC 4254, section 6.2). The modes that the client names are left as they are.
+// openTerminal answers a pty-req (RFC 4254, section 6.2). The modes that the
+// client names are left as they are.
 func (c *session) openTerminal(payload []byte) error {
 	var want struct {
 		Term                         string
@@ -126,7 +128,8 @@ func (c *session) openTerminal(payload []byte) error {
 	return tty.resize(want.Columns, want.Rows)
 }
 
-// validTerm tells whether a client's TERM is one that does no harm in an environment.
+// validTerm tells whether a client's TERM is one that does no harm in an
+// environment.
 func validTerm(term string) bool {
 	return term != "" && len(term) <= 40 && strings.Trim(term, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+_-") == ""
 }

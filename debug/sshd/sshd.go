@@ -1,5 +1,6 @@
-// Package sshd serves a shell by SSH to the holders of some keys. It knows sessions with a terminal and commands,
-// and nothing else of the protocol: no passwords, no forwarding, no subsystems.
+// Package sshd serves a shell by SSH to the holders of some keys. It knows
+// sessions with a terminal and commands, and nothing else of the protocol: no
+// passwords, no forwarding, no subsystems.
 package sshd
 
 import (
@@ -26,7 +27,8 @@ type Options struct {
 	Greeting string
 	// Farewell is written to terminals whose shells are ended with the server.
 	Farewell string
-	// LoggedIn is told how many people are logged in when that changes; never by two goroutines at once.
+	// LoggedIn is told how many people are logged in when that changes; never
+	// by two goroutines at once.
 	LoggedIn func(int)
 	Log      *slog.Logger
 }
@@ -39,8 +41,9 @@ const (
 	aliveEvery     = 15 * time.Second // a connection whose other end does not answer for twice that is closed
 )
 
-// Serve answers on l until the context ends, and closes it. Nothing that it started is left when it returns: no
-// connection, no process of a session but those that made themselves independent. The error is that of a listener which
+// Serve answers on l until the context ends, and closes it. Nothing that it
+// started is left when it returns: no connection, no process of a session but
+// those that made themselves independent. The error is that of a listener which
 // failed before the context ended.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
 	s := &server{Options: o, config: o.Keys.config()}
@@ -148,8 +151,8 @@ func (s *server) connection(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// keepAlive closes a connection whose other end is gone without a word: somebody who is logged in may keep a machine
-// from its reboot.
+// keepAlive closes a connection whose other end is gone without a word:
+// somebody who is logged in may keep a machine from its reboot.
 func keepAlive(ctx context.Context, client ssh.Conn) {
 	ticker := time.NewTicker(aliveEvery)
 	defer ticker.Stop()

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// newKey makes a key, writes it to a file and returns its public half as a line of authorized_keys.
+// newKey makes a key, writes it to a file and returns its public half as a line
+// of authorized_keys.
 func newKey(t *testing.T, file string) (private, line []byte) {
 	t.Helper()
 	public, secret, err := ed25519.GenerateKey(nil)
@@ -57,7 +58,8 @@ func newKey(t *testing.T, file string) (private, line []byte) {
 	return private, ssh.MarshalAuthorizedKey(key)
 }
 
-// place is a server, and a folder with keys and known hosts for the OpenSSH client.
+// place is a server, and a folder with keys and known hosts for the OpenSSH
+// client.
 type place struct {
 	t    *testing.T
 	dir  string
@@ -266,7 +268,8 @@ func (p *place) waitLog(text string) {
 	p.t.Fatalf("no %q in the log:\n%s", text, p.Log())
 }
 
-// noChildren fails when this process, which ran the sessions, has any process left.
+// noChildren fails when this process, which ran the sessions, has any process
+// left.
 func (p *place) noChildren() {
 	p.t.Helper()
 	found, _ := filepath.Glob("/proc/[0-9]*/status")

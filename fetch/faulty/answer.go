@@ -16,7 +16,8 @@ import (
 
 func silent() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// handle takes the connection over and writes the answer byte by byte, so that every lie is possible.
+// handle takes the connection over and writes the answer byte by byte, so that
+// every lie is possible.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	b, content, modified, entry := s.turn(r)
 	conn, rw, err := w.(http.Hijacker).Hijack()
@@ -58,7 +59,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// finish closes politely: without reading what the client may still send the kernel would reset.
+// finish closes politely: without reading what the client may still send the
+// kernel would reset.
 func finish(conn net.Conn) {
 	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
@@ -199,7 +201,8 @@ func compose(b Behaviour, r *http.Request, content []byte, modified time.Time) c
 	return done(c)
 }
 
-// parseRange reads "bytes=N-" and "bytes=N-M", the only forms a resuming client sends.
+// parseRange reads "bytes=N-" and "bytes=N-M", the only forms a resuming client
+// sends.
 func parseRange(s string) (first, last int64, ok bool) {
 	s, ok = strings.CutPrefix(s, "bytes=")
 	from, to, ok2 := strings.Cut(s, "-")
@@ -213,7 +216,8 @@ func parseRange(s string) (first, last int64, ok bool) {
 	return first, last, err == nil && first >= 0 && first <= last
 }
 
-// body writes the data as the behaviour says, and reports how much and whether it was all.
+// body writes the data as the behaviour says, and reports how much and whether
+// it was all.
 func (s *Server) body(w *bufio.Writer, b Behaviour, a composed) (sent int64, whole bool) {
 	data := a.data
 	if b.End != "" && b.Cut < int64(len(data)) {
@@ -250,7 +254,8 @@ func (s *Server) body(w *bufio.Writer, b Behaviour, a composed) (sent int64, who
 	return sent, true
 }
 
-// flipped inverts the bytes of part, which begins at offset, that the list names.
+// flipped inverts the bytes of part, which begins at offset, that the list
+// names.
 func flipped(part []byte, offset int64, list []int64) []byte {
 	copied := false
 	for _, at := range list {

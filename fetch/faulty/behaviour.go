@@ -1,5 +1,6 @@
-// Package faulty is an HTTP server that serves one file and misbehaves as told: it drops, resets, stalls, lies about
-// ranges and lengths, flips bytes. It is for tests of whoever downloads.
+// Package faulty is an HTTP server that serves one file and misbehaves as told:
+// it drops, resets, stalls, lies about ranges and lengths, flips bytes. It is
+// for tests of whoever downloads.
 package faulty
 
 import (
@@ -15,10 +16,11 @@ const (
 	EndStall = "stall" // nothing more comes, and the connection stays
 )
 
-// Behaviour is how the server answers some requests. The zero value is a correct server with ranges, a strong ETag
-// and Last-Modified. Fields combine.
+// Behaviour is how the server answers some requests. The zero value is a
+// correct server with ranges, a strong ETag and Last-Modified. Fields combine.
 type Behaviour struct {
-	// Times is for how many requests this holds: 0 means one, -1 all that follow.
+	// Times is for how many requests this holds: 0 means one, -1 all that
+	// follow.
 	Times int `json:"times,omitempty"`
 
 	DelayMS    int    `json:"delay_ms,omitempty"`      // before the header

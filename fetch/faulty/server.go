@@ -28,7 +28,8 @@ type Server struct {
 	log      []Entry
 }
 
-// Listen starts a server on addr, such as "127.0.0.1:0", that follows script and then serves correctly.
+// Listen starts a server on addr, such as "127.0.0.1:0", that follows script
+// and then serves correctly.
 func Listen(addr string, content []byte, script ...Behaviour) (*Server, error) {
 	return listen(addr, nil, content, script)
 }
@@ -46,7 +47,8 @@ func listen(addr string, config *tls.Config, content []byte, script []Behaviour)
 	return Serve(l, config, content, script...), nil
 }
 
-// Serve is Listen on a listener of the caller's; it is closed with the server. A nil config means plain HTTP.
+// Serve is Listen on a listener of the caller's; it is closed with the server.
+// A nil config means plain HTTP.
 func Serve(l net.Listener, config *tls.Config, content []byte, script ...Behaviour) *Server {
 	s := &Server{
 		listener: l, scheme: "http", closing: make(chan struct{}), conns: map[net.Conn]bool{}, content: content,
@@ -88,7 +90,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// adopt makes Close wait for an answer; it reports false when the server is closed already.
+// adopt makes Close wait for an answer; it reports false when the server is
+// closed already.
 func (s *Server) adopt(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

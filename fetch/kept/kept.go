@@ -159,8 +159,8 @@ func (g *Generation) sized(name string, size int64) (*os.File, error) {
 	return f, nil
 }
 
-// AgeKnown tells whether the clock can tell the age: one that is a day before the
-// mark is wrong, or the mark is.
+// AgeKnown tells whether the clock can tell the age: one that is a day before
+// the mark is wrong, or the mark is.
 func (g *Generation) AgeKnown(now time.Time) bool { return now.After(g.Seen.Add(-24 * time.Hour)) }
 
 // Age is how long no server has had this image.

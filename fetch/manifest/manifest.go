@@ -1,5 +1,6 @@
-// Package manifest reads and writes signed manifests: what a boot may fetch and run, so that the boot script never
-// changes. The signature is minisign's, over the manifest's bytes as they are.
+// Package manifest reads and writes signed manifests: what a boot may fetch and
+// run, so that the boot script never changes. The signature is minisign's, over
+// the manifest's bytes as they are.
 package manifest
 
 import (
@@ -60,19 +61,22 @@ type Manifest struct {
 	Serial    uint64    `json:"serial,omitempty"`
 	NotBefore time.Time `json:"not_before,omitzero"`
 	NotAfter  time.Time `json:"not_after,omitzero"`
-	// Init is the only init= that may be started, an absolute path inside the new root.
+	// Init is the only init= that may be started, an absolute path inside the
+	// new root.
 	Init string `json:"init"`
 	// Cmdline are patterns of parameters that the kernel command line may hold
 	// besides what the initrd allows; nil: the initrd alone says.
 	Cmdline []string `json:"cmdline,omitempty"`
-	// Images are what the system consists of; the first is mounted as its root, or its store.
+	// Images are what the system consists of; the first is mounted as its root,
+	// or its store.
 	Images []Image `json:"images"`
 }
 
 // fields are those of a manifest that may be critical.
 var fields = []string{"type", "version", "critical", "name", "created", "serial", "not_before", "not_after", "init", "cmdline", "images"}
 
-// Image is one image. Path is a REF, relative to the manifest where it is no URL.
+// Image is one image. Path is a REF, relative to the manifest where it is no
+// URL.
 type Image struct {
 	Path     string `json:"path"`
 	Size     int64  `json:"size"`
@@ -98,14 +102,16 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// refuse is why a manifest is: of class manifest when it is malformed, signature
-// when no trusted key signed it, policy when it doesn't allow what is asked for.
+// refuse is why a manifest is: of class manifest when it is malformed,
+// signature when no trusted key signed it, policy when it doesn't allow what is
+// asked for.
 func refuse(class fault.Class, format string, args ...any) *fault.Error {
 	return fault.Errorf(class, "manifest: "+format, args...)
 }
 
-// Parse reads a manifest and checks that it is complete. It says nothing about who wrote it: see Keys.Verify. Unknown
-// fields are left alone, so that newer tools can add to the format, unless they are critical.
+// Parse reads a manifest and checks that it is complete. It says nothing about
+// who wrote it: see Keys.Verify. Unknown fields are left alone, so that newer
+// tools can add to the format, unless they are critical.
 func Parse(b []byte) (*Manifest, error) {
 	if len(b) > Most {
 		return nil, refuse(fault.Manifest, "%d bytes, at most %d", len(b), Most)
@@ -196,7 +202,8 @@ func (m *Manifest) Marshal() ([]byte, error) {
 	return indent(m)
 }
 
-// AllowInit refuses an init= that the manifest doesn't name; empty means none was asked for.
+// AllowInit refuses an init= that the manifest doesn't name; empty means none
+// was asked for.
 func (m *Manifest) AllowInit(init string) error {
 	if init != "" && init != m.Init {
 		return refuse(fault.Policy, "init=%s is not the one it names, %s", init, m.Init)

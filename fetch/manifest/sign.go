@@ -38,8 +38,9 @@ func ParseKey(name string, text []byte) (Key, error) {
 // ID is the key's number as minisign prints it.
 func (k Key) ID() string { return fmt.Sprintf("%016X", k.public.ID()) }
 
-// LoadKeys reads every *.pub in dir of fsys. A missing directory holds no keys; one without any, and a file that is no
-// key, is an error, since policy that can't be read must not become no policy.
+// LoadKeys reads every *.pub in dir of fsys. A missing directory holds no keys;
+// one without any, and a file that is no key, is an error, since policy that
+// can't be read must not become no policy.
 func LoadKeys(fsys fs.FS, dir string) (Keys, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +158,8 @@ func (keys Keys) IDs() []string {
 	return ids
 }
 
-// Verify returns the manifest if enough of the keys signed exactly these bytes, and which ones did.
+// Verify returns the manifest if enough of the keys signed exactly these bytes,
+// and which ones did.
 func (keys Keys) Verify(body, signatures []byte, threshold int) (*Manifest, Keys, error) {
 	signers, err := keys.Signers(body, signatures, threshold)
 	if err != nil {
@@ -167,7 +169,8 @@ func (keys Keys) Verify(body, signatures []byte, threshold int) (*Manifest, Keys
 	return m, signers, err
 }
 
-// Sign signs the bytes of a document. The comment is signed too and shown by minisign.
+// Sign signs the bytes of a document. The comment is signed too and shown by
+// minisign.
 func Sign(private minisign.PrivateKey, body []byte, comment string) ([]byte, error) {
 	if strings.ContainsAny(comment, "\r\n") {
 		return nil, errors.New("manifest: the comment of a signature is one line")

@@ -198,7 +198,8 @@ func TestBasic(t *testing.T) {
 	if got, want := r.log(), []string{"/v2/a/blobs/x ", "/v2/a/blobs/x " + right, "/v2/a/blobs/x " + right}; !slices.Equal(got, want) {
 		t.Errorf("asked by %q", got)
 	}
-	// Where it redirects to, and what is no part of the repository, sees nothing.
+	// Where it redirects to, and what is no part of the repository, sees
+	// nothing.
 	r.allow(right)
 	if err := errors.Join(get(c, r.URL+"/v2/a/moved"), get(c, r.URL+"/x")); err != nil {
 		t.Error(err)

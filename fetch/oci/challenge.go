@@ -72,7 +72,8 @@ func (p *parser) param(into map[string]string) bool {
 	return true
 }
 
-// quoted reads a quoted string, to the end of the header where no quote ends it.
+// quoted reads a quoted string, to the end of the header where no quote ends
+// it.
 func (p *parser) quoted() string {
 	var s strings.Builder
 	escaped := false

@@ -23,10 +23,10 @@ type entry struct {
 // MostCredentials is the largest file of credentials that is read, in bytes.
 const MostCredentials = 1 << 20
 
-// ParseCredentials reads a config.json of docker's, as "docker login" writes it.
-// Each key is where its secret may go, and nowhere else: a host means https, and
-// only a key that says http:// means http. Errors quote nothing of the file: it
-// may be another one.
+// ParseCredentials reads a config.json of docker's, as "docker login" writes
+// it. Each key is where its secret may go, and nowhere else: a host means
+// https, and only a key that says http:// means http. Errors quote nothing of
+// the file: it may be another one.
 func ParseCredentials(text []byte) (Credentials, error) {
 	var file struct {
 		Auths map[string]struct {

@@ -1,6 +1,7 @@
-// Package oci finds systems in OCI registries (distribution-spec 1.1, image-spec
-// 1.1): which blobs of a manifest are the image and what vouches for it, and how
-// a registry wants to be asked for them. The bytes are fetched by others.
+// Package oci finds systems in OCI registries (distribution-spec 1.1,
+// image-spec 1.1): which blobs of a manifest are the image and what vouches for
+// it, and how a registry wants to be asked for them. The bytes are fetched by
+// others.
 package oci
 
 import (

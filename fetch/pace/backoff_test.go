@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// TestRetriesAreSpread has two hundred machines that start in the same instant find a server that fails for ten
-// seconds: of the seconds in which they may come back, none sees more than three times the mean of their retries.
+// TestRetriesAreSpread has two hundred machines that start in the same instant
+// find a server that fails for ten seconds: of the seconds in which they may
+// come back, none sees more than three times the mean of their retries.
 func TestRetriesAreSpread(t *testing.T) {
 	const machines, down = 200, 10 * time.Second
 	b := Backoff{}.WithDefaults()
@@ -47,7 +48,8 @@ func TestRetriesAreSpread(t *testing.T) {
 }
 
 func TestBackoffSpreadsMachines(t *testing.T) {
-	// 200 machines with consecutive MAC addresses lose their server together, which fails for 10 s.
+	// 200 machines with consecutive MAC addresses lose their server together,
+	// which fails for 10 s.
 	b := Backoff{}.WithDefaults()
 	perSecond := map[int]int{}
 	for seed := range uint64(200) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// simulate runs a download of size bytes whose rate depends on the number of streams, and returns how many there were in
-// the end and the verdicts.
+// simulate runs a download of size bytes whose rate depends on the number of
+// streams, and returns how many there were in the end and the verdicts.
 func simulate(size int64, starved bool, rate func(streams int) float64) (int, []Trial) {
 	s := NewTuner(Parallel{}.WithDefaults())
 	now, bytes := time.Unix(0, 0), int64(0)

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Through is where a cache has l: CACHE/http/HOST:PORT/PATH. It is false for what
-// can't be had through one: other schemes, and what has a user or a query of its
-// own, since a password and a signature are for nobody else. What is in the cache
-// already is no further.
+// Through is where a cache has l: CACHE/http/HOST:PORT/PATH. It is false for
+// what can't be had through one: other schemes, and what has a user or a query
+// of its own, since a password and a signature are for nobody else. What is in
+// the cache already is no further.
 func (l Location) Through(cache Location) (Location, bool) {
 	u := l.URL()
 	if l.Kind != URL || cache.Kind != URL || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {

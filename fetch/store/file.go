@@ -14,8 +14,9 @@ type file struct {
 	part *os.File
 }
 
-// File is a store that writes path, which appears only when the image is complete and verified; until then it is
-// path.part. Room is reserved first where the file system can.
+// File is a store that writes path, which appears only when the image is
+// complete and verified; until then it is path.part. Room is reserved first
+// where the file system can.
 func File(path string) Store { return &file{path: path} }
 
 func (f *file) InMemory() bool { return false }

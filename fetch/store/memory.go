@@ -22,8 +22,9 @@ type Tmpfs struct {
 	file    *os.File
 }
 
-// Memory is a store that mounts a tmpfs at dir, of the image's size rounded up to whole huge pages, with huge=always
-// where the kernel has it: writing 4 KiB pages costs four times as much. The image is dir/image. Close unmounts.
+// Memory is a store that mounts a tmpfs at dir, of the image's size rounded up
+// to whole huge pages, with huge=always where the kernel has it: writing 4 KiB
+// pages costs four times as much. The image is dir/image. Close unmounts.
 func Memory(dir string) *Tmpfs { return &Tmpfs{Dir: dir} }
 
 func (m *Tmpfs) path() string { return filepath.Join(m.Dir, "image") }
@@ -70,8 +71,8 @@ func (m *Tmpfs) mount(size int64) error {
 }
 
 // memoryOptions are those to try, the best first. Where memory is on several
-// nodes (Documentation/filesystems/tmpfs.rst, mpol) the image lies on all: it is
-// read by processors of all, and may be larger than one.
+// nodes (Documentation/filesystems/tmpfs.rst, mpol) the image lies on all: it
+// is read by processors of all, and may be larger than one.
 func memoryOptions(nodesOnline string, sparse bool) []string {
 	huge := "always"
 	if sparse {

@@ -36,7 +36,8 @@ func (s *sealed) Create(size int64) (*os.File, error) {
 	return s.file, nil
 }
 
-// Grow lets a body of unknown size have one step at a time; Commit looks at what it became.
+// Grow lets a body of unknown size have one step at a time; Commit looks at
+// what it became.
 func (s *sealed) Grow(size int64) error {
 	if size > max(s.limit, Step) {
 		return s.tooLarge(size)

@@ -29,8 +29,8 @@ type rest struct {
 	chunk int64
 }
 
-// take is the next span to ask for, of all or of the hot ones alone; ok is false
-// where there is none now.
+// take is the next span to ask for, of all or of the hot ones alone; ok is
+// false where there is none now.
 func (r *rest) take(all bool) (span Span, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

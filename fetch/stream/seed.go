@@ -20,13 +20,13 @@ var ErrSeedStalled = errors.New("reads nothing any more")
 const seedRead = 1 << 20
 
 // Seed takes from another image every block that is in this one, wherever it
-// lies there: an image of yesterday, on a disk that nobody has to trust, since a
-// block is known by its digest in the tree. It returns how many bytes of the
+// lies there: an image of yesterday, on a disk that nobody has to trust, since
+// a block is known by its digest in the tree. It returns how many bytes of the
 // image it brought.
 //
 // What can't be read is passed over, and told in the error, until there is too
-// much of it. What was taken before an error stays. A read that hangs for longer
-// than patience is left behind: it takes nothing any more.
+// much of it. What was taken before an error stays. A read that hangs for
+// longer than patience is left behind: it takes nothing any more.
 func (s *Store) Seed(ctx context.Context, seed io.ReaderAt, size int64, patience time.Duration) (int64, error) {
 	w := &seeding{store: s, seed: seed, size: size, index: s.Tree.Index()}
 	had := s.Map.Count()

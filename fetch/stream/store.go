@@ -45,8 +45,8 @@ func (e *WrongBlockError) Error() string {
 }
 
 // put verifies whole blocks that begin at byte off and keeps those that are
-// missing. Wrong ones are left out, and the first of them is the error; right is
-// how many were right, or there already.
+// missing. Wrong ones are left out, and the first of them is the error; right
+// is how many were right, or there already.
 func (s *Store) put(check *verity.Blocks, off int64, p []byte) (right int, err error) {
 	size := s.blockSize()
 	var wrong error

@@ -22,7 +22,8 @@ type Config struct {
 	Begin <-chan struct{}
 	// OnDemand brings what readers wait for and nothing else.
 	OnDemand bool
-	// Partial says that blocks may be dropped again: the image never gets whole.
+	// Partial says that blocks may be dropped again: the image never gets
+	// whole.
 	Partial bool
 	// Parallel says how many connections bring the rest: as many as are
 	// measurably faster than fewer, and where there may be several one more,
@@ -37,9 +38,9 @@ type Config struct {
 // Readers is how many spans are asked for at once for readers.
 const readers = 4
 
-// A mirror whose body stands still is cut: soon where a reader waits and another
-// mirror can be asked, later where not. Each time it was not waited for long
-// enough it is waited for twice as long, until it is quick again.
+// A mirror whose body stands still is cut: soon where a reader waits and
+// another mirror can be asked, later where not. Each time it was not waited for
+// long enough it is waited for twice as long, until it is quick again.
 const (
 	stallReader = 2 * time.Second
 	stallAlone  = 5 * time.Second
@@ -71,7 +72,8 @@ func New(c Config) *Stream {
 // Need says that a reader waits for a span.
 func (s *Stream) Need(span Span) { s.demands.add(s.c.Store, span) }
 
-// Received is how many bytes of the image have come, also those that came twice.
+// Received is how many bytes of the image have come, also those that came
+// twice.
 func (s *Stream) Received() int64 { return s.received.Load() }
 
 // Complete tells whether every block is there.

@@ -284,8 +284,8 @@ func TestASlowMirrorIsLeft(t *testing.T) {
 	}
 }
 
-// A cache is asked as long as it does well, however fast the others are, and left
-// when it lies.
+// A cache is asked as long as it does well, however fast the others are, and
+// left when it lies.
 func TestTheCacheIsAskedFirst(t *testing.T) {
 	for _, lies := range []bool{false, true} {
 		w := newWorld(t, 3000, 2)
@@ -350,7 +350,8 @@ func TestAnotherImageIsNotFetched(t *testing.T) {
 	}
 }
 
-// The rest waits for its beginning; what is hot, and what readers want, does not.
+// The rest waits for its beginning; what is hot, and what readers want, does
+// not.
 func TestTheRestBeginsLater(t *testing.T) {
 	w := newWorld(t, 1000, 1)
 	c := w.config()

@@ -1,5 +1,6 @@
-// Package tftp reads files from TFTP servers (RFC 1350), with the options blksize, tsize (RFC 2348, 2349) and windowsize
-// (RFC 7440). It is for the smallest set-ups, whose DHCP server is the only server there is.
+// Package tftp reads files from TFTP servers (RFC 1350), with the options
+// blksize, tsize (RFC 2348, 2349) and windowsize (RFC 7440). It is for the
+// smallest set-ups, whose DHCP server is the only server there is.
 package tftp
 
 import (
@@ -26,7 +27,8 @@ type Error struct {
 	Message string
 }
 
-// Codes of errors that say something about the file, or about the options asked for.
+// Codes of errors that say something about the file, or about the options asked
+// for.
 const (
 	NotFound        = 1
 	AccessViolation = 2

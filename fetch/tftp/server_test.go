@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// server serves one file over a real socket, a transfer at a time, and misbehaves as told.
+// server serves one file over a real socket, a transfer at a time, and
+// misbehaves as told.
 type server struct {
 	file   []byte
 	ignore bool          // answers without options

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// What is asked for. A block fits a packet of 1500 bytes with IPv6 and a tunnel or two around it; 32 of them are what
-// a switch's buffer takes.
+// What is asked for. A block fits a packet of 1500 bytes with IPv6 and a tunnel
+// or two around it; 32 of them are what a switch's buffer takes.
 var wanted = options{block: 1408, window: 32, size: 0}
 
-// Patience: a packet is repeated after a second, then after longer, and after six times without an answer the server
-// is given up.
+// Patience: a packet is repeated after a second, then after longer, and after
+// six times without an answer the server is given up.
 const (
 	firstWait = time.Second
 	mostWait  = 4 * time.Second
@@ -33,7 +33,8 @@ func (timeoutError) Timeout() bool { return true } // a net.Error
 
 func (timeoutError) Temporary() bool { return true }
 
-// Transfer is a file on its way: an io.ReadCloser. It is used by one goroutine at a time.
+// Transfer is a file on its way: an io.ReadCloser. It is used by one goroutine
+// at a time.
 type Transfer struct {
 	// Size is the file's length in bytes; -1 where the server doesn't tell.
 	Size int64
@@ -56,8 +57,9 @@ type Transfer struct {
 	rest   []byte // of a block that was not read yet
 }
 
-// Open asks server for a file. The connection is the Transfer's from then on, and closed with it or on failure; it
-// must be able to hear any port of the server. Errors are *Error where the server refused.
+// Open asks server for a file. The connection is the Transfer's from then on,
+// and closed with it or on failure; it must be able to hear any port of the
+// server. Errors are *Error where the server refused.
 func Open(ctx context.Context, conn net.PacketConn, server netip.AddrPort, file string) (*Transfer, error) {
 	t := &Transfer{Size: -1, conn: conn, ctx: ctx, server: server, packet: make([]byte, 4+wanted.block+1)}
 	// A read under way returns when the context ends.
@@ -76,7 +78,8 @@ func Open(ctx context.Context, conn net.PacketConn, server netip.AddrPort, file 
 	return t, nil
 }
 
-// begin sends the request and takes the first answer: the options, or the first block of a server without any.
+// begin sends the request and takes the first answer: the options, or the first
+// block of a server without any.
 func (t *Transfer) begin(file string, asked options) error {
 	t.agreed = plain
 	if err := t.send(request(file, asked)); err != nil {
@@ -97,7 +100,8 @@ func (t *Transfer) begin(file string, asked options) error {
 	return t.send(ack(0))
 }
 
-// Read reads the file. The error is io.EOF at its end, and the same again once there was one.
+// Read reads the file. The error is io.EOF at its end, and the same again once
+// there was one.
 func (t *Transfer) Read(p []byte) (int, error) {
 	for len(t.rest) == 0 {
 		switch {
@@ -122,7 +126,8 @@ func (t *Transfer) next() error {
 	return t.take(p)
 }
 
-// take looks at what came: the next block is kept, anything else tells what the server does not know.
+// take looks at what came: the next block is kept, anything else tells what the
+// server does not know.
 func (t *Transfer) take(p packet) error {
 	if p.op == opOptions { // repeated: our answer was lost
 		return t.write(t.last)
@@ -190,8 +195,8 @@ func (t *Transfer) receive() (packet, error) {
 	}
 }
 
-// ours tells whether a packet is of this transfer. The port is that of the first answer (RFC 1350, 4); another one of
-// the same server is told so.
+// ours tells whether a packet is of this transfer. The port is that of the
+// first answer (RFC 1350, 4); another one of the same server is told so.
 func (t *Transfer) ours(from net.Addr) bool {
 	udp, ok := from.(*net.UDPAddr)
 	if !ok {

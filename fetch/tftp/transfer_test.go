@@ -18,7 +18,8 @@ func fileOf(n int) []byte {
 	return b
 }
 
-// Whatever the server grants, and whatever the network loses, doubles or reorders, the file is whole.
+// Whatever the server grants, and whatever the network loses, doubles or
+// reorders, the file is whole.
 func TestTransfer(t *testing.T) {
 	every := func(n, fate int) func(int) int {
 		return func(packet int) int {

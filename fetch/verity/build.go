@@ -13,8 +13,8 @@ type Options struct {
 	DataBlockSize, HashBlockSize int
 }
 
-// Build reads an image of size bytes and writes its tree, as `veritysetup format` would. The image must consist of
-// whole data blocks.
+// Build reads an image of size bytes and writes its tree, as `veritysetup
+// format` would. The image must consist of whole data blocks.
 func Build(image io.Reader, size int64, tree io.Writer, o Options) (root []byte, err error) {
 	s := Superblock{UUID: o.UUID, Salt: o.Salt, DataBlockSize: o.DataBlockSize, HashBlockSize: o.HashBlockSize}
 	if s.DataBlockSize == 0 {

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// Collector gathers a tree as it streams by, and at its end checks it against the root. It is a verify.Verifier, so
-// that a mirror with a wrong tree is left for another.
+// Collector gathers a tree as it streams by, and at its end checks it against
+// the root. It is a verify.Verifier, so that a mirror with a wrong tree is left
+// for another.
 type Collector struct {
 	root  []byte
 	bytes []byte

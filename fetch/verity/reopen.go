@@ -7,9 +7,9 @@ import (
 )
 
 // Reopen is Open for a tree that Open has checked before, in another process: a
-// hash block is checked when one of its digests is first needed, so that nothing
-// waits for all of them. A digest that the root does not vouch for is no block's.
-// Of the superblock it knows nothing; the caller compares the Size.
+// hash block is checked when one of its digests is first needed, so that
+// nothing waits for all of them. A digest that the root does not vouch for is
+// no block's. Of the superblock it knows nothing; the caller compares the Size.
 func Reopen(tree, root []byte) (*Tree, error) {
 	s, err := ParseSuperblock(tree)
 	if err != nil {

@@ -1,6 +1,8 @@
-// Package verity reads, checks and writes dm-verity hash trees as veritysetup makes them: a superblock, then the
-// levels of the tree, the top first, each filled up with zeros to whole hash blocks (kernel:
-// Documentation/admin-guide/device-mapper/verity.rst; cryptsetup: lib/verity). SHA-256 and hash type 1 only.
+// Package verity reads, checks and writes dm-verity hash trees as veritysetup
+// makes them: a superblock, then the levels of the tree, the top first, each
+// filled up with zeros to whole hash blocks (kernel:
+// Documentation/admin-guide/device-mapper/verity.rst; cryptsetup: lib/verity).
+// SHA-256 and hash type 1 only.
 package verity
 
 import (
@@ -22,7 +24,8 @@ const (
 	dataMost = 1 << 50
 )
 
-// Superblock is the head of a tree. It is not covered by the root hash; Open finds out whether it lies.
+// Superblock is the head of a tree. It is not covered by the root hash; Open
+// finds out whether it lies.
 type Superblock struct {
 	UUID          [16]byte
 	DataBlockSize int   // bytes
@@ -86,14 +89,15 @@ func (s Superblock) marshal() []byte {
 	return b
 }
 
-// level is one level of the tree, in hash blocks from the start of the tree file.
+// level is one level of the tree, in hash blocks from the start of the tree
+// file.
 type level struct {
 	first, blocks int64
 	digests       int64 // how many of its slots are used
 }
 
-// levels lays the tree out, the level above the data first. It is empty when the image is one block: the root hash
-// is that block's own.
+// levels lays the tree out, the level above the data first. It is empty when
+// the image is one block: the root hash is that block's own.
 func (s Superblock) levels() []level {
 	perBlock := int64(s.HashBlockSize / digestSize)
 	var list []level

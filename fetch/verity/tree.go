@@ -14,12 +14,14 @@ type Tree struct {
 	unseen *unseen // nil: all of it was checked when it was opened
 }
 
-// Open checks a whole tree file against root, before any byte of the image is looked at: every hash block against
-// its parent, and the slots beyond the last digest for being empty, which proves the superblock's number of blocks.
-// The tree is not copied and must not change afterwards.
+// Open checks a whole tree file against root, before any byte of the image is
+// looked at: every hash block against its parent, and the slots beyond the last
+// digest for being empty, which proves the superblock's number of blocks. The
+// tree is not copied and must not change afterwards.
 //
-// One lie remains possible, as in the format itself: a tree whose levels are full can be passed off as a smaller one
-// for an image that consists of its own hash blocks. That is no file system, and where a manifest names the image's
+// One lie remains possible, as in the format itself: a tree whose levels are
+// full can be passed off as a smaller one for an image that consists of its own
+// hash blocks. That is no file system, and where a manifest names the image's
 // size it is caught by that.
 func Open(tree, root []byte) (*Tree, error) {
 	s, err := ParseSuperblock(tree)

@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// Verifier checks an image block by block as it streams by. It is a verify.Verifier.
+// Verifier checks an image block by block as it streams by. It is a
+// verify.Verifier.
 type Verifier struct {
 	tree    *Tree
 	hashers []*hasher
 	next    int64 // block
 }
 
-// Verifier returns a new one that hashes on up to workers cores; less than 1 means 1.
+// Verifier returns a new one that hashes on up to workers cores; less than 1
+// means 1.
 func (t *Tree) Verifier(workers int) *Verifier {
 	v := &Verifier{tree: t}
 	for range max(1, workers) {
@@ -22,15 +24,16 @@ func (t *Tree) Verifier(workers int) *Verifier {
 	return v
 }
 
-// Write checks the whole blocks in p and returns how many bytes they are. On an error these are the ones before the
-// first wrong block.
+// Write checks the whole blocks in p and returns how many bytes they are. On an
+// error these are the ones before the first wrong block.
 func (v *Verifier) Write(p []byte) (int, error) {
 	size := v.tree.super.DataBlockSize
 	blocks := int64(len(p) / size)
 	if v.next+blocks > v.tree.super.DataBlocks {
 		return 0, fmt.Errorf("the image is longer than the %d blocks of its verity tree", v.tree.super.DataBlocks)
 	}
-	// Every worker has a run of blocks and stops at the first wrong one; the earliest counts.
+	// Every worker has a run of blocks and stops at the first wrong one; the
+	// earliest counts.
 	share := (blocks + int64(len(v.hashers)) - 1) / int64(len(v.hashers))
 	wrong := make([]error, len(v.hashers))
 	good := make([]int64, len(v.hashers))
@@ -55,7 +58,8 @@ func (v *Verifier) Write(p []byte) (int, error) {
 	return int(blocks) * size, nil
 }
 
-// check compares the blocks first to last-1 of p and returns the number of good ones from p's start.
+// check compares the blocks first to last-1 of p and returns the number of good
+// ones from p's start.
 func (v *Verifier) check(h *hasher, p []byte, first, last int64) (int64, error) {
 	size := int64(v.tree.super.DataBlockSize)
 	for b := first; b < last; b++ {

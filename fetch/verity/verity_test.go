@@ -125,7 +125,8 @@ func TestOpenRefuses(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		// With one block the tree is empty and the root hash is the block's own: the block itself can't match.
+		// With one block the tree is empty and the root hash is the block's
+		// own: the block itself can't match.
 		if _, err := tr.Verifier(1).Write(image[:4096]); name != "one block" || err == nil {
 			t.Errorf("%s: accepted", name)
 		}
@@ -214,7 +215,8 @@ func FuzzSuperblock(f *testing.F) {
 	})
 }
 
-// FuzzOpen changes a good tree: whatever is still accepted vouches for the same image and no other.
+// FuzzOpen changes a good tree: whatever is still accepted vouches for the same
+// image and no other.
 func FuzzOpen(f *testing.F) {
 	image := imageBytes(40 * 512)
 	tree, root := build(f, image, Options{DataBlockSize: 512, HashBlockSize: 512, Salt: []byte("x")})

@@ -77,8 +77,8 @@ func TestTokenRunsOut(t *testing.T) {
 }
 
 // Where a registry leads to holds for minutes. Once it holds no more, the
-// registry is asked for where to go now, also when what it says first is what it
-// said before.
+// registry is asked for where to go now, also when what it says first is what
+// it said before.
 func TestRedirectRunsOut(t *testing.T) {
 	w := newWorld(t, "image")
 	r := peer.Start(t, peer.Options{})

@@ -89,5 +89,6 @@ func split(locations []ref.Location) (files, servers []ref.Location) {
 	return files, servers
 }
 
-// local tells whether the first of the locations is a file, and thereby the only one.
+// local tells whether the first of the locations is a file, and thereby the
+// only one.
 func local(locations []ref.Location) bool { return locations[0].Kind == ref.File }

@@ -83,8 +83,8 @@ func (w *world) treeLayer() map[string]any {
 	return map[string]any{"mediaType": oci.TypeTree, "digest": peer.DigestOf(w.tree), "size": len(w.tree)}
 }
 
-// What registries, and what stands before them, do and need not: the image comes
-// all the same, by a digest.
+// What registries, and what stands before them, do and need not: the image
+// comes all the same, by a digest.
 func TestOddRegistries(t *testing.T) {
 	w := newWorld(t, "image")
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

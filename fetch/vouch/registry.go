@@ -38,8 +38,8 @@ func inRegistry(places []ref.Location) (all []ref.Artifact) {
 }
 
 // locate puts the blobs of an artifact in the place of the references to it,
-// with the tree and, where keys are trusted, the manifest that are in it, unless
-// others are named.
+// with the tree and, where keys are trusted, the manifest that are in it,
+// unless others are named.
 func (o *Order) locate(ctx context.Context) error {
 	for _, l := range slices.Concat(o.Trees, o.Manifests, o.KeyLists) {
 		if l.Kind == ref.OCI {

@@ -25,8 +25,9 @@ type Seed struct {
 	Size int64
 }
 
-// seedPatience is how long one read of a seed may take, and seedRate what all of
-// them have to bring in a second: a server is faster than a disk that is slower.
+// seedPatience is how long one read of a seed may take, and seedRate what all
+// of them have to bring in a second: a server is faster than a disk that is
+// slower.
 const (
 	seedPatience = 20 * time.Second
 	seedRate     = 16 << 20

@@ -126,8 +126,8 @@ func (o *Order) obey(s *Signed) (size int64, err error) {
 	return image.Size, nil
 }
 
-// getManifest gets the manifest, and before it the list of keys that it is to be
-// signed by, where there is one.
+// getManifest gets the manifest, and before it the list of keys that it is to
+// be signed by, where there is one.
 func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 	switch {
 	case len(o.Manifests) == 0:
@@ -195,7 +195,8 @@ type document struct {
 	places  []ref.Location // mirrors that may have it
 }
 
-// getDocument gets a document and its signature, and checks them. A mirror whose pair is refused is left for the next.
+// getDocument gets a document and its signature, and checks them. A mirror
+// whose pair is refused is left for the next.
 func getDocument(ctx context.Context, o Order, what string, places []ref.Location, accept func([]byte) error) (*document, error) {
 	check := &signedBy{keys: o.Keys, threshold: o.Threshold, accept: accept}
 	here, places := split(places)
@@ -215,7 +216,8 @@ func getDocument(ctx context.Context, o Order, what string, places []ref.Locatio
 	if fault.ClassOf(err) != fault.Signature || o.artifact != nil && o.artifact.signatures[places[0].String()].Kind != 0 {
 		return d, err
 	}
-	// Document and signature are two files: they may have been replaced just now.
+	// Document and signature are two files: they may have been replaced just
+	// now.
 	o.Fetch.Log.Warn(fmt.Sprintf("%s: once more in %v, in case it was being replaced: %v", what, pause, err))
 	select {
 	case <-ctx.Done():

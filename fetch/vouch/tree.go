@@ -11,14 +11,16 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Tree is the verity tree of an image: File is open for reading, and checked against RootHash.
+// Tree is the verity tree of an image: File is open for reading, and checked
+// against RootHash.
 type Tree struct {
 	File     *os.File
 	RootHash []byte
 	verity.Superblock
 }
 
-// getTree gets the verity tree and checks it against its root. The file is the caller's to close.
+// getTree gets the verity tree and checks it against its root. The file is the
+// caller's to close.
 func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 	places := o.Trees
 	for _, image := range o.Images {

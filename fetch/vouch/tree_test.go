@@ -10,7 +10,8 @@ import (
 	"netstage/fetch/manifest"
 )
 
-// The tree is handed over with the image where it is wanted, fetched or local, and what is handed over can't be changed.
+// The tree is handed over with the image where it is wanted, fetched or local,
+// and what is handed over can't be changed.
 func TestTreeIsKept(t *testing.T) {
 	w := newWorld(t, "image")
 	s := w.serve(t)

@@ -1,5 +1,6 @@
-// Package vouch gets an image together with what vouches for it: a digest, a verity tree, a signed manifest. Nothing
-// is returned that did not pass all that was asked for.
+// Package vouch gets an image together with what vouches for it: a digest, a
+// verity tree, a signed manifest. Nothing is returned that did not pass all
+// that was asked for.
 package vouch
 
 import (
@@ -22,8 +23,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Order says what image is wanted, from where, and what must vouch for it; all that is given must hold. A location is
-// a URL or a file.
+// Order says what image is wanted, from where, and what must vouch for it; all
+// that is given must hold. A location is a URL or a file.
 type Order struct {
 	Images   []ref.Location // mirrors, or one local file; empty: where the manifest says
 	SHA256   []byte         // nil: not pinned
@@ -50,17 +51,20 @@ type Order struct {
 	// manifest's patterns allow; nil: any.
 	Cmdline func(patterns []string) error
 
-	// Load has a local image copied into Fetch.Store, and the copy verified and used: what it is on may change, or go. It
-	// tells how many bytes of the file are the image. Nil: the file is used where it is.
+	// Load has a local image copied into Fetch.Store, and the copy verified and
+	// used: what it is on may change, or go. It tells how many bytes of the
+	// file are the image. Nil: the file is used where it is.
 	Load func(*os.File) (int64, error)
 	// Patience is how long the disk may take to answer meanwhile; 0: for ever.
 	Patience time.Duration
 
-	// Stream, where it is not nil, is asked to bring an image that a verity tree vouches for and a server has. Where it
-	// answers with nil the image is fetched whole.
+	// Stream, where it is not nil, is asked to bring an image that a verity
+	// tree vouches for and a server has. Where it answers with nil the image is
+	// fetched whole.
 	Stream func(context.Context, Streamed) (*Streaming, error)
 
-	// Seeds may hold parts of the image, which are not fetched then. They are used where a verity tree vouches for it.
+	// Seeds may hold parts of the image, which are not fetched then. They are
+	// used where a verity tree vouches for it.
 	Seeds []Seed
 
 	// Credentials are for registries, which images may be in.
@@ -69,7 +73,8 @@ type Order struct {
 	// program.
 	Platform oci.Platform
 
-	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch is filled in.
+	// Fetch says how to fetch: Store, Log and Dial, for instance. What to fetch
+	// is filled in.
 	Fetch fetch.Request
 
 	artifact *artifact // that the image is in; nil: it is in no registry
@@ -128,8 +133,8 @@ func (i *Image) Close() error {
 }
 
 // Get gets the image and verifies it: first the manifest, then the tree, then
-// the image while it streams by. Where a tag means to one registry what can't be
-// used, the next one is asked what it means there.
+// the image while it streams by. Where a tag means to one registry what can't
+// be used, the next one is asked what it means there.
 func Get(ctx context.Context, o Order) (*Image, error) {
 	for {
 		image, asked, err := get(ctx, o)
@@ -164,8 +169,9 @@ func (o *Order) get(ctx context.Context) (*Image, error) {
 		if size, err = o.obey(signed); err != nil {
 			return nil, err
 		}
-		// Hash once: where the tree vouches for every block, and the manifest for the tree's root and for the size, the
-		// manifest's SHA-256 says nothing new. One that somebody else pinned does.
+		// Hash once: where the tree vouches for every block, and the manifest
+		// for the tree's root and for the size, the manifest's SHA-256 says
+		// nothing new. One that somebody else pinned does.
 		if o.RootHash != nil && !o.Fetch.Digest {
 			o.SHA256 = pinned
 		}

@@ -378,7 +378,8 @@ func (h onText) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// A manifest that was signed and is older than the floor is refused; its own second is not.
+// A manifest that was signed and is older than the floor is refused; its own
+// second is not.
 func TestReplayedManifest(t *testing.T) {
 	w := newWorld(t, "image")
 	s := w.serve(t)
@@ -392,7 +393,8 @@ func TestReplayedManifest(t *testing.T) {
 	mustRefuse(t, o, "policy", `the manifest "web" is of 2001-09-09T01:46:40Z, older than the 2001-09-09T01:46:41Z that is asked for`)
 }
 
-// With a manifest that names both digests the image is hashed once, unless the SHA-256 is pinned besides.
+// With a manifest that names both digests the image is hashed once, unless the
+// SHA-256 is pinned besides.
 func TestHashedOnce(t *testing.T) {
 	w := newWorld(t, "image")
 	for name, c := range map[string]struct {

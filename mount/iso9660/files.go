@@ -1,6 +1,6 @@
 // Package iso9660 says where the files of an ISO image are (ECMA-119), with the
-// names of Rock Ridge where it has them: enough to use what is in it without the
-// kernel's driver, and without a second copy in its cache.
+// names of Rock Ridge where it has them: enough to use what is in it without
+// the kernel's driver, and without a second copy in its cache.
 package iso9660
 
 import (

@@ -44,7 +44,8 @@ func parseRecord(b []byte) (r record, ok bool) {
 	return r, true
 }
 
-// rockRidge is the name in the system use area of a record (SUSP 1.12, RRIP NM).
+// rockRidge is the name in the system use area of a record (SUSP 1.12, RRIP
+// NM).
 func rockRidge(b []byte) (name string) {
 	for len(b) >= 5 && int(b[2]) >= 5 && int(b[2]) <= len(b) {
 		if entry := b[:b[2]]; string(entry[:2]) == "NM" {

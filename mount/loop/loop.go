@@ -18,8 +18,8 @@ func Attach(file *os.File, readOnly bool) (*os.File, error) {
 	return AttachPart(file, readOnly, Part{})
 }
 
-// A Part is Size bytes of a file from Offset on, both multiples of 512; 0 is all
-// that follows.
+// A Part is Size bytes of a file from Offset on, both multiples of 512; 0 is
+// all that follows.
 type Part struct{ Offset, Size int64 }
 
 // AttachPart is Attach for a part of a file.

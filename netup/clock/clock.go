@@ -25,8 +25,8 @@ func System() Clock {
 }
 
 // Raise sets a clock that is before floor, a time that has certainly passed
-// because of what happened then, to floor, and says so. It reports whether the clock was wrong. What can't be
-// set is a warning: a boot may do without.
+// because of what happened then, to floor, and says so. It reports whether the
+// clock was wrong. What can't be set is a warning: a boot may do without.
 func (c Clock) Raise(log *slog.Logger, floor time.Time, what string) bool {
 	now := c.Now()
 	if !now.Before(floor) {
@@ -47,8 +47,8 @@ const patience = 2 * time.Second
 const closeEnough = time.Second
 
 // Follow sets the clock by the first of the servers that answers with a time
-// not before floor, within two seconds. It reports whether one did; failures are
-// warnings.
+// not before floor, within two seconds. It reports whether one did; failures
+// are warnings.
 func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -35,7 +35,8 @@ func putTime(b []byte, t time.Time) {
 	binary.BigEndian.PutUint32(b[4:], uint32(uint64(t.Nanosecond())<<32/1e9))
 }
 
-// network is a Dial to servers of ours, on real sockets, by the address asked for.
+// network is a Dial to servers of ours, on real sockets, by the address asked
+// for.
 func network(t *testing.T, servers map[string]func([]byte) [][]byte) Dial {
 	t.Helper()
 	at := map[string]string{}

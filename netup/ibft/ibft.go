@@ -1,6 +1,7 @@
 // Package ibft reads what the firmware's iSCSI Boot Format Table says of
 // network cards: the addresses with which the firmware itself booted. The
-// kernel's module iscsi_ibft shows it in sysfs (Documentation/ABI/testing/sysfs-ibft).
+// kernel's module iscsi_ibft shows it in sysfs
+// (Documentation/ABI/testing/sysfs-ibft).
 package ibft
 
 import (
@@ -132,7 +133,8 @@ func (r *reader) addr(name string) netip.Addr {
 	return a
 }
 
-// prefix adds the mask: prefix-len, which newer kernels have (4.8), or subnet-mask.
+// prefix adds the mask: prefix-len, which newer kernels have (4.8), or
+// subnet-mask.
 func (r *reader) prefix(a netip.Addr) netip.Prefix {
 	text := r.text("prefix-len")
 	if text == "" {

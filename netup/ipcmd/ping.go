@@ -30,7 +30,8 @@ type PingOptions struct {
 type PingStats struct{ Sent, Received int }
 
 // PingMain runs ping with the arguments that follow its name and returns the
-// exit status: 0 when anything answered, 1 when nothing did, 2 for other errors.
+// exit status: 0 when anything answered, 1 when nothing did, 2 for other
+// errors.
 func PingMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parsePing(args)
 	if err != nil {
@@ -174,7 +175,8 @@ func newPinger(addr netip.Addr, size int) (*pinger, error) {
 	return p, err
 }
 
-// once sends one request and waits for its answer; it returns the answer's length.
+// once sends one request and waits for its answer; it returns the answer's
+// length.
 func (p *pinger) once(ctx context.Context, seq int, deadline time.Time) (int, error) {
 	if err := p.conn.SetDeadline(deadline); err != nil {
 		return 0, err

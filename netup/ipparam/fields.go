@@ -44,7 +44,8 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
-// parseMask reads a dotted netmask or a prefix length for an address of bits bits.
+// parseMask reads a dotted netmask or a prefix length for an address of bits
+// bits.
 func parseMask(s string, bits int) (int, bool) {
 	if n, err := strconv.Atoi(s); err == nil && isDigits(s) {
 		return n, n >= 0 && n <= bits

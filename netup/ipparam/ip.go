@@ -191,7 +191,8 @@ func (p *parser) peer(s string) (err error) {
 	return nil
 }
 
-// address settles what the client address, the mask and the method mean together.
+// address settles what the client address, the mask and the method mean
+// together.
 func (p *parser) address(client netip.Addr, mask, method string) error {
 	if mask == "0.0.0.0" { // the kernel takes that for nothing, as in the other fields
 		mask = ""

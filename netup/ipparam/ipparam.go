@@ -1,8 +1,8 @@
-// Package ipparam reads what an operator writes about the network: the
-// kernel's ip= in every form (Documentation/admin-guide/nfs/nfsroot.rst),
-// dracut's ip=, nameserver=, rd.route=, ifname=, vlan=, bond=, bootdev=, rd.bootif=,
-// rd.iscsi.ibft= (dracut.cmdline(7)) and pxelinux's BOOTIF=. It takes the values of those parameters and gives plain
-// values back; it touches nothing.
+// Package ipparam reads what an operator writes about the network: the kernel's
+// ip= in every form (Documentation/admin-guide/nfs/nfsroot.rst), dracut's ip=,
+// nameserver=, rd.route=, ifname=, vlan=, bond=, bootdev=, rd.bootif=,
+// rd.iscsi.ibft= (dracut.cmdline(7)) and pxelinux's BOOTIF=. It takes the
+// values of those parameters and gives plain values back; it touches nothing.
 package ipparam
 
 import (

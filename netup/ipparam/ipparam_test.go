@@ -48,7 +48,8 @@ func TestIP(t *testing.T) {
 		"dhcp,0,node-7":           {Method: DHCP, ClientID: []byte("\x00node-7")},
 		"0.0.0.0::::node7::dhcp":  {Method: DHCP, Hostname: "node7"},
 		":::::::10.0.0.3":         {Method: Any, DNS: []netip.Addr{addr("10.0.0.3")}},
-		// Zeros are the kernel's empty fields; what is given goes before what DHCP brings.
+		// Zeros are the kernel's empty fields; what is given goes before what
+		// DHCP brings.
 		"0.0.0.0:0.0.0.0:0.0.0.0:0.0.0.0:node7:eth0:dhcp": {Method: DHCP, Hostname: "node7", Link: "eth0"},
 		"10.0.0.5::10.0.0.1:0.0.0.0::eth0:off":            {Method: Static, Addr: prefix("10.0.0.5/8"), Gateway: addr("10.0.0.1"), Link: "eth0"},
 		":10.0.0.2:10.0.0.1:255.255.255.0::eth0:dhcp":     {Method: DHCP, Link: "eth0", Peer: addr("10.0.0.2"), Gateway: addr("10.0.0.1"), Bits: 24},

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// parseBootIF reads pxelinux's BOOTIF=: an address with dashes or colons,
-// most often after the hardware type 01, Ethernet. Without an address, as a boot
+// parseBootIF reads pxelinux's BOOTIF=: an address with dashes or colons, most
+// often after the hardware type 01, Ethernet. Without an address, as a boot
 // loader writes it that knows none, it is nil.
 func parseBootIF(s string) (net.HardwareAddr, error) {
 	t := s

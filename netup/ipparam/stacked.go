@@ -100,7 +100,8 @@ func (c *Config) parseBond(s string) (Bond, error) {
 			if !has && slices.Contains(bondModes, o) { // the mode alone
 				key, value = "mode", o
 			}
-			// Several addresses have semicolons between, as commas part options.
+			// Several addresses have semicolons between, as commas part
+			// options.
 			value = strings.ReplaceAll(value, ";", ",")
 			if !slices.Contains(bondOptions, key) || value == "" || strings.ContainsAny(value, "\n/") {
 				return Bond{}, fail("options", o, "OPTION=VALUE as the kernel's bonding.rst has them")

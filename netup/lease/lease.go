@@ -52,8 +52,8 @@ type Lease struct {
 	// to the lease.
 	Took time.Duration
 	// Source says where it comes from: "dhcp", "dhcp6", "ra" for a router
-	// advertisement, "static" for an address the operator gave, or "kernel" for an interface
-	// that was found configured.
+	// advertisement, "static" for an address the operator gave, or "kernel" for
+	// an interface that was found configured.
 	Source string
 }
 

@@ -1,4 +1,5 @@
-// Package linktable is the table of a machine's links, for people and for files.
+// Package linktable is the table of a machine's links, for people and for
+// files.
 package linktable
 
 import (
@@ -131,7 +132,8 @@ func Summary(links []Row) string {
 	return strings.Join(parts, " | ")
 }
 
-// Trouble is what keeps the link that was used from being of use; "" is nothing.
+// Trouble is what keeps the link that was used from being of use; "" is
+// nothing.
 func Trouble(links []Row) string {
 	i := slices.IndexFunc(links, func(r Row) bool { return r.Winner })
 	switch {

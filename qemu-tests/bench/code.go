@@ -21,8 +21,8 @@ var trust = []struct {
 	{"measurements, quotes and serials", []string{"netstage/stage1/attest", "netstage/stage1/measure", "netstage/stage1/tpm", "netstage/stage1/tpm/wire", "netstage/stage1/serials", "netstage/stage1/efivar"}},
 }
 
-// CodeOf returns how many bytes of machine code a Go program has of each package,
-// by the table that it has for its own stack traces.
+// CodeOf returns how many bytes of machine code a Go program has of each
+// package, by the table that it has for its own stack traces.
 func CodeOf(program string) (map[string]int64, error) {
 	f, err := elf.Open(program)
 	if err != nil {

@@ -121,7 +121,8 @@ func phaseName(line string) string {
 	return ""
 }
 
-// LastDigest is the digest of the image's last file that stage 2 printed, or "".
+// LastDigest is the digest of the image's last file that stage 2 printed, or
+// "".
 func LastDigest(console string) string {
 	m := lastDigest.FindStringSubmatch(console)
 	if m == nil {

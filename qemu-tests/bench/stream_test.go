@@ -18,10 +18,10 @@ import (
 
 const megabyte = 1_000_000
 
-// BenchmarkStream boots images streamed and whole, and writes tables
-// to stdout and to build/bench-stream.txt, after each part, so that one that
-// fails leaves the others' figures. BENCH_BIG=no leaves the largest image out
-// where it is fetched whole: an emulated processor hashes a gigabyte for minutes.
+// BenchmarkStream boots images streamed and whole, and writes tables to stdout
+// and to build/bench-stream.txt, after each part, so that one that fails leaves
+// the others' figures. BENCH_BIG=no leaves the largest image out where it is
+// fetched whole: an emulated processor hashes a gigabyte for minutes.
 func BenchmarkStream(b *testing.B) {
 	build, err := filepath.Abs("../../build")
 	if err != nil {
@@ -87,7 +87,8 @@ func (r *streamReport) write(text *bytes.Buffer) {
 	}
 }
 
-// machine is one that boots an image, by an initrd with all that a stream needs.
+// machine is one that boots an image, by an initrd with all that a stream
+// needs.
 func (f fixture) machine(dir, file, init string) vm.Config {
 	f.Helper()
 	archive := filepath.Join(dir, "streamed.initrd")
@@ -136,8 +137,8 @@ func (f fixture) packStreamed(file string, size int64, script string) {
 	}
 }
 
-// streamSizes measures from /init to stage 2, of a server of 50 MB/s. A boot ends
-// there.
+// streamSizes measures from /init to stage 2, of a server of 50 MB/s. A boot
+// ends there.
 func (f fixture) streamSizes(dir string, r *streamReport) {
 	f.Helper()
 	const rate = 50 * megabyte

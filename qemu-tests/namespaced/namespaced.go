@@ -42,10 +42,10 @@ func Need(t testing.TB) {
 }
 
 // Main is a TestMain. Inside, / is a tmpfs with the test program as /init,
-// /proc and /sys, /dev with null, urandom and pts, and /tmp; /proc/sys/kernel is
-// empty. There is no network but a loopback interface that is down. Folders that
-// are to be shared are as outside; a test program with libraries finds those in
-// /usr/lib, /lib and /lib64.
+// /proc and /sys, /dev with null, urandom and pts, and /tmp; /proc/sys/kernel
+// is empty. There is no network but a loopback interface that is down. Folders
+// that are to be shared are as outside; a test program with libraries finds
+// those in /usr/lib, /lib and /lib64.
 func Main(m *testing.M, share ...string) {
 	fuzzing := slices.ContainsFunc(os.Args, func(a string) bool {
 		return strings.HasPrefix(a, "-test.fuzz=") || a == "-test.fuzzworker"

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LAN is a network with a bridge, a DHCP server and room for HTTP servers, in
-// a network namespace of its own: 10.77.0.1/24, and 2001:db8:77::1/64 for those that
-// ask for it.
+// LAN is a network with a bridge, a DHCP server and room for HTTP servers, in a
+// network namespace of its own: 10.77.0.1/24, and 2001:db8:77::1/64 for those
+// that ask for it.
 type LAN struct {
 	name string
 	dir  string

@@ -46,8 +46,8 @@ const (
 	Panicked   End = "panicked" // PID 1 exited
 )
 
-// patience is how long a machine is waited for, which takes a second: its host may
-// be busy with much else.
+// patience is how long a machine is waited for, which takes a second: its host
+// may be busy with much else.
 const patience = 3 * time.Minute
 
 // Machine is a running machine.

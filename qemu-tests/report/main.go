@@ -1,7 +1,7 @@
 // Report reads the events of "go test -json" and prints what people want to
 // know: a line for each package, the output of what failed, what was skipped
-// and why, the tests that took longest, and a line of totals. It exits 1 when
-// a test failed or none passed, and with CI set in the environment also when one
+// and why, the tests that took longest, and a line of totals. It exits 1 when a
+// test failed or none passed, and with CI set in the environment also when one
 // was skipped.
 //
 // With -again, the few tests that failed are run once more, each alone, by "go

@@ -9,8 +9,8 @@ import (
 )
 
 // The systems of a Debian store: the same systemd, started as NixOS does
-// classically, and since 26.05; the latter with an /etc that is mounted, too, to
-// be written to, and prepared by nixos-init with one that is not.
+// classically, and since 26.05; the latter with an /etc that is mounted, too,
+// to be written to, and prepared by nixos-init with one that is not.
 const (
 	DebianTree        = "0d3b1an00d3b1an00d3b1an00d3b1an0-debian" // in the store
 	debian            = "/nix/store/" + DebianTree

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// mountedEtc is an /etc for the initrd to mount: where the image of its metadata
-// is, and the folder with its contents.
+// mountedEtc is an /etc for the initrd to mount: where the image of its
+// metadata is, and the folder with its contents.
 type mountedEtc struct{ metadata, basedir string }
 
 // The /etc that are mounted: Debian's, and one whose fstab has what the initrd

@@ -11,8 +11,8 @@ import (
 )
 
 // EtcImage makes the metadata image of the folder etc, as nixpkgs does with
-// mkcomposefs (nixos/modules/system/etc/build-composefs-dump.py): of files their
-// size, owner and mode, and as attributes where their contents are.
+// mkcomposefs (nixos/modules/system/etc/build-composefs-dump.py): of files
+// their size, owner and mode, and as attributes where their contents are.
 func EtcImage(etc, image string) error {
 	work, err := os.MkdirTemp(filepath.Dir(etc), ".etc-")
 	if err != nil {

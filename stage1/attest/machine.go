@@ -111,9 +111,9 @@ func (m *Machine) find(ctx context.Context) {
 }
 
 // ask lets do talk to the TPM. One that does not answer is left alone from then
-// on, and with it the goroutine that waits for it. A command can't be taken back:
-// the answer is waited for whoever loses interest in it, or what that one leaves
-// to be measured would not be.
+// on, and with it the goroutine that waits for it. A command can't be taken
+// back: the answer is waited for whoever loses interest in it, or what that one
+// leaves to be measured would not be.
 func (m *Machine) ask(do func(*tpm.TPM) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -133,8 +133,8 @@ func (m *Machine) ask(do func(*tpm.TPM) error) error {
 	}
 }
 
-// Measure extends the TPM by an event, once: a retry that comes to the same is no
-// other boot.
+// Measure extends the TPM by an event, once: a retry that comes to the same is
+// no other boot.
 func (m *Machine) Measure(e measure.Event) {
 	if !m.has() || slices.Contains(m.events, e) {
 		return

@@ -31,8 +31,8 @@ func opened(t *testing.T, root string) *Machine {
 	return &Machine{Log: slog.New(slog.DiscardHandler), Root: root, opened: true, tpm: chip, banks: banks, key: &key}
 }
 
-// A report that is not waited for any more, since an operator chose to try again,
-// costs the boot that follows neither its measurements nor its quote.
+// A report that is not waited for any more, since an operator chose to try
+// again, costs the boot that follows neither its measurements nor its quote.
 func TestQuoteThatNobodyWaitsFor(t *testing.T) {
 	m := opened(t, t.TempDir())
 	given, giveUp := context.WithCancel(t.Context())

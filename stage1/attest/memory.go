@@ -13,8 +13,9 @@ import (
 	"netstage/stage1/tpm"
 )
 
-// Where serials are kept: an index that owners of a TPM may choose (TCG, Registry
-// of Reserved TPM 2.0 Handles, 2.2.2), or else a variable of the firmware.
+// Where serials are kept: an index that owners of a TPM may choose (TCG,
+// Registry of Reserved TPM 2.0 Handles, 2.2.2), or else a variable of the
+// firmware.
 const (
 	nvIndex  = 0x01a90e57
 	variable = "NetstageSerials"

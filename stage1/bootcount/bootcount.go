@@ -97,8 +97,8 @@ func (c Count) Forget(ctx context.Context) error {
 	return withFirmware(ctx, func(store efivar.Store) error { return store.Delete(variable) })
 }
 
-// withFirmware lets do look at the firmware's variables. A machine without such a
-// firmware is no error.
+// withFirmware lets do look at the firmware's variables. A machine without such
+// a firmware is no error.
 func withFirmware(ctx context.Context, do func(efivar.Store) error) error {
 	err := efivar.Use(ctx, do)
 	if errors.Is(err, efivar.ErrNone) {

@@ -80,9 +80,9 @@ func matches(pattern string, p cmdline.Param) bool {
 }
 
 // judge splits what the rule does not allow: what ends the boot, and what is
-// left to a manifest that is still to come. That may allow more where the rule is
-// "own", but nothing that the agent heeds, which would have had its effect; and
-// less where it is "any".
+// left to a manifest that is still to come. That may allow more where the rule
+// is "own", but nothing that the agent heeds, which would have had its effect;
+// and less where it is "any".
 func (r CmdlineRule) judge(own, line cmdline.Params, manifest bool) (refused, beyond cmdline.Params) {
 	rule := r
 	if r.Kind == "any" {
@@ -104,7 +104,8 @@ func (r CmdlineRule) judge(own, line cmdline.Params, manifest bool) (refused, be
 }
 
 // CheckCmdline refuses what of the command line neither the initrd nor a
-// manifest allows, by its patterns. A manifest without any leaves it to the initrd.
+// manifest allows, by its patterns. A manifest without any leaves it to the
+// initrd.
 func (c Config) CheckCmdline(patterns []string) error {
 	if c.Policy.Cmdline.Kind == "any" && patterns == nil {
 		return nil

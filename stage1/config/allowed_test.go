@@ -147,7 +147,8 @@ func TestWhatIsHeeded(t *testing.T) {
 	}
 }
 
-// No listed pattern lets through what runs something or takes a protection away.
+// No listed pattern lets through what runs something or takes a protection
+// away.
 func TestNothingListedRuns(t *testing.T) {
 	rule := CmdlineRule{Kind: "listed"}
 	for _, key := range strings.Fields(`systemd.run systemd.run_success_action systemd.unit systemd.wants systemd.debug_shell systemd.debug-shell

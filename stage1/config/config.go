@@ -114,8 +114,8 @@ func Default() Config {
 }
 
 // Parse reads the parameters that are known; it leaves others alone. It returns
-// all complaints, and the Config is then what could be understood: enough to show
-// a failure screen. A breakpoint may be before the steps named breakable.
+// all complaints, and the Config is then what could be understood: enough to
+// show a failure screen. A breakpoint may be before the steps named breakable.
 func Parse(params cmdline.Params, breakable []string) (Config, []error) {
 	c := Default()
 	c.breakable = breakable
@@ -156,7 +156,8 @@ func (c *Config) readStage2(p cmdline.Param, complain func(string, ...any)) {
 	}
 }
 
-// readNetwork reads a parameter that is about the network; package ipparam reads those that say how it is set up.
+// readNetwork reads a parameter that is about the network; package ipparam
+// reads those that say how it is set up.
 func (c *Config) readNetwork(p cmdline.Param, complain func(string, ...any)) {
 	switch p.Key {
 	case "ip":

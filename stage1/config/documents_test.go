@@ -13,8 +13,9 @@ import (
 	"testing"
 )
 
-// The table of docs/parameters.md has every parameter that the readers of the command line know, and no other ones: they are found in
-// the sources, as what a switch over a parameter's key names, and what Parse hands to ipparam.
+// The table of docs/parameters.md has every parameter that the readers of the
+// command line know, and no other ones: they are found in the sources, as what
+// a switch over a parameter's key names, and what Parse hands to ipparam.
 func TestParametersAreDocumented(t *testing.T) {
 	read := parametersRead(t)
 	for _, known := range []string{"rootfs", "roothash", "boot.debug1", "debug1", "boot.report", "findiso", "ip", "BOOTIF", "bond"} {

@@ -18,8 +18,8 @@ import (
 
 // readImage reads a parameter that is about the image.
 //
-// rootfs.roothash= is another name for roothash=, which systemd's generators in stage 2 take for theirs: they would
-// wait for partitions that are not there.
+// rootfs.roothash= is another name for roothash=, which systemd's generators in
+// stage 2 take for theirs: they would wait for partitions that are not there.
 func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	switch p.Key {
 	case "rootfs":
@@ -96,8 +96,8 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 	}
 }
 
-// readVerityMount reads what dm-verity is to do. Of two the stricter holds: none
-// loosens another.
+// readVerityMount reads what dm-verity is to do. Of two the stricter holds:
+// none loosens another.
 func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any)) {
 	c.MountVerity = true
 	switch p.Value {
@@ -113,7 +113,8 @@ func (c *Config) readVerityMount(p cmdline.Param, complain func(string, ...any))
 	}
 }
 
-// checkImage complains of parameters about the image that make no sense together.
+// checkImage complains of parameters about the image that make no sense
+// together.
 func (c *Config) checkImage(complain func(string, ...any)) {
 	if c.MountVerity && c.RootHash == nil && len(c.Manifest) == 0 && !c.fromRegistry() {
 		complain("rootfs.verity.mount needs a verity tree and its root hash: give roothash=, or rootfs.manifest=")
@@ -149,7 +150,8 @@ func pin(before []byte, p cmdline.Param, complain func(string, ...any)) []byte {
 	return digest
 }
 
-// ParseProxy reads the URL of an HTTP proxy. Its error does not quote it: it may hold a password.
+// ParseProxy reads the URL of an HTTP proxy. Its error does not quote it: it
+// may hold a password.
 func ParseProxy(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {

@@ -15,8 +15,8 @@ var carried = []string{"initrd", "BOOT_IMAGE", "BOOTIF", "SYSUUID", "CPU"}
 // sender's, and take no protection of what is booted away: those of the agent
 // that lead to an image, which something has to vouch for, those about the
 // network, and the kernel's about hardware and messages (Documentation/
-// admin-guide/kernel-parameters.txt). Each of the agent's own is named, so that a
-// new one is thought about.
+// admin-guide/kernel-parameters.txt). Each of the agent's own is named, so that
+// a new one is thought about.
 var listed = slices.Concat(carried, []string{
 	// The agent's; each is among heeds, too.
 	"rootfs", "rootfs.base", "rootfs.sha256", "rootfs.roothash", "roothash", "rootfs.verity", "rootfs.verity.mount",
@@ -73,8 +73,8 @@ func isEarlyConsole(value string) bool {
 	return slices.Contains([]string{"vga", "efi", "ttyS0", "ttyS1"}, name) && strings.Trim(strings.TrimSuffix(options, "keep"), "0123456789,") == ""
 }
 
-// isConsole tells whether a console is the name of a device, with its speed, and
-// no address in memory or of a port: the kernel writes its log there.
+// isConsole tells whether a console is the name of a device, with its speed,
+// and no address in memory or of a port: the kernel writes its log there.
 func isConsole(value string) bool {
 	name, options, _ := strings.Cut(value, ",")
 	return name != "uart" && name != "uart8250" && strings.Trim(options, "0123456789noer") == ""

@@ -10,7 +10,8 @@ import (
 	"netstage/stage1/heartbeat"
 )
 
-// readOperator reads a parameter that is about who looks on, and what they may do.
+// readOperator reads a parameter that is about who looks on, and what they may
+// do.
 func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 	switch p.Key {
 	case "console":
@@ -51,7 +52,8 @@ func (c *Config) readOperator(p cmdline.Param, complain func(string, ...any)) {
 	}
 }
 
-// readSeconds reads a time in whole seconds; d stays as it is where there is none.
+// readSeconds reads a time in whole seconds; d stays as it is where there is
+// none.
 func readSeconds(d *time.Duration, p cmdline.Param, complain func(string, ...any)) {
 	n, err := strconv.ParseUint(p.Value, 10, 31)
 	if err != nil {

@@ -48,8 +48,8 @@ var says = map[string]say{
 	"boot.persistence.opt":  yields, // options of the initrd's disk are as good as what is on it
 }
 
-// Load reads the initrd's policy, its own parameters and the kernel command line,
-// from the files below root. What it returns is that of Parse.
+// Load reads the initrd's policy, its own parameters and the kernel command
+// line, from the files below root. What it returns is that of Parse.
 func Load(root string, breakable []string) (Config, []error) {
 	policy, err := loadPolicy(filepath.Join(root, policyFile), filepath.Join(root, passwordFile))
 	wrong := []error{err}
@@ -75,7 +75,8 @@ func readParameters(root string) (own, line cmdline.Params, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// The line break that /proc adds is no part of a last word with an open quote.
+	// The line break that /proc adds is no part of a last word with an open
+	// quote.
 	line = cmdline.Parse(strings.TrimSuffix(string(text), "\n"))
 	text, err = os.ReadFile(filepath.Join(root, OwnParameters))
 	switch {
@@ -97,8 +98,8 @@ func combine(own, line cmdline.Params, breakable []string) (Config, []error) {
 // merge puts the initrd's parameters before those of the command line, and
 // leaves out what the command line replaces. Two digests that differ are found
 // where the parameters are read; an init= that differs is left out, and
-// complained of, and so is a rootfs= that is not the artifact of a digest in the
-// initrd's.
+// complained of, and so is a rootfs= that is not the artifact of a digest in
+// the initrd's.
 func merge(own, line cmdline.Params) (params cmdline.Params, wrong []error) {
 	pinned, init, artifact := false, "", ""
 	for _, p := range own {

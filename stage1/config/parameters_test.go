@@ -105,7 +105,8 @@ func TestOwnParametersPin(t *testing.T) {
 	}
 }
 
-// Whatever stands on the command line, what the initrd pins holds, or there is a complaint.
+// Whatever stands on the command line, what the initrd pins holds, or there is
+// a complaint.
 func FuzzOwnParameters(f *testing.F) {
 	f.Add("init=/b rootfs.roothash=" + emptySHA)
 	f.Add(`"init=/b" roothash`)

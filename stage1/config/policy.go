@@ -14,16 +14,20 @@ import (
 	"netstage/stage1/password"
 )
 
-// policyFile is a file of the initrd that limits what the command line may ask for. It is JSON:
+// policyFile is a file of the initrd that limits what the command line may ask
+// for. It is JSON:
 //
 //	{"version": 1, "shell": "cmdline" | "password" | "never", "verify": "required" | "warn", "cmdline": "any" | "listed" | "own" | [NAMES],
 //	 "manifest": 1 | 2, "signatures": N, "rollback": "refused" | "required", "offline": "never" | "last-good", "offline_days": DAYS}
 //
-// All but the version may be left out: "cmdline", "warn", what defaultRule says, 1, 1, "refused", "never" and 30. "password" offers shells in the failure menu whatever the command line
-// says, and every shell only to who knows the password.
+// All but the version may be left out: "cmdline", "warn", what defaultRule
+// says, 1, 1, "refused", "never" and 30. "password" offers shells in the
+// failure menu whatever the command line says, and every shell only to who
+// knows the password.
 const policyFile = "/etc/netstage/policy.json"
 
-// passwordFile holds the hash of a password that every shell on a console asks for, where the file exists.
+// passwordFile holds the hash of a password that every shell on a console asks
+// for, where the file exists.
 const passwordFile = "/etc/netstage/shell-password"
 
 // Files of the initrd that say who is trusted: whoever makes the initrd decides
@@ -67,8 +71,10 @@ const lastGoodDays = 30
 // LastGoodForEver is no limit, for machines without a clock, too.
 const LastGoodForEver = 36500 * 24 * time.Hour
 
-// loadPolicy reads the two files. Without them everything is allowed. A policy that can't be understood allows nothing, and ends the boot;
-// without a password's hash that can be understood, where one is wanted, there is no shell.
+// loadPolicy reads the two files. Without them everything is allowed. A policy
+// that can't be understood allows nothing, and ends the boot; without a
+// password's hash that can be understood, where one is wanted, there is no
+// shell.
 func loadPolicy(file, passwordFile string) (Policy, error) {
 	p, err := loadRules(file)
 	hash, missing := loadPassword(passwordFile)

@@ -58,8 +58,8 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// A shell asks for the password whose hash the initrd holds; without a hash that can be understood, where one is wanted,
-// there is no shell.
+// A shell asks for the password whose hash the initrd holds; without a hash
+// that can be understood, where one is wanted, there is no shell.
 func TestPasswordOfTheInitrd(t *testing.T) {
 	const (
 		good = "$6$s$mBpQSh5Xa/usXqc7jwVUfAj8i4y4ttoy7dsa99UmkPTdvlWKqC5hRCsvYqlqmq8Ztg9XA7uuBCulnBeR3WK23/\n"

@@ -7,7 +7,8 @@ import (
 	"netstage/stage1/cmdline"
 )
 
-// readStorage reads a parameter that is about disks, as stage-1-init.sh has them.
+// readStorage reads a parameter that is about disks, as stage-1-init.sh has
+// them.
 func (c *Config) readStorage(p cmdline.Param, complain func(string, ...any)) {
 	device := func() string {
 		if _, err := block.ParseName(p.Value); err != nil {

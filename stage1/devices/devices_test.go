@@ -80,8 +80,8 @@ func TestInitrdOfAnotherKernel(t *testing.T) {
 	}
 }
 
-// What the command line says of modules goes to the modprobe of the kernel, too,
-// and not to that of stage 2.
+// What the command line says of modules goes to the modprobe of the kernel,
+// too, and not to that of stage 2.
 func TestSharedRules(t *testing.T) {
 	d, log := initrd(t, "", map[string]string{"modules.dep": "net/e1000.ko:\n"})
 	params := cmdline.Parse("e1000.debug=16 modprobe.blacklist=i915,nouveau module_blacklist=snd quiet")

@@ -35,8 +35,8 @@ type prepared struct {
 	device string // its node, where it has one
 }
 
-// AroundEtc splits file systems: those that are mounted before /etc is, and those
-// that are mounted in it.
+// AroundEtc splits file systems: those that are mounted before /etc is, and
+// those that are mounted in it.
 func (p Prepared) AroundEtc() (before, inside Prepared) {
 	inEtc := func(p prepared) bool { return p.Target != "/etc" && mount.Inside(p.Target, "/etc") }
 	before.entries = slices.DeleteFunc(slices.Clone(p.entries), inEtc)

@@ -37,8 +37,8 @@ const firmwareTime = 10 * time.Second
 var ErrNone = errors.New("this machine was not started by UEFI")
 
 // Use lets do look at the firmware's variables, which are mounted nowhere
-// meanwhile. The error is ErrNone on a machine without such a firmware. A call into
-// a firmware that hangs can't be ended: it is left behind.
+// meanwhile. The error is ErrNone on a machine without such a firmware. A call
+// into a firmware that hangs can't be ended: it is left behind.
 func Use(ctx context.Context, do func(Store) error) error {
 	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
 		return ErrNone

@@ -1,4 +1,5 @@
-// Package heartbeat tells PID 1, which feeds the watchdog, that the boot goes on.
+// Package heartbeat tells PID 1, which feeds the watchdog, that the boot goes
+// on.
 package heartbeat
 
 import (

@@ -24,8 +24,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// offlineOrNot gets today's image of a machine that kept it yesterday and trusts
-// its key, and tells how that ends.
+// offlineOrNot gets today's image of a machine that kept it yesterday and
+// trusts its key, and tells how that ends.
 func offlineOrNot(t *testing.T, e edition, line string, policy config.Policy, seen time.Time) (*Image, string, error) {
 	t.Helper()
 	disk := t.TempDir()
@@ -65,8 +65,8 @@ func (u untilSaid) Handle(ctx context.Context, r slog.Record) error {
 
 var month = config.Policy{LastGood: true, LastGoodFor: 30 * 24 * time.Hour}
 
-// Servers that bring nothing are away, whyever. What a server brings and is wrong
-// ends the boot, as without a disk. docs/cache.md has the same table.
+// Servers that bring nothing are away, whyever. What a server brings and is
+// wrong ends the boot, as without a disk. docs/cache.md has the same table.
 func TestWhoIsAway(t *testing.T) {
 	e, other := editions(t)
 	status := func(code int) http.HandlerFunc {

@@ -178,8 +178,8 @@ func TestCachedImage(t *testing.T) {
 	}
 }
 
-// On demand nothing of the disk is wanted in memory: it is left alone, unless an
-// earlier image may be booted from it.
+// On demand nothing of the disk is wanted in memory: it is left alone, unless
+// an earlier image may be booted from it.
 func TestOnDemandTheDiskIsLeft(t *testing.T) {
 	yesterday, today := editions(t)
 	disk := t.TempDir()
@@ -342,8 +342,8 @@ func TestNotAway(t *testing.T) {
 	}
 }
 
-// The cache of the command line, else the one of DHCP, has what vouches; without
-// a server it serves as one.
+// The cache of the command line, else the one of DHCP, has what vouches;
+// without a server it serves as one.
 func TestRackCache(t *testing.T) {
 	_, today := editions(t)
 	for name, c := range map[string]struct{ line, dhcp string }{

@@ -1,5 +1,5 @@
-// Package image gets the image: what is wanted, from where, and what vouches for
-// it.
+// Package image gets the image: what is wanted, from where, and what vouches
+// for it.
 package image
 
 import (
@@ -96,8 +96,8 @@ func (i *Image) Close() error {
 	return err
 }
 
-// Get finds the image in the initrd or fetches it, with all that vouches for it.
-// A disk and servers that are to have it are asked side by side.
+// Get finds the image in the initrd or fetches it, with all that vouches for
+// it. A disk and servers that are to have it are asked side by side.
 func (g *Getter) Get(ctx context.Context) (*Image, error) {
 	all := g.Config.Images(g.Initrd)
 	if g.Config.CacheDisk.Kind == ref.Device {

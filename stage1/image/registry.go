@@ -21,8 +21,8 @@ func inRegistries(images []ref.Location) []ref.Location {
 	return slices.DeleteFunc(slices.Clone(images), func(l ref.Location) bool { return l.Kind != ref.OCI })
 }
 
-// artifactIsPinned tells whether a reference has a digest, which vouches for all
-// that is in the artifact.
+// artifactIsPinned tells whether a reference has a digest, which vouches for
+// all that is in the artifact.
 func artifactIsPinned(l ref.Location) bool { return l.Artifact().Digest != "" }
 
 // obeyArtifact has an earlier image be the one of the artifact that c pins, if

@@ -30,8 +30,8 @@ type Streamer struct {
 	Stream  *stream.Stream // the one that was started, or nil
 }
 
-// Start is a Getter's Stream. Nil without an error means that the image has to be
-// fetched whole.
+// Start is a Getter's Stream. Nil without an error means that the image has to
+// be fetched whole.
 func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*vouch.Streaming, error) {
 	stream.EndOthers()
 	modules := []string{"loop", "dm_mod", "nbd"}

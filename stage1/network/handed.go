@@ -98,8 +98,8 @@ func readHanded(root string) (handed, error) {
 	return parseHanded(texts[0], texts[1], texts[2])
 }
 
-// handedLink and handedRoute are what is read of ip's JSON (iproute2: ipaddress.c
-// and iproute.c).
+// handedLink and handedRoute are what is read of ip's JSON (iproute2:
+// ipaddress.c and iproute.c).
 type handedLink struct {
 	Name      string `json:"ifname"`
 	Type      string `json:"link_type"`

@@ -11,10 +11,10 @@ import (
 	"netstage/stage1/config"
 )
 
-// What stage 2 finds with boot.network=keep: the format of networkd.State, files
-// for systemd-networkd that come before the defaults (99-…) and after what an
-// administrator named as usual (10-…, NixOS 40-…), and the name servers,
-// also at /etc/resolv.conf where the image has none.
+// What stage 2 finds with boot.network=keep: the format of networkd.State,
+// files for systemd-networkd that come before the defaults (99-…) and after
+// what an administrator named as usual (10-…, NixOS 40-…), and the name
+// servers, also at /etc/resolv.conf where the image has none.
 const (
 	networkFile = "/run/netstage/network.json"
 	networkdDir = "/run/systemd/network"

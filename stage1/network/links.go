@@ -16,8 +16,8 @@ import (
 	"netstage/stage1/step"
 )
 
-// linksFile has the Table for the shell and for whoever looks at the machine, as
-// it was when the file was last written: every second while the network is
+// linksFile has the Table for the shell and for whoever looks at the machine,
+// as it was when the file was last written: every second while the network is
 // waited for, and when a link has changed later.
 const linksFile = "/run/netstage/links.json"
 

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// What a hash may cost. The memory has to be there beside an image that may fill most of the machine.
+// What a hash may cost. The memory has to be there beside an image that may
+// fill most of the machine.
 const (
 	maxMemory  = 256 << 10 // KiB
 	maxTime    = 16
@@ -28,8 +29,9 @@ type argon2id struct {
 	key     []byte
 }
 
-// New hashes a password with argon2id, at the cost that RFC 9106, section 4, recommends where memory is scarce: 64 MiB,
-// three passes, four lanes. The salt comes from the system's random numbers.
+// New hashes a password with argon2id, at the cost that RFC 9106, section 4,
+// recommends where memory is scarce: 64 MiB, three passes, four lanes. The salt
+// comes from the system's random numbers.
 func New(password []byte) (string, error) {
 	if len(password) == 0 || len(password) > MaxLength {
 		return "", fmt.Errorf("a password has 1 to %d bytes", MaxLength)

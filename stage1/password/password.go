@@ -1,5 +1,5 @@
-// Package password checks passwords against a hash that an initrd carries: argon2id as PHC strings have it, and the
-// sha512-crypt of /etc/shadow.
+// Package password checks passwords against a hash that an initrd carries:
+// argon2id as PHC strings have it, and the sha512-crypt of /etc/shadow.
 package password
 
 import (
@@ -14,16 +14,19 @@ type Hash struct {
 	crypt *sha512crypt
 }
 
-// MaxLength is how many bytes of a password are looked at: longer ones match nothing.
+// MaxLength is how many bytes of a password are looked at: longer ones match
+// nothing.
 const MaxLength = 512
 
-// Parse reads a file that holds one hash, in the first of its lines that is neither empty nor begins with '#':
+// Parse reads a file that holds one hash, in the first of its lines that is
+// neither empty nor begins with '#':
 //
 //	$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH    (RFC 9106; salt and hash in base64 without padding)
 //	$6$[rounds=N$]SALT$HASH                     (crypt(5); as "mkpasswd -m sha-512" or "openssl passwd -6" print it)
 //
-// Costs that a machine in its initrd can't be expected to bear are refused, so that a mistake is found when the initrd
-// is made and does not lock everybody out. Whatever else there is in the file makes it malformed.
+// Costs that a machine in its initrd can't be expected to bear are refused, so
+// that a mistake is found when the initrd is made and does not lock everybody
+// out. Whatever else there is in the file makes it malformed.
 func Parse(text []byte) (Hash, error) {
 	hash := ""
 	for line := range strings.Lines(string(text)) {
@@ -55,8 +58,9 @@ func Parse(text []byte) (Hash, error) {
 	return Hash{}, errors.New("no hash of a known kind: want $argon2id$… or $6$…")
 }
 
-// Matches tells, in time that does not depend on where they differ, whether password is the one that was hashed. It
-// takes as long and as much memory as the hash asks for: up to 256 MiB, and seconds.
+// Matches tells, in time that does not depend on where they differ, whether
+// password is the one that was hashed. It takes as long and as much memory as
+// the hash asks for: up to 256 MiB, and seconds.
 func (h Hash) Matches(password []byte) bool {
 	switch {
 	case len(password) > MaxLength:

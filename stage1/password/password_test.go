@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What other programs make: "openssl passwd -6", crypt(3) for the rounds, and the reference implementation of argon2
-// (src/test.c).
+// What other programs make: "openssl passwd -6", crypt(3) for the rounds, and
+// the reference implementation of argon2 (src/test.c).
 var vectors = map[string]string{
 	"$6$abcdefgh$D7W7qyozKBT.t6FD3DVYHvADbIO0eSyI4.p20LaEUjro8PqTGYYo/EQcuNjhFbzo9Yg5ir1KIEqFY/yJpgFph0":             "x",
 	"$6$abcdefgh$VN7LMkaLOrsMSWYHlf/ovyaWJao3Zm4TBZ4xfZWXb3l5At21Utq1nOJwr6vKh6Wgb2f1irZkd2TDXRV6cwWw51":             "correct horse battery staple",
@@ -61,7 +61,8 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// malformed are files that must not open anything, and what the complaint is about.
+// malformed are files that must not open anything, and what the complaint is
+// about.
 var malformed = map[string]string{
 	"":         "no password hash",
 	"# none\n": "no password hash",

@@ -17,7 +17,8 @@ const (
 	maxSalt       = 16
 )
 
-// sha512crypt is a hash of U. Drepper's "Unix crypt using SHA-256 and SHA-512", version 0.6, which is crypt(5)'s.
+// sha512crypt is a hash of U. Drepper's "Unix crypt using SHA-256 and SHA-512",
+// version 0.6, which is crypt(5)'s.
 type sha512crypt struct {
 	rounds int
 	salt   string
@@ -108,7 +109,8 @@ func repeat(block []byte, n int) []byte {
 
 const itoa64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// encode writes a digest as step 22 orders it: three bytes, 21 apart and each time rotated, to four characters.
+// encode writes a digest as step 22 orders it: three bytes, 21 apart and each
+// time rotated, to four characters.
 func encode(digest []byte) string {
 	var out []byte
 	put := func(b2, b1, b0 byte, n int) {

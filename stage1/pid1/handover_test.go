@@ -49,8 +49,8 @@ func mountPoints(t *testing.T) []string {
 	return points
 }
 
-// A hand-over that is refused, or fails before the initramfs is given up, leaves
-// the machine as it was.
+// A hand-over that is refused, or fails before the initramfs is given up,
+// leaves the machine as it was.
 func TestHandOverIsUndone(t *testing.T) {
 	for name, test := range map[string]struct {
 		stage2  Stage2

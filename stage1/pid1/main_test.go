@@ -98,8 +98,8 @@ func tell(fd int, text string) {
 	}
 }
 
-// machine is PID 1 with short limits, but for the silence of a child that a busy
-// host lets wait; what it says is kept.
+// machine is PID 1 with short limits, but for the silence of a child that a
+// busy host lets wait; what it says is kept.
 func machine(t *testing.T) (Config, *strings.Builder) {
 	namespaced.Need(t)
 	said := new(strings.Builder)

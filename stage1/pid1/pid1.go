@@ -25,9 +25,10 @@ type Config struct {
 	Lost   time.Duration // how long a message stays before a reboot that nobody asked for
 	Limits Limits
 
-	// NoFlowControl takes flow control off the consoles, so that nothing on the other
-	// side of a line can stop the boot. The function it returns puts it back
-	// for stage 2. It is called again and again. Nil: there is nothing to do.
+	// NoFlowControl takes flow control off the consoles, so that nothing on the
+	// other side of a line can stop the boot. The function it returns puts it
+	// back for stage 2. It is called again and again. Nil: there is nothing to
+	// do.
 	NoFlowControl func() (restore func())
 
 	watchdog *watchdog

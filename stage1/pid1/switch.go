@@ -98,8 +98,8 @@ func directory(root int, name string) (int, error) {
 	return fd, err
 }
 
-// undo goes back to the old root, and takes the mounts there again. Those that a
-// prepare program has unmounted are gone; the old root is whole without them.
+// undo goes back to the old root, and takes the mounts there again. Those that
+// a prepare program has unmounted are gone; the old root is whole without them.
 func (sw *switchover) undo() (gone []string, err error) {
 	if sw.entered {
 		if err := sw.leave(); err != nil {

@@ -28,10 +28,10 @@ const (
 	watchdogLock = "/sys/class/watchdog/watchdog0/nowayout"
 )
 
-// Heartbeat is what a child writes to its file descriptor 4 for as long as the boot
-// goes on, once a second: the time after which the watchdog is to reset the
-// machine, 0 for no watchdog, and whether stage 2 is to find it running. There
-// is nothing to be said before the first heartbeat, so each says it all.
+// Heartbeat is what a child writes to its file descriptor 4 for as long as the
+// boot goes on, once a second: the time after which the watchdog is to reset
+// the machine, 0 for no watchdog, and whether stage 2 is to find it running.
+// There is nothing to be said before the first heartbeat, so each says it all.
 func Heartbeat(after time.Duration, keep bool) string {
 	return fmt.Sprintf("%d %t\n", int(after.Seconds()), keep)
 }
@@ -47,8 +47,8 @@ func parseHeartbeat(text string) (seconds int, keep, ok bool) {
 	return seconds, second == "true", err == nil && seconds >= 0
 }
 
-// read reads what the child has said, opens the watchdog at the first heartbeat,
-// and feeds it.
+// read reads what the child has said, opens the watchdog at the first
+// heartbeat, and feeds it.
 func (w *watchdog) read(heartbeats int) {
 	var text [512]byte
 	n, err := unix.Read(heartbeats, text[:])

@@ -40,8 +40,8 @@ type Poster struct {
 	Token string         // for that server; "": none
 	Agent string         // this program and its version
 	Log   *slog.Logger
-	// Quote signs a nonce of the server's, which is asked for one; nil: reports go
-	// without.
+	// Quote signs a nonce of the server's, which is asked for one; nil: reports
+	// go without.
 	Quote func(ctx context.Context, nonce []byte) (*report.Quote, error)
 }
 

@@ -110,8 +110,8 @@ func TestPostIsBounded(t *testing.T) {
 	}
 }
 
-// A server that gives a nonce gets a quote of it, and one that does not gets the
-// report without; each gets the token.
+// A server that gives a nonce gets a quote of it, and one that does not gets
+// the report without; each gets the token.
 func TestQuoteAndToken(t *testing.T) {
 	for name, nonce := range map[string]string{"a nonce": "0123abcd\n", "none": "", "no hex": "<html>", "too long": strings.Repeat("00", mostNonce+1)} {
 		t.Run(name, func(t *testing.T) {

@@ -11,12 +11,12 @@ import (
 // blanked stands where a secret was.
 const blanked = "(blanked)"
 
-// Parameters are kernel parameters fit for a report, and what makes other
-// texts fit for it: the kernel logs its command line, and errors may cite it.
-// Blanked are values of parameters whose name speaks of a secret, password
-// hashes and tokens of known kinds whatever their parameter, and user, password
-// and query of URLs. Where the kernel logs its command line, which it may have cut
-// in the middle of one, the words stand instead.
+// Parameters are kernel parameters fit for a report, and what makes other texts
+// fit for it: the kernel logs its command line, and errors may cite it. Blanked
+// are values of parameters whose name speaks of a secret, password hashes and
+// tokens of known kinds whatever their parameter, and user, password and query
+// of URLs. Where the kernel logs its command line, which it may have cut in the
+// middle of one, the words stand instead.
 func Parameters(params cmdline.Params) (words []string, blank func(string) string) {
 	var pairs, secrets []string
 	for _, p := range params {

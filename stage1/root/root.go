@@ -74,7 +74,8 @@ func (s *Step) Complete(ctx context.Context, i *image.Image, system nix.System, 
 	return s.handIn()
 }
 
-// witness looks at what of the image is to be started, before a disk is mounted.
+// witness looks at what of the image is to be started, before a disk is
+// mounted.
 func witness(i *image.Image, system nix.System) (*mount.Witness, error) {
 	places := []string{"/", system.Init}
 	for _, place := range []string{system.Prepare, system.Toplevel} {
@@ -88,8 +89,8 @@ func witness(i *image.Image, system nix.System) (*mount.Witness, error) {
 	return mount.NewWitness(newRoot, places...)
 }
 
-// imageLimit is how long the mount of the image may take; of a disk in the place
-// of its tmpfs, as long as of any other.
+// imageLimit is how long the mount of the image may take; of a disk in the
+// place of its tmpfs, as long as of any other.
 const imageLimit = 150 * time.Second
 
 // mountImage mounts the image the way it wants to be mounted, and proves that

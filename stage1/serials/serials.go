@@ -1,5 +1,6 @@
 // Package serials is what a machine remembers of the manifests that it has
-// booted: the highest serial of each name. docs/security.md says where and when.
+// booted: the highest serial of each name. docs/security.md says where and
+// when.
 package serials
 
 import (

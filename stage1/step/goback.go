@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// goBackFile asks whoever is in charge, the boot or the rescue, to go back to the step it names. It is a file, because
-// whoever asks has no other way that works in any shell: on a console, by ssh, and after the boot's death.
+// goBackFile asks whoever is in charge, the boot or the rescue, to go back to
+// the step it names. It is a file, because whoever asks has no other way that
+// works in any shell: on a console, by ssh, and after the boot's death.
 const goBackFile = "/run/netstage/go-back"
 
 // lookEvery is how often the file is looked for.
@@ -37,7 +38,8 @@ func GoBack(ctx context.Context, step string) error {
 	}
 }
 
-// AwaitGoBack waits for a request for one of the steps, takes it, and returns the step. It returns "" when the context ends.
+// AwaitGoBack waits for a request for one of the steps, takes it, and returns
+// the step. It returns "" when the context ends.
 func AwaitGoBack(ctx context.Context, steps []string) string {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -75,11 +77,12 @@ func Requests(names []string) (<-chan string, *Background) {
 	})
 }
 
-// errAsked is the cause of a context that ended because somebody wants to go back.
+// errAsked is the cause of a context that ended because somebody wants to go
+// back.
 var errAsked = errors.New("somebody asked to go back")
 
-// attend returns a context that ends when somebody asks to go back, and a function that releases it and names the step;
-// "" when nobody asked.
+// attend returns a context that ends when somebody asks to go back, and a
+// function that releases it and names the step; "" when nobody asked.
 func (r Runner) attend(ctx context.Context) (context.Context, func() string) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	step, done := "", make(chan struct{})
@@ -98,7 +101,8 @@ func (r Runner) attend(ctx context.Context) (context.Context, func() string) {
 	}
 }
 
-// back is the step to go on with when the one at i was left for the one that was asked for: never a later one.
+// back is the step to go on with when the one at i was left for the one that
+// was asked for: never a later one.
 func back(steps []Step, i int, asked string) int {
 	if n := indexOf(steps, asked, i); n < i {
 		return n

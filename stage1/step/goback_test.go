@@ -9,7 +9,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Whoever asks to go back is heard at once, whatever goes on: a step, a breakpoint, the failure menu.
+// Whoever asks to go back is heard at once, whatever goes on: a step, a
+// breakpoint, the failure menu.
 func TestRunnerGoesBack(t *testing.T) {
 	asks := make(chan string)
 	waits := func(ctx context.Context, step string) {
@@ -73,7 +74,8 @@ func TestRunnerGoesBack(t *testing.T) {
 	}
 }
 
-// A step that is tried anew from an earlier one is so when somebody asks for it, too.
+// A step that is tried anew from an earlier one is so when somebody asks for
+// it, too.
 func TestBack(t *testing.T) {
 	steps := []Step{{Name: "network"}, {Name: "image"}, {Name: "root", From: "image"}, {Name: "handover"}}
 	for _, test := range []struct {
@@ -87,8 +89,8 @@ func TestBack(t *testing.T) {
 	}
 }
 
-// While a step waits for what went ahead, a disk for instance, too; that goes on,
-// and once is enough.
+// While a step waits for what went ahead, a disk for instance, too; that goes
+// on, and once is enough.
 func TestRunnerGoesBackFromWaitingForWhatWentAhead(t *testing.T) {
 	var s story
 	asks, free := make(chan string), make(chan struct{})

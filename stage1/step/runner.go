@@ -38,8 +38,8 @@ type Step struct {
 	// Brief is a step whose begin is not worth a record.
 	Brief bool
 
-	// Refetches is a step that fetches the image, or one before it: whoever goes
-	// back to it wants the image anew.
+	// Refetches is a step that fetches the image, or one before it: whoever
+	// goes back to it wants the image anew.
 	Refetches bool
 
 	// Quiet is how long the step may show no sign of life; 0: as long as its
@@ -197,11 +197,12 @@ func (r Runner) run(ctx context.Context, step Step, preparing map[string]chan er
 }
 
 // DefaultQuiet is how long a step without a Limit may show no sign of life: a
-// server may ask for five minutes of patience, and is given up to twice as much.
+// server may ask for five minutes of patience, and is given up to twice as
+// much.
 const DefaultQuiet = 11 * time.Minute
 
-// QuietTime is how long the step may show no sign of life. One with a Limit ends
-// by it, and the agent by what comes after it.
+// QuietTime is how long the step may show no sign of life. One with a Limit
+// ends by it, and the agent by what comes after it.
 func (s Step) QuietTime() time.Duration {
 	switch {
 	case s.Quiet > 0:

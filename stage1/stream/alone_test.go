@@ -100,8 +100,8 @@ func authority(t *testing.T) (server tls.Certificate, ca []byte) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// serveNames runs dnsmasq, which has one name, until the test or what it returns
-// ends it.
+// serveNames runs dnsmasq, which has one name, until the test or what it
+// returns ends it.
 func serveNames(t *testing.T, at, name, address string) (end func()) {
 	t.Helper()
 	program, err := exec.LookPath("dnsmasq")
@@ -221,7 +221,8 @@ func TestNothingOfTheInitramfsIsNeeded(t *testing.T) {
 	read("by another worker")
 }
 
-// What a stream brings comes by the cache, which is passed over when it is away.
+// What a stream brings comes by the cache, which is passed over when it is
+// away.
 func TestTheWorkerAsksTheCache(t *testing.T) {
 	p := newProcesses(t, 400)
 	var cached, direct atomic.Int64

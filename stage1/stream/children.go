@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quickDeath is how long a worker that took another's place must have lived: one
-// that dies sooner ends the machine's hope.
+// quickDeath is how long a worker that took another's place must have lived:
+// one that dies sooner ends the machine's hope.
 const quickDeath = time.Minute
 
 // hearWorker hears a word, or the worker's end.

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whether the machine goes down nobody can be asked: it takes no program that may
-// not have come. A FIFO of systemd's is there while the machine is up; systemd
-// itself removes it as the first thing of a shutdown, and executes nothing for
-// it.
+// Whether the machine goes down nobody can be asked: it takes no program that
+// may not have come. A FIFO of systemd's is there while the machine is up;
+// systemd itself removes it as the first thing of a shutdown, and executes
+// nothing for it.
 const (
 	upFile   = "/run/netstage/up"
 	unitDir  = "/run/systemd/system"
@@ -57,9 +57,9 @@ func watchSystemd(dir string) error {
 	return os.Symlink("../netstage-stream.socket", link)
 }
 
-// How long a read waits while the machine goes down, at first, and once a server
-// has kept one waiting for so long; and how long the shutdown has where it still
-// reads in vain: systemd-shutdown itself can't be had, perhaps.
+// How long a read waits while the machine goes down, at first, and once a
+// server has kept one waiting for so long; and how long the shutdown has where
+// it still reads in vain: systemd-shutdown itself can't be had, perhaps.
 const (
 	downRead  = 5 * time.Second
 	downNext  = time.Second

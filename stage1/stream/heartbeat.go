@@ -21,9 +21,9 @@ func (h *heartbeat) begins(now time.Time, beat uint64) {
 	*h = heartbeat{limit: h.limit, beat: beat, heard: now, took: now}
 }
 
-// silent looks for a sign, and tells once when there has been none for too long.
-// While the holder does not run either, as where the whole machine is held up,
-// nothing is missed.
+// silent looks for a sign, and tells once when there has been none for too
+// long. While the holder does not run either, as where the whole machine is
+// held up, nothing is missed.
 func (h *heartbeat) silent(now time.Time, beat uint64) bool {
 	since := min(now.Sub(h.took), 2*lookEvery)
 	h.took = now

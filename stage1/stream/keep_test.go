@@ -49,8 +49,8 @@ func blockOf(b, size int64) []byte {
 	return bytes.Repeat(binary.BigEndian.AppendUint64(nil, uint64(b)+1), int(size/8))
 }
 
-// What was read longest ago goes first; what came and was not read yet, and what
-// somebody waits for, stays.
+// What was read longest ago goes first; what came and was not read yet, and
+// what somebody waits for, stays.
 func TestLeastRecentlyReadGoesFirst(t *testing.T) {
 	const block = 4096
 	image, s := memory(t, 64*grain, block)

@@ -58,8 +58,8 @@ func TestWorkerLogsIn(t *testing.T) {
 	}
 }
 
-// What a reader of a running system waits for comes also when the worker's token
-// has run out, or the object store's URL that it was led to.
+// What a reader of a running system waits for comes also when the worker's
+// token has run out, or the object store's URL that it was led to.
 func TestWorkerOutlivesWhatExpires(t *testing.T) {
 	tokens := peer.ServeTokens(t, "")
 	r := peer.Start(t, peer.Options{Tokens: tokens})

@@ -217,8 +217,8 @@ func TestReadsAreAnsweredByTwoProcesses(t *testing.T) {
 	}
 }
 
-// waits has the holder asked for what the worker can't bring, and waits until it
-// was tried.
+// waits has the holder asked for what the worker can't bring, and waits until
+// it was tried.
 func (p *processes) waits(cookie uint64, off, n int64) {
 	p.t.Helper()
 	p.ask(cookie, off, n)

@@ -51,8 +51,8 @@ func readForShutdown() {
 		return err == nil
 	}
 	read(shutdownFiles(maps, there))
-	// Its other libraries may be on their way still, and those who pass the word
-	// on start later.
+	// Its other libraries may be on their way still, and those who pass the
+	// word on start later.
 	for n, quiet := 0, 0; n < 12 && quiet < 2; n++ {
 		time.Sleep(5 * time.Second)
 		had := len(done)

@@ -154,8 +154,8 @@ func (w *worker) beat(ctx context.Context) {
 	}
 }
 
-// restAfter is how long the rest waits for stage 2 to begin: what the boot reads
-// has the link, and the processor, to itself.
+// restAfter is how long the rest waits for stage 2 to begin: what the boot
+// reads has the link, and the processor, to itself.
 const restAfter = 3 * time.Second
 
 func (w *worker) restBegins(ctx context.Context) <-chan struct{} {

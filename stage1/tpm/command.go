@@ -86,7 +86,8 @@ type request struct {
 	params    []byte
 }
 
-// run sends a command, and returns the handles and the parameters of the answer.
+// run sends a command, and returns the handles and the parameters of the
+// answer.
 func (t *TPM) run(r request, handles int) ([]uint32, *wire.Reader, error) {
 	be := binary.BigEndian
 	tag := uint16(noSessions)

@@ -8,8 +8,8 @@ import (
 	"netstage/stage1/tpm/wire"
 )
 
-// Attributes of an NV index (part 2, 13.4): who has its (empty) password, or the
-// owner's, reads and writes it, and a wrong one is not counted.
+// Attributes of an NV index (part 2, 13.4): who has its (empty) password, or
+// the owner's, reads and writes it, and a wrong one is not counted.
 const nvAttributes = 1<<1 | 1<<2 | 1<<17 | 1<<18 | 1<<25
 
 // mostNV is what is read or written of an index, in one piece.

@@ -58,7 +58,8 @@ func checkSource(path, output string) (string, error) {
 	return real, nil
 }
 
-// checkSources returns what to pack, and how many names that makes in the image.
+// checkSources returns what to pack, and how many names that makes in the
+// image.
 func checkSources(ctx context.Context, o Options, output string) (sources []string, entries int, err error) {
 	if o.Closure == nil {
 		source, err := checkSource(o.Source, output)

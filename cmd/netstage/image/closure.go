@@ -20,8 +20,9 @@ type Closure struct {
 	Registration []byte   // what "nix-store --load-db" is to read on the machine
 }
 
-// QueryClosure asks Nix for the closure of a store path. store is the folder whose nix/store holds it, as for Nix's
-// own --store; empty stands for this system's.
+// QueryClosure asks Nix for the closure of a store path. store is the folder
+// whose nix/store holds it, as for Nix's own --store; empty stands for this
+// system's.
 func QueryClosure(ctx context.Context, store, path string) (Closure, error) {
 	listed, err := nixStore(ctx, store, "--query", "--requisites", path)
 	if err != nil {
@@ -34,8 +35,9 @@ func QueryClosure(ctx context.Context, store, path string) (Closure, error) {
 	return closure(store, dump)
 }
 
-// ReadClosureInfo reads a folder that closureInfo of nixpkgs made (pkgs/build-support/closure-info.nix). Its paths are
-// in the store of QueryClosure's first argument.
+// ReadClosureInfo reads a folder that closureInfo of nixpkgs made
+// (pkgs/build-support/closure-info.nix). Its paths are in the store of
+// QueryClosure's first argument.
 func ReadClosureInfo(store, dir string) (Closure, error) {
 	dump, err := os.ReadFile(filepath.Join(dir, "registration"))
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// mksquashfs packs into a new file: what is in one folder, or several store paths by their names.
+// mksquashfs packs into a new file: what is in one folder, or several store
+// paths by their names.
 func mksquashfs(ctx context.Context, o Options, sources []string, output string) error {
 	stamp, err := creationTime()
 	if err != nil {

@@ -35,8 +35,9 @@ func writeTree(path, tree string, size int64, digest, salt [sha256.Size]byte) (r
 	return root, nil
 }
 
-// ReadRootHash returns the root hash of the verity tree of the file at path, in lower-case hex, that path +
-// ".roothash" holds. It is "" when there is no such file, or no tree at path + ".verity".
+// ReadRootHash returns the root hash of the verity tree of the file at path, in
+// lower-case hex, that path + ".roothash" holds. It is "" when there is no such
+// file, or no tree at path + ".verity".
 func ReadRootHash(path string) (string, error) {
 	if _, err := os.Stat(path + ".verity"); os.IsNotExist(err) {
 		return "", nil
@@ -54,7 +55,8 @@ func ReadRootHash(path string) (string, error) {
 	return root, nil
 }
 
-// ParseRootHash returns the root hash in lower-case hex that the text of a ".roothash" file consists of.
+// ParseRootHash returns the root hash in lower-case hex that the text of a
+// ".roothash" file consists of.
 func ParseRootHash(text []byte) (string, error) {
 	root, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(root) != sha256.Size {

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// most is the size that an initrd has to stay below: the kernel reads no larger file for kexec (INT_MAX in
-// kernel_read_file), and boot loaders fail likewise (nixpkgs#203593).
+// most is the size that an initrd has to stay below: the kernel reads no larger
+// file for kexec (INT_MAX in kernel_read_file), and boot loaders fail likewise
+// (nixpkgs#203593).
 const most = 1<<31 - 1
 
 // A TooLargeError says that files don't fit into an initrd.
@@ -26,8 +27,9 @@ func (e *TooLargeError) Error() string {
 		(e.Initrd+e.Files)>>20)
 }
 
-// Append writes the initrd at base to the file output, followed by an uncompressed archive with the files: the image
-// of the all-in-one format, say, which is compressed already. The output is replaced when it is complete.
+// Append writes the initrd at base to the file output, followed by an
+// uncompressed archive with the files: the image of the all-in-one format, say,
+// which is compressed already. The output is replaced when it is complete.
 func Append(base string, files []File, output string) (err error) {
 	in, err := os.Open(base)
 	if err != nil {
@@ -79,7 +81,8 @@ func Append(base string, files []File, output string) (err error) {
 	return os.Rename(out.Name(), output)
 }
 
-// join pads the initrd to the four bytes at which the kernel looks for the next archive (usr/initramfs.c).
+// join pads the initrd to the four bytes at which the kernel looks for the next
+// archive (usr/initramfs.c).
 func join(w io.Writer, base io.Reader, size int64, records []cpio.Record) error {
 	if _, err := io.CopyN(w, base, size); err != nil {
 		return err

@@ -45,8 +45,8 @@ var (
 )
 
 // diskFolders and diskModules drive disks: what nixpkgs has in
-// boot.initrd.availableKernelModules by default. The RAM disk that UEFI makes of
-// an ISO image fetched by HTTP is an NVDIMM. Each may not exist in a kernel.
+// boot.initrd.availableKernelModules by default. The RAM disk that UEFI makes
+// of an ISO image fetched by HTTP is an NVDIMM. Each may not exist in a kernel.
 // Other controllers are known by what they are for (diskControllers).
 var (
 	diskFolders = []string{"drivers/ata/", "drivers/nvme/host/", "drivers/usb/storage/", "drivers/mmc/host/", "drivers/virtio/", "drivers/ufs/"}
@@ -221,8 +221,8 @@ func (t *tree) diskControllers(ctx context.Context) ([]string, error) {
 	return append(own, foreign...), err
 }
 
-// sans are what drivers build on whose disks are on a network of their own: they
-// are large, and want a configuration besides.
+// sans are what drivers build on whose disks are on a network of their own:
+// they are large, and want a configuration besides.
 var sans = []string{"scsi_transport_fc", "scsi_transport_iscsi", "libfc", "libiscsi"}
 
 // isController tells whether a module is for a card, of disks at hand.

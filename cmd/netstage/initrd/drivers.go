@@ -15,7 +15,8 @@ type Kernel struct {
 	builtin *kmod.Index
 }
 
-// OpenKernel opens a lib/modules/VERSION folder, with depmod's files or without.
+// OpenKernel opens a lib/modules/VERSION folder, with depmod's files or
+// without.
 func OpenKernel(dir string) (*Kernel, error) {
 	t, err := openTree(dir)
 	if err != nil {
@@ -36,8 +37,9 @@ type Driver struct {
 	Needs   []string // the other modules that it takes, sorted
 }
 
-// Drivers returns what drives the device of a modalias; a module's name will do as well. It is empty where no
-// module does, and what is built in does not tell.
+// Drivers returns what drives the device of a modalias; a module's name will do
+// as well. It is empty where no module does, and what is built in does not
+// tell.
 func (k *Kernel) Drivers(ctx context.Context, alias string) ([]Driver, error) {
 	names, err := k.t.lookup(ctx, alias)
 	if err != nil {
@@ -71,7 +73,8 @@ func (k *Kernel) Drivers(ctx context.Context, alias string) ([]Driver, error) {
 	if k.builtin.Builtin(alias) {
 		return []Driver{{Builtin: true}}, nil
 	}
-	// Built-in drivers tell their names, and in many kernels not what they drive. Virtual machines have this one.
+	// Built-in drivers tell their names, and in many kernels not what they
+	// drive. Virtual machines have this one.
 	if _, inKernel := k.t.builtin(); strings.HasPrefix(alias, "pci:v00001AF4") && inKernel["virtio_pci"] {
 		return []Driver{{Module: "virtio_pci", Builtin: true}}, nil
 	}

@@ -72,8 +72,8 @@ func addFirmware(a *archive, dir string, modules []*module, asked []string, r *R
 	return nil
 }
 
-// firmwareSuffixes are the forms a firmware file comes in, in the order in which
-// the kernel looks for each in all folders (_request_firmware).
+// firmwareSuffixes are the forms a firmware file comes in, in the order in
+// which the kernel looks for each in all folders (_request_firmware).
 var firmwareSuffixes = []string{"", ".zst", ".xz"}
 
 // firmwareNames returns the files that a module's firmware entry means, without
@@ -110,7 +110,8 @@ func firmwareNames(dirs []string, pattern string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// findFirmware returns the file that the kernel would take; "" where there is none.
+// findFirmware returns the file that the kernel would take; "" where there is
+// none.
 func findFirmware(dirs []string, name string) string {
 	for _, s := range firmwareSuffixes {
 		for _, dir := range dirs {

@@ -20,9 +20,10 @@ type Options struct {
 
 	// Modules chooses drivers. Empty: every NIC driver of the kernel. A plain
 	// name (or alias) narrows: only the drivers named, and the buses they are
-	// on. "+NAME" adds to what there is otherwise, "?NAME" does where the kernel
-	// has it, "-NAME" leaves one out that nothing else needs. What the boot itself needs (loop, squashfs, erofs,
-	// overlay, packet sockets) is always there, and so are dependencies.
+	// on. "+NAME" adds to what there is otherwise, "?NAME" does where the
+	// kernel has it, "-NAME" leaves one out that nothing else needs. What the
+	// boot itself needs (loop, squashfs, erofs, overlay, packet sockets) is
+	// always there, and so are dependencies.
 	Modules []string
 
 	// Disks adds the drivers of disks, for images and file systems on them.

@@ -105,11 +105,11 @@ func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []
 	return nil
 }
 
-// version returns the release of the kernel that the modules are for, as uname -r
-// will say it: the first word of their vermagic. Modules of another release are
-// named, where the kernel takes them: it checks the versions of symbols instead
-// of the release, and all else of the vermagic is the same (kernel/module/
-// version.c: same_magic).
+// version returns the release of the kernel that the modules are for, as uname
+// -r will say it: the first word of their vermagic. Modules of another release
+// are named, where the kernel takes them: it checks the versions of symbols
+// instead of the release, and all else of the vermagic is the same
+// (kernel/module/ version.c: same_magic).
 func version(modules []*module, folder string) (release string, foreign []string, err error) {
 	release, count := folder, map[string]int{}
 	for _, m := range modules {

@@ -62,8 +62,9 @@ func openTree(dir string) (*tree, error) {
 	return t, nil
 }
 
-// find looks for modules in the folder rel of the tree. Links to folders are followed: in nixpkgs' modulesTree (kmod's
-// aggregator.nix), kernel/ may be one into the kernel's own store path. Links in circles are an error, ELOOP.
+// find looks for modules in the folder rel of the tree. Links to folders are
+// followed: in nixpkgs' modulesTree (kmod's aggregator.nix), kernel/ may be one
+// into the kernel's own store path. Links in circles are an error, ELOOP.
 func (t *tree) find(rel string) error {
 	entries, err := os.ReadDir(filepath.Join(t.dir, rel))
 	if err != nil {

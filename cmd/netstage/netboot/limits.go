@@ -67,7 +67,8 @@ func (c *limitedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// isSecret tells whether a name is that of a secret key, which nobody is to have.
+// isSecret tells whether a name is that of a secret key, which nobody is to
+// have.
 func isSecret(name string) bool {
 	return strings.HasSuffix(name, ".key") || strings.HasSuffix(name, "_key")
 }

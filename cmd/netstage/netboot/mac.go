@@ -60,5 +60,6 @@ func normalMAC(s string) (string, bool) {
 	return string(mac), true
 }
 
-// ParseMAC reads a MAC address with dashes or colons, and writes it with dashes.
+// ParseMAC reads a MAC address with dashes or colons, and writes it with
+// dashes.
 func ParseMAC(s string) (string, bool) { return normalMAC(s) }

@@ -13,11 +13,11 @@ type Boot struct {
 	Initrds []string // loaded in this order
 	// Image is the name of the system image; "" when an initrd holds it.
 	Image string
-	// SHA256 is the digest in hex of Image, or where that is "" of the image that
-	// Cmdline's rootfs= names; "" when there is none.
+	// SHA256 is the digest in hex of Image, or where that is "" of the image
+	// that Cmdline's rootfs= names; "" when there is none.
 	SHA256 string
-	// RootHash is the root in hex of the image's verity tree, which is beside it
-	// with .verity appended; "" when there is none.
+	// RootHash is the root in hex of the image's verity tree, which is beside
+	// it with .verity appended; "" when there is none.
 	RootHash string
 	// Cmdline is the operator's part of the kernel's command line. Its rootfs=
 	// replaces Image, and its rootfs.manifest= SHA256 and RootHash, too.
@@ -60,10 +60,10 @@ func (b Boot) Arguments(mac string) string {
 		args = append(args, "rootfs="+basename(b.Image))
 	}
 	if (b.Image != "") != own["rootfs"] && !own["rootfs.manifest"] {
-		// One of them is enough, and hashing twice costs slow machines time. The
-		// root hash finds a wrong byte at its block, and lets a download go on
-		// elsewhere from there. It goes by this name because systemd in stage 2
-		// takes roothash= for its own and waits for partitions.
+		// One of them is enough, and hashing twice costs slow machines time.
+		// The root hash finds a wrong byte at its block, and lets a download go
+		// on elsewhere from there. It goes by this name because systemd in
+		// stage 2 takes roothash= for its own and waits for partitions.
 		switch {
 		case own["rootfs.sha256"] || own["rootfs.roothash"] || own["roothash"]:
 		case b.RootHash != "":
@@ -108,7 +108,8 @@ func Script(b Boot) string {
 	return scriptHead(b.Note) + scriptBoot(b, root, "")
 }
 
-// scriptBoot loads and boots b, whose files are found below root, with more parameters at the end.
+// scriptBoot loads and boots b, whose files are found below root, with more
+// parameters at the end.
 func scriptBoot(b Boot, root, more string) string {
 	var s strings.Builder
 	if b.Verify {

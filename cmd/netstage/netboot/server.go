@@ -31,8 +31,9 @@ type Options struct {
 	// Boot is what every machine boots, instead of what is found in Dir. Its
 	// Base is filled in when it is "".
 	Boot *Boot
-	// Source, where it is not nil, says what a machine boots, instead of what is
-	// found in Dir; mac is "" for one that did not tell. Names are of files in Dir.
+	// Source, where it is not nil, says what a machine boots, instead of what
+	// is found in Dir; mac is "" for one that did not tell. Names are of files
+	// in Dir.
 	Source func(mac string) (Boot, error)
 	// Append is put at the end of every machine's command line.
 	Append string
@@ -45,9 +46,9 @@ type Options struct {
 	Expected []attest.Expected
 	// Keys are those of machines' TPMs; nil: the first of each is believed.
 	Keys attest.Keys
-	// URL is how machines reach the server, with a slash at the end; "" for what
-	// each request says: its Host, and the X-Forwarded-Proto, -Host and -Prefix
-	// of a proxy in front where Forwarded is set.
+	// URL is how machines reach the server, with a slash at the end; "" for
+	// what each request says: its Host, and the X-Forwarded-Proto, -Host and
+	// -Prefix of a proxy in front where Forwarded is set.
 	URL       string
 	Forwarded bool
 	// TLS has what https takes; nil for http.
@@ -141,8 +142,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// settle waits for answers that were cut off to say so: http.Server's Close does
-// not.
+// settle waits for answers that were cut off to say so: http.Server's Close
+// does not.
 func (s *Server) settle(limit time.Duration) {
 	for end := time.Now().Add(limit); s.running.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
@@ -187,8 +188,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hasForeignScript tells whether an operator put a boot.ipxe into the folder. One of WriteScripts is for other servers:
-// this one knows its address, and the files as they are now.
+// hasForeignScript tells whether an operator put a boot.ipxe into the folder.
+// One of WriteScripts is for other servers: this one knows its address, and the
+// files as they are now.
 func (s *Server) hasForeignScript() bool {
 	if s.root == nil || s.options.Boot != nil || s.options.Source != nil {
 		return false

@@ -7,9 +7,11 @@ import (
 	"strings"
 )
 
-// WriteScripts writes scripts that boot what the folder dir holds, found as a Server would: boot.ipxe for any web or
-// TFTP server, refind.conf to be included by rEFInd's, and kexec-boot, to be run on a machine that is up. With verify
-// iPXE starts only what is signed, each file by FILE.sig. It returns their names, and what machines will lack.
+// WriteScripts writes scripts that boot what the folder dir holds, found as a
+// Server would: boot.ipxe for any web or TFTP server, refind.conf to be
+// included by rEFInd's, and kexec-boot, to be run on a machine that is up. With
+// verify iPXE starts only what is signed, each file by FILE.sig. It returns
+// their names, and what machines will lack.
 func WriteScripts(dir string, verify bool) (names, warnings []string, err error) {
 	if info, err := os.Stat(dir); err != nil {
 		return nil, nil, err
@@ -67,12 +69,13 @@ func checkSigned(dir string, names []string) error {
 // staticHead begins every boot.ipxe of WriteScripts.
 const staticHead = "#!ipxe\n# Written by netstage scripts.\n"
 
-// staticScript names everything relative to itself. A script that embeds it may set cmdline to more parameters, as
-// with nixpkgs' netboot.ipxe.
+// staticScript names everything relative to itself. A script that embeds it may
+// set cmdline to more parameters, as with nixpkgs' netboot.ipxe.
 //
-// A DHCP server tells clients apart: what it answers iPXE it may not answer the agent. So iPXE hands over where it found
-// the script. One that does not know, as Debian's of 2019, has the name of the boot file by DHCP; of one that is no URL
-// the agent makes nothing.
+// A DHCP server tells clients apart: what it answers iPXE it may not answer the
+// agent. So iPXE hands over where it found the script. One that does not know,
+// as Debian's of 2019, has the name of the boot file by DHCP; of one that is no
+// URL the agent makes nothing.
 func staticScript(b Boot) string {
 	b.Base = "${here}"
 	return staticHead + "\n" + staticHere + scriptBoot(b, "", " ${cmdline}")
@@ -80,13 +83,15 @@ func staticScript(b Boot) string {
 
 const staticHere = "isset ${cwduri} && set here ${cwduri} || set here ${filename}/..\n"
 
-// bare is the command line without initrd=, which each loader says in its own way.
+// bare is the command line without initrd=, which each loader says in its own
+// way.
 func bare(b Boot) string {
 	b.Initrds = nil
 	return b.Arguments("")
 }
 
-// refind is a stanza of rEFInd's configuration (its documentation: Creating Manual Boot Stanzas).
+// refind is a stanza of rEFInd's configuration (its documentation: Creating
+// Manual Boot Stanzas).
 func refind(b Boot) string {
 	var s strings.Builder
 	s.WriteString(`# Written by netstage scripts. Copy kernel and initrd to EFI/netstage of the volume, and this file beside
@@ -106,8 +111,9 @@ func refind(b Boot) string {
 	return s.String()
 }
 
-// kexec is a shell script. It puts an image that lies beside it into the initrd: the machine need not find a server.
-// The archive's header is so simple (cpio(5), new ASCII format) that no cpio program is needed.
+// kexec is a shell script. It puts an image that lies beside it into the
+// initrd: the machine need not find a server. The archive's header is so simple
+// (cpio(5), new ASCII format) that no cpio program is needed.
 func kexec(b Boot) string {
 	command := strings.TrimPrefix(bare(b), "rootfs="+basename(b.Image)+" ")
 	replace := strings.NewReplacer("@kernel@", b.Kernel, "@initrds@", strings.Join(b.Initrds, " "), "@image@", b.Image,

@@ -123,7 +123,8 @@ func TestWriteScriptsRefuses(t *testing.T) {
 	}
 }
 
-// netstage serve writes its own script where that of WriteScripts lies, and serves an operator's.
+// netstage serve writes its own script where that of WriteScripts lies, and
+// serves an operator's.
 func TestServeBesideScripts(t *testing.T) {
 	dir := bootFolder(t, nil)
 	if _, _, err := WriteScripts(dir, false); err != nil {

@@ -49,8 +49,8 @@ type Config struct {
 	// SecureBoot has the firmware start only what the owner of ovmf's snakeoil
 	// key signed. It implies UEFI.
 	SecureBoot bool
-	// Variables is the file that UEFI firmware keeps its variables in, made where
-	// it is missing; "" has them gone when the machine is off.
+	// Variables is the file that UEFI firmware keeps its variables in, made
+	// where it is missing; "" has them gone when the machine is off.
 	Variables string
 	// Direct has QEMU load kernel and initrds, without iPXE.
 	Direct bool

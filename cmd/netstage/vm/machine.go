@@ -260,7 +260,8 @@ func (m *Machine) release() {
 	m.work.Wait()
 }
 
-// hasOwn tells whether a folder has a script or folders of its machines' own, which decide what is booted.
+// hasOwn tells whether a folder has a script or folders of its machines' own,
+// which decide what is booted.
 func hasOwn(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "boot.ipxe" })

@@ -1,5 +1,6 @@
-// Package bootcmd is the shell's "boot": where the boot stands, and the way back to an earlier step. It knows of the boot
-// what that leaves in files, so that it works in every shell, also after the boot's death.
+// Package bootcmd is the shell's "boot": where the boot stands, and the way
+// back to an earlier step. It knows of the boot what that leaves in files, so
+// that it works in every shell, also after the boot's death.
 package bootcmd
 
 import (
@@ -46,7 +47,8 @@ func Complete(words []string) []string {
 	return nil
 }
 
-// Main runs the command with arguments after the name, and returns the exit status.
+// Main runs the command with arguments after the name, and returns the exit
+// status.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer, o Options) int {
 	if o.Run == "" {
 		o.Run = "/run/netstage"
@@ -109,7 +111,8 @@ func (o Options) run(ctx context.Context, args []string, stdout io.Writer) error
 	return err
 }
 
-// follow shows a view every second: on a terminal in the same place, elsewhere when it has changed.
+// follow shows a view every second: on a terminal in the same place, elsewhere
+// when it has changed.
 func (o Options) follow(ctx context.Context, view func() (string, error), stdout io.Writer) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -163,7 +166,8 @@ func (o Options) inCharge() actor {
 		if err != nil {
 			continue // it has ended
 		}
-		// pid (name) state ppid …; the name may hold anything (proc_pid_stat(5))
+		// pid (name) state ppid …; the name may hold anything
+		// (proc_pid_stat(5))
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		argv, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
 		if err != nil || len(fields) < 2 || fields[1] != "1" || fields[0] == "Z" {

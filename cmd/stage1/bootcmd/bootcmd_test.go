@@ -13,7 +13,8 @@ import (
 	"netstage/stage1"
 )
 
-// machine is files as a boot leaves them, and the processes that there are by their parents and arguments.
+// machine is files as a boot leaves them, and the processes that there are by
+// their parents and arguments.
 func machine(t *testing.T, files map[string]string, processes ...string) Options {
 	t.Helper()
 	dir := t.TempDir()
@@ -120,7 +121,8 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// What is followed is shown again when it has changed, in its place on a terminal.
+// What is followed is shown again when it has changed, in its place on a
+// terminal.
 func TestFollow(t *testing.T) {
 	o := machine(t, nil)
 	o.Width = 80

@@ -11,7 +11,8 @@ import (
 	"netstage/debug/kmsg"
 )
 
-// log shows the kernel log. It reads on where the kernel was faster, and says how much was lost.
+// log shows the kernel log. It reads on where the kernel was faster, and says
+// how much was lost.
 func (o Options) log(ctx context.Context, args []string, stdout io.Writer) error {
 	own, most := false, len(kmsg.PriorityNames)-1
 	t := kmsg.TailOptions{Path: o.Kmsg, Color: o.Width > 0, Names: true, Only: func(r kmsg.Record) bool {

@@ -16,8 +16,8 @@ import (
 // takenWithin is how long whoever is in charge may take to notice a request.
 const takenWithin = 10 * time.Second
 
-// retry asks whoever is in charge to go back to a step. The shell on the console is then hung up, and this command with
-// it.
+// retry asks whoever is in charge to go back to a step. The shell on the
+// console is then hung up, and this command with it.
 func (o Options) retry(ctx context.Context, name string, stdout io.Writer) error {
 	steps := stage1.StepNames()
 	if name != "" && !slices.Contains(steps, name) {

@@ -23,8 +23,8 @@ func Next(list []*Mirror, now time.Time) *Mirror {
 	for _, m := range list {
 		fastest = max(fastest, m.rate)
 	}
-	// What a mirror promises: its rate, shared with its faults. One that was not
-	// measured may be as fast as any.
+	// What a mirror promises: its rate, shared with its faults. One that was
+	// not measured may be as fast as any.
 	promise := func(m *Mirror) float64 {
 		rate := m.rate
 		if rate == 0 {

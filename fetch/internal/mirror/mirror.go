@@ -16,8 +16,8 @@ import (
 	"netstage/stage1/fault"
 )
 
-// Mirror is one place that has the image, and what is known of it. Location, URL
-// and Name never change; the rest belongs to the goroutine of the download.
+// Mirror is one place that has the image, and what is known of it. Location,
+// URL and Name never change; the rest belongs to the goroutine of the download.
 type Mirror struct {
 	Location ref.Location
 	URL      *url.URL  // of the location
@@ -119,8 +119,8 @@ func (m *Mirror) Asked() { m.delivered = false }
 // Answered notes the line that an answer begins with.
 func (m *Mirror) Answered(resp *http.Response) { m.answer = resp.Proto + " " + oneLine(resp.Status) }
 
-// deliveredAtLeast is how much a mirror must send for its earlier failures to be
-// forgotten.
+// deliveredAtLeast is how much a mirror must send for its earlier failures to
+// be forgotten.
 const deliveredAtLeast = 64 << 10
 
 // Delivers tells whether that many bytes are something.
@@ -134,12 +134,12 @@ func (m *Mirror) Brought(received, used int64) {
 	}
 }
 
-// BroughtAhead notes bytes that one of several streams brought. It may be called
-// by any goroutine.
+// BroughtAhead notes bytes that one of several streams brought. It may be
+// called by any goroutine.
 func (m *Mirror) BroughtAhead(n int64) { m.ahead.Add(n) }
 
-// Measure notes what a body brought, the time to ask for it included. Small ones
-// say little.
+// Measure notes what a body brought, the time to ask for it included. Small
+// ones say little.
 func (m *Mirror) Measure(bytes int64, took time.Duration) {
 	if bytes < 1<<20 && took < time.Second || took <= 0 {
 		return
@@ -196,7 +196,8 @@ func (m *Mirror) Waited(f *Fault) {
 
 // Late notes of what m sends whether it came too late: if so, there is more
 // patience the next time, as with what comes before the first byte; one that is
-// quick again is given as little as at first. It may be called by any goroutine.
+// quick again is given as little as at first. It may be called by any
+// goroutine.
 func (m *Mirror) Late(late bool) {
 	if !late {
 		m.waited.Store(0)
@@ -205,8 +206,8 @@ func (m *Mirror) Late(late bool) {
 	m.waited.Add(1)
 }
 
-// Bounds of how often a time doubles: 10 s for a handshake become 80, 20 s for a
-// header 160. A connection is better tried anew than waited for, since the
+// Bounds of how often a time doubles: 10 s for a handshake become 80, 20 s for
+// a header 160. A connection is better tried anew than waited for, since the
 // kernel asks ever more rarely: 10 s become 40.
 const (
 	mostWaited = 3

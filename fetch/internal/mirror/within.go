@@ -84,5 +84,6 @@ func (e *lateError) Error() string { return fmt.Sprintf("no %s within %v", e.wha
 // Unwrap is what it is to those who ask for timeouts.
 func (e *lateError) Unwrap() error { return os.ErrDeadlineExceeded }
 
-// dialLimit is the key of how long a dial may take, in the context of a request.
+// dialLimit is the key of how long a dial may take, in the context of a
+// request.
 type dialLimit struct{}

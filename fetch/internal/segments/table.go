@@ -63,8 +63,8 @@ func (t *table) claim(at, n int64) int64 {
 }
 
 // ready tells what is in the store at byte at: bytes up to Have, from a mirror.
-// When there is none yet, more says whether somebody will bring it, if there are
-// workers.
+// When there is none yet, more says whether somebody will bring it, if there
+// are workers.
 func (t *table) ready(at int64) (s Segment, more bool) {
 	t.claimed = at
 	for len(t.segments) > 0 && t.segments[0].Have == t.segments[0].End && t.segments[0].End <= at {

@@ -75,8 +75,8 @@ func (w *worker) work() {
 	w.pool.remove(w)
 }
 
-// assign finds something to do for a worker, and waits for it. Nil when there is
-// no more to do for it.
+// assign finds something to do for a worker, and waits for it. Nil when there
+// is no more to do for it.
 func (p *Pool) assign(w *worker) *Segment {
 	p.mu.Lock()
 	defer p.mu.Unlock()

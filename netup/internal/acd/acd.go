@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// probeEvery and probeFor say how a leased address is looked for on its link:
-	// not before it is used, which would cost a boot a second or two (RFC 5227,
-	// RFC 4862), but beside. Another host mostly answers while the DHCP server does.
+	// probeEvery and probeFor say how a leased address is looked for on its
+	// link: not before it is used, which would cost a boot a second or two (RFC
+	// 5227, RFC 4862), but beside. Another host mostly answers while the DHCP
+	// server does.
 	probeEvery = 250 * time.Millisecond
 	probeFor   = 700 * time.Millisecond
 	// maxDeclined is how often an address is declined in a row. Where all are

@@ -31,8 +31,8 @@ func ND(index int, mac net.HardwareAddr, addr netip.Addr) (Prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ICMPv6 socket: %w", err)
 	}
-	// By itself the kernel might choose addr, once it is in use here, and who has
-	// it does not answer to itself.
+	// By itself the kernel might choose addr, once it is in use here, and who
+	// has it does not answer to itself.
 	from := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: own.As16(), Ifindex: uint32(index)})
 	return ndProber{conn, mac, addr, from}, nil
 }

@@ -17,8 +17,8 @@ const otherPatience = 3 * time.Second
 var errNoOffer = errors.New("dhcp: no other server offers an address")
 
 // Another returns a lease of another server than that of l, which led nowhere:
-// of one not tried yet, else of the one tried longest ago. False: there is none.
-// The function returned closes the client.
+// of one not tried yet, else of the one tried longest ago. False: there is
+// none. The function returned closes the client.
 func (c *Client) Another(ctx context.Context, l lease.Lease) (lease.Lease, func(), bool) {
 	c.avoid(l.Server)
 	for {

@@ -167,8 +167,8 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 	return l, err
 }
 
-// discover is DISCOVER and OFFER; it returns both. It goes on for ever, or until
-// patience is over, where that is not 0.
+// discover is DISCOVER and OFFER; it returns both. It goes on for ever, or
+// until patience is over, where that is not 0.
 func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.Time, patience time.Duration) (lease.Lease, *dhcpv4.DHCPv4, error) {
 	m := c.message(dhcpv4.MessageTypeDiscover)
 	begun := time.Now()

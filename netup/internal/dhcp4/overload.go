@@ -133,8 +133,8 @@ func optionsOf(b []byte) (options []byte, overload byte, short string) {
 	return options, overload, ""
 }
 
-// single are the options that hold one value of a fixed size: RFC 3396, by which
-// options of one code are parts of one, does not mean them.
+// single are the options that hold one value of a fixed size: RFC 3396, by
+// which options of one code are parts of one, does not mean them.
 var single = []byte{1, 26, 28, 50, 51, optType, optServerID, 58, 59}
 
 // once leaves the first of each single option, and says which came again.

@@ -16,8 +16,8 @@ import (
 const otherTries = 3
 
 // Another returns an address of another server than that of last, which led
-// nowhere: of one not tried yet, else of the one tried longest ago. False: there
-// is none.
+// nowhere: of one not tried yet, else of the one tried longest ago. False:
+// there is none.
 func (c *Client) Another(ctx context.Context, last Answer) (Answer, bool) {
 	c.avoid(last.Server)
 	for {

@@ -233,7 +233,8 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 	defer stop()
 	to := &net.UDPAddr{IP: Servers.AsSlice(), Port: ServerPort} // the socket knows its link
 	if _, err := conn.WriteTo(q.Bytes(), to); err != nil {
-		// The link may be on its way up or down; this time is waited for all the same.
+		// The link may be on its way up or down; this time is waited for all
+		// the same.
 		c.Log.Debug(fmt.Sprintf("%s: dhcp6: %v", c.Name, err))
 	}
 	buf := make([]byte, 2048)

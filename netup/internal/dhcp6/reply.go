@@ -24,7 +24,8 @@ type Reply struct {
 	Server []byte // DUID
 	Rapid  bool   // the REPLY answers a SOLICIT (rapid commit)
 	// Status is why the server can't do what was asked, nil when it can: the
-	// first complaint of the message, the address's association and the address.
+	// first complaint of the message, the address's association and the
+	// address.
 	Status error
 	// PassedOver says what of the message was of no use; "" is nothing.
 	PassedOver string

@@ -1,5 +1,5 @@
-// Package dial connects to names and addresses over a network as a lease has it,
-// by the first of both families that answers (RFC 8305).
+// Package dial connects to names and addresses over a network as a lease has
+// it, by the first of both families that answers (RFC 8305).
 package dial
 
 import (
@@ -33,8 +33,8 @@ type Dialer struct {
 	lease func() lease.Lease
 }
 
-// New is a dialer over a link, or over any where link is "", with the servers for
-// names of a lease as it then stands.
+// New is a dialer over a link, or over any where link is "", with the servers
+// for names of a lease as it then stands.
 func New(link string, l func() lease.Lease) *Dialer {
 	d := &Dialer{net: net.Dialer{Control: sock.BindTo(link)}, six: true, four: true, lease: l}
 	d.dns = &dns.Resolver{

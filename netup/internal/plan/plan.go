@@ -56,9 +56,9 @@ func (p Plan) Rename(mac net.HardwareAddr) string {
 
 // EntriesOf returns what is to be done with a link; none means that the link is
 // not to take part. A link that is named by ip= gets that; the others get the
-// ip= without a device, or any method when nothing is named, and BOOTIF= narrows
-// those down to one. vlan= and bond= put the devices they make in the place of
-// the others.
+// ip= without a device, or any method when nothing is named, and BOOTIF=
+// narrows those down to one. vlan= and bond= put the devices they make in the
+// place of the others.
 func (p Plan) EntriesOf(name string, mac net.HardwareAddr) []ipparam.Entry {
 	if p.BootDev != "" && !p.Means(p.BootDev, name, mac) {
 		return nil

@@ -157,8 +157,8 @@ func Routes(l lease.Lease, metric int) []*netlink.Route {
 	return out
 }
 
-// Withdraw removes what a link has of a lease and is not in the next one, nor in
-// those of keep.
+// Withdraw removes what a link has of a lease and is not in the next one, nor
+// in those of keep.
 func (k Conn) Withdraw(l, next lease.Lease, metric int, keep []lease.Lease) error {
 	var errs []error
 	stays := Routes(next, metric)

@@ -14,19 +14,20 @@ import (
 // Sysctls are settings of a link as they were: file to value.
 type Sysctls map[string]string
 
-// SeparateARP keeps links on one subnet apart while several are up: each answers ARP
-// only for its own addresses (arp_ignore, arp_announce in the kernel's
-// ip-sysctl.rst), or replies arrive on a link whose socket is not waiting for
-// them. Strict reverse path filtering would drop them too. For each of the
-// three the kernel takes the larger of the value for all links and the link's.
+// SeparateARP keeps links on one subnet apart while several are up: each
+// answers ARP only for its own addresses (arp_ignore, arp_announce in the
+// kernel's ip-sysctl.rst), or replies arrive on a link whose socket is not
+// waiting for them. Strict reverse path filtering would drop them too. For each
+// of the three the kernel takes the larger of the value for all links and the
+// link's.
 func SeparateARP(log *slog.Logger) Sysctls {
 	return set(log, "/proc/sys/net/ipv4/conf/all/", []sysctl{
 		{"arp_ignore", "0", "1"}, {"arp_announce", "0", "2"}, {"rp_filter", "", "2"},
 	})
 }
 
-// NoAutoconf keeps the kernel from configuring IPv6 on a link by itself, and from
-// waiting for duplicates of what is configured.
+// NoAutoconf keeps the kernel from configuring IPv6 on a link by itself, and
+// from waiting for duplicates of what is configured.
 func NoAutoconf(log *slog.Logger, name string) Sysctls {
 	return set(log, "/proc/sys/net/ipv6/conf/"+name+"/", []sysctl{
 		{"accept_ra", "1", "0"}, {"accept_dad", "1", "0"}, {"addr_gen_mode", "0", "1"},

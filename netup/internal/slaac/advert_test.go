@@ -57,8 +57,8 @@ func TestAdvertOptions(t *testing.T) {
 	}
 }
 
-// A name server goes on where it is not mentioned, and ends where it is given no
-// more time (RFC 8106 section 5.1).
+// A name server goes on where it is not mentioned, and ends where it is given
+// no more time (RFC 8106 section 5.1).
 func TestNameServerThatIsTakenBack(t *testing.T) {
 	router, at := netip.MustParseAddr("fe80::1"), time.Now()
 	hear := func(b []byte) advert {

@@ -24,7 +24,8 @@ type routerConn struct {
 	log  *slog.Logger
 }
 
-// listenRouters opens a socket that takes router advertisements of one link only.
+// listenRouters opens a socket that takes router advertisements of one link
+// only.
 func listenRouters(index int, name string, mac net.HardwareAddr, log *slog.Logger) (*routerConn, error) {
 	conn, err := sock.ICMPv6(index, 134)
 	if err != nil {

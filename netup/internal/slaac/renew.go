@@ -58,7 +58,8 @@ func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.L
 			continue
 		case a := <-h.adverts:
 			c.hearRouter(a)
-			// News end a conversation with a server, which is not to be had in vain.
+			// News end a conversation with a server, which is not to be had in
+			// vain.
 			if next, ok := c.compose(true); ok && l.Source == "dhcp6" && next.Says(l) {
 				continue
 			}

@@ -17,7 +17,8 @@ const maxRouters = 8
 // maxPrefixes bounds the addresses that a link takes by itself.
 const maxPrefixes = 4
 
-// routers are the routers of a link, by what each of them said, in the order in which they were first heard.
+// routers are the routers of a link, by what each of them said, in the order in
+// which they were first heard.
 type routers []advert
 
 // update adds an advertisement to what the same router said before.
@@ -42,8 +43,9 @@ func (rs routers) other() bool {
 	return slices.ContainsFunc(rs, func(a advert) bool { return a.other })
 }
 
-// gateway is the default router to use: the most preferred one that has not
-// led nowhere yet, the first heard among equals; nil when none is one, or is any more.
+// gateway is the default router to use: the most preferred one that has not led
+// nowhere yet, the first heard among equals; nil when none is one, or is any
+// more.
 func (rs routers) gateway(now time.Time) *advert {
 	var best *advert
 	for i := range rs {
@@ -55,8 +57,8 @@ func (rs routers) gateway(now time.Time) *advert {
 	return best
 }
 
-// but are the routers with those of a list behind all others of the same use, in
-// the list's order: they led nowhere.
+// but are the routers with those of a list behind all others of the same use,
+// in the list's order: they led nowhere.
 func (rs routers) but(tried []netip.Addr) routers {
 	if len(tried) == 0 {
 		return rs
@@ -120,8 +122,8 @@ func (rs routers) routing(link string, now time.Time) lease.Lease {
 }
 
 // slaac is a lease with an address of each prefix that allows it (RFC 4862),
-// with an interface identifier from the MAC. Global ones come first, as a unique
-// local one may be of use within a site only. False: there is none.
+// with an interface identifier from the MAC. Global ones come first, as a
+// unique local one may be of use within a site only. False: there is none.
 func (rs routers) slaac(link string, mac net.HardwareAddr, now time.Time) (lease.Lease, bool) {
 	prefixes, left, deprecated := rs.prefixes(now, func(p prefixInfo) bool { return p.autoconf && p.prefix.Bits() == 64 })
 	if len(prefixes) == 0 {

@@ -1,5 +1,6 @@
 // Package wire takes structures of a TPM apart, as the TCG's "TPM 2.0 Library
-// Specification, Part 2" has them: big-endian, texts with their length in front.
+// Specification, Part 2" has them: big-endian, texts with their length in
+// front.
 package wire
 
 import (

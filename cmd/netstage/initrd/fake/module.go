@@ -1,4 +1,5 @@
-// Package fake makes kernel modules for tests: files that say what they are, and that no kernel would load.
+// Package fake makes kernel modules for tests: files that say what they are,
+// and that no kernel would load.
 package fake
 
 import (
@@ -8,8 +9,8 @@ import (
 	"strings"
 )
 
-// Module is an ELF object for x86-64 with nothing but a .modinfo section of these
-// "key=value" words.
+// Module is an ELF object for x86-64 with nothing but a .modinfo section of
+// these "key=value" words.
 func Module(modinfo ...string) []byte { return ModuleFor(elf.EM_X86_64, nil, modinfo...) }
 
 // ModuleFor is one for another machine, which uses symbols of other modules.

@@ -15,8 +15,8 @@ import (
 )
 
 // The recipe of docs/attestation.md, as it is written there: a machine's TPM
-// proves that the key of its quotes and its endorsement key are in one chip, and
-// --tpm-keys is given the key's name.
+// proves that the key of its quotes and its endorsement key are in one chip,
+// and --tpm-keys is given the key's name.
 func TestEnrolment(t *testing.T) {
 	if _, err := exec.LookPath("tpm2_makecredential"); err != nil {
 		t.Skip("needs tpm2-tools (apt-get install tpm2-tools)")

@@ -16,8 +16,8 @@ import (
 type Expected struct {
 	Version int          `json:"version"`
 	PCRs    []report.PCR `json:"pcrs"`
-	// Earlier are those that have another value until the image is known: a boot
-	// that fails before has these.
+	// Earlier are those that have another value until the image is known: a
+	// boot that fails before has these.
 	Earlier []report.PCR `json:"earlier,omitempty"`
 }
 
@@ -38,9 +38,9 @@ func ParseExpected(text []byte) (Expected, error) {
 	return e, nil
 }
 
-// Compare tells how a quote differs from the nearest of what is expected; "" for
-// not at all. With nothing expected every quote is as good. A boot that is not
-// through may have what it has before the image is known.
+// Compare tells how a quote differs from the nearest of what is expected; ""
+// for not at all. With nothing expected every quote is as good. A boot that is
+// not through may have what it has before the image is known.
 func Compare(q Quote, all []Expected, through bool) string {
 	best, first := "", true
 	for _, e := range all {

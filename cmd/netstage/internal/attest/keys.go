@@ -10,8 +10,8 @@ import (
 // reports go by: Quote.Key of those that it signs.
 type Keys map[string]string
 
-// ParseKeys reads a list: a machine and its key, or the key's name as tpm2-tools
-// have it, on each line. What follows # is passed over.
+// ParseKeys reads a list: a machine and its key, or the key's name as
+// tpm2-tools have it, on each line. What follows # is passed over.
 func ParseKeys(text string) (Keys, error) {
 	keys := Keys{}
 	for n, line := range strings.Split(text, "\n") {

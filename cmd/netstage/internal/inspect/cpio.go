@@ -8,8 +8,9 @@ import (
 	"strconv"
 )
 
-// header is the fixed part of an entry in newc format (Linux: Documentation/driver-api/early-userspace/
-// buffer-format.rst): a magic and thirteen numbers of eight hex digits.
+// header is the fixed part of an entry in newc format (Linux:
+// Documentation/driver-api/early-userspace/ buffer-format.rst): a magic and
+// thirteen numbers of eight hex digits.
 const (
 	headerSize = 6 + 13*8
 	mostName   = 4096 // PATH_MAX, as the kernel has it
@@ -23,7 +24,8 @@ type entry struct {
 	size int64  // bytes
 }
 
-// cpioReader reads one archive and counts what it has read. The archive begins at a multiple of four of its stream.
+// cpioReader reads one archive and counts what it has read. The archive begins
+// at a multiple of four of its stream.
 type cpioReader struct {
 	r   io.Reader
 	pos int64
@@ -43,7 +45,8 @@ func (c *cpioReader) skip(n int64) error {
 	return short(err)
 }
 
-// each calls f for every entry up to the trailer. What f leaves of an entry's data is passed over.
+// each calls f for every entry up to the trailer. What f leaves of an entry's
+// data is passed over.
 func (c *cpioReader) each(f func(e entry, data io.Reader) error) error {
 	for {
 		at := c.pos
@@ -95,7 +98,8 @@ func (c *cpioReader) next() (entry, error) {
 	return entry{name: string(name), mode: uint32(mode), size: int64(size)}, c.align()
 }
 
-// isCpio tells whether b begins an entry in newc format, with checksums or without.
+// isCpio tells whether b begins an entry in newc format, with checksums or
+// without.
 func isCpio(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("070701")) || bytes.HasPrefix(b, []byte("070702"))
 }

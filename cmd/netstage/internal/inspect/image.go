@@ -35,7 +35,8 @@ type Toplevel struct {
 	Version string // of NixOS
 }
 
-// imageStart is how many bytes tell an image's kind: that of erofs is past the first kilobyte.
+// imageStart is how many bytes tell an image's kind: that of erofs is past the
+// first kilobyte.
 const imageStart = 1028
 
 // erofsMagic is EROFS_SUPER_MAGIC_V1 of linux/magic.h.
@@ -51,10 +52,12 @@ func imageKind(begin []byte) string {
 	return ""
 }
 
-// IsImage tells whether a file that begins with b, 1028 bytes or more of it, may be an image.
+// IsImage tells whether a file that begins with b, 1028 bytes or more of it,
+// may be an image.
 func IsImage(b []byte) bool { return imageKind(b) != "" }
 
-// ReadImage looks into the image in file. It is listed by unsquashfs or dump.erofs.
+// ReadImage looks into the image in file. It is listed by unsquashfs or
+// dump.erofs.
 func ReadImage(ctx context.Context, file *os.File) (*Image, error) {
 	begin := make([]byte, imageStart)
 	n, err := file.ReadAt(begin, 0)
@@ -101,7 +104,8 @@ func (i *Image) look(ctx context.Context, l lister) error {
 			continue
 		}
 		i.StorePaths++
-		// Its name tells, so that not every path is looked into (nixpkgs: system.name in top-level.nix).
+		// Its name tells, so that not every path is looked into (nixpkgs:
+		// system.name in top-level.nix).
 		if !strings.Contains(name, "-nixos-system-") {
 			continue
 		}
@@ -167,7 +171,8 @@ func (e erofs) list(ctx context.Context, folder string) ([]string, error) {
 	return names, nil
 }
 
-// read has no program for it: dump.erofs prints no contents before erofs-utils 1.8.
+// read has no program for it: dump.erofs prints no contents before erofs-utils
+// 1.8.
 func (e erofs) read(context.Context, string) (string, error) { return "", nil }
 
 // output runs a program of a Debian package and returns what it prints.

@@ -73,8 +73,8 @@ func IsInitrd(b []byte) bool {
 	return name != ""
 }
 
-// ReadInitrd reads the initrd in file, all its archives. Where a name is there twice the later one counts, as for the
-// kernel.
+// ReadInitrd reads the initrd in file, all its archives. Where a name is there
+// twice the later one counts, as for the kernel.
 func ReadInitrd(file *os.File) (*Initrd, error) {
 	info, err := file.Stat()
 	if err != nil {

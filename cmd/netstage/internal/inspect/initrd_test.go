@@ -74,7 +74,8 @@ func read(t testing.TB, text []byte) (*Initrd, error) {
 	return ReadInitrd(file)
 }
 
-// TestArchives reads what the kernel reads: archives of every compression one after the other, with zeros between.
+// TestArchives reads what the kernel reads: archives of every compression one
+// after the other, with zeros between.
 func TestArchives(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 40000)
 	for _, first := range []string{"cpio", "zstd", "gzip", "xz"} {
@@ -106,7 +107,8 @@ func TestArchives(t *testing.T) {
 	}
 }
 
-// TestCutShort is about files that are damaged: each cut is told of, and none crashes.
+// TestCutShort is about files that are damaged: each cut is told of, and none
+// crashes.
 func TestCutShort(t *testing.T) {
 	for _, kind := range []string{"cpio", "zstd", "gzip", "xz"} {
 		whole := compress(t, kind, archive(t, "etc/one", "one", "two", strings.Repeat("two", 1000)))

@@ -13,10 +13,11 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// An initrd is any number of archives one after the other, each compressed or not, with zeros between them (Linux:
-// init/initramfs.c).
+// An initrd is any number of archives one after the other, each compressed or
+// not, with zeros between them (Linux: init/initramfs.c).
 
-// compressions are those that are known by their first bytes; what has no reader here has the program that unpacks it.
+// compressions are those that are known by their first bytes; what has no
+// reader here has the program that unpacks it.
 var compressions = []struct{ name, magic, program string }{
 	{"zstd", "\x28\xb5\x2f\xfd", ""},
 	{"gzip", "\x1f\x8b", ""},
@@ -27,7 +28,8 @@ var compressions = []struct{ name, magic, program string }{
 	{"lzo", "\x89LZO\x00", "lzop -dc"},
 }
 
-// compressionOf names the compression of what begins with b, "cpio" for an archive without any, "" for neither.
+// compressionOf names the compression of what begins with b, "cpio" for an
+// archive without any, "" for neither.
 func compressionOf(b []byte) (name, program string) {
 	if isCpio(b) {
 		return "cpio", ""
@@ -40,16 +42,18 @@ func compressionOf(b []byte) (name, program string) {
 	return "", ""
 }
 
-// An UnseenError says that from this byte of an initrd on the kernel sees nothing:
-// it looks for archives that are not compressed at multiples of four alone.
+// An UnseenError says that from this byte of an initrd on the kernel sees
+// nothing: it looks for archives that are not compressed at multiples of four
+// alone.
 type UnseenError int64
 
 func (e UnseenError) Error() string {
 	return fmt.Sprintf("the kernel sees nothing from byte %d on: an archive begins there, and not at a multiple of 4: put %d zeros before it", int64(e), -e&3)
 }
 
-// eachEntry calls f for every entry of every archive of an initrd of size bytes. It returns how each archive, or each
-// run of them that is compressed as one, is compressed, and how many bytes all have unpacked.
+// eachEntry calls f for every entry of every archive of an initrd of size
+// bytes. It returns how each archive, or each run of them that is compressed as
+// one, is compressed, and how many bytes all have unpacked.
 func eachEntry(file io.ReaderAt, size int64, f func(entry, io.Reader) error) (packed []string, unpacked int64, err error) {
 	for at := int64(0); ; {
 		in := bufio.NewReaderSize(io.NewSectionReader(file, at, size-at), 64<<10)
@@ -80,7 +84,8 @@ func eachEntry(file io.ReaderAt, size int64, f func(entry, io.Reader) error) (pa
 	}
 }
 
-// readPart reads what is at one place of an initrd: n are its bytes unpacked, took those in the file.
+// readPart reads what is at one place of an initrd: n are its bytes unpacked,
+// took those in the file.
 func readPart(file io.ReaderAt, at, size int64, kind string, f func(entry, io.Reader) error) (n, took int64, err error) {
 	source := &counter{r: io.NewSectionReader(file, at, size-at)}
 	in := bufio.NewReaderSize(source, 64<<10)
@@ -123,8 +128,8 @@ func readPart(file io.ReaderAt, at, size int64, kind string, f func(entry, io.Re
 	return n, source.n - int64(in.Buffered()), err
 }
 
-// xzStream is a stream of xz that may have something else after it: the library takes one byte of that and calls it an
-// error, which has no name.
+// xzStream is a stream of xz that may have something else after it: the library
+// takes one byte of that and calls it an error, which has no name.
 type xzStream struct {
 	r      io.Reader
 	beyond int64 // bytes read after the end
@@ -168,7 +173,8 @@ func skipZeros(in *bufio.Reader) (int64, error) {
 	}
 }
 
-// zstdFrame returns the length of the frame at a place (RFC 8878, 3.1.1): the decoder reads on where one ends.
+// zstdFrame returns the length of the frame at a place (RFC 8878, 3.1.1): the
+// decoder reads on where one ends.
 func zstdFrame(file io.ReaderAt, at, size int64) (int64, error) {
 	var b [5]byte
 	read := func(n int, pos int64) error {

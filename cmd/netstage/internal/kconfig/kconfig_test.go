@@ -31,8 +31,8 @@ func TestSymbols(t *testing.T) {
 	}
 }
 
-// TestKernelsAgree holds the table against the configuration of real kernels: what
-// is a module there was made so by the symbol that the table names.
+// TestKernelsAgree holds the table against the configuration of real kernels:
+// what is a module there was made so by the symbol that the table names.
 func TestKernelsAgree(t *testing.T) {
 	configs, _ := filepath.Glob("../../../../build/kernels/*/boot/config-*")
 	if len(configs) == 0 {

@@ -1,6 +1,6 @@
 // Package registry puts what a folder holds to boot a system into an OCI
-// registry, and gets it from there: one artifact, with a raw layer for each file
-// (docs/registry.md).
+// registry, and gets it from there: one artifact, with a raw layer for each
+// file (docs/registry.md).
 package registry
 
 import (

@@ -71,8 +71,8 @@ func TestFloodOfMachines(t *testing.T) {
 	}
 }
 
-// TestMemoryOfThePage: what is kept for the page has kilobytes, however large the
-// reports are.
+// TestMemoryOfThePage: what is kept for the page has kilobytes, however large
+// the reports are.
 func TestMemoryOfThePage(t *testing.T) {
 	s := openStore(t)
 	large := strings.Repeat("x", 30000)

@@ -27,11 +27,11 @@ type Handler struct {
 	Log    *slog.Logger
 	Nonces *Nonces
 	Token  string // that reports have to come with; "": none
-	// Keys are those of the machines' TPMs, by the machine; nil: the first that a
-	// machine has is believed.
+	// Keys are those of the machines' TPMs, by the machine; nil: the first that
+	// a machine has is believed.
 	Keys attest.Keys
-	// Expected are what PCRs may be after a boot: any of them; nil: whatever they
-	// are.
+	// Expected are what PCRs may be after a boot: any of them; nil: whatever
+	// they are.
 	Expected []attest.Expected
 }
 

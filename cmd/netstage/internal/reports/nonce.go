@@ -16,8 +16,8 @@ const nonceTime = 2 * time.Minute
 // mostUsed bounds what is remembered of nonces that came back.
 const mostUsed = 1 << 16
 
-// Nonces are given to whoever asks, and cost no memory until they come back, once
-// each.
+// Nonces are given to whoever asks, and cost no memory until they come back,
+// once each.
 type Nonces struct {
 	secret [32]byte
 	mu     sync.Mutex

@@ -25,8 +25,8 @@ const (
 	keep      = 10
 	most      = 4096
 	mostBytes = 256 << 20
-	// mostTold is how many machines one address may tell of that were not known:
-	// whoever invents machines leaves room for those of others.
+	// mostTold is how many machines one address may tell of that were not
+	// known: whoever invents machines leaves room for those of others.
 	mostTold = 256
 )
 

@@ -17,11 +17,11 @@ const (
 	Attested   = "attested" // as expected, by the machine's TPM
 	Quoted     = "quoted"   // likewise, and nobody said what to expect
 	unattested = "not attested"
-	// first follows a verdict on the first quote of a machine of which nobody said
-	// which TPM it has: it may be anybody's.
+	// first follows a verdict on the first quote of a machine of which nobody
+	// said which TPM it has: it may be anybody's.
 	first = ", by a TPM not known before"
-	// early follows the verdict on a boot that is not through, and has measured no
-	// image: nothing is known of that.
+	// early follows the verdict on a boot that is not through, and has measured
+	// no image: nothing is known of that.
 	early = ", before its image"
 )
 

@@ -1,5 +1,5 @@
-// Package storm has many engines fetch one image at once, as machines do after a power cut, and tells how their
-// requests were spread.
+// Package storm has many engines fetch one image at once, as machines do after
+// a power cut, and tells how their requests were spread.
 package storm
 
 import (
@@ -22,10 +22,12 @@ type Options struct {
 	Clients int
 	// Fetch is what each client asks for. Store, Log and Seed are its own.
 	Fetch fetch.Request
-	// Spread is the time within which the clients start, evenly at random: machines that get power together take
-	// longer and shorter until they ask. 0: all at once.
+	// Spread is the time within which the clients start, evenly at random:
+	// machines that get power together take longer and shorter until they ask.
+	// 0: all at once.
 	Spread time.Duration
-	// Done is told after each client's end, if it isn't nil; never concurrently.
+	// Done is told after each client's end, if it isn't nil; never
+	// concurrently.
 	Done func(succeeded, failed int)
 }
 
@@ -53,7 +55,8 @@ func (s Second) requests() int { return s.Starts + s.Retries }
 // Peak is the most requests in a second, and how many times the mean that is.
 func (r Report) Peak() (requests int, timesMean float64) { return peak(r.PerSecond, Second.requests) }
 
-// PeakRetries is Peak without the clients' first requests, which are theirs to make whenever they have power.
+// PeakRetries is Peak without the clients' first requests, which are theirs to
+// make whenever they have power.
 func (r Report) PeakRetries() (requests int, timesMean float64) {
 	return peak(r.PerSecond, func(s Second) int { return s.Retries })
 }
@@ -108,8 +111,8 @@ func Run(ctx context.Context, o Options) Report {
 	return r
 }
 
-// powerOn waits for as long as this client's firmware takes. An engine that is let loose after the end of ctx asks no
-// server and says why.
+// powerOn waits for as long as this client's firmware takes. An engine that is
+// let loose after the end of ctx asks no server and says why.
 func powerOn(ctx context.Context, spread time.Duration, seed uint64) {
 	if spread <= 0 {
 		return

@@ -11,9 +11,9 @@ import (
 	"strconv"
 )
 
-// measured are the sections that systemd's stub measures, in its order, with the
-// version from which on it does (systemd, src/fundamental/uki.h). Signatures of
-// the measurements themselves are not among them.
+// measured are the sections that systemd's stub measures, in its order, with
+// the version from which on it does (systemd, src/fundamental/uki.h).
+// Signatures of the measurements themselves are not among them.
 var measured = []struct {
 	name  string
 	since int

@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// A Transcript collects what the serial console prints, without carriage returns
-// and escape sequences, so that it can be waited for.
+// A Transcript collects what the serial console prints, without carriage
+// returns and escape sequences, so that it can be waited for.
 type Transcript struct {
 	raw io.Writer // receives all as it comes; may be nil
 

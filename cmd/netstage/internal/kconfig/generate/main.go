@@ -112,8 +112,8 @@ func (r *reader) allPrompts() error {
 
 var plain = regexp.MustCompile(`^[A-Z0-9_]+$`)
 
-// kconfig reads a file and those that it sources; outer are the symbols that all
-// in it needs.
+// kconfig reads a file and those that it sources; outer are the symbols that
+// all in it needs.
 func (r *reader) kconfig(name string, outer []string) error {
 	if r.seen[name] {
 		return nil
@@ -162,8 +162,8 @@ func (r *reader) kconfig(name string, outer []string) error {
 // always are on wherever a machine boots from a network or a disk at all.
 var always = []string{"NET", "PCI", "BLOCK", "NETDEVICES", "NET_CORE", "HAS_IOMEM", "HAS_IOPORT", "HAS_DMA", "INET", "MMU", "X86", "ACPI", "64BIT", "PAGE_SIZE_LESS_THAN_64KB"}
 
-// conjunction returns the symbols of an expression that has to be met in all its
-// parts. What has alternatives is left to whoever configures the kernel.
+// conjunction returns the symbols of an expression that has to be met in all
+// its parts. What has alternatives is left to whoever configures the kernel.
 func conjunction(text string) []string {
 	var symbols []string
 	for part := range strings.SplitSeq(text, "&&") {
