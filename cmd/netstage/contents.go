@@ -12,7 +12,7 @@ import (
 	"netstage/fetch/manifest"
 	"netstage/fetch/oci"
 	"netstage/stage1/cmdline"
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 	"netstage/stage1/password"
 	"netstage/stage1/report"
 )
@@ -72,7 +72,7 @@ func describeContents(w io.Writer, i *inspect.Initrd) {
 		l.words("", i.Modules)
 	}
 	for _, version := range i.Kernels {
-		if text, ok := i.Text("/lib/modules/" + version + "/" + kmod.UnpackedFile); ok {
+		if text, ok := i.Text("/lib/modules/" + version + "/" + modindex.UnpackedFile); ok {
 			drivers := map[string]bool{}
 			for line := range strings.Lines(string(text)) {
 				if f := strings.Fields(line); len(f) == 3 {

@@ -19,6 +19,7 @@ import (
 
 	"netstage/stage1/cmdline"
 	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 	"netstage/stage1/step"
 )
 
@@ -27,8 +28,8 @@ import (
 type Devices struct {
 	Log *slog.Logger
 
-	index   *kmod.Index  // nil where the initrd has none for this kernel
-	loader  *kmod.Loader // nil likewise
+	index   *modindex.Index // nil where the initrd has none for this kernel
+	loader  *kmod.Loader    // nil likewise
 	hotplug *step.Background
 
 	coldplugging *step.Background // the drivers of what was there at the start
@@ -44,7 +45,7 @@ func (d *Devices) Open(params cmdline.Params) error {
 	if err != nil {
 		return err
 	}
-	index, err := kmod.Open(filepath.Join("/lib/modules", release))
+	index, err := modindex.Open(filepath.Join("/lib/modules", release))
 	if errors.Is(err, os.ErrNotExist) {
 		d.Log.Warn("modules: " + noModules())
 		return nil
@@ -55,11 +56,11 @@ func (d *Devices) Open(params cmdline.Params) error {
 	if err := Unshare(); err != nil { // of an earlier attempt
 		d.Log.Warn(fmt.Sprintf("modules may get options twice: %v", err))
 	}
-	rules, err := kmod.ReadConfigDirs(kmod.ConfigDirs[:]...)
+	rules, err := modindex.ReadConfigDirs(modindex.ConfigDirs[:]...)
 	if err != nil {
 		d.Log.Warn(fmt.Sprintf("some module options are ignored: %v", err))
 	}
-	asked := &kmod.Config{}
+	asked := &modindex.Config{}
 	for _, p := range params {
 		if p.Key == "module_blacklist" { // the kernel's own, of what it won't load either
 			p.Key = "modprobe.blacklist"
@@ -94,7 +95,7 @@ const sharedRules = "/run/modprobe.d/zz-command-line.conf"
 
 // shareRules tells the modprobe that the kernel starts what the command line
 // says of modules.
-func (d *Devices) shareRules(rules *kmod.Config) {
+func (d *Devices) shareRules(rules *modindex.Config) {
 	var text bytes.Buffer
 	rules.WriteTo(&text)
 	err := os.MkdirAll(filepath.Dir(sharedRules), 0o755)
@@ -201,7 +202,7 @@ func (d *Devices) Undriven() []string {
 	var lines []string
 	starting := d.loader.Starting()
 	log := sync.OnceValue(kernelLog) // in most machines nobody asks for it
-	for _, m := range d.index.MissingDrivers("/sys") {
+	for _, m := range kmod.MissingDrivers(d.index, "/sys") {
 		for _, name := range m.Modules {
 			if slices.Contains(starting, name) {
 				m.Starting = append(m.Starting, name)
@@ -278,7 +279,7 @@ func (d *Devices) WhyNone() []string {
 func mayBeBuiltIn(err error) error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		if errors.Is(err, kmod.ErrNotFound) {
+		if errors.Is(err, modindex.ErrNotFound) {
 			return nil
 		}
 		return err

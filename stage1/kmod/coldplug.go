@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"netstage/stage1/modindex"
 )
 
 // Report tells what Coldplug did.
@@ -64,19 +66,19 @@ func (l *Loader) Coldplug(ctx context.Context, sysfs string) (Report, error) {
 // drive loads the drivers of modaliases, those of all in one go so that they
 // start in parallel, and remembers the ones that are settled.
 func (l *Loader) drive(ctx context.Context, modaliases []string) (matched int, loaded []string, failed []error) {
-	var wanted []target
+	var wanted []modindex.Target
 	var settled []string
 	l.seenMu.Lock()
 	for _, m := range modaliases {
 		if l.seen[m] {
 			continue
 		}
-		found, err := l.ix.find(m)
+		found, err := l.ix.Find(m)
 		if err == nil {
 			matched++
 		}
 		for _, t := range found {
-			if !slices.ContainsFunc(wanted, func(w target) bool { return w.name == t.name }) {
+			if !slices.ContainsFunc(wanted, func(w modindex.Target) bool { return w.Name == t.Name }) {
 				wanted = append(wanted, t)
 			}
 		}

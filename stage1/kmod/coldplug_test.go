@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"netstage/stage1/modindex"
 	"netstage/stage1/uevent"
 )
 
@@ -120,12 +121,12 @@ func TestMissingDrivers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ix, err := Open(moduleTree(t, busTree, map[string]string{"modules.alias": busAliases, UnpackedFile: "" +
+	ix, err := modindex.Open(moduleTree(t, busTree, map[string]string{"modules.alias": busAliases, modindex.UnpackedFile: "" +
 		"alias pci:v00008086d00001533sv* igb\nalias pci:v00008086d0000100Esv* e1000_old\nalias usb:v0BDAp8152d* r8152\n"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ix.MissingDrivers(sysfs)
+	got := MissingDrivers(ix, sysfs)
 	want := []MissingDriver{
 		{Bus: "pci", Device: "0000:00:03.0", ID: "8086:100e", Modalias: "pci:v00008086d0000100Esv0", Modules: []string{"e1000"}, Unpacked: []string{"e1000_old"}},
 		{Bus: "pci", Device: "0000:00:04.0", ID: "14e4:1657", Modalias: "pci:v000014E4d00001657sv0"},

@@ -10,18 +10,6 @@ import (
 	"netstage/stage1/fault"
 )
 
-// ErrNotFound is wrapped by every error that says that a name or an alias
-// matches no module.
-var ErrNotFound = errors.New("no such module")
-
-// notFound says that nothing in the index of dir is called name.
-func notFound(name, dir string) error {
-	return &fault.Error{
-		Class: fault.NoModule, Cause: ErrNotFound,
-		Text: fmt.Sprintf("no module %s in %s: pack it into the initrd", name, dir),
-	}
-}
-
 // LoadError says that the kernel or the file system refused a module.
 type LoadError struct {
 	Module string // normalised name

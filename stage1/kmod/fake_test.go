@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/modindex"
 )
 
 // writeTree writes files below a temporary folder and returns it.
@@ -37,7 +39,7 @@ func moduleTree(t *testing.T, dep string, more map[string]string) string {
 	files := map[string]string{"modules.dep": dep}
 	for line := range strings.Lines(dep) {
 		path, _, _ := strings.Cut(line, ":")
-		files[path] = Name(path)
+		files[path] = modindex.Name(path)
 	}
 	maps.Copy(files, more)
 	return writeTree(t, files)
@@ -114,7 +116,7 @@ func (l *logBuffer) String() string {
 // newTestLoader opens a tree with a fake kernel below it; sysfs is empty.
 func newTestLoader(t *testing.T, dir string, k *fakeKernel) (*Loader, *logBuffer) {
 	t.Helper()
-	ix, err := Open(dir)
+	ix, err := modindex.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package kmod
 
 import (
-	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/modindex"
 )
 
 // initCompressed is MODULE_INIT_COMPRESSED_FILE of linux/module.h (since 5.17).
@@ -25,20 +23,6 @@ type inserter struct {
 	finit func(fd int, params string, flags int) error
 }
 
-// CompressionOf returns the kernel's word (as in /sys/module/compression) for a
-// file's compression by its suffix; empty for a plain file.
-func CompressionOf(path string) string {
-	switch filepath.Ext(path) {
-	case ".xz":
-		return "xz"
-	case ".zst":
-		return "zstd"
-	case ".gz":
-		return "gzip"
-	}
-	return ""
-}
-
 // insert loads a file. A compressed one is left to the kernel where it says
 // that it can decompress that kind, and is decompressed here otherwise. op
 // names what failed.
@@ -48,7 +32,7 @@ func (in *inserter) insert(path, params string) (op string, err error) {
 		return "open", unwrapPath(err)
 	}
 	defer f.Close()
-	kind := CompressionOf(path)
+	kind := modindex.CompressionOf(path)
 	if kind == "" {
 		return "finit_module", in.call(f, params, 0)
 	}
@@ -104,7 +88,7 @@ func decompressed(f *os.File, kind string) (*os.File, error) {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
 	plain := os.NewFile(uintptr(fd), f.Name())
-	r, err := Decompress(f, kind)
+	r, err := modindex.Decompress(f, kind)
 	if err == nil {
 		_, err = io.Copy(plain, r)
 		r.Close()
@@ -114,30 +98,6 @@ func decompressed(f *os.File, kind string) (*os.File, error) {
 		return nil, err
 	}
 	return plain, nil
-}
-
-// Decompress reads xz, zstd or gzip (the kernel's words for them), or plain
-// bytes where kind is empty.
-func Decompress(r io.Reader, kind string) (io.ReadCloser, error) {
-	switch kind {
-	case "":
-		return io.NopCloser(r), nil
-	case "xz":
-		x, err := xz.NewReader(bufio.NewReaderSize(r, 64<<10)) // it reads byte by byte
-		if err != nil {
-			return nil, err
-		}
-		return io.NopCloser(x), nil
-	case "zstd":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	case "gzip":
-		return gzip.NewReader(r)
-	}
-	return nil, fmt.Errorf("unknown compression %q", kind)
 }
 
 // unwrapPath keeps the errno of a path error; the path is named elsewhere.

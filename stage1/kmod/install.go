@@ -42,3 +42,15 @@ func (l *Loader) install(ctx context.Context, n *node, command string) error {
 	}
 	return nil
 }
+
+// masks says that an install command keeps its module out, by being true (or
+// false, or :); refused that it was false. Neither takes a shell.
+func masks(command string) (masked, refused bool) {
+	switch command[strings.LastIndexByte(command, '/')+1:] {
+	case "true", ":":
+		return true, false
+	case "false":
+		return true, true
+	}
+	return false, false
+}

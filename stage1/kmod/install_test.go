@@ -9,13 +9,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"netstage/stage1/modindex"
 )
 
 // configured is a loader over netTree with the lines of modprobe.d.
 func configured(t *testing.T, k *fakeKernel, lines string) (*Loader, *logBuffer) {
 	t.Helper()
 	l, log := newTestLoader(t, moduleTree(t, netTree, netFiles()), k)
-	c := &Config{}
+	c := &modindex.Config{}
 	if err := c.Read(strings.NewReader(lines)); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestInstallCommands(t *testing.T) {
 	l, log := configured(t, k, "options b x=1\ninstall b echo $MODPROBE_MODULE $CMDLINE_OPTS >"+ran+"; echo 'words for people'\ninstall b /bin/false\n"+
 		"install no-such-file :\ninstall ext4 exit 3\ninstall after /bin/sh -c 'exit 4'; /bin/true\n")
 	evil := filepath.Join(t.TempDir(), "evil")
-	l.ix.config.KernelParam("b.y", "$(touch "+evil+");touch${IFS}"+evil, true)
+	l.ix.Config().KernelParam("b.y", "$(touch "+evil+");touch${IFS}"+evil, true)
 	if err := l.Load(t.Context(), "b", "no-such-file"); err != nil {
 		t.Fatal(err)
 	}
@@ -103,19 +105,6 @@ func TestInstallCommandThatHangs(t *testing.T) {
 	l.running.Wait() // for the command's end, too
 }
 
-// The kernel command line makes no lines of a file.
-func TestWriteToIsOneLineEach(t *testing.T) {
-	c := &Config{}
-	if c.KernelParam("x.y", "1\ninstall configfs /bin/sh -c id", true) || c.KernelParam("x.y\ninstall a b", "", false) {
-		t.Error("a line break is taken for part of a parameter")
-	}
-	c.KernelParam("x.y", "1", true)
-	var text strings.Builder
-	if c.WriteTo(&text); text.String() != "options x y=1\n" {
-		t.Errorf("wrote %q", &text)
-	}
-}
-
 // A driver whose file is missing is warned of, once for all, and by the device
 // that has none.
 func TestMissingFiles(t *testing.T) {
@@ -135,7 +124,7 @@ func TestMissingFiles(t *testing.T) {
 		t.Errorf("not once:\n%s", log)
 	}
 	sysfs := writeTree(t, map[string]string{"bus/virtio/devices/virtio0/modalias": "virtio:d00000001v00001AF4\n", "bus/virtio/devices/virtio0/device": "0x0001\n"})
-	missing := l.ix.MissingDrivers(sysfs)
+	missing := MissingDrivers(l.ix, sysfs)
 	if len(missing) != 1 || !strings.Contains(missing[0].String(), "has no driver: the initrd's index names "+file+", which is missing; pack the initrd again") {
 		t.Errorf("told: %v", missing)
 	}

@@ -1,3 +1,6 @@
+// Package kmod loads kernel modules: it finds those that drive what /sys shows
+// and gives them to the kernel, dependencies first and in parallel. Which
+// module is for what, package modindex says.
 package kmod
 
 import (
@@ -16,13 +19,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/stage1/modindex"
 	"netstage/stage1/uevent"
 )
 
 // Loader puts modules into the kernel, each once, in parallel as far as their
 // dependencies allow. It may be used from several goroutines.
 type Loader struct {
-	ix      *Index
+	ix      *modindex.Index
 	log     *slog.Logger
 	in      inserter
 	plain   []string // modules whose install commands are passed over
@@ -52,7 +56,7 @@ var errAbandoned = errors.New("abandoned")
 
 // NewLoader returns a loader over an index (and the configuration the index
 // uses).
-func NewLoader(ix *Index, log *slog.Logger) *Loader {
+func NewLoader(ix *modindex.Index, log *slog.Logger) *Loader {
 	// A driver's start is more waiting for hardware than computing.
 	workers := min(max(4, 2*runtime.NumCPU()), 16)
 	return &Loader{
@@ -70,13 +74,13 @@ func NewLoader(ix *Index, log *slog.Logger) *Loader {
 
 // Load loads what the names and modaliases stand for, with what they need.
 // What is loaded, built in or masked already is a success. The error joins a
-// ErrNotFound for each unknown name and a *LoadError for each module that
-// failed. A failure is not remembered: the next call tries again.
+// modindex.ErrNotFound for each unknown name and a *LoadError for each module
+// that failed. A failure is not remembered: the next call tries again.
 func (l *Loader) Load(ctx context.Context, names ...string) error {
-	var modules []target
+	var modules []modindex.Target
 	var errs []error
 	for _, name := range names {
-		found, err := l.ix.find(name)
+		found, err := l.ix.Find(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -89,7 +93,7 @@ func (l *Loader) Load(ctx context.Context, names ...string) error {
 
 // loadModules loads modules and waits for them. It returns which of them are
 // new in the kernel.
-func (l *Loader) loadModules(ctx context.Context, modules []target) (loaded []string, errs []error) {
+func (l *Loader) loadModules(ctx context.Context, modules []modindex.Target) (loaded []string, errs []error) {
 	for {
 		loaded, errs = l.try(ctx, modules)
 		again := false
@@ -103,10 +107,10 @@ func (l *Loader) loadModules(ctx context.Context, modules []target) (loaded []st
 	}
 }
 
-func (l *Loader) try(ctx context.Context, modules []target) (loaded []string, errs []error) {
+func (l *Loader) try(ctx context.Context, modules []modindex.Target) (loaded []string, errs []error) {
 	wanted := make(map[string]bool, len(modules))
 	for _, m := range modules {
-		wanted[m.name] = true
+		wanted[m.Name] = true
 	}
 	all, fresh := l.graph.plan(l.ix, modules)
 	for _, n := range fresh {
@@ -207,7 +211,7 @@ func (l *Loader) begin(name string, begins bool) {
 
 // insert gives a module to the kernel unless it has it.
 func (l *Loader) insert(ctx context.Context, n *node) (isNew bool, err error) {
-	command := l.ix.config.installs[n.name]
+	command := l.ix.Config().Install(n.name)
 	if slices.Contains(l.plain, n.name) {
 		command = ""
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netstage/stage1/fault"
+	"netstage/stage1/modindex"
 )
 
 const netTree = `kernel/net/core/failover.ko:
@@ -66,7 +67,7 @@ func TestLoadFailure(t *testing.T) {
 	k := &fakeKernel{fail: map[string]unix.Errno{"failover": unix.ENOEXEC}}
 	l, _ := newTestLoader(t, moduleTree(t, netTree, netFiles()), k)
 	err := l.Load(t.Context(), "virtio_net", "nonsense", "ext4")
-	if !errors.Is(err, ErrNotFound) || !errors.Is(err, unix.ENOEXEC) {
+	if !errors.Is(err, modindex.ErrNotFound) || !errors.Is(err, unix.ENOEXEC) {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"module virtio_net needs", "kernel/net/core/failover.ko", "exec format error", "another kernel", "no module nonsense"} {
@@ -103,7 +104,7 @@ func TestSoftFailureIsNone(t *testing.T) {
 func TestParamsAndMasks(t *testing.T) {
 	k := &fakeKernel{}
 	l, _ := newTestLoader(t, moduleTree(t, netTree, netFiles()), k)
-	c := &Config{}
+	c := &modindex.Config{}
 	if err := c.Read(strings.NewReader("options virtio-net csum=0\ninstall failover /bin/true\ninstall ext4 /bin/false\nblacklist crc32c-generic\nalias myfs a\n")); err != nil {
 		t.Fatal(err)
 	}

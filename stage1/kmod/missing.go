@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"netstage/stage1/modindex"
 )
 
 // MissingDriver is a network device that no driver has taken.
@@ -19,7 +21,7 @@ type MissingDriver struct {
 	Modules  []string // what the index has for it, empty when nothing
 	Lost     []string // of their files those that are not there
 	Starting []string // of them those that have been started, and have not come to an end
-	Unpacked []string // what the kernel has for it besides, see UnpackedFile
+	Unpacked []string // what the kernel has for it besides, see modindex.UnpackedFile
 	Refusal  string   // why its driver did not take it, where the kernel log says so
 }
 
@@ -60,8 +62,8 @@ var networkBuses = [...]struct {
 var NetworkBuses = []string{"pci", "usb", "virtio", "vmbus", "xen"}
 
 // MissingDrivers returns the network devices that sysfs shows without a
-// driver. sysfs is where sysfs is mounted.
-func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
+// driver, with what the index has for them. sysfs is where sysfs is mounted.
+func MissingDrivers(ix *modindex.Index, sysfs string) []MissingDriver {
 	var all []MissingDriver
 	buf := make([]byte, 4096)
 	for _, b := range networkBuses {
@@ -78,10 +80,10 @@ func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
 			}
 			m := MissingDriver{Bus: b.bus, Device: d, Modalias: readSmall(at+"/modalias", buf)}
 			if m.Modalias != "" {
-				m.Unpacked = ix.unpacked().lookup(m.Modalias)
+				m.Unpacked = ix.Unpacked(m.Modalias)
 				if b.attr != "" {
 					m.Modules, _ = ix.Lookup(m.Modalias)
-					m.Lost = ix.lost(m.Modules)
+					m.Lost = lost(ix, m.Modules)
 				}
 			}
 			sure := b.attr != "" && (b.doubt == "" || !strings.HasPrefix(kind, b.doubt))
@@ -102,7 +104,7 @@ func (ix *Index) MissingDrivers(sysfs string) []MissingDriver {
 
 // lost are the files that modules would be loaded from and that are not there:
 // their own, and those of what they need.
-func (ix *Index) lost(modules []string) []string {
+func lost(ix *modindex.Index, modules []string) []string {
 	var files []string
 	for _, m := range modules {
 		for _, name := range append(ix.Depends(m), m) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/modindex"
 )
 
 const modprobeUsage = `usage: modprobe [-qvnDbia] [-d ROOT] [-S VERSION] NAME [PARAM=VALUE]...
@@ -24,10 +26,6 @@ NAME is a module or an alias of one (a modalias, net-pf-10, fs-squashfs).
   -b  obey the blacklist for names too
   -i  load NAME itself, whatever command modprobe.d has for it
 `
-
-// ConfigDirs is where modprobe.d files are looked for, first wins (kmod:
-// libkmod/libkmod.c).
-var ConfigDirs = [...]string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
 
 type modprobeArgs struct {
 	all, remove, dry, show, quiet, verbose, blacklist, ignoreInstall, help bool
@@ -66,7 +64,7 @@ func ModprobeMain(args []string, stdout, stderr io.Writer) int {
 	for _, name := range a.names {
 		if err := a.one(ix, name, stdout); err != nil {
 			status = 1
-			if !a.quiet || !errors.Is(err, ErrNotFound) {
+			if !a.quiet || !errors.Is(err, modindex.ErrNotFound) {
 				fail(err)
 			}
 		}
@@ -127,7 +125,7 @@ func parseModprobe(args []string) (modprobeArgs, error) {
 }
 
 // open reads the index and the configuration, whose faults are told and borne.
-func (a *modprobeArgs) open(stderr io.Writer) (*Index, error) {
+func (a *modprobeArgs) open(stderr io.Writer) (*modindex.Index, error) {
 	if a.version == "" {
 		release, err := Release()
 		if err != nil {
@@ -135,15 +133,15 @@ func (a *modprobeArgs) open(stderr io.Writer) (*Index, error) {
 		}
 		a.version = release
 	}
-	ix, err := Open(filepath.Join("/", a.root, "lib/modules", a.version))
+	ix, err := modindex.Open(filepath.Join("/", a.root, "lib/modules", a.version))
 	if err != nil {
 		return nil, err
 	}
-	dirs := ConfigDirs
+	dirs := modindex.ConfigDirs
 	for i := range dirs {
 		dirs[i] = filepath.Join("/", a.root, dirs[i])
 	}
-	config, err := ReadConfigDirs(dirs[:]...)
+	config, err := modindex.ReadConfigDirs(dirs[:]...)
 	if err != nil {
 		fmt.Fprintf(stderr, "modprobe: %v\n", err)
 	}
@@ -151,18 +149,18 @@ func (a *modprobeArgs) open(stderr io.Writer) (*Index, error) {
 	return ix, nil
 }
 
-func (a *modprobeArgs) one(ix *Index, name string, stdout io.Writer) error {
-	wanted, err := ix.find(name)
+func (a *modprobeArgs) one(ix *modindex.Index, name string, stdout io.Writer) error {
+	wanted, err := ix.Find(name)
 	if err != nil {
 		return err
 	}
 	if a.blacklist {
-		wanted = ix.allowed(wanted)
+		wanted = ix.Allowed(wanted)
 	}
 	for _, t := range wanted {
-		ix.config.SetParams(t.name, a.params)
+		ix.Config().SetParams(t.Name, a.params)
 		if a.ignoreInstall {
-			a.plain = append(a.plain, t.name)
+			a.plain = append(a.plain, t.Name)
 		}
 	}
 	if a.remove {
@@ -170,18 +168,18 @@ func (a *modprobeArgs) one(ix *Index, name string, stdout io.Writer) error {
 	}
 	if a.show || a.verbose {
 		if len(wanted) == 0 && ix.Builtin(name) {
-			fmt.Fprintf(stdout, "builtin %s\n", Name(name))
+			fmt.Fprintf(stdout, "builtin %s\n", modindex.Name(name))
 		}
 		for _, n := range wanted {
-			order, _ := ix.Order(n.name)
+			order, _ := ix.Order(n.Name)
 			for _, m := range order {
 				path, _ := ix.Path(m)
 				alias := ""
-				if m == n.name {
-					alias = n.alias
+				if m == n.Name {
+					alias = n.Alias
 				}
-				params := ix.config.params(m, alias)
-				if command := ix.config.installs[m]; command != "" && !slices.Contains(a.plain, m) {
+				params := ix.Config().Params(m, alias)
+				if command := ix.Config().Install(m); command != "" && !slices.Contains(a.plain, m) {
 					fmt.Fprintf(stdout, "install %s\n", strings.ReplaceAll(command, "$CMDLINE_OPTS", params))
 					continue
 				}
@@ -199,15 +197,15 @@ func (a *modprobeArgs) one(ix *Index, name string, stdout io.Writer) error {
 }
 
 // removeAll unloads modules, and then what only they needed.
-func removeAll(ix *Index, modules []target, dry bool) error {
+func removeAll(ix *modindex.Index, modules []modindex.Target, dry bool) error {
 	if dry {
 		return nil
 	}
 	for _, m := range modules {
-		if err := Remove(m.name, false); err != nil {
+		if err := Remove(m.Name, false); err != nil {
 			return err
 		}
-		for _, d := range slices.Backward(ix.Depends(m.name)) {
+		for _, d := range slices.Backward(ix.Depends(m.Name)) {
 			_ = Remove(d, false) // still in use by another one: stays
 		}
 	}

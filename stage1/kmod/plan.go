@@ -1,6 +1,10 @@
 package kmod
 
-import "sync"
+import (
+	"sync"
+
+	"netstage/stage1/modindex"
+)
 
 // node is one module on its way into the kernel.
 type node struct {
@@ -34,7 +38,7 @@ type graph struct {
 
 // plan returns the nodes of what is wanted with all they need: every one to
 // wait for, and those that nobody has started yet.
-func (g *graph) plan(ix *Index, wanted []target) (all, fresh []*node) {
+func (g *graph) plan(ix *modindex.Index, wanted []modindex.Target) (all, fresh []*node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := planner{g: g, ix: ix, seen: map[*node]bool{}}
@@ -45,15 +49,15 @@ func (g *graph) plan(ix *Index, wanted []target) (all, fresh []*node) {
 	// no ring. The list grows while it is walked.
 	for i := 0; i < len(p.fresh); i++ {
 		n := p.fresh[i]
-		pre, post := ix.soft(n.name)
+		pre, post := ix.Soft(n.name)
 		for _, name := range pre {
-			if t := p.need(target{name: name}); t != nil && !reaches(t, n) {
+			if t := p.need(modindex.Target{Name: name}); t != nil && !reaches(t, n) {
 				n.soft = append(n.soft, t)
 			}
 		}
 		for _, name := range post {
 			before := len(p.fresh)
-			t := p.need(target{name: name})
+			t := p.need(modindex.Target{Name: name})
 			if t != nil && len(p.fresh) > before && !reaches(n, t) {
 				t.soft = append(t.soft, n)
 			}
@@ -64,25 +68,25 @@ func (g *graph) plan(ix *Index, wanted []target) (all, fresh []*node) {
 
 type planner struct {
 	g          *graph
-	ix         *Index
+	ix         *modindex.Index
 	seen       map[*node]bool
 	all, fresh []*node
 }
 
-func (p *planner) need(wanted target) *node {
-	name := wanted.name
+func (p *planner) need(wanted modindex.Target) *node {
+	name := wanted.Name
 	n := p.g.nodes[name]
 	if n == nil {
 		path, ok := p.ix.Path(name)
-		if !ok && p.ix.config.installs[name] == "" {
+		if !ok && p.ix.Config().Install(name) == "" {
 			return nil
 		}
-		n = &node{name: name, path: path, params: p.ix.config.params(name, wanted.alias), building: true, done: make(chan struct{})}
+		n = &node{name: name, path: path, params: p.ix.Config().Params(name, wanted.Alias), building: true, done: make(chan struct{})}
 		p.g.nodes[name] = n
 		for _, d := range p.ix.Depends(name) {
 			// A ring of hard dependencies is a broken index; it is cut here
 			// and the kernel will say which symbol is missing.
-			if t := p.need(target{name: d}); t != nil && !t.building {
+			if t := p.need(modindex.Target{Name: d}); t != nil && !t.building {
 				n.hard = append(n.hard, t)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/stage1/modindex"
 )
 
 // RmmodMain is the rmmod applet: rmmod [-f] NAME…. args are without argv[0].
@@ -45,14 +47,14 @@ func Remove(name string, force bool) error {
 	if force {
 		flags |= unix.O_TRUNC
 	}
-	err := unix.DeleteModule(Name(name), flags)
+	err := unix.DeleteModule(modindex.Name(name), flags)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("module %s is not loaded", Name(name))
+		return fmt.Errorf("module %s is not loaded", modindex.Name(name))
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("module %s is in use", Name(name))
+		return fmt.Errorf("module %s is in use", modindex.Name(name))
 	}
-	return fmt.Errorf("remove module %s: %w", Name(name), err)
+	return fmt.Errorf("remove module %s: %w", modindex.Name(name), err)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // alwaysModules is what a boot needs whatever the NIC: the image's loop device
@@ -83,7 +84,7 @@ func parseChoice(words []string) (choice, error) {
 		case '?':
 			c.maybe = append(c.maybe, name)
 		case '-':
-			c.drop = append(c.drop, kmod.Name(name))
+			c.drop = append(c.drop, modindex.Name(name))
 		default:
 			c.narrow = append(c.narrow, name)
 		}
@@ -113,8 +114,8 @@ func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, e
 			return nil, nil, err
 		case len(found) > 0:
 			names = append(names, found...)
-		case inKernel[kmod.Name(name)]:
-			builtin = append(builtin, kmod.Name(name))
+		case inKernel[modindex.Name(name)]:
+			builtin = append(builtin, modindex.Name(name))
 		default:
 			return nil, nil, fmt.Errorf("module %s: not in %s, neither as a module nor built in: check the name, or give the modules of another kernel", name, t.dir)
 		}
@@ -149,7 +150,7 @@ func (t *tree) roots(ctx context.Context, o Options) (names, builtin []string, e
 	for _, kind := range o.FileSystems {
 		modules, known := fileSystemModules[kind]
 		if !known {
-			modules = []string{kmod.Name(kind)}
+			modules = []string{modindex.Name(kind)}
 		}
 		present := t.present(modules)
 		if names = append(names, present...); len(present) == 0 {

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // Kernel is the modules of a kernel, to be asked what they drive.
 type Kernel struct {
 	t       *tree
-	builtin *kmod.Index
+	builtin *modindex.Index
 }
 
 // OpenKernel opens a lib/modules/VERSION folder, with depmod's files or
@@ -24,7 +24,7 @@ func OpenKernel(dir string) (*Kernel, error) {
 	}
 	k := &Kernel{t: t, builtin: t.index}
 	if k.builtin == nil {
-		k.builtin = kmod.OpenBuiltin(dir)
+		k.builtin = modindex.OpenBuiltin(dir)
 	}
 	return k, nil
 }
@@ -67,8 +67,8 @@ func (k *Kernel) Drivers(ctx context.Context, alias string) ([]Driver, error) {
 	if len(all) > 0 {
 		return all, nil
 	}
-	if _, inKernel := k.t.builtin(); inKernel[kmod.Name(alias)] {
-		return []Driver{{Module: kmod.Name(alias), Builtin: true}}, nil
+	if _, inKernel := k.t.builtin(); inKernel[modindex.Name(alias)] {
+		return []Driver{{Module: modindex.Name(alias), Builtin: true}}, nil
 	}
 	if k.builtin.Builtin(alias) {
 		return []Driver{{Builtin: true}}, nil

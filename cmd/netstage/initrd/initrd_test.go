@@ -14,7 +14,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"netstage/cmd/netstage/initrd/fake"
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 var fakeModule = fake.Module
@@ -136,7 +136,7 @@ func TestContents(t *testing.T) {
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
 	}
-	ix, err := kmod.Open(filepath.Join(dir, "lib/modules/1.2.3"))
+	ix, err := modindex.Open(filepath.Join(dir, "lib/modules/1.2.3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +170,12 @@ func TestChoice(t *testing.T) {
 // What is left out is still known by the devices that it drives.
 func TestUnpackedDriversAreKnown(t *testing.T) {
 	image, r := build(t, Options{KernelModules: fakeTree(t), Init: agent(t), Modules: []string{"virtio_net"}})
-	text, err := os.ReadFile(filepath.Join(unpack(t, image), "lib/modules", r.Version, kmod.UnpackedFile))
+	text, err := os.ReadFile(filepath.Join(unpack(t, image), "lib/modules", r.Version, modindex.UnpackedFile))
 	if err != nil || string(text) != "alias pci:v00001111d* fast\n" {
 		t.Errorf("%q %v", text, err)
 	}
 	image, r = build(t, Options{KernelModules: fakeTree(t), Init: agent(t)})
-	if _, err := os.Stat(filepath.Join(unpack(t, image), "lib/modules", r.Version, kmod.UnpackedFile)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(unpack(t, image), "lib/modules", r.Version, modindex.UnpackedFile)); !os.IsNotExist(err) {
 		t.Errorf("everything is packed: %v", err)
 	}
 }

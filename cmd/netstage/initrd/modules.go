@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // addModules puts the chosen modules, their index and their firmware in.
@@ -36,7 +37,7 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 		return err
 	}
 	dir := path.Join("lib/modules", r.Version)
-	index := make([]kmod.Module, 0, len(modules))
+	index := make([]modindex.Module, 0, len(modules))
 	for _, m := range modules {
 		a.file(path.Join(dir, filepath.ToSlash(m.Path)), 0o644, m.data)
 		index = append(index, m.Module)
@@ -53,10 +54,10 @@ func addModules(ctx context.Context, a *archive, o Options, r *Report) error {
 }
 
 // addIndex writes depmod's files for the chosen modules.
-func addIndex(a *archive, dir string, t *tree, index []kmod.Module) error {
+func addIndex(a *archive, dir string, t *tree, index []modindex.Module) error {
 	builtinText, inKernel := t.builtin()
 	var dep, alias, softdep bytes.Buffer
-	missing, err := kmod.WriteDep(&dep, index)
+	missing, err := modindex.WriteDep(&dep, index)
 	missing = slices.DeleteFunc(missing, func(s string) bool {
 		_, needed, _ := strings.Cut(s, " needs ")
 		return inKernel[needed]
@@ -64,7 +65,7 @@ func addIndex(a *archive, dir string, t *tree, index []kmod.Module) error {
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("modules are missing from %s: %s: give the whole folder of one kernel", t.dir, strings.Join(missing, ", "))
 	}
-	if err := errors.Join(err, kmod.WriteAlias(&alias, index), kmod.WriteSoftdep(&softdep, index)); err != nil {
+	if err := errors.Join(err, modindex.WriteAlias(&alias, index), modindex.WriteSoftdep(&softdep, index)); err != nil {
 		return err
 	}
 	a.file(dir+"/modules.dep", 0o644, dep.Bytes())
@@ -88,7 +89,7 @@ func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []
 	if err != nil {
 		return err
 	}
-	var rest []kmod.Module
+	var rest []modindex.Module
 	for _, m := range modules {
 		m := m.Module
 		m.Aliases = slices.DeleteFunc(slices.Clone(m.Aliases), func(alias string) bool {
@@ -98,10 +99,10 @@ func addUnpacked(ctx context.Context, a *archive, dir string, t *tree, packed []
 		rest = append(rest, m)
 	}
 	var text bytes.Buffer
-	if err := kmod.WriteAlias(&text, rest); err != nil || text.Len() == 0 {
+	if err := modindex.WriteAlias(&text, rest); err != nil || text.Len() == 0 {
 		return err
 	}
-	a.file(dir+"/"+kmod.UnpackedFile, 0o644, text.Bytes())
+	a.file(dir+"/"+modindex.UnpackedFile, 0o644, text.Bytes())
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // kernelTrees returns the lib/modules/VERSION folders of unpacked distribution
@@ -62,7 +62,7 @@ func compareWithModprobe(t *testing.T, dir string, r Report) {
 		t.Skip("depmod is not installed (package kmod)")
 	}
 	modules := filepath.Join(dir, "lib/modules", r.Version)
-	ix, err := kmod.Open(modules)
+	ix, err := modindex.Open(modules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,14 +143,14 @@ func TestDisksOfRealKernels(t *testing.T) {
 			cards := 0
 			for _, folder := range []string{"scsi", "message/fusion", "ata", "nvme/host", "ufs", "mmc/host"} {
 				_ = filepath.WalkDir(filepath.Join(tree, "kernel/drivers", folder), func(path string, _ os.DirEntry, err error) error {
-					if err != nil || !kmod.IsModule(path) {
+					if err != nil || !modindex.IsModule(path) {
 						return err
 					}
 					out, err := exec.Command("modinfo", "-F", "alias", path).Output()
 					if err != nil {
 						t.Fatal(err)
 					}
-					name := kmod.Name(path)
+					name := modindex.Name(path)
 					if !strings.Contains("\n"+string(out), "\npci:") || slices.Contains(sanDrivers, name) {
 						return nil
 					}

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // tree is a lib/modules/VERSION folder of the host. What a module needs is
@@ -28,7 +28,7 @@ type tree struct {
 	dir    string
 	paths  map[string]string   // name -> the path that counts, relative to dir
 	places map[string][]string // name -> every path of that name
-	index  *kmod.Index         // nil where depmod has not been run
+	index  *modindex.Index     // nil where depmod has not been run
 
 	mu   sync.Mutex
 	read map[string]*module
@@ -36,10 +36,10 @@ type tree struct {
 
 // module is a module file, decompressed.
 type module struct {
-	kmod.Module // Path without the suffix of its compression
-	data        []byte
-	machine     elf.Machine
-	imports     map[string]bool // symbols of others that it uses
+	modindex.Module // Path without the suffix of its compression
+	data            []byte
+	machine         elf.Machine
+	imports         map[string]bool // symbols of others that it uses
 }
 
 func openTree(dir string) (*tree, error) {
@@ -55,7 +55,7 @@ func openTree(dir string) (*tree, error) {
 		return nil, fmt.Errorf("kernel modules: no .ko file below %s: give a lib/modules/VERSION folder", dir)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); err == nil {
-		if t.index, err = kmod.Open(dir); err != nil {
+		if t.index, err = modindex.Open(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -72,10 +72,10 @@ func (t *tree) find(rel string) error {
 	}
 	for _, entry := range entries {
 		name := filepath.Join(rel, entry.Name())
-		if kmod.IsModule(name) {
+		if modindex.IsModule(name) {
 			info, err := os.Stat(filepath.Join(t.dir, name))
 			if err == nil && info.Mode().IsRegular() { // else a link that leads nowhere
-				t.places[kmod.Name(name)] = append(t.places[kmod.Name(name)], name)
+				t.places[modindex.Name(name)] = append(t.places[modindex.Name(name)], name)
 			}
 			continue
 		}
@@ -133,7 +133,7 @@ func (t *tree) builtin() (text []byte, names map[string]bool) {
 	text, _ = os.ReadFile(filepath.Join(t.dir, "modules.builtin"))
 	names = map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		names[kmod.Name(strings.TrimSpace(line))] = true
+		names[modindex.Name(strings.TrimSpace(line))] = true
 	}
 	return text, names
 }
@@ -201,7 +201,7 @@ func (m *module) look() error {
 	if err != nil {
 		return fmt.Errorf(".modinfo: %w", err)
 	}
-	m.ModInfo, m.machine, m.imports = kmod.ParseModInfo(text), f.Machine, map[string]bool{}
+	m.ModInfo, m.machine, m.imports = modindex.ParseModInfo(text), f.Machine, map[string]bool{}
 	symbols, err := f.Symbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
 		return fmt.Errorf("symbols: %w", err)
@@ -221,8 +221,8 @@ func readMaybeCompressed(path string) (data []byte, plain bool, err error) {
 		return nil, false, err
 	}
 	defer f.Close()
-	kind := kmod.CompressionOf(path)
-	r, err := kmod.Decompress(f, kind)
+	kind := modindex.CompressionOf(path)
+	r, err := modindex.Decompress(f, kind)
 	if err != nil {
 		return nil, false, err
 	}
@@ -233,12 +233,12 @@ func readMaybeCompressed(path string) (data []byte, plain bool, err error) {
 
 // lookup returns the modules that a name or an alias stands for.
 func (t *tree) lookup(ctx context.Context, nameOrAlias string) ([]string, error) {
-	if name := kmod.Name(nameOrAlias); t.paths[name] != "" && !strings.Contains(nameOrAlias, ":") {
+	if name := modindex.Name(nameOrAlias); t.paths[name] != "" && !strings.Contains(nameOrAlias, ":") {
 		return []string{name}, nil
 	}
 	if t.index != nil {
 		names, err := t.index.Lookup(nameOrAlias)
-		if errors.Is(err, kmod.ErrNotFound) {
+		if errors.Is(err, modindex.ErrNotFound) {
 			return nil, nil
 		}
 		return names, err
@@ -271,7 +271,7 @@ func (t *tree) search(ctx context.Context, alias string, wanted func(path string
 	}
 	var found []string
 	for _, m := range modules {
-		if slices.ContainsFunc(m.Aliases, func(a string) bool { return kmod.Match(a, alias) }) {
+		if slices.ContainsFunc(m.Aliases, func(a string) bool { return modindex.Match(a, alias) }) {
 			found = append(found, m.Name)
 		}
 	}

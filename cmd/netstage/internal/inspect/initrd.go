@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netstage/stage1/kmod"
+	"netstage/stage1/modindex"
 )
 
 // Initrd is what an initrd holds.
@@ -175,9 +175,9 @@ func (r *reading) finish() {
 		if f.Regular() && strings.HasPrefix(inner, "/lib/firmware/") {
 			r.Firmware++
 		}
-		if rest, ok := strings.CutPrefix(inner, "/lib/modules/"); ok && kmod.IsModule(name) {
+		if rest, ok := strings.CutPrefix(inner, "/lib/modules/"); ok && modindex.IsModule(name) {
 			version, _, _ := strings.Cut(rest, "/")
-			kernels[version], modules[kmod.Name(name)] = true, true
+			kernels[version], modules[modindex.Name(name)] = true, true
 		}
 	}
 	r.Kernels, r.Modules = slices.Sorted(maps.Keys(kernels)), slices.Sorted(maps.Keys(modules))

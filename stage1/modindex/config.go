@@ -1,4 +1,4 @@
-package kmod
+package modindex
 
 import (
 	"errors"
@@ -11,6 +11,10 @@ import (
 	"strings"
 	"unicode"
 )
+
+// ConfigDirs is where modprobe.d files are looked for, first wins (kmod:
+// libkmod/libkmod.c).
+var ConfigDirs = [...]string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
 
 // Config is what modprobe.d(5) and the kernel command line say about modules.
 // The zero value says nothing. It is filled first and only read later.
@@ -204,9 +208,9 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// params is what a module is loaded with, where it is asked for by an alias or
+// Params is what a module is loaded with, where it is asked for by an alias or
 // "" (kmod: libkmod/libkmod-module.c, kmod_module_get_options).
-func (c *Config) params(module, alias string) string {
+func (c *Config) Params(module, alias string) string {
 	alias = underscores(alias)
 	var all []string
 	for _, o := range c.options {
@@ -217,17 +221,9 @@ func (c *Config) params(module, alias string) string {
 	return strings.Join(all, " ")
 }
 
-// masks says that an install command keeps its module out, by being true (or
-// false, or :); refused that it was false. Neither takes a shell.
-func masks(command string) (masked, refused bool) {
-	switch command[strings.LastIndexByte(command, '/')+1:] {
-	case "true", ":":
-		return true, false
-	case "false":
-		return true, true
-	}
-	return false, false
-}
+// Install is the command that is to load a module in the kernel's place, "" for
+// none.
+func (c *Config) Install(module string) string { return c.installs[module] }
 
 func cutWord(s string) (word, rest string) {
 	i := strings.IndexAny(s, " \t")

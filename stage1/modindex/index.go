@@ -1,4 +1,4 @@
-package kmod
+package modindex
 
 import (
 	"errors"
@@ -9,12 +9,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"netstage/stage1/fault"
 )
 
 // UnpackedFile is a file in the form of modules.alias beside depmod's: which
-// devices on NetworkBuses the NIC drivers drive that the kernel has and the
-// initrd has not.
+// devices the NIC drivers drive that the kernel has and the initrd has not.
 const UnpackedFile = "modules.alias.unpacked"
+
+// ErrNotFound is wrapped by every error that says that a name or an alias
+// matches no module.
+var ErrNotFound = errors.New("no such module")
 
 // Index answers which modules a name or an alias stands for and what they
 // need. It reads each of depmod's text files when it is first asked for
@@ -92,6 +97,9 @@ func (ix *Index) Use(c *Config) {
 	}
 }
 
+// Config is the configuration that the index obeys.
+func (ix *Index) Config() *Config { return ix.config }
+
 // Dir is the folder the index describes.
 func (ix *Index) Dir() string { return ix.dir }
 
@@ -125,6 +133,9 @@ func (ix *Index) Depends(name string) []string {
 	return names
 }
 
+// Unpacked returns the modules for a modalias that UnpackedFile names.
+func (ix *Index) Unpacked(modalias string) []string { return ix.unpacked().lookup(modalias) }
+
 // Builtin says whether a name or an alias is known to be part of the kernel.
 // A tree without modules.builtin knows of none.
 func (ix *Index) Builtin(nameOrAlias string) bool {
@@ -136,41 +147,41 @@ func (ix *Index) Builtin(nameOrAlias string) bool {
 // none when it is built in or masked by a blacklist; an error that wraps
 // ErrNotFound when nothing is known of it. The order of search is kmod's.
 func (ix *Index) Lookup(nameOrAlias string) ([]string, error) {
-	found, err := ix.find(nameOrAlias)
+	found, err := ix.Find(nameOrAlias)
 	var names []string
 	for _, t := range found {
-		names = append(names, t.name)
+		names = append(names, t.Name)
 	}
 	return names, err
 }
 
-// A target is a module that is asked for, and by which alias.
-type target struct{ name, alias string }
+// A Target is a module that is asked for, and by which alias.
+type Target struct{ Name, Alias string }
 
-// find is Lookup with the alias of each, "" where it is by its own name.
-func (ix *Index) find(nameOrAlias string) ([]target, error) {
+// Find is Lookup with the alias of each, "" where it is by its own name.
+func (ix *Index) Find(nameOrAlias string) ([]Target, error) {
 	nameOrAlias = strings.TrimSpace(nameOrAlias)
 	if found := ix.config.lookup(nameOrAlias); len(found) > 0 {
-		return ix.allowed(found), nil
+		return ix.Allowed(found), nil
 	}
 	if name := Name(nameOrAlias); !strings.Contains(nameOrAlias, ":") {
 		if _, ok := ix.deps().lines[name]; ok || ix.config.installs[name] != "" {
-			return []target{{name: name}}, nil
+			return []Target{{Name: name}}, nil
 		}
 	}
 	table := ix.aliases
 	if strings.HasPrefix(nameOrAlias, "symbol:") {
 		table = ix.symbols
 	}
-	var known []target
+	var known []Target
 	for _, name := range table().lookup(nameOrAlias) {
 		// An index may hold aliases of modules that were not packed.
 		if _, ok := ix.deps().lines[name]; ok {
-			known = append(known, target{name, nameOrAlias})
+			known = append(known, Target{name, nameOrAlias})
 		}
 	}
 	if len(known) > 0 {
-		return ix.allowed(known), nil
+		return ix.Allowed(known), nil
 	}
 	if ix.Builtin(nameOrAlias) {
 		return nil, nil
@@ -178,25 +189,33 @@ func (ix *Index) find(nameOrAlias string) ([]target, error) {
 	return nil, notFound(nameOrAlias, ix.dir)
 }
 
+// notFound says that nothing in the index of dir is called name.
+func notFound(name, dir string) error {
+	return &fault.Error{
+		Class: fault.NoModule, Cause: ErrNotFound,
+		Text: fmt.Sprintf("no module %s in %s: pack it into the initrd", name, dir),
+	}
+}
+
 // lookup returns what the configuration's aliases name, by their patterns.
-func (c *Config) lookup(alias string) []target {
-	var found []target
+func (c *Config) lookup(alias string) []Target {
+	var found []Target
 	for _, a := range c.aliases {
-		if Match(a.pattern, alias) && !slices.ContainsFunc(found, func(t target) bool { return t.name == a.module }) {
-			found = append(found, target{a.module, a.pattern})
+		if Match(a.pattern, alias) && !slices.ContainsFunc(found, func(t Target) bool { return t.Name == a.module }) {
+			found = append(found, Target{a.module, a.pattern})
 		}
 	}
 	return found
 }
 
-// allowed drops what the blacklist names.
-func (ix *Index) allowed(found []target) []target {
-	return slices.DeleteFunc(found, func(t target) bool { return ix.config.blacklist[t.name] })
+// Allowed drops what the blacklist names.
+func (ix *Index) Allowed(found []Target) []Target {
+	return slices.DeleteFunc(found, func(t Target) bool { return ix.config.blacklist[t.Name] })
 }
 
-// soft returns the names that a module wishes to be loaded before and after
+// Soft returns the names that a module wishes to be loaded before and after
 // it; what is not there is left out.
-func (ix *Index) soft(name string) (pre, post []string) {
+func (ix *Index) Soft(name string) (pre, post []string) {
 	add := func(d Softdep) {
 		if !Match(d.Module, name) {
 			return
@@ -217,71 +236,4 @@ func (ix *Index) soft(name string) (pre, post []string) {
 		add(d)
 	}
 	return pre, post
-}
-
-// Resolve returns the files to load for a name or an alias, in an order in
-// which they can be loaded one by one: dependencies and soft dependencies
-// ("pre") first, "post" ones after. It is empty where nothing needs loading
-// (built in, masked), and wraps ErrNotFound when nothing matches.
-func (ix *Index) Resolve(nameOrAlias string) ([]string, error) {
-	names, err := ix.Order(nameOrAlias)
-	if err != nil {
-		return nil, err
-	}
-	paths := make([]string, 0, len(names))
-	for _, n := range names {
-		if path, ok := ix.Path(n); ok {
-			paths = append(paths, path)
-		}
-	}
-	return paths, nil
-}
-
-// Order is Resolve with names for files.
-func (ix *Index) Order(nameOrAlias string) ([]string, error) {
-	names, err := ix.Lookup(nameOrAlias)
-	if err != nil {
-		return nil, err
-	}
-	o := order{ix: ix, visited: map[string]bool{}, filled: map[string]bool{}}
-	for _, n := range names {
-		o.visit(n)
-	}
-	return o.list, nil
-}
-
-// order walks as libkmod's kmod_module_get_probe_list does, so that the two
-// agree also where soft dependencies form a ring.
-type order struct {
-	ix              *Index
-	visited, filled map[string]bool
-	list            []string
-}
-
-func (o *order) visit(name string) {
-	if o.visited[name] {
-		return
-	}
-	o.visited[name] = true
-	for _, d := range o.ix.Depends(name) {
-		o.fill(d)
-	}
-	o.fill(name)
-}
-
-func (o *order) fill(name string) {
-	pre, post := []string(nil), []string(nil)
-	if !o.filled[name] {
-		o.filled[name] = true
-		pre, post = o.ix.soft(name)
-	}
-	for _, p := range pre {
-		o.visit(p)
-	}
-	if !slices.Contains(o.list, name) {
-		o.list = append(o.list, name)
-	}
-	for _, p := range post {
-		o.visit(p)
-	}
 }

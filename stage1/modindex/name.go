@@ -1,10 +1,10 @@
-// Package kmod loads kernel modules: it reads the index that depmod writes,
-// finds the modules that drive what /sys shows, and gives them to the kernel,
-// dependencies first and in parallel.
+// Package modindex reads the index that depmod(8) writes of a kernel's modules,
+// under a configuration, and what module files say of themselves; it answers
+// which modules a name or a modalias stands for and what they need, and writes
+// such an index. It loads nothing and looks at no machine.
 //
-// The formats are those of kmod(8): modules.dep(5), modprobe.d(5), and
-// finit_module(2).
-package kmod
+// The formats are those of kmod(8): modules.dep(5) and modprobe.d(5).
+package modindex
 
 import "strings"
 

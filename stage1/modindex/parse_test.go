@@ -1,4 +1,4 @@
-package kmod
+package modindex
 
 import (
 	"strings"
@@ -101,6 +101,19 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("not stable:\n%q\n%q", one.String(), two.String())
 		}
 	})
+}
+
+// The kernel command line makes no lines of a file.
+func TestWriteToIsOneLineEach(t *testing.T) {
+	c := &Config{}
+	if c.KernelParam("x.y", "1\ninstall configfs /bin/sh -c id", true) || c.KernelParam("x.y\ninstall a b", "", false) {
+		t.Error("a line break is taken for part of a parameter")
+	}
+	c.KernelParam("x.y", "1", true)
+	var text strings.Builder
+	if c.WriteTo(&text); text.String() != "options x y=1\n" {
+		t.Errorf("wrote %q", &text)
+	}
 }
 
 func FuzzModInfo(f *testing.F) {

@@ -1,4 +1,4 @@
-package kmod
+package modindex
 
 // Match says whether an alias pattern matches a device's modalias as
 // fnmatch(3) without flags does: '*' (also over '/'), '?', '[a-c]', '[!a]' and
