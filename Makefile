@@ -78,10 +78,12 @@ listed := go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImp
 skipping := ' netstage/qemu-tests/namespaced\b'
 static := '^netstage/nix \|^netstage/qemu-tests[ /]'
 
+# Machines of QEMU wait now and then: one more than there are processors.
+machines := $(shell expr $$(nproc) + 1)
 # TESTED=race leaves out the packages that make race has tested whole.
 TESTED ?=
 test: programs systems vet
-	go test -json -count=1 -p 2 -timeout 75m $(if $(filter race,$(TESTED)),$$($(listed) | grep -e $(skipping) -e $(static) | cut -d' ' -f1),./...) | go run ./qemu-tests/report -again
+	go test -json -count=1 -p 2 -parallel $(machines) -timeout 75m $(if $(filter race,$(TESTED)),$$($(listed) | grep -e $(skipping) -e $(static) | cut -d' ' -f1),./...) | go run ./qemu-tests/report -again
 
 # SOAK=2000 boots so many machines, SOAK=1h as many as fit. Machine N of a seed
 # is always given the same faults; a violation says how it is booted again.
@@ -162,8 +164,8 @@ vet:
 # What skips itself with -race, in the packages of the second line, make test
 # runs without.
 race: systems
-	go test -race -json -count=1 -p 2 -timeout 20m $$($(listed) | grep -v -e $(skipping) -e $(static) | cut -d' ' -f1) | go run ./qemu-tests/report -again -- -race
-	go test -race -json -count=1 -p 2 -timeout 20m $$($(listed) | grep -v -e $(static) | grep -e $(skipping) | cut -d' ' -f1) | CI= go run ./qemu-tests/report -again -- -race
+	go test -race -json -count=1 -p 3 -timeout 20m $$($(listed) | grep -v -e $(skipping) -e $(static) | cut -d' ' -f1) | go run ./qemu-tests/report -again -- -race
+	go test -race -json -count=1 -p 3 -timeout 20m $$($(listed) | grep -v -e $(static) | grep -e $(skipping) | cut -d' ' -f1) | CI= go run ./qemu-tests/report -again -- -race
 	go test -race -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
 
 fuzz:
