@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -18,7 +17,6 @@ import (
 
 	"netstage/fetch/store"
 	"netstage/fetch/verify"
-	"netstage/fetch/verity"
 )
 
 // BenchmarkFetch downloads one image over loopback from nginx into tmpfs with
@@ -38,15 +36,7 @@ func BenchmarkFetch(b *testing.B) {
 		b.Fatal(err)
 	}
 	digest := sum(content)
-	var w bytes.Buffer
-	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	tree, err := verity.Open(w.Bytes(), root)
-	if err != nil {
-		b.Fatal(err)
-	}
+	tree := treeOf(b, content)
 	content = nil
 	url := startNginx(b, served, "") + "image"
 	contenders := []struct {

@@ -103,16 +103,9 @@ func (l *shapedLink) carried(b testing.TB) (n int64) {
 // serve serves an image as /image, at the port for http, and returns its tree.
 func (l *shapedLink) serve(b testing.TB, content []byte) *verity.Tree {
 	b.Helper()
-	var w bytes.Buffer
-	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	tree, err := verity.Open(w.Bytes(), root)
-	if err != nil {
-		b.Fatal(err)
-	}
+	tree := treeOf(b, content)
 	var listener net.Listener
+	var err error
 	if e := l.server.in(func() { listener, err = listenCubic(shapedServer + ":80") }); e != nil || err != nil {
 		b.Fatal(e, err)
 	}

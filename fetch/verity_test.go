@@ -11,6 +11,21 @@ import (
 	"netstage/stage1/fault"
 )
 
+// treeOf is a tree of content.
+func treeOf(t testing.TB, content []byte) *verity.Tree {
+	t.Helper()
+	var w bytes.Buffer
+	root, err := verity.Build(bytes.NewReader(content), int64(len(content)), &w, verity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := verity.Open(w.Bytes(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // verityRequest is a request for content that a tree vouches for, and the
 // tree's own download.
 func verityRequest(t *testing.T, content []byte, urls ...string) (Request, *story) {

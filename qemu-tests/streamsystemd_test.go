@@ -21,18 +21,6 @@ import (
 	"netstage/qemu-tests/system"
 )
 
-// tellStreamed is a unit that tells how far the stream is when multi-user is
-// reached, and what is left when it is whole.
-const tellStreamed = `[Unit]
-Description=Tell how the boot went
-[Service]
-ExecStart=/bin/sh /etc/tell
-StandardOutput=tty
-TTYPath=/dev/ttyS0
-[Install]
-WantedBy=multi-user.target
-`
-
 // blob is a large file that does not compress.
 type blob struct {
 	sum      string
@@ -52,7 +40,7 @@ func debianStreamed(t testing.TB, script string) (path string, b blob) {
 		t.Fatal(err)
 	}
 	tree := one(t, dir+"/*-debian")
-	for name, text := range map[string]string{"etc/systemd/system/tell.service": tellStreamed, "etc/tell": script, "etc/systemd/system/netstage-image.service": documentedUnit(t), "blob": string(content)} {
+	for name, text := range map[string]string{"etc/systemd/system/tell.service": system.TellUnit, "etc/tell": script, "etc/systemd/system/netstage-image.service": documentedUnit(t), "blob": string(content)} {
 		os.Remove(filepath.Join(tree, name))
 		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

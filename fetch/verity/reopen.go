@@ -2,7 +2,6 @@ package verity
 
 import (
 	"bytes"
-	"fmt"
 	"sync/atomic"
 )
 
@@ -11,15 +10,9 @@ import (
 // nothing waits for all of them. A digest that the root does not vouch for is
 // no block's. Of the superblock it knows nothing; the caller compares the Size.
 func Reopen(tree, root []byte) (*Tree, error) {
-	s, err := ParseSuperblock(tree)
+	s, err := headOf(tree, root)
 	if err != nil {
 		return nil, err
-	}
-	if len(root) != digestSize {
-		return nil, fmt.Errorf("verity root hash of %d bytes, need %d", len(root), digestSize)
-	}
-	if want := s.TreeSize(); int64(len(tree)) < want {
-		return nil, fmt.Errorf("verity tree is cut off: %d bytes, need %d", len(tree), want)
 	}
 	t := &Tree{super: s, leaves: root}
 	levels := s.levels()

@@ -24,15 +24,9 @@ type Tree struct {
 // hash blocks. That is no file system, and where a manifest names the image's
 // size it is caught by that.
 func Open(tree, root []byte) (*Tree, error) {
-	s, err := ParseSuperblock(tree)
+	s, err := headOf(tree, root)
 	if err != nil {
 		return nil, err
-	}
-	if len(root) != digestSize {
-		return nil, fmt.Errorf("verity root hash of %d bytes, need %d", len(root), digestSize)
-	}
-	if want := s.TreeSize(); int64(len(tree)) < want {
-		return nil, fmt.Errorf("verity tree is cut off: %d bytes, need %d", len(tree), want)
 	}
 	h := newHasher(s.Salt)
 	parents := root
@@ -57,6 +51,22 @@ func Open(tree, root []byte) (*Tree, error) {
 		parents = used
 	}
 	return &Tree{super: s, leaves: parents}, nil
+}
+
+// headOf is the superblock of a tree file that is not cut off, for a root hash
+// that may be one.
+func headOf(tree, root []byte) (Superblock, error) {
+	s, err := ParseSuperblock(tree)
+	if err != nil {
+		return s, err
+	}
+	if len(root) != digestSize {
+		return s, fmt.Errorf("verity root hash of %d bytes, need %d", len(root), digestSize)
+	}
+	if want := s.TreeSize(); int64(len(tree)) < want {
+		return s, fmt.Errorf("verity tree is cut off: %d bytes, need %d", len(tree), want)
+	}
+	return s, nil
 }
 
 // Superblock is the tree's head.

@@ -32,14 +32,6 @@ echo "bench: multi-user $(systemctl show -p ActiveEnterTimestampMonotonic --valu
 systemctl poweroff
 `
 
-const tellEditionUnit = `[Unit]
-Description=Tell how the boot went
-[Service]
-ExecStart=/bin/sh /etc/tell
-StandardOutput=tty
-TTYPath=/dev/ttyS0
-`
-
 // PackEdition packs the store paths of a folder with the Debian of another, as
 // the tool does by default. The files of both are linked, and not written to.
 func PackEdition(ctx context.Context, paths, debian, output string, format image.Format) (Edition, error) {
@@ -56,7 +48,7 @@ func PackEdition(ctx context.Context, paths, debian, output string, format image
 	}
 	tree := filepath.Join(dir, system.DebianTree)
 	for name, content := range map[string][]byte{
-		"etc/systemd/system/tell.service": []byte(tellEditionUnit), "etc/tell": []byte(tellEdition),
+		"etc/systemd/system/tell.service": []byte(system.TellUnit), "etc/tell": []byte(tellEdition),
 	} {
 		if err := os.Remove(filepath.Join(tree, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return Edition{}, err

@@ -30,16 +30,6 @@ func packStreamed(ctx context.Context, file string, size int64, script string) e
 	})
 }
 
-const tellUnit = `[Unit]
-Description=Tell how the boot went
-[Service]
-ExecStart=/bin/sh /etc/tell
-StandardOutput=tty
-TTYPath=/dev/ttyS0
-[Install]
-WantedBy=multi-user.target
-`
-
 // packDebian makes an image of a Debian system and size random bytes.
 func packDebian(ctx context.Context, root, file string, size int64) error {
 	return pack(ctx, file, size, func(dir string) error {
@@ -51,7 +41,7 @@ func packDebian(ctx context.Context, root, file string, size int64) error {
 			return fmt.Errorf("the Debian in %s: %v, %v", dir, trees, err)
 		}
 		for name, text := range map[string]string{
-			"etc/systemd/system/tell.service": tellUnit,
+			"etc/systemd/system/tell.service": system.TellUnit,
 			"etc/tell":                        tellFunctions + tellDebian + "systemctl poweroff\n",
 		} {
 			os.Remove(filepath.Join(trees[0], name)) // it may be a link to another tree's

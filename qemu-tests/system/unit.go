@@ -6,6 +6,17 @@ import (
 	"strings"
 )
 
+// TellUnit runs /etc/tell when multi-user is reached, on the serial line.
+const TellUnit = `[Unit]
+Description=Tell how the boot went
+[Service]
+ExecStart=/bin/sh /etc/tell
+StandardOutput=tty
+TTYPath=/dev/ttyS0
+[Install]
+WantedBy=multi-user.target
+`
+
 // DocumentedUnit is what a document says a unit is, indented after a comment
 // with its name.
 func DocumentedUnit(document, name string) (string, error) {
