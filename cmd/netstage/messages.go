@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"netstage/debug/sentence"
 	"netstage/fetch"
 )
 
@@ -91,18 +91,12 @@ func (m *messages) close() {
 	m.clear()
 }
 
-func (m *messages) logger() *slog.Logger { return slog.New(m) }
-
-// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
-func (m *messages) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-
-func (m *messages) Handle(_ context.Context, r slog.Record) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.clear()
-	_, err := fmt.Fprintln(m.w, r.Message)
-	return err
+func (m *messages) logger() *slog.Logger {
+	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.clear()
+		_, err := fmt.Fprintln(m.w, l.Text)
+		return err
+	}))
 }
-
-func (m *messages) WithAttrs([]slog.Attr) slog.Handler { return m }
-func (m *messages) WithGroup(string) slog.Handler      { return m }

@@ -13,7 +13,7 @@ import (
 // knows none of them.
 var mayImport = map[string][]string{
 	"cmd/stage1":       {"cmd/stage1", "debug", "fetch", "mount", "netup", "nix", "stage1"},
-	"cmd/netstage":     {"cmd/netstage", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/fault", "stage1/kmod", "stage1/measure", "stage1/modindex", "stage1/password", "stage1/report", "stage1/tpm/wire"},
+	"cmd/netstage":     {"cmd/netstage", "debug/sentence", "debug/sshd", "fetch", "nix", "stage1/cmdline", "stage1/fault", "stage1/kmod", "stage1/measure", "stage1/modindex", "stage1/password", "stage1/report", "stage1/tpm/wire"},
 	"stage1":           {"fetch", "mount", "netup", "nix", "stage1/attest", "stage1/bootcount", "stage1/config", "stage1/devices", "stage1/disks", "stage1/heartbeat", "stage1/image", "stage1/keymap", "stage1/kmod", "stage1/measure", "stage1/network", "stage1/report", "stage1/reporting", "stage1/root", "stage1/step", "stage1/stream"},
 	"stage1/attest":    {"fetch", "stage1/efivar", "stage1/measure", "stage1/report", "stage1/rundir", "stage1/serials", "stage1/tpm"},
 	"stage1/bootcount": {"stage1/efivar"},

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/debug/sshd"
 	"netstage/stage1/pid1"
 )
@@ -178,7 +179,10 @@ func runSSHD() int {
 		Keys: keys, Exe: "/proc/self/exe", Env: pid1.Environment(),
 		Farewell: "\r\nThe boot leaves the initrd, or starts anew: this connection ends.\r\n",
 		LoggedIn: func(n int) { say("people", fmt.Sprint(n)) },
-		Log:      slog.New(lineHandler(say)),
+		Log: slog.New(sentence.NewHandler(slog.LevelDebug, func(l sentence.Line) error {
+			say(l.Level.String(), l.Text)
+			return nil
+		})),
 	})
 	cancel()
 	beside.Wait()
@@ -216,14 +220,3 @@ func tellAddresses(ctx context.Context, say func(string)) {
 		}
 	}
 }
-
-// lineHandler is a slog.Handler that says a level and a message.
-type lineHandler func(kind, text string)
-
-func (lineHandler) Enabled(context.Context, slog.Level) bool { return true }
-func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
-	h(r.Level.String(), r.Message)
-	return nil
-}
-func (h lineHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h lineHandler) WithGroup(string) slog.Handler      { return h }

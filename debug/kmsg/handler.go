@@ -1,16 +1,16 @@
 package kmsg
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netstage/debug/sentence"
 )
 
 // HandlerOptions says where a logger's records go.
@@ -32,17 +32,16 @@ type HandlerOptions struct {
 	// Printing is what the kernel prints by itself; default what its files say
 	// now.
 	Printing *Printing
+	// Each, if any, is told of every line, with its attributes.
+	Each func(sentence.Line)
 	// Now is the time since boot; default Uptime.
 	Now func() time.Duration
 }
 
-// handler is a slog.Handler over the kernel log and a console. The fields are
-// fixed; mu orders the lines.
-type handler struct {
+// sink is where lines go; mu orders them.
+type sink struct {
 	HandlerOptions
-	mu    *sync.Mutex
-	attrs string // rendered, each with a leading space
-	group string // prefix of attribute names
+	mu sync.Mutex
 }
 
 // NewHandler returns a handler that writes every record to the kernel log with
@@ -63,7 +62,7 @@ func NewHandler(o HandlerOptions) slog.Handler {
 	if o.Now == nil {
 		o.Now = Uptime
 	}
-	return &handler{HandlerOptions: o, mu: new(sync.Mutex)}
+	return sentence.NewHandler(o.Level, (&sink{HandlerOptions: o}).print)
 }
 
 // Priority returns the syslog priority for a level.
@@ -79,88 +78,40 @@ func Priority(l slog.Level) int {
 	return PrioDebug
 }
 
-func (h *handler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.Level.Level() }
+func (s *sink) print(l sentence.Line) error {
+	if s.Each != nil {
+		s.Each(l)
+	}
+	prio := Priority(l.Level)
+	shown := s.Kmsg != nil && s.Printing.prints(prio)
 
-func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	b.WriteString(r.Message)
-	b.WriteString(h.attrs)
-	r.Attrs(func(a slog.Attr) bool {
-		appendAttr(&b, h.group, a)
-		return true
-	})
-	text := strings.TrimRight(b.String(), "\n")
-	prio := Priority(r.Level)
-	shown := h.Kmsg != nil && h.Printing.prints(prio)
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var err error
-	if h.Kmsg != nil {
-		if err = h.Kmsg.Log(prio, text+"\n"); err != nil {
+	if s.Kmsg != nil {
+		if err = s.Kmsg.Log(prio, l.Text+"\n"); err != nil {
 			shown = false
 		}
 	}
-	if h.Ring == nil && (shown || h.Console == nil) {
+	if s.Ring == nil && (shown || s.Console == nil) {
 		return err
 	}
-	stamp := Stamp(h.Now()) + h.Tag
+	stamp := Stamp(s.Now()) + s.Tag
 	var out strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(l.Text) {
 		line = stamp + Clean(line)
-		if h.Ring != nil {
-			h.Ring.Add(line)
+		if s.Ring != nil {
+			s.Ring.Add(line)
 		}
 		out.WriteString(line)
 		out.WriteByte('\n')
 	}
-	if !shown && h.Console != nil && r.Level >= h.ConsoleLevel.Level() {
-		if _, werr := io.WriteString(h.Console, out.String()); werr != nil && err == nil {
+	if !shown && s.Console != nil && l.Level >= s.ConsoleLevel.Level() {
+		if _, werr := io.WriteString(s.Console, out.String()); werr != nil && err == nil {
 			err = fmt.Errorf("console: %w", werr)
 		}
 	}
 	return err
-}
-
-func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	var b strings.Builder
-	b.WriteString(h.attrs)
-	for _, a := range attrs {
-		appendAttr(&b, h.group, a)
-	}
-	h2 := *h
-	h2.attrs = b.String()
-	return &h2
-}
-
-func (h *handler) WithGroup(name string) slog.Handler {
-	if name == "" {
-		return h
-	}
-	h2 := *h
-	h2.group += name + "."
-	return &h2
-}
-
-func appendAttr(b *strings.Builder, group string, a slog.Attr) {
-	v := a.Value.Resolve()
-	if v.Kind() == slog.KindGroup {
-		if a.Key != "" {
-			group += a.Key + "."
-		}
-		for _, g := range v.Group() {
-			appendAttr(b, group, g)
-		}
-		return
-	}
-	if a.Equal(slog.Attr{}) {
-		return
-	}
-	s := v.String()
-	if strings.ContainsAny(s, " \"\n") {
-		s = strconv.Quote(s)
-	}
-	b.WriteString(" " + group + a.Key + "=" + s)
 }
 
 // Stamp renders a time since boot as the kernel does: "[   3.214567] ".

@@ -89,8 +89,8 @@ func TestBrokenKernelLogFallsBackToTheConsole(t *testing.T) {
 func TestAttributesAndLines(t *testing.T) {
 	var console bytes.Buffer
 	log, _ := handlerFor(t, "1", "N", nil, &console)
-	log.With("a", 1).WithGroup("g").Info("two\nlines", "b", "x y", slog.Group("h", "c", 2))
-	want := "[    3.214567] stage-1-init: two\n[    3.214567] stage-1-init: lines a=1 g.b=\"x y\" g.h.c=2\n"
+	log.With("link", "eth0").Info("two\nlines", "err", "no answer")
+	want := "[    3.214567] stage-1-init: eth0: two\n[    3.214567] stage-1-init: lines: no answer\n"
 	if d := cmp.Diff(want, console.String()); d != "" {
 		t.Error(d)
 	}

@@ -6,9 +6,9 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +82,8 @@ func Run(ctx context.Context, o Options) Report {
 	for n := range o.Clients {
 		all.Go(func() {
 			request := o.Fetch
-			request.Store, request.Log, request.Seed = nowhere{}, slog.New(&client{counter: c}), request.Seed+uint64(n)
+			request.Store, request.Log, request.Seed = nowhere{}, slog.New(slog.DiscardHandler), request.Seed+uint64(n)
+			c.counting(&request)
 			powerOn(ctx, o.Spread, request.Seed)
 			image, err := fetch.Get(ctx, request)
 			took := time.Since(c.start)
@@ -146,24 +147,29 @@ func (c *counter) add(first bool) {
 	}
 }
 
-// client is the log of one engine, which announces each request to it.
+// client is the way of one engine's requests to their servers.
 type client struct {
 	*counter
-	asked atomic.Bool
+	next  http.RoundTripper
+	asked *atomic.Bool
 }
 
-// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
-func (c *client) Enabled(context.Context, slog.Level) bool { return true }
+// RoundTrip is http.RoundTripper's.
+func (c client) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.add(!c.asked.Swap(true))
+	return c.next.RoundTrip(r)
+}
 
-func (c *client) Handle(_ context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, ": GET ") {
-		c.add(!c.asked.Swap(true))
+// counting puts a client before the engine's own way.
+func (c *counter) counting(r *fetch.Request) {
+	own, asked := r.Transport, new(atomic.Bool)
+	r.Transport = func(base http.RoundTripper, secrets bool) http.RoundTripper {
+		if own != nil {
+			base = own(base, secrets)
+		}
+		return client{counter: c, next: base, asked: asked}
 	}
-	return nil
 }
-
-func (c *client) WithAttrs([]slog.Attr) slog.Handler { return c }
-func (c *client) WithGroup(string) slog.Handler      { return c }
 
 // nowhere is a store that keeps nothing: what is verified is what streams by.
 type nowhere struct{}
