@@ -4,6 +4,7 @@
 #              make soak-stalls: likewise disks of QEMU that stop answering
 # make trust   what a TPM is told of each change, alone
 # make registry  an OCI registry on this machine, to push to
+# make manners every command of the tool, and whatever may go wrong around it
 # make build   bin/stage1, the agent, its bill of materials in CycloneDX's form,
 #              and bin/netstage, the tool
 # make install PREFIX=/usr/local DESTDIR=
@@ -33,7 +34,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: recipes registry stream trust build programs install deps systems boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
+.PHONY: manners recipes registry stream trust build programs install deps systems boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -103,6 +104,11 @@ soak-stalls: deps
 REGISTRY_PORT ?= 5000
 registry: programs deps
 	@$(setup)/registry.sh build/registry $(REGISTRY_PORT)
+
+# Every command of the tool with all that may go wrong around it: a minute and a
+# half. make test has an eighth of it.
+manners: deps
+	NETSTAGE_MANNERS=all go test -count=1 -timeout 20m -run '^TestManners$$' ./cmd/netstage
 
 # Every fault of a streamed root, on every kernel: a quarter of an hour. make
 # test has a sample.

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"os"
 
 	"netstage/fetch/internal/mirror"
@@ -16,7 +17,7 @@ func Reserve(req Request, size, most int64) (*os.File, error) {
 	}
 	f, err := r.store.Create(size)
 	if err != nil {
-		return nil, failed(mirror.StoreFault(err))
+		return nil, failed(mirror.StoreFault(errors.Join(err, r.store.Close())))
 	}
 	return f, nil
 }

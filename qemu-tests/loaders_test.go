@@ -25,7 +25,7 @@ func tree(t *testing.T) string {
 	install(t, a.path, dir+"/nix-store.squashfs")
 	writeFile(t, dir+"/nix-store.squashfs.sha256", a.sha256+"\n")
 	writeFile(t, dir+"/cmdline", "init="+system.Init+" console=ttyS0 panic=-1 loglevel=6\n")
-	if _, _, err := netboot.WriteScripts(dir, false); err != nil {
+	if _, _, err := netboot.WriteScripts(t.Context(), dir, false); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -110,7 +110,7 @@ func TestQEMURollingUpdate(t *testing.T) {
 	install(t, c.Initrds[0], next+"/initrd")
 	report := rollingImage(t, filepath.Join(next, "web.erofs"), 3, system.Script("echo 'the next system'\n"+system.Tell+system.PowerOff), more)
 	writeFile(t, next+"/cmdline", "init="+system.Init+" console=ttyS0 panic=-1 loglevel=6\n")
-	if _, _, err := netboot.WriteScripts(next, false); err != nil {
+	if _, _, err := netboot.WriteScripts(t.Context(), next, false); err != nil {
 		t.Fatal(err)
 	}
 

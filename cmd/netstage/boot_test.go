@@ -72,6 +72,12 @@ func onTerminal(t *testing.T, args []string, prompts ...string) (status int, sho
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, tool, args...)
+	return typed(t, cmd, prompts...)
+}
+
+// typed is onTerminal of any program.
+func typed(t *testing.T, cmd *exec.Cmd, prompts ...string) (status int, shown string) {
+	t.Helper()
 	terminal, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)

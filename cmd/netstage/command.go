@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
+
+	"netstage/cmd/netstage/internal/output"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,6 +36,9 @@ func newCommand(usage, short, long string, flags *pflag.FlagSet, run runner) *co
 		DisableFlagsInUseLine: true,
 		Args:                  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkOutput(c, args); err != nil {
+				return err
+			}
 			return run(c.Context(), args)
 		},
 	}
@@ -40,6 +47,62 @@ func newCommand(usage, short, long string, flags *pflag.FlagSet, run runner) *co
 		c.RegisterFlagCompletionFunc(f.Name, completionOf(f))
 	})
 	return c
+}
+
+// merges marks commands that may write what they have read: they read all of it
+// first, or from what stays there until the new one has its name.
+const merges = "merges"
+
+// mark marks a command.
+func mark(c *cobra.Command, name string) *cobra.Command {
+	c.Annotations = map[string]string{name: ""}
+	return c
+}
+
+// checkOutput refuses a -o FILE that can't be written, before the work, and one
+// that is read, too, which would be lost.
+func checkOutput(c *cobra.Command, args []string) error {
+	flag := c.Flags().Lookup("output")
+	if flag == nil || !flag.Changed {
+		return nil
+	}
+	if value, _ := pflag.UnquoteUsage(flag); value != "FILE" {
+		return nil
+	}
+	to := flag.Value.String()
+	switch to {
+	case "":
+		return nil // each command says what it wants
+	case "-":
+		return usageError("-o -: that is no file; one of that name is ./-")
+	}
+	name, err := output.Name(to)
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(name)
+	if _, may := c.Annotations[merges]; err != nil || may {
+		return nil
+	}
+	inputs := slices.Clone(args)
+	c.Flags().Visit(func(f *pflag.Flag) {
+		switch values, ok := f.Value.(*list); {
+		case f == flag:
+		case ok:
+			inputs = append(inputs, *values...)
+		default:
+			inputs = append(inputs, f.Value.String())
+		}
+	})
+	for _, input := range inputs {
+		source, _, _ := strings.Cut(input, ":")
+		for _, file := range []string{input, source, strings.TrimPrefix(input, "@")} {
+			if info, err := os.Stat(file); err == nil && os.SameFile(info, there) {
+				return usageError(fmt.Sprintf("-o %s is read, too: %s; give another file", to, input))
+			}
+		}
+	}
+	return nil
 }
 
 // noOperands is for commands that take none.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netstage/cmd/netstage/internal/output"
 	"netstage/fetch"
 	"netstage/fetch/oci"
 	"netstage/fetch/ref"
@@ -47,7 +48,7 @@ func newFetch(std streams) *cobra.Command {
 	fs := newFlags()
 	var v vouching
 	v.flags(fs)
-	output := fs.StringP("output", "o", "", "write the image to `FILE`")
+	out := fs.StringP("output", "o", "", "write the image to `FILE`")
 	var ca string
 	givenVar(fs, &ca, "ca", "trust the certificate authorities in `FILE` alone")
 	var token string
@@ -61,19 +62,23 @@ func newFetch(std streams) *cobra.Command {
 	var authFile string
 	givenVar(fs, &authFile, "authfile", "the `FILE` with logins for registries (default docker's config.json)")
 	timeout := fs.Duration("timeout", 0, "give up after `TIME`, such as 10m (default never)")
-	return newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
+	return mark(newCommand("netstage fetch [REF …] -o FILE [FLAGS]", "fetch an image as a machine would", fetchHelp, fs,
 		func(ctx context.Context, refs []string) error {
 			var err error
 			switch {
 			case len(refs) == 0 && len(v.manifests) == 0:
 				return usageError("what? Give REF, or --manifest REF")
-			case *output == "":
+			case *out == "":
 				return usageError("where to? Give -o FILE")
 			}
 			for _, text := range refs {
 				if l, err := ref.Parse(text); err != nil || l.URL() == nil {
 					return usageError(fmt.Sprintf("%s is no http://, https:// or tftp:// URL, and no oci://HOST/NAME", ref.Redacted(text)))
 				}
+			}
+			to, err := output.Name(*out)
+			if err != nil {
+				return err
 			}
 			o, err := v.order(refs)
 			if err != nil {
@@ -118,7 +123,7 @@ func newFetch(std streams) *cobra.Command {
 			console := newMessages(std.err)
 			defer console.close()
 			o.Fetch.Log, o.Fetch.Progress = console.logger(), console.progress
-			o.Fetch.Store, o.Fetch.Digest = store.File(*output), true
+			o.Fetch.Store, o.Fetch.Digest = store.File(to), true
 			o.Fetch.UserAgent = "netstage/" + version
 			i, err := getImage(ctx, o)
 			if err != nil {
@@ -132,9 +137,9 @@ func newFetch(std streams) *cobra.Command {
 				return fmt.Errorf("the manifest names a local file, %s: there is nothing to fetch", i.Source)
 			}
 			console.close()
-			fmt.Fprintf(std.out, "%x  %s\n", i.SHA256, *output)
+			fmt.Fprintf(std.out, "%x  %s\n", i.SHA256, *out)
 			return nil
-		})
+		}), merges)
 }
 
 // getImage is vouch.Get for the command line: failures have their class and
@@ -170,6 +175,13 @@ func openSeed(name string) (*seedFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("--seed: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = errors.New("is a folder")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--seed %s: %w", name, err), f.Close())
 	}
 	size, err := f.Seek(0, io.SeekEnd) // of a device, too
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netstage/cmd/netstage/internal/output"
 	"netstage/fetch/stream"
 	"netstage/stage1/report"
 )
@@ -29,9 +30,9 @@ examples:
 
 func newHot(std streams) *cobra.Command {
 	fs := newFlags()
-	output := fs.StringP("output", "o", "", "write to `FILE` instead of the terminal")
-	return newCommand("netstage hot FILE… [-o IMAGE.hot]", "merge lists of what boots read first", hotHelp, fs,
-		func(_ context.Context, files []string) error {
+	to := fs.StringP("output", "o", "", "write to `FILE` instead of the terminal")
+	return mark(newCommand("netstage hot FILE… [-o IMAGE.hot]", "merge lists of what boots read first", hotHelp, fs,
+		func(ctx context.Context, files []string) error {
 			if len(files) == 0 {
 				return usageError("which lists? Give the /run/netstage/image.hot or the reports of machines that streamed the image")
 			}
@@ -53,12 +54,12 @@ func newHot(std streams) *cobra.Command {
 				return errors.New("no hot list: none of the reports is of an image that was streamed to its end")
 			}
 			merged := stream.FormatHot(stream.MergeHot(lists...))
-			if *output == "" {
+			if *to == "" {
 				_, err := std.out.Write(merged)
 				return err
 			}
-			return os.WriteFile(*output, merged, 0o644)
-		})
+			return output.Text(ctx, *to, merged)
+		}), merges)
 }
 
 // hotList is a list's, or a report's; nothing of a report without one.
@@ -79,7 +80,7 @@ func hotList(text []byte) ([]stream.Span, error) {
 }
 
 // writeHot writes what a list has of an image of so many bytes.
-func writeHot(name string, text []byte, size int64) error {
+func writeHot(ctx context.Context, name string, text []byte, size int64) error {
 	list, err := hotList(text)
 	if err != nil {
 		return err
@@ -90,5 +91,5 @@ func writeHot(name string, text []byte, size int64) error {
 	if len(list) == 0 {
 		return fmt.Errorf("no range of it lies within the image's %d bytes", size)
 	}
-	return os.WriteFile(name, stream.FormatHot(stream.MergeHot(list)), 0o644)
+	return output.Text(ctx, name, stream.FormatHot(stream.MergeHot(list)))
 }

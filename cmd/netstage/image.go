@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/internal/output"
 )
 
 const imageHelp = `Packs a system image as squashfs or erofs. DIR holds store paths and, if present,
@@ -134,10 +134,10 @@ func (f *imageFlags) check(dirs []string) error {
 
 // makeImage packs an image, and what is to boot it.
 func makeImage(ctx context.Context, f imageFlags, std streams) error {
-	output := f.Output
+	to := f.Output
 	if f.system.allInOne {
 		// On the same file system, which has the room.
-		work, err := os.MkdirTemp(filepath.Dir(output), "."+filepath.Base(output)+".")
+		work, err := output.Folder(to)
 		if err != nil {
 			return err
 		}
@@ -162,25 +162,25 @@ func makeImage(ctx context.Context, f imageFlags, std streams) error {
 	fmt.Fprintf(std.err, "%d entries packed into %.1f MiB in %v\n",
 		report.Entries, mib(report.Size), time.Since(start).Round(time.Millisecond))
 	if hot != nil {
-		if err := writeHot(f.Output+".hot", hot, report.Size); err != nil {
+		if err := writeHot(ctx, f.Output+".hot", hot, report.Size); err != nil {
 			return fmt.Errorf("%s: %w", f.hot, err)
 		}
 	}
-	if err := f.system.finish(ctx, f.Output, output, report, std.err); err != nil {
+	if err := f.system.finish(ctx, f.Output, to, report, std.err); err != nil {
 		return err
 	}
 	if !f.system.allInOne {
-		fmt.Fprintf(std.out, "%x  %s\n", report.SHA256, output)
+		fmt.Fprintf(std.out, "%x  %s\n", report.SHA256, to)
 	}
 	if f.push != "" {
-		return push(ctx, filepath.Dir(output), f.push, nil, "", f.registry, std)
+		return push(ctx, filepath.Dir(to), f.push, nil, "", f.registry, std)
 	}
 	return nil
 }
 
 // progress returns w for progress bars when it is a terminal, else nil.
 func progress(w io.Writer) io.Writer {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f := terminal(w); f != nil {
 		return f
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/fetch/oci"
 	"netstage/stage1/password"
 )
@@ -72,14 +72,14 @@ func newInitrd(std streams) *cobra.Command {
 	shellPassword := fs.String("shell-password", "", "shells on consoles ask for the password with the hash in `FILE`, of netstage passwd")
 	authorizedKeys := fs.String("authorized-keys", "", "boot.ssh lets in who has a key of `FILE`")
 	hostKey := fs.String("ssh-host-key", "", "the machines' own key for ssh is in `FILE`, which is made where it does not exist (default a new one each time)")
-	output := fs.StringP("output", "o", "", "write the initrd to `FILE`")
+	to := fs.StringP("output", "o", "", "write the initrd to `FILE`")
 	return newCommand("netstage initrd --kernel-modules DIR -o FILE [FLAGS]", "pack agent, kernel modules and files into an initrd", initrdHelp, fs,
 		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
 			}
 			switch {
-			case *output == "":
+			case *to == "":
 				return usageError("where to? Give -o FILE")
 			case o.KernelModules == "":
 				return usageError("which kernel? Give --kernel-modules DIR")
@@ -127,8 +127,8 @@ func newInitrd(std streams) *cobra.Command {
 				o.Init = agent
 			}
 			var report initrd.Report
-			err = working(std.err, "packing "+*output, time.Second, func() (err error) {
-				report, err = writeInitrd(ctx, o, *output)
+			err = working(std.err, "packing "+*to, time.Second, func() (err error) {
+				report, err = writeInitrd(ctx, o, *to)
 				return err
 			})
 			if err != nil {
@@ -201,25 +201,12 @@ func besides(name string) (string, error) {
 
 // writeInitrd replaces the file by a new initrd, once that is complete.
 func writeInitrd(ctx context.Context, o initrd.Options, file string) (report initrd.Report, err error) {
-	temp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".")
-	if err != nil {
-		return report, err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temp.Name())
-		}
-	}()
-	buffer := bufio.NewWriterSize(temp, 1<<20)
-	report, err = initrd.Build(ctx, o, buffer)
-	if err = cmp.Or(err, buffer.Flush(), temp.Chmod(0o644)); err != nil {
-		temp.Close()
-		return report, err
-	}
-	if err := errors.Join(temp.Close(), ctx.Err()); err != nil {
-		return report, err
-	}
-	return report, os.Rename(temp.Name(), file)
+	err = output.Write(ctx, file, 0o644, func(w *output.Writer) error {
+		buffer := bufio.NewWriterSize(w, 1<<20)
+		report, err = initrd.Build(ctx, o, buffer)
+		return cmp.Or(err, buffer.Flush())
+	})
+	return report, err
 }
 
 func describeInitrd(w io.Writer, r initrd.Report) {

@@ -49,7 +49,7 @@ func newInspect(std streams) *cobra.Command {
 				if *files {
 					return usageError("--files lists an initrd; for an image there are unsquashfs -l and dump.erofs")
 				}
-				return inspectImage(ctx, std.out, file)
+				return inspectImage(ctx, std, file)
 			case inspect.IsInitrd(begin):
 				i, err := inspect.ReadInitrd(file)
 				if err != nil {
@@ -91,10 +91,10 @@ func openStart(name string) (*os.File, []byte, error) {
 	return file, begin[:n], nil
 }
 
-func inspectImage(ctx context.Context, w io.Writer, file *os.File) error {
+func inspectImage(ctx context.Context, std streams, file *os.File) error {
 	name := file.Name()
 	var i *inspect.Image
-	err := working(os.Stderr, "reading "+name, time.Second, func() (err error) {
+	err := working(std.err, "reading "+name, time.Second, func() (err error) {
 		i, err = inspect.ReadImage(ctx, file)
 		return err
 	})
@@ -109,6 +109,7 @@ func inspectImage(ctx context.Context, w io.Writer, file *os.File) error {
 	if err != nil {
 		return err
 	}
+	w := std.out
 	fmt.Fprintf(w, "%s: %s image\n", name, i.Kind)
 	l := lines{w}
 	l.add("size", "%.2f MiB", mib(i.Size))

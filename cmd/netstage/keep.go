@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ examples:
 
 func newKeep(std streams) *cobra.Command {
 	fs := newFlags()
-	o := keep.Options{Sys: "/sys", Stream: "/run/netstage/stream.json", Log: func(text string) { fmt.Fprintln(std.out, text) }}
+	o := keep.Options{Sys: "/sys", Log: func(text string) { fmt.Fprintln(std.out, text) }}
 	fs.StringVar(&o.File, "file", kept.OrderFile, "read what to keep from `FILE`")
 	fs.StringVar(&o.Image, "image", "", "the image is in `DEVICE` (default found by its size)")
 	fs.StringVar(&o.Dir, "to", "", "keep it in the folder `DIR`, which is mounted already")
@@ -36,6 +37,7 @@ func newKeep(std streams) *cobra.Command {
 			if len(args) > 0 {
 				return usageError(fmt.Sprintf("what is %q? What is kept is what was booted", args[0]))
 			}
+			o.Stream = filepath.Join(filepath.Dir(o.File), "stream.json") // as the agent leaves it
 			err := keep.Run(ctx, o)
 			if errors.Is(err, keep.ErrNothing) || errors.Is(err, keep.ErrOnDemand) {
 				fmt.Fprintln(std.out, err)

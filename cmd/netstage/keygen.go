@@ -28,7 +28,7 @@ func newKeygen(std streams) *cobra.Command {
 	passwordFile := fs.String("password-file", "", "lock the secret key by the first line of `FILE`")
 	noPassword := fs.Bool("no-password", false, "leave the secret key unlocked")
 	return newCommand("netstage keygen -o NAME [FLAGS]", "make keys for signed manifests", keygenHelp, fs,
-		func(_ context.Context, args []string) error {
+		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
 			}
@@ -44,7 +44,7 @@ func newKeygen(std streams) *cobra.Command {
 			}
 			secret, err := private.MarshalText()
 			if err == nil && !*noPassword {
-				secret, err = lock(private, *passwordFile, std)
+				secret, err = lock(ctx, private, *passwordFile, std)
 			}
 			if err != nil {
 				return err
@@ -65,8 +65,8 @@ func newKeygen(std streams) *cobra.Command {
 }
 
 // lock encrypts a secret key.
-func lock(private minisign.PrivateKey, passwordFile string, std streams) ([]byte, error) {
-	password, err := newPassword(passwordFile, "password for the secret key", std)
+func lock(ctx context.Context, private minisign.PrivateKey, passwordFile string, std streams) ([]byte, error) {
+	password, err := newPassword(ctx, passwordFile, "password for the secret key", std)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func newKeyList(std streams) *cobra.Command {
 	notAfter := fs.String("not-after", "", "boot nothing by it after `DAY`, or a time")
 	output := fs.StringP("output", "o", "", "write the list to `FILE`")
 	return newCommand("netstage keylist KEY.pub… --key FILE -o FILE [FLAGS]", "sign a list of the keys that sign from now on", keylistHelp, fs,
-		func(_ context.Context, files []string) error {
+		func(ctx context.Context, files []string) error {
 			switch {
 			case len(files) == 0:
 				return usageError("which keys? Give KEY.pub")
@@ -60,14 +60,11 @@ func newKeyList(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			signatures, ids, err := signBy(keys, *password, std, body, "key list of "+created.Format(time.RFC3339))
+			signatures, ids, err := signBy(ctx, keys, *password, std, body, "key list of "+created.Format(time.RFC3339))
 			if err != nil {
 				return err
 			}
-			if err := replaceFile(*output, body); err != nil {
-				return err
-			}
-			if err := replaceFile(*output+manifest.Suffix, signatures); err != nil {
+			if err := writeSigned(ctx, *output, body, signatures); err != nil {
 				return err
 			}
 			fmt.Fprintf(std.out, "%s: serial %d, %d of %s have to sign; signed by %s\n", *output, *serial, *threshold, strings.Join(listed.Names(), ", "), ids)

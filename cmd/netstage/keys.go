@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"aead.dev/minisign"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"netstage/fetch/manifest"
@@ -17,7 +20,7 @@ import (
 
 // loadSecretKey reads a minisign secret key, and asks for its password if it
 // has one.
-func loadSecretKey(file, passwordFile string, std streams) (minisign.PrivateKey, error) {
+func loadSecretKey(ctx context.Context, file, passwordFile string, std streams) (minisign.PrivateKey, error) {
 	var key minisign.PrivateKey
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -27,7 +30,7 @@ func loadSecretKey(file, passwordFile string, std streams) (minisign.PrivateKey,
 		err = key.UnmarshalText(text)
 	} else {
 		var password string
-		if password, err = readPassword(passwordFile, "password of "+file, std); err != nil {
+		if password, err = readPassword(ctx, passwordFile, "password of "+file, std); err != nil {
 			return key, err
 		}
 		key, err = minisign.DecryptKey(password, text)
@@ -39,7 +42,7 @@ func loadSecretKey(file, passwordFile string, std streams) (minisign.PrivateKey,
 }
 
 // readPassword reads the first line of a file, or else asks at the terminal.
-func readPassword(file, prompt string, std streams) (string, error) {
+func readPassword(ctx context.Context, file, prompt string, std streams) (string, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
 		line, _, _ := bytes.Cut(text, []byte("\n"))
@@ -49,9 +52,48 @@ func readPassword(file, prompt string, std streams) (string, error) {
 		return "", usageError("there is no terminal to ask for the password: give --password-file FILE")
 	}
 	fmt.Fprintf(std.err, "%s: ", prompt)
-	text, err := term.ReadPassword(int(std.in.Fd()))
-	fmt.Fprintln(std.err)
-	return string(text), err
+	defer fmt.Fprintln(std.err)
+	return readHidden(ctx, std.in)
+}
+
+// readHidden reads a line from a terminal that does not show it. When ctx ends,
+// the terminal is as before.
+func readHidden(ctx context.Context, in *os.File) (line string, err error) {
+	fd := int(in.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", err
+	}
+	hidden := *before
+	hidden.Lflag = hidden.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	hidden.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unix.IoctlSetTermios(fd, unix.TCSETS, before)) }()
+	type answer struct {
+		line []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() { // not waited for: a read from a terminal can't be interrupted
+		var a answer
+		for b := make([]byte, 1); ; a.line = append(a.line, b[0]) {
+			if _, a.err = io.ReadFull(in, b); a.err != nil || b[0] == '\n' {
+				break
+			}
+		}
+		if errors.Is(a.err, io.EOF) && len(a.line) > 0 {
+			a.err = nil
+		}
+		typed <- a
+	}()
+	select {
+	case a := <-typed:
+		return string(a.line), a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // loadTrusted reads public keys.
@@ -83,23 +125,6 @@ func createFile(name string, text []byte, mode os.FileMode) error {
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
-	}
-	return nil
-}
-
-// replaceFile puts text at name, whole or not at all.
-func replaceFile(name string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(text)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,10 +20,15 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitSignal  = 128 // and the signal's number
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	status := run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	if status > exitSignal {
+		raise(syscall.Signal(status - exitSignal))
+	}
+	os.Exit(status)
 }
 
 // streams are the standard streams a subcommand works with.
@@ -33,34 +37,34 @@ type streams struct {
 	out, err io.Writer
 }
 
-// run executes the command line and returns the exit status. SIGINT, SIGTERM
-// and the end of the terminal cancel the context; a second signal ends the
-// process at once.
+// run executes the command line and returns the exit status.
 func run(args []string, std streams) int {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // by nohup
-		signals = append(signals, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, e, stop := watch(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop)
-
+	std = e.outlets(std)
 	root := newRoot(std)
-	root.SetArgs(args)
-	selected, err := root.ExecuteContextC(ctx)
+	selected, err := e.execute(ctx, root, args)
+	if err == nil {
+		if err = e.lost(); err != nil {
+			err = fmt.Errorf("standard output: %w", err)
+		}
+	}
 	name := selected.CommandPath()
 	var usage usageError
+	var early ended
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(context.Cause(ctx), &early):
+		if early.by != syscall.SIGPIPE {
+			fmt.Fprintf(std.err, "%s: interrupted\n", name)
+		}
+		return exitSignal + int(early.by)
 	case errors.As(err, &usage):
-		fmt.Fprintf(std.err, "%s: %v\nhint: %s --help\n", name, err, name)
+		fmt.Fprintf(std.err, "%s: %s\nhint: %s --help\n", name, explain(err), name)
 		return exitUsage
 	default:
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = errors.New("interrupted")
-		}
-		fmt.Fprintf(std.err, "%s: %v\n", name, err)
+		fmt.Fprintf(std.err, "%s: %s\n", name, explain(err))
 		return exitFailure
 	}
 }
@@ -75,7 +79,10 @@ func newRoot(std streams) *cobra.Command {
 		Use:   "netstage COMMAND [FLAGS] …",
 		Short: "pack, serve and try what machines boot from the network",
 		Long: "Packs initrds around the stage1 agent, builds and serves system images,\n" +
-			"and boots them in QEMU as a machine on the network would.",
+			"and boots them in QEMU as a machine on the network would.\n\n" +
+			"A command ends with 0, with 1 when it failed, and with 2 when its command line\n" +
+			"is wrong. One that is interrupted removes what it has begun, and ends by the\n" +
+			"signal; what it was to replace stays as it was. Progress is shown on terminals.",
 		Version:       ownVersion(),
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},

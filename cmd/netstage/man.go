@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"netstage/cmd/netstage/internal/output"
 )
 
 const manHelp = `Writes the manual pages of netstage and its commands into DIR: netstage.1,
@@ -20,17 +21,26 @@ examples:
 func newMan(std streams) *cobra.Command {
 	var c *cobra.Command
 	c = newCommand("netstage man DIR", "write the manual pages", manHelp, newFlags(),
-		func(_ context.Context, dirs []string) error {
+		func(ctx context.Context, dirs []string) error {
 			if len(dirs) != 1 {
 				return usageError("where to? Give one DIR")
 			}
+			var pages output.Set
+			defer pages.Close()
+			var files []string
 			for _, command := range append([]*cobra.Command{c.Root()}, c.Root().Commands()...) {
 				var text strings.Builder
 				writeManPage(&text, command)
 				file := filepath.Join(dirs[0], pageOf(command)+".1")
-				if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
+				if err := pages.Add(ctx, file, 0o644, output.Of([]byte(text.String()))); err != nil {
 					return err
 				}
+				files = append(files, file)
+			}
+			if err := pages.Commit(); err != nil {
+				return err
+			}
+			for _, file := range files {
 				fmt.Fprintln(std.out, file)
 			}
 			return nil

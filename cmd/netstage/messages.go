@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"netstage/debug/sentence"
 	"netstage/fetch"
@@ -25,11 +22,7 @@ type messages struct {
 }
 
 func newMessages(w io.Writer) *messages {
-	m := &messages{w: w}
-	if f, ok := w.(*os.File); ok {
-		m.terminal = term.IsTerminal(int(f.Fd()))
-	}
-	return m
+	return &messages{w: w, terminal: terminal(w) != nil}
 }
 
 func (m *messages) progress(p fetch.Progress) {

@@ -24,14 +24,14 @@ func newPasswd(std streams) *cobra.Command {
 	output := fs.StringP("output", "o", "", "write the hash to `FILE`")
 	passwordFile := fs.String("password-file", "", "the password is the first line of `FILE`")
 	return newCommand("netstage passwd -o FILE [FLAGS]", "make the hash of a password for shells", passwdHelp, fs,
-		func(_ context.Context, args []string) error {
+		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
 			}
 			if *output == "" {
 				return usageError("where to? Give -o FILE")
 			}
-			text, err := newPassword(*passwordFile, "password for shells", std)
+			text, err := newPassword(ctx, *passwordFile, "password for shells", std)
 			if err != nil {
 				return err
 			}
@@ -51,12 +51,12 @@ func newPasswd(std streams) *cobra.Command {
 }
 
 // newPassword reads a password that is to be set: at a terminal twice.
-func newPassword(file, prompt string, std streams) (string, error) {
-	text, err := readPassword(file, prompt, std)
+func newPassword(ctx context.Context, file, prompt string, std streams) (string, error) {
+	text, err := readPassword(ctx, file, prompt, std)
 	if err != nil || file != "" {
 		return text, err
 	}
-	again, err := readPassword("", "once more", std)
+	again, err := readPassword(ctx, "", "once more", std)
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/internal/attest"
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/cmd/netstage/internal/inspect"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/cmd/netstage/internal/uki"
 	"netstage/fetch/manifest"
 	"netstage/nix"
@@ -44,9 +46,9 @@ func newPredict(std streams) *cobra.Command {
 	givenVar(fs, &sha, "sha256", "without a manifest: the image's SHA-256 `DIGEST`")
 	givenVar(fs, &root, "roothash", "without a manifest: the root `DIGEST` of the image's verity tree")
 	givenVar(fs, &init, "init", "without a manifest: `PATH` of the init")
-	output := fs.StringP("output", "o", "", "write to `FILE` (default standard output)")
+	to := fs.StringP("output", "o", "", "write to `FILE` (default standard output)")
 	return newCommand("netstage predict (--uki FILE | --initrd FILE --cmdline PARAMETERS) [FLAGS]", "compute what a machine's TPM will have measured", predictHelp, fs,
-		func(_ context.Context, args []string) error {
+		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
 			}
@@ -62,9 +64,9 @@ func newPredict(std streams) *cobra.Command {
 			var policy, cmdline measure.Event
 			var err error
 			if *file != "" {
-				policy, cmdline, err = predictUKI(*file, pcrs)
+				policy, cmdline, err = predictUKI(ctx, *file, pcrs)
 			} else {
-				policy, cmdline, err = predictFiles(initrds, *line)
+				policy, cmdline, err = predictFiles(ctx, initrds, *line)
 			}
 			if err != nil {
 				return err
@@ -80,8 +82,8 @@ func newPredict(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if *output != "" {
-				return replaceFile(*output, text)
+			if *to != "" {
+				return output.Text(ctx, *to, text)
 			}
 			_, err = std.out.Write(text)
 			return err
@@ -89,7 +91,7 @@ func newPredict(std streams) *cobra.Command {
 }
 
 // predictUKI adds what the stub measures.
-func predictUKI(name string, pcrs map[int]string) (policy, cmdline measure.Event, err error) {
+func predictUKI(ctx context.Context, name string, pcrs map[int]string) (policy, cmdline measure.Event, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", "", err
@@ -106,7 +108,7 @@ func predictUKI(name string, pcrs map[int]string) (policy, cmdline measure.Event
 	if u.Stub > 0 {
 		pcrs[11], pcrs[12] = hex.EncodeToString(eleven[:]), strings.Repeat("0", 64)
 	}
-	if policy, err = predictPolicy(u.Section(".initrd")); err != nil {
+	if policy, err = predictPolicy(ctx, u.Section(".initrd")); err != nil {
 		return "", "", fmt.Errorf("%s: %w", name, err)
 	}
 	var line []byte
@@ -118,7 +120,7 @@ func predictUKI(name string, pcrs map[int]string) (policy, cmdline measure.Event
 	return policy, measure.Cmdline(strings.TrimRight(string(line), "\x00\n")), nil
 }
 
-func predictFiles(initrds []string, line string) (policy, cmdline measure.Event, err error) {
+func predictFiles(ctx context.Context, initrds []string, line string) (policy, cmdline measure.Event, err error) {
 	if file, ok := strings.CutPrefix(line, "@"); ok {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -133,23 +135,42 @@ func predictFiles(initrds []string, line string) (policy, cmdline measure.Event,
 			return "", "", err
 		}
 		defer f.Close()
+		info, err := f.Stat()
+		switch {
+		case err != nil:
+			return "", "", err
+		case info.IsDir():
+			return "", "", fmt.Errorf("%s is a folder, and no initrd", name)
+		case len(initrds) == 1 && info.Mode().IsRegular():
+			if policy, err = policyIn(f); err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			return policy, measure.Cmdline(line), err
+		}
 		all = append(all, f)
 	}
-	policy, err = predictPolicy(io.MultiReader(all...))
+	if policy, err = predictPolicy(ctx, io.MultiReader(all...)); err != nil {
+		err = fmt.Errorf("%s: %w", strings.Join(initrds, ", "), err)
+	}
 	return policy, measure.Cmdline(line), err
 }
 
 // predictPolicy reads an initrd, which has to be a file.
-func predictPolicy(initrd io.Reader) (measure.Event, error) {
+func predictPolicy(ctx context.Context, initrd io.Reader) (measure.Event, error) {
 	f, err := os.CreateTemp("", "netstage-predict-")
 	if err != nil {
 		return "", err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if _, err := io.Copy(f, initrd); err != nil {
+	if _, err := io.Copy(f, ctxio.Reader(ctx, initrd)); err != nil {
 		return "", err
 	}
+	return policyIn(f)
+}
+
+// policyIn is what a TPM is told of the policy in an initrd.
+func policyIn(f *os.File) (measure.Event, error) {
 	i, err := inspect.ReadInitrd(f)
 	if err != nil {
 		return "", err

@@ -92,7 +92,7 @@ func push(ctx context.Context, dir, reference string, tags []string, platform st
 	var files []registry.File
 	var left []string
 	if err := working(std.err, "hashing "+dir, time.Second, func() error {
-		files, left, err = registry.Files(dir)
+		files, left, err = registry.Files(ctx, dir)
 		return err
 	}); err != nil {
 		return err

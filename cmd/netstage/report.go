@@ -62,5 +62,9 @@ func readReport(in io.Reader, name string) (report.Report, error) {
 	if err != nil {
 		return report.Report{}, err
 	}
-	return report.Parse(text)
+	r, err := report.Parse(text)
+	if err != nil && name != "-" {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return r, err
 }

@@ -33,12 +33,12 @@ func newScripts(std streams) *cobra.Command {
 	fs := newFlags()
 	verify := fs.Bool("imgverify", false, "have iPXE verify kernel and initrd by their signatures, FILE.sig")
 	return newCommand("netstage scripts DIR", "write boot scripts for iPXE, rEFInd and kexec", scriptsHelp, fs,
-		func(_ context.Context, dirs []string) error {
+		func(ctx context.Context, dirs []string) error {
 			var err error
 			if len(dirs) != 1 {
 				return usageError("which folder? Give one DIR")
 			}
-			names, warnings, err := netboot.WriteScripts(dirs[0], *verify)
+			names, warnings, err := netboot.WriteScripts(ctx, dirs[0], *verify)
 			if err != nil {
 				return err
 			}

@@ -84,7 +84,7 @@ func newServe(std streams) *cobra.Command {
 	var from fromFlags
 	from.flags(fs)
 	grace := fs.Duration("grace", 30*time.Second, "how long `DURATION` downloads may run on when the server is to stop")
-	return newCommand("netstage serve --dir DIR|--from REF [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
+	return mark(newCommand("netstage serve --dir DIR|--from REF [--listen ADDRESS]", "serve boot scripts, kernels and images over HTTP", serveHelp, fs,
 		func(ctx context.Context, args []string) error {
 			if err := noOperands(args); err != nil {
 				return err
@@ -175,7 +175,7 @@ func newServe(std streams) *cobra.Command {
 				}
 			}
 			return server.Serve(ctx, l)
-		})
+		}), unhurried)
 }
 
 // describe says in one line what machines boot.

@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/cmd/netstage/internal/inspect"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/fetch/manifest"
 	"netstage/fetch/ref"
 	"netstage/fetch/vouch"
@@ -82,7 +84,7 @@ func newSign(std streams) *cobra.Command {
 			case len(o.keys) == 0:
 				return usageError("by which key? Give --key FILE; netstage keygen makes one")
 			case o.add:
-				return o.addTo(files[0], std)
+				return o.addTo(ctx, files[0], std)
 			case !strings.HasPrefix(o.init, "/"):
 				return usageError("what may be started? Give --init PATH, absolute inside the new root")
 			}
@@ -123,19 +125,29 @@ func (o signing) sign(ctx context.Context, file string, std streams) error {
 	if err != nil {
 		return err
 	}
-	signatures, ids, err := signBy(o.keys, o.password, std, body, fmt.Sprintf("%s of %s", o.name, m.Created.Format(time.RFC3339)))
+	signatures, ids, err := signBy(ctx, o.keys, o.password, std, body, fmt.Sprintf("%s of %s", o.name, m.Created.Format(time.RFC3339)))
 	if err != nil {
 		return err
 	}
-	// A machine that asks between the two refuses the pair, and asks again.
-	if err := replaceFile(o.output, body); err != nil {
-		return err
-	}
-	if err := replaceFile(o.output+manifest.Suffix, signatures); err != nil {
+	if err := writeSigned(ctx, o.output, body, signatures); err != nil {
 		return err
 	}
 	fmt.Fprintf(std.out, "%s: %s, %d bytes, %ssigned by %s\n", o.output, o.ref, m.Images[0].Size, serialOf(m.Serial), ids)
 	return nil
+}
+
+// writeSigned writes what is signed, and its signatures. A machine that asks
+// between the two renames refuses the pair, and asks again.
+func writeSigned(ctx context.Context, name string, body, signatures []byte) error {
+	var pair output.Set
+	err := pair.Add(ctx, name, 0o644, output.Of(body))
+	if err == nil {
+		err = pair.Add(ctx, name+manifest.Suffix, 0o644, output.Of(signatures))
+	}
+	if err == nil {
+		err = pair.Commit()
+	}
+	return errors.Join(err, pair.Close())
 }
 
 func serialOf(serial uint64) string {
@@ -177,7 +189,7 @@ func parseLimit(flag, text string) (time.Time, error) {
 }
 
 // addTo adds signatures to those of a manifest, or a key list.
-func (o signing) addTo(file string, std streams) error {
+func (o signing) addTo(ctx context.Context, file string, std streams) error {
 	body, err := manifest.ReadFile(file, manifest.Most)
 	if err != nil {
 		return err
@@ -191,14 +203,14 @@ func (o signing) addTo(file string, std streams) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	signatures, ids, err := signBy(o.keys, o.password, std, body, "added "+time.Now().UTC().Format(time.RFC3339))
+	signatures, ids, err := signBy(ctx, o.keys, o.password, std, body, "added "+time.Now().UTC().Format(time.RFC3339))
 	if err != nil {
 		return err
 	}
 	if len(before) > 0 {
 		before = append(bytes.TrimRight(before, "\n"), '\n')
 	}
-	if err := replaceFile(file+manifest.Suffix, append(before, signatures...)); err != nil {
+	if err := output.Text(ctx, file+manifest.Suffix, append(before, signatures...)); err != nil {
 		return err
 	}
 	fmt.Fprintf(std.out, "%s: signed by %s, too\n", file, ids)
@@ -206,10 +218,10 @@ func (o signing) addTo(file string, std streams) error {
 }
 
 // signBy signs by every key, and tells which they are.
-func signBy(files []string, password string, std streams, body []byte, comment string) (signatures []byte, who string, err error) {
+func signBy(ctx context.Context, files []string, password string, std streams, body []byte, comment string) (signatures []byte, who string, err error) {
 	var ids []string
 	for _, file := range files {
-		private, err := loadSecretKey(file, password, std)
+		private, err := loadSecretKey(ctx, file, password, std)
 		if err != nil {
 			return nil, "", err
 		}
@@ -277,7 +289,7 @@ func describeImage(ctx context.Context, file, name string) (manifest.Image, erro
 	}
 	defer i.Close()
 	hash := sha256.New()
-	if m.Size, err = io.Copy(hash, i.File); err != nil {
+	if m.Size, err = io.Copy(hash, ctxio.Reader(ctx, i.File)); err != nil {
 		return m, err
 	}
 	m.SHA256, m.RootHash = hash.Sum(nil), i.RootHash

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -70,7 +71,7 @@ func newStorm(std streams) *cobra.Command {
 			}
 			report := storm.Run(ctx, storm.Options{Clients: *clients, Fetch: request, Spread: *spread})
 			describeStorm(std.out, report, *spread)
-			if context.Cause(ctx) == context.Canceled {
+			if errors.Is(context.Cause(ctx), context.Canceled) {
 				return context.Canceled
 			}
 			if failed := report.Clients - report.Succeeded; failed > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"netstage/cmd/netstage/image"
 	"netstage/cmd/netstage/initrd"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/cmd/netstage/netboot"
 	"netstage/fetch/manifest"
 	"netstage/nix"
@@ -101,14 +102,14 @@ func (s *systemFlags) closure(ctx context.Context) (*image.Closure, error) {
 	return &c, err
 }
 
-// finish makes what goes with the image at path; output is the file that was
+// finish makes what goes with the image at path; to is the file that was
 // asked for.
-func (s *systemFlags) finish(ctx context.Context, path, output string, report image.Report, say io.Writer) error {
+func (s *systemFlags) finish(ctx context.Context, path, to string, report image.Report, say io.Writer) error {
 	if s.init != "" {
 		fmt.Fprintf(say, "init=%s\n", s.init)
 	}
 	if s.manifest {
-		if err := writeManifest(output, s.init, report); err != nil {
+		if err := writeManifest(ctx, to, s.init, report); err != nil {
 			return err
 		}
 	}
@@ -121,10 +122,10 @@ func (s *systemFlags) finish(ctx context.Context, path, output string, report im
 			}
 		}
 		const place = "/nix-store.squashfs"
-		return initrd.Append(base, []initrd.File{{Source: path, Target: place}, {Source: path + ".verity", Target: place + ".verity"}}, output)
+		return initrd.Append(ctx, base, []initrd.File{{Source: path, Target: place}, {Source: path + ".verity", Target: place + ".verity"}}, to)
 	}
 	if s.boot {
-		return s.writeBoot(ctx, filepath.Dir(output), say)
+		return s.writeBoot(ctx, filepath.Dir(to), say)
 	}
 	return nil
 }
@@ -140,16 +141,16 @@ func (s *systemFlags) writeBoot(ctx context.Context, dir string, say io.Writer) 
 		return err
 	}
 	cmdline := strings.TrimSpace("init=" + s.init + " " + string(params))
-	if err := replaceFile(filepath.Join(dir, "bzImage"), kernel); err != nil {
+	if err := output.Text(ctx, filepath.Join(dir, "bzImage"), kernel); err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(dir, "cmdline"), []byte(cmdline+"\n")); err != nil {
+	if err := output.Text(ctx, filepath.Join(dir, "cmdline"), []byte(cmdline+"\n")); err != nil {
 		return err
 	}
 	if err := s.packInitrd(ctx, filepath.Join(dir, "initrd.zst"), say); err != nil {
 		return err
 	}
-	_, warnings, err := netboot.WriteScripts(dir, false)
+	_, warnings, err := netboot.WriteScripts(ctx, dir, false)
 	for _, warning := range warnings {
 		fmt.Fprintf(say, "warning: %s\n", warning)
 	}
@@ -193,7 +194,7 @@ func (s *systemFlags) packInitrd(ctx context.Context, file string, say io.Writer
 
 // writeManifest writes what "netstage sign" would sign. SOURCE_DATE_EPOCH, if
 // set, is its date.
-func writeManifest(file, init string, report image.Report) error {
+func writeManifest(ctx context.Context, file, init string, report image.Report) error {
 	created := time.Now().UTC().Truncate(time.Second)
 	if epoch, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		created = time.Unix(epoch, 0).UTC()
@@ -206,5 +207,5 @@ func writeManifest(file, init string, report image.Report) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(file+".manifest", body)
+	return output.Text(ctx, file+".manifest", body)
 }

@@ -11,30 +11,22 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/cmd/netstage/internal/output"
 	"netstage/nix"
 )
 
+// beside are the endings of what is written beside an image.
+var beside = []string{".sha256", ".verity", ".roothash"}
+
 // checkOutput returns the absolute path of the image to write.
 func checkOutput(path string) (string, error) {
-	if path == "" {
-		return "", errors.New("no output file is named")
+	path, err := output.Name(path)
+	for _, suffix := range beside {
+		if err == nil {
+			_, err = output.Name(path + suffix)
+		}
 	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	// What a symbolic link points to is replaced, not the link.
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s exists and is no regular file", path)
-	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return "", fmt.Errorf("the folder for the image: %w", err)
-	}
-	return filepath.Join(folder, filepath.Base(path)), nil
+	return path, err
 }
 
 // checkSource returns the absolute path of the folder to pack.

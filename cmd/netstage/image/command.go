@@ -30,6 +30,8 @@ func run(ctx context.Context, c command) (said string, err error) {
 	cmd.Env = c.env
 	cmd.Stdout = c.progress
 	cmd.Stderr = &stderr
+	// A Ctrl-C at the terminal is for us, who then end it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	err = cmd.Run()

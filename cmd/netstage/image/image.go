@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"netstage/cmd/netstage/internal/ctxio"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/nix"
 )
 
@@ -61,19 +63,19 @@ type Report struct {
 
 // Build packs an image. Nothing is left behind when it fails.
 func Build(ctx context.Context, o Options) (report Report, err error) {
-	output, err := checkOutput(o.Output)
+	to, err := checkOutput(o.Output)
 	if err != nil {
 		return Report{}, err
 	}
-	sources, entries, err := checkSources(ctx, o, output)
+	sources, entries, err := checkSources(ctx, o, to)
 	if err != nil {
 		return Report{}, err
 	}
 
 	// The folder is beside the output, so that a rename can put it in place.
-	work, err := os.MkdirTemp(filepath.Dir(output), "."+filepath.Base(output)+".")
+	work, err := output.Folder(to)
 	if err != nil {
-		return Report{}, fmt.Errorf("make room for the image: %w", err)
+		return Report{}, err
 	}
 	defer os.RemoveAll(work)
 
@@ -93,26 +95,29 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report = Report{Path: output, Entries: entries}
-	if report.Size, report.SHA256, err = finish(packed); err != nil {
+	report = Report{Path: to, Entries: entries}
+	if report.Size, report.SHA256, err = finish(ctx, packed); err != nil {
 		return Report{}, err
 	}
 	digest := filepath.Join(work, "digest")
-	line := fmt.Sprintf("%x  %s\n", report.SHA256, filepath.Base(output))
+	line := fmt.Sprintf("%x  %s\n", report.SHA256, filepath.Base(to))
 	if err := os.WriteFile(digest, []byte(line), 0o644); err != nil {
 		return Report{}, fmt.Errorf("write the digest: %w", err)
 	}
 	tree, root := filepath.Join(work, "tree"), filepath.Join(work, "root")
-	if report.RootHash, err = writeTree(packed, tree, report.Size, report.SHA256, o.salt()); err != nil {
+	if report.RootHash, err = writeTree(ctx, packed, tree, report.Size, report.SHA256, o.salt()); err != nil {
 		return Report{}, err
 	}
 	if err := os.WriteFile(root, []byte(hex.EncodeToString(report.RootHash)), 0o644); err != nil {
 		return Report{}, fmt.Errorf("write the root hash: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
+	}
 	// Between the renames digest and tree are of the old image: a machine that
 	// boots just then refuses the image, rather than accept it unverified.
 	for _, file := range []struct{ from, suffix string }{{packed, ""}, {digest, ".sha256"}, {tree, ".verity"}, {root, ".roothash"}} {
-		if err := os.Rename(file.from, output+file.suffix); err != nil {
+		if err := os.Rename(file.from, to+file.suffix); err != nil {
 			return Report{}, fmt.Errorf("put the image in place: %w", err)
 		}
 	}
@@ -120,14 +125,14 @@ func Build(ctx context.Context, o Options) (report Report, err error) {
 }
 
 // finish makes a packed image durable and readable by servers, and digests it.
-func finish(path string) (size int64, digest [sha256.Size]byte, err error) {
+func finish(ctx context.Context, path string) (size int64, digest [sha256.Size]byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, digest, fmt.Errorf("read the image back: %w", err)
 	}
 	defer f.Close()
 	hash := sha256.New()
-	if size, err = io.Copy(hash, f); err != nil {
+	if size, err = io.Copy(hash, ctxio.Reader(ctx, f)); err != nil {
 		return 0, digest, fmt.Errorf("read the image back: %w", err)
 	}
 	if err := f.Chmod(0o644); err != nil {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,13 +9,14 @@ import (
 	"os"
 	"strings"
 
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/fetch/verity"
 )
 
 // writeTree writes the dm-verity tree of the image at path to tree, as
 // veritysetup would, and returns its root hash. The same image of a series has
 // the same tree.
-func writeTree(path, tree string, size int64, digest, salt [sha256.Size]byte) (root []byte, err error) {
+func writeTree(ctx context.Context, path, tree string, size int64, digest, salt [sha256.Size]byte) (root []byte, err error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the image back: %w", err)
@@ -25,7 +27,7 @@ func writeTree(path, tree string, size int64, digest, salt [sha256.Size]byte) (r
 		return nil, fmt.Errorf("write the verity tree: %w", err)
 	}
 	id := named(fmt.Sprintf("netstage verity tree of %x", digest))
-	root, err = verity.Build(in, size, out, verity.Options{Salt: salt[:], UUID: id})
+	root, err = verity.Build(ctxio.Reader(ctx, in), size, out, verity.Options{Salt: salt[:], UUID: id})
 	if err == nil {
 		err = out.Sync()
 	}

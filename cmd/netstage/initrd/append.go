@@ -2,13 +2,16 @@ package initrd
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
+
+	"netstage/cmd/netstage/internal/output"
 
 	"github.com/u-root/u-root/pkg/cpio"
 	"golang.org/x/sys/unix"
@@ -30,7 +33,7 @@ func (e *TooLargeError) Error() string {
 // Append writes the initrd at base to the file output, followed by an
 // uncompressed archive with the files: the image of the all-in-one format, say,
 // which is compressed already. The output is replaced when it is complete.
-func Append(base string, files []File, output string) (err error) {
+func Append(ctx context.Context, base string, files []File, name string) error {
 	in, err := os.Open(base)
 	if err != nil {
 		return fmt.Errorf("initrd: %w", err)
@@ -64,21 +67,10 @@ func Append(base string, files []File, output string) (err error) {
 	if info.Size()+total >= most {
 		return &TooLargeError{info.Size(), total}
 	}
-	out, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(out.Name())
-		}
-	}()
-	buffer := bufio.NewWriterSize(out, 1<<20)
-	err = join(buffer, in, info.Size(), records)
-	if err = errors.Join(err, buffer.Flush(), out.Chmod(0o644), out.Close()); err != nil {
-		return fmt.Errorf("initrd: %w", err)
-	}
-	return os.Rename(out.Name(), output)
+	return output.Write(ctx, name, 0o644, func(w *output.Writer) error {
+		buffer := bufio.NewWriterSize(w, 1<<20)
+		return cmp.Or(join(buffer, in, info.Size(), records), buffer.Flush())
+	})
 }
 
 // join pads the initrd to the four bytes at which the kernel looks for the next

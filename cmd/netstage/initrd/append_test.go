@@ -18,7 +18,7 @@ func TestAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Append(base, []File{{image, "/nix-store.squashfs"}}, out); err != nil {
+	if err := Append(t.Context(), base, []File{{image, "/nix-store.squashfs"}}, out); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(out)
@@ -41,7 +41,7 @@ func TestAppend(t *testing.T) {
 	}
 	var large *TooLargeError
 	other := filepath.Join(dir, "other")
-	if err := Append(base, []File{{image, "/nix-store.squashfs"}}, other); !errors.As(err, &large) || !strings.Contains(err.Error(), "2047 MiB") {
+	if err := Append(t.Context(), base, []File{{image, "/nix-store.squashfs"}}, other); !errors.As(err, &large) || !strings.Contains(err.Error(), "2047 MiB") {
 		t.Errorf("2 GiB: %v", err)
 	}
 	if found, _ := filepath.Glob(filepath.Join(dir, "*other*")); len(found) > 0 {

@@ -133,7 +133,7 @@ func TestWhatIsVouchedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := bootFolder(t, map[string]string{"cmdline": test.cmdline})
-			_, warnings, err := WriteScripts(dir, false)
+			_, warnings, err := WriteScripts(t.Context(), dir, false)
 			if err != nil || len(warnings) != test.warnings {
 				t.Fatalf("%v, warnings %q", err, warnings)
 			}

@@ -1,10 +1,14 @@
 package netboot
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"netstage/cmd/netstage/internal/output"
 )
 
 // WriteScripts writes scripts that boot what the folder dir holds, found as a
@@ -12,7 +16,7 @@ import (
 // included by rEFInd's, and kexec-boot, to be run on a machine that is up. With
 // verify iPXE starts only what is signed, each file by FILE.sig. It returns
 // their names, and what machines will lack.
-func WriteScripts(dir string, verify bool) (names, warnings []string, err error) {
+func WriteScripts(ctx context.Context, dir string, verify bool) (names, warnings []string, err error) {
 	if info, err := os.Stat(dir); err != nil {
 		return nil, nil, err
 	} else if !info.IsDir() {
@@ -46,13 +50,14 @@ func WriteScripts(dir string, verify bool) (names, warnings []string, err error)
 		{"refind.conf", refind(b), 0o644},
 		{"kexec-boot", kexec(b), 0o755},
 	}
+	var all output.Set
 	for _, s := range scripts {
-		if err := os.WriteFile(filepath.Join(dir, s.name), []byte(s.text), s.mode); err != nil {
-			return nil, nil, err
+		if err := all.Add(ctx, filepath.Join(dir, s.name), s.mode, output.Of([]byte(s.text))); err != nil {
+			return nil, nil, errors.Join(err, all.Close())
 		}
 		names = append(names, s.name)
 	}
-	return names, warnings, nil
+	return names, warnings, errors.Join(all.Commit(), all.Close())
 }
 
 // checkSigned refuses files that iPXE would not start.

@@ -31,7 +31,7 @@ func bootFolder(t *testing.T, more map[string]string) string {
 
 func TestWriteScripts(t *testing.T) {
 	dir := bootFolder(t, nil)
-	names, _, err := WriteScripts(dir, false)
+	names, _, err := WriteScripts(t.Context(), dir, false)
 	if err != nil || strings.Join(names, " ") != "boot.ipxe refind.conf kexec-boot" {
 		t.Fatal(names, err)
 	}
@@ -56,7 +56,7 @@ func TestWriteScripts(t *testing.T) {
 // kexec-boot gives kexec an initrd that ends with the image, as cpio reads it.
 func TestKexecBoot(t *testing.T) {
 	dir, bin := bootFolder(t, nil), t.TempDir()
-	if _, _, err := WriteScripts(dir, false); err != nil {
+	if _, _, err := WriteScripts(t.Context(), dir, false); err != nil {
 		t.Fatal(err)
 	}
 	loaded := filepath.Join(bin, "loaded")
@@ -96,7 +96,7 @@ func TestKexecBoot(t *testing.T) {
 
 	// An image that is fetched stays where it is.
 	dir = bootFolder(t, map[string]string{"cmdline": "rootfs=http://srv/x.squashfs init=/i"})
-	if _, _, err := WriteScripts(dir, false); err != nil {
+	if _, _, err := WriteScripts(t.Context(), dir, false); err != nil {
 		t.Fatal(err)
 	}
 	cmd = exec.Command(filepath.Join(dir, "kexec-boot"), "--load")
@@ -115,7 +115,7 @@ func TestWriteScriptsRefuses(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "bzImage")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := WriteScripts(dir, false); err == nil || !strings.Contains(err.Error(), "bzImage") {
+	if _, _, err := WriteScripts(t.Context(), dir, false); err == nil || !strings.Contains(err.Error(), "bzImage") {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "boot.ipxe")); err == nil {
@@ -127,7 +127,7 @@ func TestWriteScriptsRefuses(t *testing.T) {
 // serves an operator's.
 func TestServeBesideScripts(t *testing.T) {
 	dir := bootFolder(t, nil)
-	if _, _, err := WriteScripts(dir, false); err != nil {
+	if _, _, err := WriteScripts(t.Context(), dir, false); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() string {
@@ -155,14 +155,14 @@ func TestServeBesideScripts(t *testing.T) {
 // script is written that could not boot.
 func TestImgverify(t *testing.T) {
 	dir := bootFolder(t, map[string]string{"bzImage.sig": "s"})
-	if _, _, err := WriteScripts(dir, true); err == nil || !strings.Contains(err.Error(), "openssl cms -sign -binary -noattr -in initrd.zst") {
+	if _, _, err := WriteScripts(t.Context(), dir, true); err == nil || !strings.Contains(err.Error(), "openssl cms -sign -binary -noattr -in initrd.zst") {
 		t.Errorf("an initrd without a signature: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "boot.ipxe")); err == nil {
 		t.Error("a script was written all the same")
 	}
 	dir = bootFolder(t, map[string]string{"bzImage.sig": "s", "initrd.zst.sig": "s"})
-	if _, _, err := WriteScripts(dir, true); err != nil {
+	if _, _, err := WriteScripts(t.Context(), dir, true); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "boot.ipxe"))

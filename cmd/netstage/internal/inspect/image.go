@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/nix"
 )
 
@@ -66,7 +67,7 @@ func ReadImage(ctx context.Context, file *os.File) (*Image, error) {
 	}
 	i := &Image{Kind: imageKind(begin[:n])}
 	sum := sha256.New()
-	if i.Size, err = io.Copy(sum, contextReader{ctx, file}); err != nil {
+	if i.Size, err = io.Copy(sum, ctxio.Reader(ctx, file)); err != nil {
 		return nil, err
 	}
 	i.SHA256 = hex.EncodeToString(sum.Sum(nil))
@@ -190,19 +191,6 @@ func output(ctx context.Context, pkg, name string, args ...string) (string, erro
 		return "", fmt.Errorf("%s: %w: %s", name, err, strings.Join(strings.Fields(complaints.String()), " "))
 	}
 	return out.String(), nil
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // HasInit tells whether an image has the store path, or in a whole root the

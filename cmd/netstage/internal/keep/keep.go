@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/fetch/kept"
 	"netstage/fetch/verity"
 )
@@ -187,7 +188,7 @@ func verified(ctx context.Context, device string, want kept.Order, work string) 
 			source.Close()
 		}
 	}()
-	content := contextReader{ctx, io.NewSectionReader(source, 0, want.Image.Size)}
+	content := ctxio.Reader(ctx, io.NewSectionReader(source, 0, want.Image.Size))
 	if want.Image.RootHash == nil {
 		sum := sha256.New()
 		if _, err := io.Copy(sum, content); err != nil {
@@ -214,18 +215,6 @@ func verified(ctx context.Context, device string, want kept.Order, work string) 
 		return nil, nil, fmt.Errorf("%s: %w", device, err)
 	}
 	return source, tree, nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }
 
 // mountDisk mounts a disk below work. The mount program knows all its names. An

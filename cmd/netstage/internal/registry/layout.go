@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"netstage/cmd/netstage/image"
+	"netstage/cmd/netstage/internal/ctxio"
 	"netstage/cmd/netstage/netboot"
 	"netstage/fetch/manifest"
 	"netstage/fetch/oci"
@@ -33,7 +35,7 @@ type File struct {
 
 // Files finds what a folder holds to boot a system, as "netstage serve" does,
 // and hashes it. Left are names of files that are none of it.
-func Files(dir string) (files []File, left []string, err error) {
+func Files(ctx context.Context, dir string) (files []File, left []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, err
@@ -87,7 +89,7 @@ func Files(dir string) (files []File, left []string, err error) {
 		if name == "" || !slices.Contains(names[typeOf(name)], name) {
 			continue
 		}
-		f, err := read(filepath.Join(dir, name))
+		f, err := read(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -142,7 +144,7 @@ func one(what string, names []string, preferred ...string) (string, error) {
 }
 
 // read hashes a file, and learns what is written beside it.
-func read(path string) (File, error) {
+func read(ctx context.Context, path string) (File, error) {
 	f := File{Name: filepath.Base(path), Path: path, Type: typeOf(filepath.Base(path))}
 	file, err := os.Open(path)
 	if err != nil {
@@ -154,7 +156,7 @@ func read(path string) (File, error) {
 		return f, err
 	}
 	h := sha256.New()
-	if f.Size, err = io.Copy(h, file); err != nil {
+	if f.Size, err = io.Copy(h, ctxio.Reader(ctx, file)); err != nil {
 		return f, fmt.Errorf("hash %s: %w", path, err)
 	}
 	f.SHA256, f.Changed = hex.EncodeToString(h.Sum(nil)), info.ModTime()

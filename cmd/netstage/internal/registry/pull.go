@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"netstage/cmd/netstage/internal/ctxio"
+	"netstage/cmd/netstage/internal/output"
 	"netstage/fetch/oci"
 	"netstage/fetch/store"
 	"netstage/fetch/vouch"
@@ -33,8 +35,11 @@ func Pull(ctx context.Context, a *vouch.Artifact, dir string, wanted func(oci.De
 			return fetched, fmt.Errorf("two layers have the name %s", name)
 		}
 		names = append(names, name)
-		path := filepath.Join(dir, name)
-		there, err := holds(path, l)
+		path, err := output.Name(filepath.Join(dir, name))
+		if err != nil {
+			return fetched, err
+		}
+		there, err := holds(ctx, path, l)
 		if err != nil {
 			return fetched, err
 		}
@@ -45,7 +50,7 @@ func Pull(ctx context.Context, a *vouch.Artifact, dir string, wanted func(oci.De
 			fetched = append(fetched, name)
 		}
 		if l.Digest == a.Image.Digest {
-			if err := describe(a, path); err != nil {
+			if err := describe(ctx, a, path); err != nil {
 				return fetched, err
 			}
 		}
@@ -59,7 +64,7 @@ func Everything(oci.Descriptor) bool { return true }
 // write gets one layer. One without a byte can't be asked for in parts.
 func write(ctx context.Context, a *vouch.Artifact, l oci.Descriptor, path string) error {
 	if l.Size == 0 {
-		return os.WriteFile(path, nil, 0o666)
+		return output.Text(ctx, path, nil)
 	}
 	i, err := a.Layer(ctx, l, store.File(path))
 	if err != nil {
@@ -69,19 +74,19 @@ func write(ctx context.Context, a *vouch.Artifact, l oci.Descriptor, path string
 }
 
 // describe writes what is known of an image beside it, as netstage image does.
-func describe(a *vouch.Artifact, path string) error {
+func describe(ctx context.Context, a *vouch.Artifact, path string) error {
 	text := a.Image.Digest + "  " + filepath.Base(path) + "\n"
-	if err := os.WriteFile(path+".sha256", []byte(text), 0o666); err != nil {
+	if err := output.Text(ctx, path+".sha256", []byte(text)); err != nil {
 		return err
 	}
 	if a.RootHash == nil {
 		return nil
 	}
-	return os.WriteFile(path+".roothash", []byte(hex.EncodeToString(a.RootHash)), 0o666)
+	return output.Text(ctx, path+".roothash", []byte(hex.EncodeToString(a.RootHash)))
 }
 
 // holds tells whether a file is that layer already.
-func holds(path string, l oci.Descriptor) (bool, error) {
+func holds(ctx context.Context, path string, l oci.Descriptor) (bool, error) {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
 		return false, nil
@@ -95,7 +100,7 @@ func holds(path string, l oci.Descriptor) (bool, error) {
 		return false, err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(h, ctxio.Reader(ctx, f)); err != nil {
 		return false, err
 	}
 	return hex.EncodeToString(h.Sum(nil)) == l.Digest, nil

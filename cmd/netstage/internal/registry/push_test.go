@@ -43,7 +43,7 @@ type sent struct{ new, there []string }
 
 func push(t *testing.T, r *peer.Registry, dir string, access Access, platform string, tags ...string) (string, sent) {
 	t.Helper()
-	files, left, err := Files(dir)
+	files, left, err := Files(t.Context(), dir)
 	if err != nil || !slices.Equal(left, []string{"boot.ipxe"}) {
 		t.Fatalf("left %q, %v", left, err)
 	}
@@ -257,14 +257,14 @@ func TestFiles(t *testing.T) {
 	}
 	fails := func(says string) {
 		t.Helper()
-		if _, _, err := Files(dir); err == nil || !strings.Contains(err.Error(), says) {
+		if _, _, err := Files(t.Context(), dir); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want an error that says %q", err, says)
 		}
 	}
 	write("vmlinuz-1", "k")
 	write("vmlinuz-2", "k")
 	write("other.squashfs", "y")
-	if files, left, err := Files(dir); err != nil || len(files) != len(everything) || !slices.Equal(left, []string{"boot.ipxe", "other.squashfs", "vmlinuz-1", "vmlinuz-2"}) {
+	if files, left, err := Files(t.Context(), dir); err != nil || len(files) != len(everything) || !slices.Equal(left, []string{"boot.ipxe", "other.squashfs", "vmlinuz-1", "vmlinuz-2"}) {
 		t.Errorf("%d files, left %q, %v", len(files), left, err)
 	}
 	remove("bzImage")

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"netstage/cmd/netstage/internal/output"
 	"netstage/cmd/netstage/netboot"
 	"netstage/fetch/oci"
 	"netstage/fetch/ref"
@@ -97,20 +98,16 @@ func (s *Source) Refresh(ctx context.Context) error {
 	}
 	s.tags, s.rules = found, rules
 	s.mu.Unlock()
-	return errors.Join(append(wrong, s.remember(found), s.prune(found))...)
+	return errors.Join(append(wrong, s.remember(ctx, found), s.prune(found))...)
 }
 
 // remember writes down what tags mean.
-func (s *Source) remember(tags map[string]string) error {
+func (s *Source) remember(ctx context.Context, tags map[string]string) error {
 	text, err := json.Marshal(tags)
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(s.Dir, tagsFile)
-	if err := os.WriteFile(name+".new", text, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return output.Text(ctx, filepath.Join(s.Dir, tagsFile), text)
 }
 
 // prune removes artifacts that no tag has meant for long.

@@ -13,8 +13,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"netstage/cmd/netstage/internal/output"
 )
 
 // Options are what an image is made of.
@@ -114,30 +115,22 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	return r, err
 }
 
-// write writes beside the output, signs there, and renames.
+// write writes and signs.
 func (o Options) write(ctx context.Context, s *stub, added []section) (size int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(o.Output), "."+filepath.Base(o.Output)+"-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { os.Remove(f.Name()) }() // renamed by then, or of no use
-	_, err = s.write(f, added)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return 0, fmt.Errorf("write %s: %w", o.Output, err)
-	}
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if o.Key != "" {
-		if err := sign(ctx, f.Name(), o.Key, o.Cert); err != nil {
-			return 0, err
+	err = output.Write(ctx, o.Output, 0o644, func(w *output.Writer) error {
+		if _, err := s.write(w, added); err != nil || o.Key == "" {
+			return err
 		}
-	}
-	info, err := os.Stat(f.Name())
+		return sign(ctx, w.Path(), o.Key, o.Cert)
+	})
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), os.Rename(f.Name(), o.Output)
+	info, err := os.Stat(o.Output)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 func text(name, content string) section {

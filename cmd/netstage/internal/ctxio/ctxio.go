@@ -1,0 +1,23 @@
+// Package ctxio reads until a context ends: images are gigabytes, and who
+// interrupts a command does not wait for them.
+package ctxio
+
+import (
+	"context"
+	"io"
+)
+
+// Reader is r until ctx ends.
+func Reader(ctx context.Context, r io.Reader) io.Reader { return reader{ctx, r} }
+
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
