@@ -111,17 +111,16 @@ func (b *bench) nothingRuns(t *testing.T) {
 
 // A trial is one run of a command.
 type trial struct {
-	b        *bench
-	m        manner
-	in, out  string
-	env      []string
-	nobody   bool
-	before   string // a shell command in a mount namespace of its own
-	outlet   *os.File
-	errlet   *os.File
-	signals  []syscall.Signal
-	after    time.Duration // when they are sent
-	renaming func(string) string
+	b       *bench
+	m       manner
+	in, out string
+	env     []string
+	nobody  bool
+	before  string // a shell command in a mount namespace of its own
+	outlet  *os.File
+	errlet  *os.File
+	signals []syscall.Signal
+	after   time.Duration // when they are sent
 
 	status syscall.WaitStatus
 	stdout string
