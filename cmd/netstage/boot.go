@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -133,18 +134,27 @@ func newBoot(std streams) *cobra.Command {
 	return command
 }
 
-// parseRate reads a number of bytes, with k, M or G for powers of a thousand.
+// parseRate reads a number of bytes a second.
 func parseRate(word string) (int64, error) {
+	n, err := parseBytes(word)
+	if err != nil {
+		return 0, fmt.Errorf("--rate %s: want bytes a second, such as 500k or 5M", word)
+	}
+	return n, nil
+}
+
+// parseBytes reads a number of bytes, with k, M, G or T for powers of a thousand.
+func parseBytes(word string) (int64, error) {
 	factor := int64(1)
 	digits := word
-	for unit, f := range map[string]int64{"k": 1e3, "M": 1e6, "G": 1e9} {
+	for unit, f := range map[string]int64{"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} {
 		if d, ok := strings.CutSuffix(word, unit); ok {
 			digits, factor = d, f
 		}
 	}
-	n, err := strconv.ParseInt(digits, 10, 32)
-	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("--rate %s: want bytes a second, such as 500k or 5M", word)
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > math.MaxInt64/factor {
+		return 0, errors.New("want a number of bytes, such as 500k, 5M or 20G")
 	}
 	return n * factor, nil
 }

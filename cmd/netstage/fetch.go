@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -89,14 +88,12 @@ func newFetch(std streams) *cobra.Command {
 					return usageError("--cache: " + err.Error())
 				}
 			}
-			for _, name := range seeds {
-				seed, err := openSeed(name)
-				if err != nil {
-					return err
-				}
-				defer seed.Close()
-				o.Seeds = append(o.Seeds, vouch.Seed{Name: name, File: seed, Size: seed.size})
+			older, closeSeeds, err := openSeeds(seeds)
+			if err != nil {
+				return err
 			}
+			defer closeSeeds()
+			o.Seeds = older
 			if ca != "" {
 				if o.Fetch.Roots, err = readAuthorities(ca); err != nil {
 					return err
@@ -163,31 +160,6 @@ func failure(ctx context.Context, err error) error {
 		return fmt.Errorf("%s: %w", class, err)
 	}
 	return err
-}
-
-// seedFile is a file or device that is used as a seed.
-type seedFile struct {
-	*os.File
-	size int64
-}
-
-func openSeed(name string) (*seedFile, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("--seed: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = errors.New("is a folder")
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--seed %s: %w", name, err), f.Close())
-	}
-	size, err := f.Seek(0, io.SeekEnd) // of a device, too
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--seed %s: %w", name, err), f.Close())
-	}
-	return &seedFile{f, size}, nil
 }
 
 // credentials are the logins of a file, or of docker's own where a place is in

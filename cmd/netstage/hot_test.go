@@ -7,7 +7,7 @@ import (
 )
 
 func TestParseRate(t *testing.T) {
-	for word, want := range map[string]int64{"5M": 5_000_000, "500k": 500_000, "1G": 1_000_000_000, "12345": 12345, "": 0, "M": 0, "-1": 0, "5x": 0, "99999999999": 0} {
+	for word, want := range map[string]int64{"5M": 5_000_000, "500k": 500_000, "1G": 1_000_000_000, "12345": 12345, "": 0, "M": 0, "-1": 0, "5x": 0, "99999999999999999999": 0, "9G1": 0} {
 		if n, err := parseRate(word); n != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %d, %v", word, n, err)
 		}

@@ -21,18 +21,25 @@ fetch by, into the folder DIR, which "netstage serve" serves then. Each file is
 verified by the digest that the registry's manifest names, and what DIR has
 already is not fetched again. Other files in DIR are left alone.
 
+Of an image with a verity tree only the blocks are fetched that are not in the
+image of that name in DIR, nor in those that --seed names: an erofs of the next
+version has most blocks of the one before.
+
 REF is oci://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]; a digest pins all of it.
 What REF is then is printed, by digest. Of several platforms the one of this
 host is taken, or that of --platform.
 
 examples:
   netstage pull oci://registry.example/web:42 boot/
+  netstage pull oci://registry.example/web:43 v43/ --seed v42/nix-store.erofs
   netstage pull oci://registry.example/web@sha256:8f0c… boot/ --platform linux/arm64`
 
 func newPull(std streams) *cobra.Command {
 	fs := newFlags()
 	var r registryFlags
 	r.flags(fs)
+	var seeds list
+	fs.Var(&seeds, "seed", "take what `FILE`, an older image, has of this one; may be repeated")
 	platform := fs.String("platform", "", "take what is for `OS/ARCH[/VARIANT]` (default this host's)")
 	return newCommand("netstage pull REF DIR [FLAGS]", "get a system from an OCI registry", pullHelp, fs,
 		func(ctx context.Context, args []string) error {
@@ -43,6 +50,11 @@ func newPull(std streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			older, closeSeeds, err := openSeeds(seeds)
+			if err != nil {
+				return err
+			}
+			defer closeSeeds()
 			console := newMessages(std.err)
 			defer console.close()
 			o, err := r.order(from, *platform)
@@ -57,8 +69,11 @@ func newPull(std streams) *cobra.Command {
 			if err != nil {
 				return failure(ctx, err)
 			}
-			if _, err := registry.Pull(ctx, a, args[1], registry.Everything); err != nil {
+			if _, err := registry.Pull(ctx, a, args[1], registry.Everything, older...); err != nil {
 				return failure(ctx, err)
+			}
+			if len(seeds) > 0 && (a.RootHash == nil || a.Tree == nil) {
+				fmt.Fprintln(std.err, "warning: the seeds were of no use: blocks are known by a verity tree, and there is none")
 			}
 			console.close()
 			fmt.Fprintln(std.out, from.At(a.Digest))

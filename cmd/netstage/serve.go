@@ -57,8 +57,9 @@ initrds and cmdline of the tag are kept in --cache and served from there, and
 machines are given the image's reference, by digest, to fetch it from the
 registry themselves. What the tag means is asked again every --poll: to push a
 new tag is a roll-out, to push the old one again is the way back. Without the
-registry the last that is known is served. --rules FILE has machines with tags
-of their own, a MAC address and a tag on each line.
+registry the last that is known is served. What no tag means any more stays in
+the cache for a day, within --cache-size. --rules FILE has machines with tags of
+their own, a MAC address and a tag on each line.
 
 Every request is logged on standard output. On SIGINT or SIGTERM no more
 requests are taken, and those that run have the grace time to end.

@@ -21,12 +21,17 @@ import (
 type fromFlags struct {
 	ref, cache, rules, platform string
 	poll                        time.Duration
+	size                        int64
 	registry                    registryFlags
 }
 
 func (f *fromFlags) flags(fs *pflag.FlagSet) {
 	givenVar(fs, &f.ref, "from", "machines boot what the registry has at `REF`, oci://HOST/NAME[:TAG]")
 	fs.StringVar(&f.cache, "cache", "", "with --from: keep kernels and initrds in `DIR` (default netstage in the user's cache)")
+	fs.Func("cache-size", "with --from: keep no more than `BYTES` in the cache, such as 20G (default half of the room on its file system)", func(word string) (err error) {
+		f.size, err = parseBytes(word)
+		return err
+	})
 	fs.StringVar(&f.rules, "rules", "", "with --from: the `FILE` that says which machine boots which tag")
 	fs.StringVar(&f.platform, "platform", "", "with --from: machines are `OS/ARCH[/VARIANT]` (default this host's)")
 	fs.DurationVar(&f.poll, "poll", 30*time.Second, "with --from: ask what tags mean every `DURATION`")
@@ -57,7 +62,7 @@ func (f *fromFlags) start(ctx context.Context, o *netboot.Options) (stop func(),
 		}
 		f.cache = filepath.Join(dir, "netstage")
 	}
-	source := &registry.Source{From: from, Dir: f.cache, Log: o.Log, Rules: f.readRules, Order: func(a ref.Artifact) (vouch.Order, error) {
+	source := &registry.Source{From: from, Dir: f.cache, Size: f.size, Log: o.Log, Rules: f.readRules, Order: func(a ref.Artifact) (vouch.Order, error) {
 		order, err := f.registry.order(a, f.platform)
 		order.Fetch.Log = slog.New(slog.DiscardHandler) // it is asked every few seconds
 		return order, err
@@ -89,7 +94,7 @@ func (f *fromFlags) start(ctx context.Context, o *netboot.Options) (stop func(),
 			refresh(ctx, anyAnswer)
 		}
 	})
-	o.Dir, o.Source = f.cache, source.Boot
+	o.Dir, o.Source, o.Reading = f.cache, source.Boot, source.Reading
 	return func() { cancel(); asking.Wait() }, nil
 }
 

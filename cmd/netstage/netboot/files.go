@@ -20,6 +20,9 @@ var errNotFound = errors.New("not found")
 // serveFile answers with a file, or a part of it. It returns errNotFound, or
 // why the file can't be read, before anything is written.
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string) error {
+	if s.options.Reading != nil {
+		defer s.options.Reading(name)()
+	}
 	f, err := s.open(name)
 	if err != nil {
 		return err

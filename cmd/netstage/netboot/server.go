@@ -35,6 +35,9 @@ type Options struct {
 	// is found in Dir; mac is "" for one that did not tell. Names are of files
 	// in Dir.
 	Source func(mac string) (Boot, error)
+	// Reading, where it is not nil, is told of each request for a file in Dir, and
+	// calls what it returns when that is over.
+	Reading func(name string) (over func())
 	// Append is put at the end of every machine's command line.
 	Append string
 	// Reports takes boot reports from machines, keeps them in a folder of Dir,

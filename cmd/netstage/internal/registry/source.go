@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"netstage/cmd/netstage/internal/output"
 	"netstage/cmd/netstage/netboot"
@@ -31,21 +31,20 @@ type Source struct {
 	Order func(ref.Artifact) (vouch.Order, error) // asks for an artifact
 	Rules func() (map[string]string, error)       // tags by MAC address, aa-bb-cc-dd-ee-ff; read each time
 	Dir   string                                  // the cache
+	Size  int64                                   // of the cache at most, in bytes; 0: half of the room that its disk has
 	Log   *slog.Logger
+	use   use
+	over  bool // the limit, as was told
 	mu    sync.Mutex
 	tags  map[string]string // digests
 	rules map[string]string
 }
 
-// Names in the cache.
+// Names in the cache, beside artifacts.
 const (
-	artifacts = "artifacts" // a folder with a folder for each digest
-	tagsFile  = "tags.json" // what tags meant last
+	tagsFile   = "tags.json" // what tags meant last
+	unfinished = ".new"      // ends the name of an artifact that is not whole
 )
-
-// keepFor is how long an artifact stays that no tag means any more: a machine
-// may be loading it.
-const keepFor = 24 * time.Hour
 
 // Open makes the cache, and reads what is in it.
 func (s *Source) Open() error {
@@ -98,7 +97,7 @@ func (s *Source) Refresh(ctx context.Context) error {
 	}
 	s.tags, s.rules = found, rules
 	s.mu.Unlock()
-	return errors.Join(append(wrong, s.remember(ctx, found), s.prune(found))...)
+	return errors.Join(append(wrong, s.remember(ctx, found), s.prune(found, 0))...)
 }
 
 // remember writes down what tags mean.
@@ -108,34 +107,6 @@ func (s *Source) remember(ctx context.Context, tags map[string]string) error {
 		return err
 	}
 	return output.Text(ctx, filepath.Join(s.Dir, tagsFile), text)
-}
-
-// prune removes artifacts that no tag has meant for long.
-func (s *Source) prune(tags map[string]string) error {
-	entries, err := os.ReadDir(filepath.Join(s.Dir, artifacts))
-	if err != nil {
-		return err
-	}
-	inUse := map[string]bool{}
-	for _, digest := range tags {
-		inUse[digest] = true
-	}
-	now := time.Now()
-	for _, e := range entries {
-		dir := filepath.Join(s.Dir, artifacts, e.Name())
-		info, err := e.Info()
-		switch {
-		case err != nil:
-		case inUse[e.Name()]:
-			err = os.Chtimes(dir, now, now)
-		case now.Sub(info.ModTime()) > keepFor:
-			err = os.RemoveAll(dir)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // get has the cache hold what a tag means now. A folder is complete when it has
@@ -157,7 +128,10 @@ func (s *Source) get(ctx context.Context, tag string) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return a.Digest, nil
 	}
-	work := dir + ".new"
+	work := dir + unfinished
+	if err := s.makeRoom(a, work); err != nil {
+		return "", err
+	}
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return "", err
 	}
@@ -171,6 +145,24 @@ func (s *Source) get(ctx context.Context, tag string) (string, error) {
 		}
 	}
 	return a.Digest, os.Rename(work, dir)
+}
+
+// makeRoom has the cache have room for what work has not yet of an artifact.
+func (s *Source) makeRoom(a *vouch.Artifact, work string) error {
+	var need int64
+	for _, l := range a.Layers {
+		if ofLoader(l) {
+			need += l.Size
+		}
+	}
+	has, err := sizeOf(work)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	tags := maps.Clone(s.tags)
+	s.mu.Unlock()
+	return s.prune(tags, max(0, need-has))
 }
 
 // hasImage marks artifacts with an image.
@@ -193,6 +185,7 @@ func (s *Source) Boot(mac string) (netboot.Boot, error) {
 	if digest == "" {
 		return netboot.Boot{}, fmt.Errorf("%s/%s:%s is not known: the registry has not answered yet, or has no such tag", s.From.Host, s.From.Name, tag)
 	}
+	s.use.touch(digest, 0)
 	folder := filepath.Join(artifacts, digest)
 	b, err := netboot.Inspect(os.DirFS(filepath.Join(s.Dir, folder)))
 	if err != nil {

@@ -3,8 +3,10 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"netstage/fetch/verity"
 
 	"netstage/cmd/netstage/netboot"
 	"netstage/fetch"
@@ -43,7 +47,7 @@ func TestPull(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	fetched, err := Pull(t.Context(), a, to, Everything)
-	if err != nil || !slices.Equal(fetched, everything) {
+	if slices.Sort(fetched); err != nil || !slices.Equal(fetched, slices.Sorted(slices.Values(everything))) {
 		t.Fatalf("%q, %v", fetched, err)
 	}
 	for _, name := range append([]string{"nix-store.squashfs.roothash"}, everything...) {
@@ -69,6 +73,77 @@ func TestPull(t *testing.T) {
 			t.Errorf("%q: %v", title, err)
 		}
 	}
+}
+
+// Of a new image only what changed is fetched: into the folder of the one before,
+// and with a seed into another. What is there is verified, be a seed what it may.
+func TestPullSeeded(t *testing.T) {
+	r := peer.Start(t, peer.Options{})
+	var sent atomic.Int64
+	proxy := r.Proxy(t)
+	counting := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { proxy.ServeHTTP(counter{w, &sent}, q) }))
+	defer counting.Close()
+	host := strings.TrimPrefix(counting.URL, "http://")
+	first := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{1}).Read(first)
+	second := slices.Concat(first[:1<<20], first[2<<20:], first[:64<<10]) // moved, too
+	rand.NewChaCha8([32]byte{2}).Read(second[3<<20 : 3<<20+128<<10])
+	from := func(image []byte, tag string) {
+		dir := folder(t, string(image))
+		var tree bytes.Buffer
+		root, err := verity.Build(bytes.NewReader(image), int64(len(image)), &tree, verity.Options{Salt: []byte("salt")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string][]byte{"nix-store.squashfs.verity": tree.Bytes(), "nix-store.squashfs.roothash": []byte(hex.EncodeToString(root))} {
+			if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		push(t, r, dir, Access{}, "", tag)
+	}
+	from(first, "1")
+	from(second, "2")
+	pull := func(tag, to string, want []byte, most int64, seeds ...vouch.Seed) {
+		t.Helper()
+		a, err := vouch.Find(t.Context(), ordered(t, "oci+http://"+host+"/team/web:"+tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent.Store(0)
+		if _, err := Pull(t.Context(), a, to, Everything, seeds...); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(to, "nix-store.squashfs"))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes, another image: %v", len(got), err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(to, "*.part")); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+		t.Logf("%s: %d of %d bytes came from the registry", tag, sent.Load(), len(want))
+		if sent.Load() > most {
+			t.Errorf("%s: %d bytes came, of which %d at most were to", tag, sent.Load(), most)
+		}
+	}
+	one, two := t.TempDir(), t.TempDir()
+	pull("1", one, first, 9<<20)
+	pull("2", one, second, 1<<20)
+	pull("1", two, first, 2<<20, vouch.Seed{Name: "second", File: bytes.NewReader(second), Size: int64(len(second))})
+	other := make([]byte, 1<<20) // of no use, and no harm
+	pull("2", t.TempDir(), second, 9<<20, vouch.Seed{Name: "other", File: bytes.NewReader(other), Size: int64(len(other))})
+}
+
+// counter counts what is answered.
+type counter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (c counter) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 // A server of boots whose tags are a registry's: what a tag means is rolled out
