@@ -124,8 +124,6 @@ func (f fleet) guest(name, policy string) vm.Config {
 	c := guestWith(f.t, xzModules, []string{"virtio_net"}, initrd.File{Source: f.at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
 		initrd.File{Source: f.at(name), Target: "/etc/netstage/policy.json"})
 	c.Direct, c.Plain = true, true
-	// Its own firmware for the network takes seconds, and has nothing to do.
-	c.ExtraArgs = []string{"-global", "virtio-net-pci.romfile="}
 	return c
 }
 

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,6 +73,9 @@ func arguments(c Config, p plan, at paths, kvm bool, bootURL string) []string {
 	if c.NoNIC {
 		args = append(args, "-nic", "none")
 	}
+	if c.Direct {
+		args = append(args, withoutROMs(c.nics())...)
+	}
 	for _, drive := range c.Drives {
 		args = append(args, "-drive", drive)
 	}
@@ -128,6 +132,19 @@ func (n NIC) argument(index int, bootURL string, forwards []Forward) string {
 		}
 	}
 	return fmt.Sprintf("%s,id=nic%d,model=%s,mac=%s", backend, index, n.Model, n.MAC)
+}
+
+// withROM are the models of cards that QEMU gives a ROM to boot by.
+var withROM = []string{"virtio-net-pci", "e1000", "e1000e", "ne2k_pci", "pcnet", "rtl8139", "vmxnet3"}
+
+// withoutROMs leaves the ROMs of the cards out, which take seconds to start.
+func withoutROMs(nics []NIC) (args []string) {
+	for _, model := range withROM {
+		if slices.ContainsFunc(nics, func(n NIC) bool { return n.Model == model }) {
+			args = append(args, "-global", model+".romfile=")
+		}
+	}
+	return args
 }
 
 // escape doubles the commas of a value in QEMU's option syntax.

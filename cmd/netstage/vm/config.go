@@ -52,7 +52,8 @@ type Config struct {
 	// Variables is the file that UEFI firmware keeps its variables in, made
 	// where it is missing; "" has them gone when the machine is off.
 	Variables string
-	// Direct has QEMU load kernel and initrds, without iPXE.
+	// Direct has QEMU load kernel and initrds, without iPXE and without the ROMs
+	// of network cards.
 	Direct bool
 	// AnyNIC leaves BOOTIF= out of a Direct boot, which else names the first
 	// network card, as iPXE names the one that it booted from.

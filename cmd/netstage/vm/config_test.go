@@ -51,7 +51,8 @@ func TestCommandLines(t *testing.T) {
 -kernel testdata/init/main.go
 -initrd /tmp/initrd
 -append 'rootfs=2-main.go rootfs.base=http://10.0.2.2:80/ BOOTIF=01-52-54-00-12-34-56 console=ttyS0 panic=-1 init=/init it'\''s'
--nic user,bootfile=http://10.0.2.2:80/boot.ipxe,id=nic0,model=virtio-net-pci,mac=52:54:00:12:34:56`},
+-nic user,bootfile=http://10.0.2.2:80/boot.ipxe,id=nic0,model=virtio-net-pci,mac=52:54:00:12:34:56
+-global virtio-net-pci.romfile=`},
 		{"odd", Config{Kernel: kernel, UEFI: true, Memory: 512, CPUs: 2, Drives: []string{"file=a"}, ExtraArgs: []string{"-S"},
 			NICs: []NIC{{Model: "e1000", Backend: "tap,ifname=tap0,script=no,downscript=no"}, {MAC: "52:54:00:00:00:01"}}}, `qemu-system-x86_64
 -machine q35
