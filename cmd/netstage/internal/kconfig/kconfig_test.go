@@ -46,9 +46,12 @@ func TestKernelsAgree(t *testing.T) {
 		modules, checked := filepath.Join(filepath.Dir(filepath.Dir(name)), "lib/modules"), 0
 		err = filepath.WalkDir(modules, func(path string, _ os.DirEntry, err error) error {
 			module, _, is := strings.Cut(filepath.Base(path), ".ko")
-			symbols, unknown := Symbols([]string{strings.ReplaceAll(module, "-", "_")})
-			if err != nil || !is || len(unknown) > 0 || !strings.Contains(path, "/drivers/net/ethernet/") {
+			if err != nil || !is || !strings.Contains(path, "/drivers/net/ethernet/") {
 				return err
+			}
+			symbols, unknown := Symbols([]string{strings.ReplaceAll(module, "-", "_")})
+			if len(unknown) > 0 {
+				return nil
 			}
 			checked++
 			own := slices.DeleteFunc(symbols, func(s string) bool { return s == "MLX5_CORE_EN" })
