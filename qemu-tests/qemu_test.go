@@ -88,6 +88,7 @@ func start(t testing.TB, c vm.Config) running {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), machineLimit, fmt.Errorf("%v are over", machineLimit))
 	t.Cleanup(cancel)
+	c.Kernel = unpacked(t, c)
 	m, err := vm.Start(ctx, c)
 	if err != nil {
 		t.Fatal(err)
