@@ -22,6 +22,7 @@ func misbehave(t *testing.T, cmdline string) *nsmachine.Machine {
 
 // However a child ends, PID 1 says how, and acts on the rescue's verdict.
 func TestPID1SurvivesItsChild(t *testing.T) {
+	t.Parallel()
 	for boot, want := range map[string]string{
 		"panic":                    "class panic: boot panicked",
 		"sigkill":                  "class killed: boot was killed by signal 9",
@@ -68,6 +69,7 @@ func TestPID1WhereTheRebootHangs(t *testing.T) {
 // and with it the policy. PID 1 still reports, to a rescue that has what it
 // needs from the boot, and reboots, whatever that rescue wants.
 func TestPID1SurvivesAFailedExec(t *testing.T) {
+	t.Parallel()
 	for _, rescue := range []string{"reboot", "shell", "retry", "sigkill", "handover:good"} {
 		t.Run(rescue, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +103,7 @@ func TestPID1HangsInTheHandOver(t *testing.T) {
 }
 
 func TestPID1ActsOnVerdicts(t *testing.T) {
+	t.Parallel()
 	for cmdline, want := range map[string]struct {
 		text string
 		end  nsmachine.End

@@ -233,7 +233,7 @@ func leftovers(t *testing.T) map[string]bool {
 func expectNoLeftovers(t *testing.T, before map[string]bool) {
 	t.Helper()
 	left := leftovers(t)
-	for range 30 {
+	for range 180 { // a machine of another test may boot for as long
 		now := leftovers(t)
 		for name := range left {
 			if before[name] || !now[name] {

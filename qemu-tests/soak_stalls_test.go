@@ -85,6 +85,7 @@ func throttles(device string, bytes int) func(*played) error {
 // at random, end as those of TestSoak do: in stage 2, whoever needs the disk or
 // not, and with a screen where it is needed. SOAK_STALLS= says how many.
 func TestQEMUSoakOfStalls(t *testing.T) {
+	t.Parallel()
 	count := 1
 	if text := os.Getenv("SOAK_STALLS"); text != "" {
 		var err error

@@ -1,16 +1,19 @@
 package qemutests
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,6 +76,11 @@ func soakOf(env func(string) string) (soak, error) {
 // told to boot and no other, or rebooted after a screen that names a class. No
 // shell is opened, and nothing is left on the host.
 func TestSoak(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Parallel()
+		soakApart(t)
+		return
+	}
 	s, err := soakOf(os.Getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +109,29 @@ func TestSoak(t *testing.T) {
 	workers.Wait()
 	fmt.Print(tally.report(s, time.Since(begun)))
 	expectNoLeftovers(t, before)
+}
+
+// soakApart soaks in a process of its own, beside other tests: what they have is
+// not what it leaves.
+func soakApart(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSoak$", "-test.v", "-test.timeout=60m")
+	cmd.Env = append(os.Environ(), fmt.Sprint("SOAK=", soakCount), "TMPDIR="+hostTemp)
+	// The death signal is sent when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	out, err := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "soak: ") {
+			fmt.Print(line)
+		}
+	}
+	switch {
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("--- SKIP: ")):
+		t.Skipf("%s", out)
+	}
 }
 
 // soakOne boots machine n of a seed.
