@@ -51,7 +51,11 @@ var afterStream = []string{`then: {"state":"complete"`, "slave: loop", "!slave: 
 // ofStream are shell functions: the process of the stream that does what is
 // named.
 const ofStream = `
-part() { for f in /proc/[0-9]*/cmdline; do case "$(tr '\0' ' ' < $f 2>&1)" in "@netstage-stream $1 ") f=${f%/cmdline}; echo ${f#/proc/};; esac; done; }
+part() {
+	for f in $(grep -lxz "$1" /dev/null $(grep -lxz @netstage-stream /proc/[0-9]*/cmdline 2>&1) 2>&1); do
+		case $f in /proc/*/cmdline) f=${f%/cmdline}; echo ${f#/proc/};; esac
+	done
+}
 `
 
 // streamed is an image with a large file of random bytes, which are stored as
@@ -226,7 +230,10 @@ func takeReports(t *testing.T) (url string, states func() []string) {
 	var mu sync.Mutex
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(r.Body)
+		text, err := io.ReadAll(r.Body)
+		if err != nil { // a boot does not wait for it, and says so
+			return
+		}
 		told, err := report.Parse(text)
 		if err != nil {
 			t.Errorf("report %.300s: %v", text, err)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"netstage/cmd/netstage/image"
-	"netstage/cmd/netstage/netboot"
 	"netstage/cmd/netstage/vm"
 	"netstage/qemu-tests/system"
 )
@@ -35,7 +34,7 @@ func debianStreamed(t testing.TB, script string) (path string, b blob) {
 	if err := system.WriteDebian(root, dir, "squashfs"); err != nil {
 		t.Fatal(err)
 	}
-	content := make([]byte, 200<<20)
+	content := make([]byte, 64<<20)
 	if _, err := rand.Read(content); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +60,50 @@ func debianStreamed(t testing.TB, script string) (path string, b blob) {
 		t.Fatal("the image does not have the file as it is")
 	}
 	return report.Path, blob{fmt.Sprintf("%x", sha256.Sum256(content)), at, at + int64(len(content))}
+}
+
+// heldBack is a server of which the large file comes as if it never would, until
+// it is released; the rest comes at once. It may be away.
+type heldBack struct {
+	blob           blob
+	released, away atomic.Bool
+}
+
+func (s *heldBack) wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.away.Load() {
+			gone(w, r, h)
+			return
+		}
+		if !strings.HasSuffix(r.URL.Path, ".squashfs") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		part := &heldPart{ResponseWriter: w, of: s}
+		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &part.at) // else all is sent
+		h.ServeHTTP(part, r)
+	})
+}
+
+// heldPart is an answer with the bytes of an image from some place on.
+type heldPart struct {
+	http.ResponseWriter
+	of *heldBack
+	at int64
+}
+
+func (p *heldPart) Write(b []byte) (n int, err error) {
+	const piece = 16 << 10
+	for len(b) > 0 && err == nil {
+		part := b[:min(len(b), piece)]
+		if end := p.at + int64(len(part)); end > p.of.blob.from && p.at < p.of.blob.to && !p.of.released.Load() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		var m int
+		m, err = p.ResponseWriter.Write(part)
+		n, p.at, b = n+m, p.at+int64(m), b[m:]
+	}
+	return n, err
 }
 
 // documentedUnit is the unit that docs/streaming.md has one copy.
@@ -93,19 +136,20 @@ head -2 /run/netstage/image.hot | sed 's/^/hot: /'
 echo "blob: $(cat /nix/store/*-debian/blob | sha256sum)"
 systemctl poweroff`
 
-// A real systemd is up long before its image has come, at 5 MB/s. With the unit
-// of the documents its network waits for the image.
+// A real systemd is up long before its image has come. With the unit of the
+// documents its network waits for the image.
 func TestQEMUStreamSystemd(t *testing.T) {
 	t.Parallel()
 	path, blob := debianStreamed(t, tellSystemd)
 	const wants = " systemd.wants=netstage-image.service systemd.wants=systemd-networkd.service"
 	for name, test := range map[string]struct {
 		kernel, init, cmdline string
+		until                 string // that is shown the rest of the image does not come
 		want                  []string
 	}{
-		"6.1, classic, with the unit": {plainModules, system.DebianClassic, wants,
+		"6.1, classic, with the unit": {plainModules, system.DebianClassic, wants, "unit: activating",
 			[]string{"unit: activating", "MiB, networkd inactive", "in the end: active, networkd active", "report: "}},
-		"6.12, prepare-root": {xzModules, system.DebianPrepareRoot, "",
+		"6.12, prepare-root": {xzModules, system.DebianPrepareRoot, "", "multi-user after ",
 			[]string{`s, stream: {"state":"streaming"`, "in the end: inactive, networkd inactive", "report: \"state\": \"complete\"", "hot: netstage-hot 1"}},
 	} {
 		if !wholeMatrix && test.kernel != xzModules {
@@ -114,12 +158,15 @@ func TestQEMUStreamSystemd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := guestWith(t, test.kernel, []string{"virtio_net", "dm_verity", "nbd"})
 			c.Direct, c.Init, c.Image, c.Append = true, test.init, path, "rootfs.stream"+test.cmdline
-			c.Wrap = func(h http.Handler) http.Handler { return netboot.Throttle(h, 5_000_000) }
+			server := heldBack{blob: blob}
+			c.Wrap = server.wrap
 			m := start(t, c)
+			m.expect(test.until)
+			server.released.Store(true)
 			m.end(vm.PowerOff, append(append(test.want, "!failed: ", "blob: "+blob.sum), afterStream...)...)
 			up, whole := secondsAfter(m.Console(), "multi-user after "), secondsAfter(m.Console(), "whole after ")
 			t.Logf("multi-user after %.1f s, whole after %.1f s", up, whole)
-			if up == 0 || whole == 0 || test.cmdline == "" && up > 0.9*whole {
+			if up == 0 || whole == 0 || test.cmdline == "" && up > whole {
 				t.Errorf("multi-user after %.1f s, whole after %.1f s", up, whole)
 			}
 		})
@@ -159,26 +206,11 @@ systemctl reboot`)
 		t.Run(name, func(t *testing.T) {
 			c := guestWith(t, xzModules, []string{"virtio_net", "dm_verity", "nbd"})
 			c.Direct, c.Init, c.Image, c.Append = true, system.DebianClassic, path, test.cmdline
-			var away atomic.Bool
-			c.Wrap = func(h http.Handler) http.Handler {
-				// What nobody reads does not come in time; the rest at once.
-				slow := netboot.Throttle(h, 500_000)
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if away.Load() {
-						gone(w, r, h)
-						return
-					}
-					first := int64(0)
-					if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &first); err == nil && first >= blob.from && first < blob.to {
-						slow.ServeHTTP(w, r)
-						return
-					}
-					h.ServeHTTP(w, r)
-				})
-			}
+			server := heldBack{blob: blob}
+			c.Wrap = server.wrap
 			m := start(t, c)
 			m.expect("multi-user: rebooting")
-			away.Store(true)
+			server.away.Store(true)
 			m.send("\n")
 			told := time.Now()
 			m.end(vm.Reset, "!stream: the image is whole", "!started again", test.want)
