@@ -34,10 +34,12 @@ func TestBrokenBodiesAreResumed(t *testing.T) {
 			if len(l) != 2 || image.Stats.Retries != 1 || image.Stats.Restarts != 0 {
 				t.Fatalf("%d requests, stats %+v\n%s", len(l), image.Stats, log)
 			}
-			// A reset may take bytes with it that were under way.
+			// A reset may take bytes with it that were under way, and so may a
+			// busy host for longer than a server may be silent.
+			exact := b.End == faulty.EndClose
 			var from int64
 			if b.Cut > 0 {
-				if _, err := fmt.Sscanf(l[1].Range, "bytes=%d-", &from); err != nil || from > b.Cut || name != "reset" && from != b.Cut {
+				if _, err := fmt.Sscanf(l[1].Range, "bytes=%d-", &from); err != nil || from <= 0 || from > b.Cut || exact && from != b.Cut {
 					t.Errorf("resumed with %q after %d bytes", l[1].Range, b.Cut)
 				}
 				if l[1].IfRange != "" {
