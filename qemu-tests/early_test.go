@@ -48,7 +48,7 @@ func TestQEMUEarlyArchive(t *testing.T) {
 	writeFile(t, dir+"/early.cpio", string(archive))
 
 	a := store(t, classic())
-	c := guestOf(t, plainModules, initrd.Options{Modules: []string{"virtio_net"}, Prepend: []string{dir + "/early.cpio"}})
+	c := guestOf(t, plainModules, initrd.Options{Modules: []string{"virtio_net"}, Compression: initrd.Zstd, Prepend: []string{dir + "/early.cpio"}})
 	out, err := exec.Command(build(t, "netstage/cmd/netstage"), "inspect", c.Initrds[0]).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "/kernel/x86/microcode/GenuineIntel.bin; first and not compressed") {
 		t.Errorf("inspect: %v\n%s", err, out)

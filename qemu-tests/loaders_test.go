@@ -19,7 +19,7 @@ import (
 // initrd, an image and what vouches for it.
 func tree(t *testing.T) string {
 	t.Helper()
-	c, a, dir := guest(t, xzModules), store(t, classic()), t.TempDir()
+	c, a, dir := guestPacked(t, xzModules), store(t, classic()), t.TempDir()
 	install(t, c.Kernel, dir+"/vmlinuz")
 	install(t, c.Initrds[0], dir+"/initrd")
 	install(t, a.path, dir+"/nix-store.squashfs")

@@ -75,7 +75,7 @@ func TestQEMUMissingDriver(t *testing.T) {
 // and a server too.
 func TestQEMUBootIFByIPXE(t *testing.T) {
 	t.Parallel()
-	c := guestWith(t, xzModules, []string{"virtio_net"})
+	c := guestPacked(t, xzModules)
 	c.NICs = []vm.NIC{{MAC: "52:54:00:00:00:02"}}
 	// Without a ROM of its own a card can't boot.
 	c.ExtraArgs = []string{"-netdev", "user,id=other", "-device", "virtio-net-pci,netdev=other,mac=52:54:00:00:00:01,romfile="}

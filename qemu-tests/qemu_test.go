@@ -46,14 +46,22 @@ func one(t testing.TB, pattern string) string {
 }
 
 // guest is a machine to boot: a kernel of setup/kernel.sh with an initrd of
-// ours, packed as the tool packs it.
+// ours.
 func guest(t testing.TB, kernel string, files ...initrd.File) vm.Config {
 	t.Helper()
 	return guestOf(t, kernel, initrd.Options{Modules: []string{"virtio_net"}, Files: files})
 }
 
+// guestPacked is guest with an initrd as the tool packs it, for firmware, which
+// takes long to read one.
+func guestPacked(t testing.TB, kernel string, files ...initrd.File) vm.Config {
+	t.Helper()
+	return guestOf(t, kernel, initrd.Options{Modules: []string{"virtio_net"}, Compression: initrd.Zstd, Files: files})
+}
+
 // guestOf is guest with an initrd of the caller's making; of the agent of most
-// unless it brings another.
+// unless it brings another. To pack it takes longer than QEMU takes to read it
+// as it is.
 func guestOf(t testing.TB, kernel string, o initrd.Options) vm.Config {
 	t.Helper()
 	dir := setupDir(t, "kernels/"+kernel)
@@ -64,6 +72,9 @@ func guestOf(t testing.TB, kernel string, o initrd.Options) vm.Config {
 	}
 	defer out.Close()
 	o.KernelModules = one(t, dir+"/lib/modules/*")
+	if o.Compression == "" {
+		o.Compression = initrd.None
+	}
 	if o.Init == "" {
 		o.Init = build(t, agent)
 	}
@@ -141,7 +152,7 @@ func TestQEMUBootByIPXE(t *testing.T) {
 	a := store(t, classic())
 	for _, kernel := range []string{plainModules, xzModules} {
 		t.Run(kernel, func(t *testing.T) {
-			c := guest(t, kernel)
+			c := guestPacked(t, kernel)
 			c.Image, c.Init = a.path, system.Init
 			m := start(t, c)
 			m.end(vm.PowerOff, "iPXE", "stage 2 done", "store: writable", "verified",
@@ -259,7 +270,7 @@ func TestQEMUSystemd(t *testing.T) {
 func TestQEMUBootByUEFI(t *testing.T) {
 	t.Parallel()
 	a := store(t, classic())
-	c := guest(t, xzModules)
+	c := guestPacked(t, xzModules)
 	c.UEFI, c.Image, c.Init = true, a.path, system.Init
 	start(t, c).end(vm.PowerOff, "stage 2 done", "store: writable", "verified")
 }

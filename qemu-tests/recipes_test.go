@@ -48,7 +48,7 @@ type kitchen struct {
 func newKitchen(t *testing.T) *kitchen {
 	t.Helper()
 	k := &kitchen{t: t, dir: t.TempDir(), recipes: recipesOf(t, "../docs/media.md")}
-	c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net"}, Disks: true, FileSystems: []string{"iso9660"}})
+	c := guestOf(t, xzModules, initrd.Options{Modules: []string{"virtio_net"}, Compression: initrd.Zstd, Disks: true, FileSystems: []string{"iso9660"}})
 	files, err := system.Store(classic())
 	if err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func TestQEMURollingUpdate(t *testing.T) {
 	running := rollingImage(t, filepath.Join(dir, "web.erofs"), 2, system.Script(fmt.Sprintf(updates, system.Busybox+"/bin", system.Toplevel, recipe)), more)
 
 	next := t.TempDir()
-	c := guestWith(t, xzModules, []string{"virtio_net"})
+	c := guestPacked(t, xzModules)
 	install(t, c.Kernel, next+"/bzImage")
 	install(t, c.Initrds[0], next+"/initrd")
 	report := rollingImage(t, filepath.Join(next, "web.erofs"), 3, system.Script("echo 'the next system'\n"+system.Tell+system.PowerOff), more)

@@ -46,7 +46,7 @@ func TestQEMURollOut(t *testing.T) {
 	})), "http://"), "/")
 	ref := "oci+http://" + host + "/team/web:"
 
-	c := guest(t, xzModules)
+	c := guestPacked(t, xzModules)
 	netstage := build(t, "netstage/cmd/netstage")
 	images, dirs := map[string]string{}, t.TempDir() // digests, folders
 	pack := func(version string) {

@@ -121,7 +121,7 @@ func (f fleet) at(name string) string { return filepath.Join(f.dir, name) }
 func (f fleet) guest(name, policy string) vm.Config {
 	f.t.Helper()
 	writeFile(f.t, f.at(name), policy)
-	c := guestWith(f.t, xzModules, []string{"virtio_net"}, initrd.File{Source: f.at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
+	c := guestPacked(f.t, xzModules, initrd.File{Source: f.at("ops.pub"), Target: "/etc/netstage/trusted.d/ops.pub"},
 		initrd.File{Source: f.at(name), Target: "/etc/netstage/policy.json"})
 	c.Direct, c.Plain = true, true
 	return c

@@ -60,7 +60,7 @@ func TestQEMUSecureBoot(t *testing.T) {
 	install(t, a.path, at("web/nix-store.squashfs"))
 	unlock(t, snakeoilKey, at("db.key"))
 	ownKey(t, at("other.key"), at("other.pem"))
-	c := guest(t, xzModules)
+	c := guestPacked(t, xzModules)
 	cmdline := "console=ttyS0 panic=-1 loglevel=6 rootfs=nix-store.squashfs rootfs.sha256=" + a.sha256 + " init=" + system.Init
 	makeUKI(t, c, cmdline, at("signed.efi"), "--sign-key", at("db.key"), "--sign-cert", snakeoilCert)
 	makeUKI(t, c, cmdline, at("unsigned.efi"))
@@ -127,7 +127,7 @@ func TestQEMUHTTPBoot(t *testing.T) {
 	install(t, a.path, dir+"/nix-store.squashfs")
 	key := filepath.Join(t.TempDir(), "db.key")
 	unlock(t, snakeoilKey, key)
-	makeUKI(t, guest(t, xzModules), "console=ttyS0 panic=-1 rootfs=nix-store.squashfs rootfs.sha256="+a.sha256+" init="+system.Init, dir+"/boot.efi",
+	makeUKI(t, guestPacked(t, xzModules), "console=ttyS0 panic=-1 rootfs=nix-store.squashfs rootfs.sha256="+a.sha256+" init="+system.Init, dir+"/boot.efi",
 		"--sign-key", key, "--sign-cert", snakeoilCert)
 
 	lan := nsmachine.NewLAN(t)
@@ -153,7 +153,7 @@ func TestQEMUChainedByIPXE(t *testing.T) {
 	writeFile(t, dir+"/boot.ipxe", "#!ipxe\nchain boot.efi console=ttyS0\n")
 	own := filepath.Join(t.TempDir(), "cmdline")
 	writeFile(t, own, "rootfs=nix-store.squashfs rootfs.sha256="+a.sha256+" init="+system.Init+"\n")
-	c := guestWith(t, xzModules, []string{"virtio_net"}, initrd.File{Source: own, Target: "/etc/netstage/cmdline"})
+	c := guestPacked(t, xzModules, initrd.File{Source: own, Target: "/etc/netstage/cmdline"})
 	makeUKI(t, c, "console=ttyS0 of=the-file", dir+"/boot.efi")
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	t.Cleanup(server.Close)
