@@ -100,6 +100,7 @@ type Agent struct {
 	Break     func(context.Context, config.Config, step.Step) fault.Choice     // an operator looks around before a step; "" goes on
 	Rescue    func(context.Context, config.Config, fault.Failure) fault.Choice // the failure ladder
 	KernelLog func(lines int) []string                                         // the end of it, for the report; may be nil
+	Warnings  func() []report.Warning                                          // that Log was told, for the report; may be nil
 	Forward   reporting.Forwarder                                              // for boot.log=; may be nil
 	Heartbeat func(heartbeat.Watchdog)                                         // tells PID 1 that the boot goes on; may be nil
 	SSH       func() (stop func(), err error)                                  // starts the server of boot.ssh; stop waits for its end
@@ -139,7 +140,7 @@ func newBoot(a Agent) *Boot {
 	b.machine = attest.Machine{Log: b.Log, Root: initramfs}
 	b.kernelLog.Forward = a.Forward
 	b.record = reporting.Record{
-		Log: b.Log, Version: a.Version, KernelLog: a.KernelLog, Root: initramfs,
+		Log: b.Log, Version: a.Version, KernelLog: a.KernelLog, Warnings: a.Warnings, Root: initramfs,
 		Timeline: &step.Timeline{Started: step.SinceBoot()}, Network: &b.network, Machine: &b.machine, Config: b.config,
 	}
 	return b

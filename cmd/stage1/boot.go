@@ -34,7 +34,7 @@ func runBoot() int {
 	people := newOperator(log)
 	end := stage1.Run(context.Background(), stage1.Agent{
 		Log: log.Logger, Version: version, Built: built(),
-		KernelLog: kernelLog, Forward: forward, Heartbeat: sendHeartbeat,
+		KernelLog: kernelLog, Warnings: log.warnings.list, Forward: forward, Heartbeat: sendHeartbeat,
 		Status: func(text string) { log.screen.SetStatus(text) },
 		Configure: func(c config.Config) {
 			if c.Trace {

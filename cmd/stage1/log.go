@@ -18,9 +18,10 @@ import (
 // ring of the last ones for the failure screen.
 type journal struct {
 	*slog.Logger
-	kernel *kmsg.Writer // nil: there is no kernel log
-	level  slog.LevelVar
-	ring   *kmsg.Ring
+	kernel   *kmsg.Writer // nil: there is no kernel log
+	level    slog.LevelVar
+	ring     *kmsg.Ring
+	warnings warnings
 
 	printing *kmsg.Printing
 	screen   *console.Line
@@ -56,7 +57,7 @@ func openJournal() *journal {
 	}
 	j.printing = kmsg.ReadPrinting("", "")
 	j.Logger = slog.New(kmsg.NewHandler(kmsg.HandlerOptions{
-		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level, Printing: j.printing,
+		Kmsg: log, Console: j.screen, Ring: j.ring, Tag: tag, Level: &j.level, Printing: j.printing, Each: j.warnings.add,
 	}))
 	if err != nil {
 		j.Warn("the kernel log can't be written: " + err.Error())

@@ -55,7 +55,22 @@ type Report struct {
 	Stream     *Stream        `json:"stream,omitempty"` // with state complete
 	Memory     *Memory        `json:"memory,omitempty"`
 	Quote      *Quote         `json:"quote,omitempty"`
+	Warnings   []Warning      `json:"warnings,omitempty"`   // the newest ones
 	KernelLog  []string       `json:"kernel_log,omitempty"` // the last lines, with the agent's
+}
+
+// A Warning is what the agent logged as one, or as an error: a boot may succeed
+// in spite of it. What it is about is empty where it is about nothing of that
+// kind.
+type Warning struct {
+	AtMS   int64       `json:"at_ms"` // since the kernel's start
+	Error  bool        `json:"error,omitempty"`
+	Text   string      `json:"text"` // the line of the log
+	What   string      `json:"what,omitempty"`
+	Step   string      `json:"step,omitempty"`
+	Link   string      `json:"link,omitempty"`
+	Mirror string      `json:"mirror,omitempty"`
+	Class  fault.Class `json:"class,omitempty"`
 }
 
 // Machine tells which one it was. What the firmware does not tell is empty.
@@ -235,7 +250,7 @@ func (r Report) bounded() error {
 		n, most int
 	}{
 		{"pcrs", pcrs, 32}, {"steps", len(r.Steps), 1000}, {"links", len(r.Links), 256}, {"addresses", addresses, 1024}, {"macs", len(r.Machine.MACs), 256},
-		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"first reads", reads, MostFirstReads}, {"kernel_log", len(r.KernelLog), 4096},
+		{"parameters", len(r.Parameters), 1024}, {"mirrors", mirrors, 256}, {"first reads", reads, MostFirstReads}, {"kernel_log", len(r.KernelLog), 4096}, {"warnings", len(r.Warnings), 1024},
 	} {
 		if list.n > list.most {
 			return fmt.Errorf("boot report: %d %s, %d are the most", list.n, list.name, list.most)

@@ -79,6 +79,7 @@ func example() Report {
 			{URL: "http://10.0.2.2:8080/nix-store.squashfs", Faults: 3, Answer: "404 Not Found", Class: "http-404", Bad: true},
 		}},
 		Memory:    &Memory{Total: 2 << 30, Available: 1900 << 20},
+		Warnings:  []Warning{{AtMS: 3310, Text: "image: 10.0.2.2:8080: 404 Not Found", What: "image", Mirror: "10.0.2.2:8080", Class: "http-404"}},
 		KernelLog: []string{"[    2.683882] stage-1-init: pseudo (1/8): mount the special file systems", "[    3.1] \x1b[31mred " + strings.Repeat("long ", 20)},
 	}
 }
@@ -100,7 +101,7 @@ func TestText(t *testing.T) {
 	}
 	check("failed.txt", example().Text(80))
 	good := example()
-	good.State, good.Failure, good.Steps[3].Failure, good.Parameters, good.KernelLog = Good, nil, "", nil, nil
+	good.State, good.Failure, good.Steps[3].Failure, good.Parameters, good.Warnings, good.KernelLog = Good, nil, "", nil, nil, nil
 	good.Image = &Image{Source: "http://10.0.2.2:8080/nix-store.squashfs", Size: 26 << 20, SHA256: strings.Repeat("ab", 32), Layout: "nix-store"}
 	check("good.txt", good.Text(80))
 	for want, r := range map[string]Report{

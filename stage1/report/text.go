@@ -23,6 +23,7 @@ func (r Report) Text(width int) string {
 	t.links(r.Links)
 	t.download(r.Download)
 	t.list("Parameters", r.Parameters)
+	t.warnings(r.Warnings)
 	t.log(r.KernelLog)
 	return t.b.String()
 }
@@ -188,6 +189,14 @@ func (t *text) download(d *Download) {
 		}
 		t.line("  ", "    ", join(m.URL, mib(m.Bytes), fmt.Sprintf("%d faults", m.Faults), m.Answer, note))
 	}
+}
+
+func (t *text) warnings(warnings []Warning) {
+	var lines []string
+	for _, w := range warnings {
+		lines = append(lines, seconds(w.AtMS)+" "+w.Text)
+	}
+	t.list("Warnings", lines)
 }
 
 // log keeps the blanks of lines, which are columns.

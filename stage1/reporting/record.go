@@ -36,6 +36,7 @@ type Record struct {
 	Log       *slog.Logger
 	Version   string                   // of the agent
 	KernelLog func(lines int) []string // the end of it; may be nil
+	Warnings  func() []report.Warning  // may be nil
 	Root      string                   // where /proc, /sys and /run are
 	Timeline  *step.Timeline
 	Network   *network.Connection
@@ -75,6 +76,12 @@ func (r *Record) Report(state report.State) report.Report {
 	}
 	if r.download.What != "" {
 		out.Download = &r.download
+	}
+	if r.Warnings != nil {
+		for _, w := range r.Warnings() {
+			w.Text, w.Mirror = blank(w.Text), blank(w.Mirror)
+			out.Warnings = append(out.Warnings, w)
+		}
 	}
 	out.Links = linksOf(r.Network.LastSeen().Links)
 	return out

@@ -51,7 +51,10 @@ func record(t *testing.T) (*Record, *bytes.Buffer) {
 	r := &Record{
 		Log: logger, Version: "1.0", Root: root, Timeline: &step.Timeline{Started: step.SinceBoot()},
 		KernelLog: func(int) []string { return []string{"Command line: a.password=hunter2"} },
-		Network:   &network.Connection{Log: logger, Cards: noCards{}, Root: root},
+		Warnings: func() []report.Warning {
+			return []report.Warning{{Text: "image: http://a.example/?k=hunter2: 503", Mirror: "hunter2"}}
+		},
+		Network: &network.Connection{Log: logger, Cards: noCards{}, Root: root},
 	}
 	r.Config.Modules = cmdline.Params{{Key: "a.password", Value: "hunter2", HasValue: true}}
 	return r, log
@@ -102,6 +105,9 @@ func TestFailureIsKept(t *testing.T) {
 	}
 	if !slices.Equal(out.Machine.MACs, []string{"52:54:00:12:34:56"}) || out.Network != nil || len(out.KernelLog) != 1 {
 		t.Errorf("%+v", out)
+	}
+	if w := out.Warnings; len(w) != 1 || w[0].Text != "image: http://a.example/?k=(blanked): 503" || w[0].Mirror != "(blanked)" {
+		t.Errorf("warnings %+v", w)
 	}
 	facts := map[string][]string{}
 	for _, fact := range f.Facts {
