@@ -117,7 +117,7 @@ func Menu(ctx context.Context, o Options) (fault.Choice, error) {
 	}); ok {
 		restore, err := t.Raw()
 		if err != nil {
-			o.Log.Warn(fmt.Sprintf("failure menu: %v", err))
+			o.Log.Warn("failure menu", "err", err)
 		} else {
 			defer func() { _ = restore() }()
 		}
@@ -164,7 +164,7 @@ func (m *menu) run(ctx context.Context) (fault.Choice, error) {
 			if ctx.Err() != nil {
 				return fault.Reboot, ctx.Err()
 			}
-			m.Log.Warn(fmt.Sprintf("failure menu: %s: %v", chosen.text, err))
+			m.Log.Warn("failure menu: "+chosen.text, "err", err)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (p *PasswordPrompt) Ask(ctx context.Context, t Terminal, limit time.Duratio
 	}); ok {
 		restore, err := raw.Raw()
 		if err != nil {
-			p.Log.Error(fmt.Sprintf("no shell: the password can't be asked for unseen: %v", err))
+			p.Log.Error("no shell: the password can't be asked for unseen", "err", err)
 			return false
 		}
 		defer func() { _ = restore() }()
@@ -71,7 +71,7 @@ func (p *PasswordPrompt) Ask(ctx context.Context, t Terminal, limit time.Duratio
 		right, err := p.Check(password)
 		clear(password)
 		if err != nil {
-			p.Log.Error(fmt.Sprintf("no shell: %v", err))
+			p.Log.Error("no shell", "err", err)
 			return false
 		}
 		if right {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 // gate is a gate for "geheim" whose pauses are only noted.
@@ -15,7 +17,7 @@ func gate(log *bytes.Buffer) (*PasswordPrompt, *[]time.Duration) {
 	var pauses []time.Duration
 	return &PasswordPrompt{
 		Check: func(password []byte) (bool, error) { return string(password) == "geheim", nil },
-		Log:   slog.New(slog.NewTextHandler(log, nil)),
+		Log:   slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log))),
 		pause: func(_ context.Context, d time.Duration) error {
 			pauses = append(pauses, d.Round(time.Second))
 			return nil

@@ -39,7 +39,7 @@ func (c *clockState) set(ctx context.Context, log *slog.Logger, built time.Time,
 		after := time.Now()
 		c.moved = after.Round(0).Sub(before.Round(0)) - after.Sub(before) // the monotonic clock is not set
 	} else if c.wasWrong {
-		log.Warn("clock: no time server is known (DHCP option 42, or ip= with ntp0); newer certificates are not valid yet by this clock")
+		log.With("what", "clock").Warn("no time server is known (DHCP option 42, or ip= with ntp0); newer certificates are not valid yet by this clock")
 	}
 }
 
@@ -56,9 +56,10 @@ func (c *clockState) valid(system clock.Clock, log *slog.Logger, name string, cr
 	now := system.Now()
 	own := now.Add(-c.moved)
 	if beyond := !notAfter.IsZero() && now.After(notAfter); beyond && c.moved > 0 && !own.Before(floor) && !own.After(notAfter) {
-		log.Warn(fmt.Sprintf("clock: the time server's time is beyond the end of %q, %s: set back to the machine's own", name, notAfter.UTC().Format(time.DateTime)))
+		log := log.With("what", "clock")
+		log.Warn(fmt.Sprintf("the time server's time is beyond the end of %q, %s: set back to the machine's own", name, notAfter.UTC().Format(time.DateTime)))
 		if err := system.Set(own); err != nil {
-			log.Warn(fmt.Sprintf("clock: set it: %v", err))
+			log.Warn("set it", "err", err)
 		}
 		now, c.moved = own, 0
 	}

@@ -2,7 +2,6 @@ package stage1
 
 import (
 	"context"
-	"fmt"
 )
 
 func (b *Boot) openModules(context.Context) error { return b.devices.Open(b.config.Modules) }
@@ -13,7 +12,7 @@ func (b *Boot) loadDrivers(ctx context.Context) error {
 	err := b.devices.Drive(ctx)
 	if b.config.NeedsNetwork() && b.config.Network.WantsIBFT() {
 		if err := b.devices.Load(ctx, "iscsi_ibft"); err != nil {
-			b.Log.Warn(fmt.Sprintf("network: what the firmware's iBFT says is not known: %v", err))
+			b.Log.Warn("network: what the firmware's iBFT says is not known", "err", err)
 		}
 	}
 	return err

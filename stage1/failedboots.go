@@ -13,7 +13,7 @@ import (
 func (b *Boot) recallFailedBoots(ctx context.Context) error {
 	count, err := bootcount.Recall(ctx)
 	if err != nil {
-		b.Log.Debug(fmt.Sprintf("failed boots in a row: %v", err))
+		b.Log.Debug("failed boots in a row", "err", err)
 	}
 	b.failedBoots = count
 	return nil
@@ -26,6 +26,6 @@ func forgetFailedBoots(ctx context.Context, log *slog.Logger, failed bootcount.C
 	}
 	log.Info(fmt.Sprintf("this boot succeeds, after %d that failed", failed.Before))
 	if err := failed.Forget(ctx); err != nil {
-		log.Warn(fmt.Sprintf("failed boots in a row: %v", err))
+		log.Warn("failed boots in a row", "err", err)
 	}
 }

@@ -35,16 +35,16 @@ func (b *Boot) prepareHandOver(ctx context.Context) error {
 	b.kernelLog.Stop()
 	if err := b.network.Leave(ctx, b.config.KeepNetwork || b.image.stream != nil); err != nil {
 		// Stage 2 configures the NIC anyway.
-		b.Log.Warn(fmt.Sprintf("network: %v", err))
+		b.Log.Warn("network", "err", err)
 	}
 	b.record.Keep(b.record.Report(b.record.Result()))
 	if i := b.image.Image; i != nil {
 		if err := i.LeaveOrder(); err != nil {
-			b.Log.Warn(fmt.Sprintf("image: it will not be kept for later boots: %v", err))
+			b.Log.Warn("image: it will not be kept for later boots", "err", err)
 		}
 	}
 	if err := writeSystemdState(b.record.Timeline.Started); err != nil {
-		b.Log.Warn(fmt.Sprintf("systemd-analyze will not know of the initrd: %v", err))
+		b.Log.Warn("systemd-analyze will not know of the initrd", "err", err)
 	}
 	b.Log.Info(fmt.Sprintf("ready for stage 2 after %.3f s: %s", (step.SinceBoot() - b.record.Timeline.Started).Seconds(), b.record.Timeline.Summary()))
 	return nil

@@ -3,7 +3,6 @@ package stage1
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,7 +26,7 @@ type held struct {
 func (h *held) drop(log *slog.Logger) error {
 	if h.stream != nil {
 		if err := errors.Join(mount.Discard(config.NewRoot), h.stream.Abort()); err != nil {
-			log.Warn(fmt.Sprintf("image: %v", err))
+			log.Warn("image", "err", err)
 		}
 		h.stream, h.Image = nil, nil
 	}

@@ -3,7 +3,6 @@ package stage1
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -57,7 +56,7 @@ func (b *Boot) remember(ctx context.Context) error {
 	}
 	err := b.machine.Remember(ctx, m.Name, m.Serial, m.KeyList)
 	if err != nil && !b.config.Policy.RequireMemory {
-		b.Log.Warn(fmt.Sprintf("rollback: %v", err))
+		b.Log.Warn("rollback", "err", err)
 		return nil
 	}
 	return err

@@ -69,7 +69,7 @@ func (b *Boot) readConfig(context.Context) error {
 	b.config, wrong = LoadConfig()
 	b.record.Config = b.config
 	if err := keymap.Load(keymapFile, "/dev/tty0"); err != nil {
-		b.Log.Warn(fmt.Sprintf("keyboard: %v", err))
+		b.Log.Warn("keyboard", "err", err)
 	}
 	b.heart.Start(b.config.Watchdog, b.Heartbeat)
 	if why := b.config.Policy.WhyNoShell; why != "" {

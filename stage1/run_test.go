@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/debug/sentence"
 	"netstage/qemu-tests/namespaced"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -89,7 +90,7 @@ func (a *attempt) run(t *testing.T) End {
 		defer a.looks()
 	}
 	return Run(t.Context(), Agent{
-		Log: slog.New(slog.NewTextHandler(&a.log, nil)), Status: func(string) {}, Version: "1.0",
+		Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&a.log))), Status: func(string) {}, Version: "1.0",
 		Break: func(_ context.Context, _ config.Config, s step.Step) fault.Choice {
 			a.stops = append(a.stops, s.Name)
 			if s.Name == a.stopAt {

@@ -26,7 +26,7 @@ func (o operator) admit(ctx context.Context, c config.Config) bool {
 	path := consolePath(c.Console)
 	tty, err := console.Open(path)
 	if err != nil {
-		o.log.Error(fmt.Sprintf("no shell: the password can't be asked for: %v", err))
+		o.log.Error("no shell: the password can't be asked for", "err", err)
 		return false
 	}
 	defer tty.Close()

@@ -85,7 +85,7 @@ func (o operator) rescue(ctx context.Context, c config.Config, f fault.Failure) 
 			}
 		case fault.GiveUp:
 			if err := count.Grow(ctx); err != nil {
-				o.log.Warn(fmt.Sprintf("the next boot will not know of this one: %v", err))
+				o.log.Warn("the next boot will not know of this one", "err", err)
 			}
 			return fault.Reboot
 		default:
@@ -112,7 +112,7 @@ func kernelNews() func(kmsg.Record) bool {
 func (o operator) recall(ctx context.Context) bootcount.Count {
 	count, err := bootcount.Recall(ctx)
 	if err != nil {
-		o.log.Warn(fmt.Sprintf("failed boots in a row are not counted: %v", err))
+		o.log.Warn("failed boots in a row are not counted", "err", err)
 	}
 	return count
 }
@@ -149,7 +149,7 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 	for _, path := range paths {
 		tty, err := console.Open(path)
 		if err != nil {
-			o.log.Warn(fmt.Sprintf("no failure screen there: %v", err))
+			o.log.Warn("no failure screen there", "err", err)
 			continue
 		}
 		defer tty.Close()
@@ -162,14 +162,14 @@ func (o operator) menu(ctx context.Context, c config.Config, f fault.Failure, ti
 	}
 	restore, err := o.log.printing.Hush()
 	if err != nil {
-		o.log.Warn(fmt.Sprintf("what the kernel logs may cover the screen: %v", err))
+		o.log.Warn("what the kernel logs may cover the screen", "err", err)
 	}
 	choice, err := debug.Menu(ctx, options)
 	if err := restore(); err != nil {
-		o.log.Warn(fmt.Sprintf("the kernel prints less than before: %v", err))
+		o.log.Warn("the kernel prints less than before", "err", err)
 	}
 	if err != nil && ctx.Err() == nil {
-		o.log.Error(fmt.Sprintf("failure menu: %v", err))
+		o.log.Error("failure menu", "err", err)
 	}
 	return choice
 }
@@ -184,7 +184,7 @@ func (o operator) shell(ctx context.Context, c config.Config) int {
 	}
 	status, err := shell.Session(ctx, path, "/proc/self/exe", nil, pid1.Environment())
 	if err != nil && ctx.Err() == nil {
-		o.log.Error(fmt.Sprintf("shell on %s: %v", path, err))
+		o.log.Error("shell on "+path, "err", err)
 		return 1
 	}
 	return status

@@ -59,7 +59,7 @@ func runRescue(args []string) int {
 	if config.SSH {
 		stop, err := people.remote.start()
 		if err != nil {
-			log.Error("boot.ssh: " + err.Error())
+			log.Error("boot.ssh", "err", err)
 		} else {
 			defer stop() // before the boot is started again
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 // This binary is the server, too, where it is called so: one that closes its
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 // people are not waited for.
 func TestSilentServerIsEnded(t *testing.T) {
 	var log bytes.Buffer
-	r := newRemote(slog.New(slog.NewTextHandler(&log, nil)))
+	r := newRemote(slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&log))))
 	ended := make(chan error, 1)
 	go func() { ended <- r.serve(t.Context()) }()
 	select {

@@ -4,9 +4,11 @@ package sentence
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,6 +32,17 @@ type Line struct {
 // the message cites itself.
 func NewHandler(least slog.Leveler, print func(Line) error) slog.Handler {
 	return handler{least: least, print: print}
+}
+
+// To prints lines to w, after their levels: where there is no kernel log.
+func To(w io.Writer) func(Line) error {
+	var mu sync.Mutex
+	return func(l Line) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := io.WriteString(w, l.Level.String()+" "+l.Text+"\n")
+		return err
+	}
 }
 
 type handler struct {

@@ -118,7 +118,7 @@ func (c *session) openTerminal(payload []byte) error {
 	}
 	tty, err := openTerminal()
 	if err != nil {
-		c.Log.Warn(fmt.Sprintf("ssh: no terminal: %v", err))
+		c.Log.Warn("no terminal", "err", err)
 		return err
 	}
 	c.tty, c.term = tty, "vt220"
@@ -233,7 +233,7 @@ func (c *session) tellEnd(err error) {
 		status = uint32(exit.ExitCode())
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		status = 255
-		c.Log.Warn(fmt.Sprintf("ssh: shell: %v", err))
+		c.Log.Warn("shell", "err", err)
 	}
 	c.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }

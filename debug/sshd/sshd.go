@@ -46,6 +46,7 @@ const (
 // those that made themselves independent. The error is that of a listener which
 // failed before the context ended.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
+	o.Log = o.Log.With("what", "ssh")
 	s := &server{Options: o, config: o.Keys.config()}
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -95,15 +96,15 @@ func (s *server) connection(ctx context.Context, conn net.Conn) {
 		return
 	}
 	conn.SetDeadline(time.Time{})
-	s.Log.Warn(fmt.Sprintf("ssh: %s logged in with key %s", conn.RemoteAddr(), client.Permissions.Extensions[fingerprint]))
+	s.Log.Warn(fmt.Sprintf("%s logged in with key %s", conn.RemoteAddr(), client.Permissions.Extensions[fingerprint]))
 	if !s.count(1) {
-		s.Log.Warn("ssh: too many are logged in")
+		s.Log.Warn("too many are logged in")
 		s.count(-1)
 		client.Close()
 		return
 	}
 	defer s.count(-1)
-	defer s.Log.Info(fmt.Sprintf("ssh: %s logged out", conn.RemoteAddr()))
+	defer s.Log.Info(fmt.Sprintf("%s logged out", conn.RemoteAddr()))
 
 	var parts sync.WaitGroup
 	defer parts.Wait()
@@ -198,8 +199,8 @@ func (s *server) tellRefused(from net.Addr, err error) {
 	s.mu.Unlock()
 	switch {
 	case n < 20:
-		s.Log.Warn(fmt.Sprintf("ssh: %s was not let in: %s", from, text))
+		s.Log.Warn(fmt.Sprintf("%s was not let in: %s", from, text))
 	case n%100 == 20:
-		s.Log.Warn(fmt.Sprintf("ssh: %d connections were not let in, the last from %s", n, from))
+		s.Log.Warn(fmt.Sprintf("%d connections were not let in, the last from %s", n, from))
 	}
 }

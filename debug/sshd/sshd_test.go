@@ -20,6 +20,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 
+	"netstage/debug/sentence"
 	"netstage/debug/shell"
 )
 
@@ -113,7 +114,7 @@ func open(t *testing.T) *place {
 	go func() {
 		done <- Serve(ctx, l, Options{
 			Keys: keys, Exe: exe, Env: []string{"PATH=/bin:/usr/bin", "GORACE=atexit_sleep_ms=0"}, Greeting: "welcome\r\n", Farewell: "\r\nfarewell\r\n",
-			Log: slog.New(slog.NewTextHandler(p, nil)),
+			Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(p))),
 			LoggedIn: func(n int) {
 				p.mu.Lock()
 				defer p.mu.Unlock()

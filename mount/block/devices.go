@@ -57,7 +57,7 @@ type known struct {
 
 // NewDevices returns the devices that sysfs shows, with their nodes in dev.
 func NewDevices(sysfs, dev string, log *slog.Logger) *Devices {
-	return &Devices{sysfs: sysfs, dev: dev, log: log, read: map[string]known{}, busy: map[string]chan struct{}{}}
+	return &Devices{sysfs: sysfs, dev: dev, log: log.With("what", "disks"), read: map[string]known{}, busy: map[string]chan struct{}{}}
 }
 
 // readPatience is how long a disk may take to be read before the others are
@@ -70,7 +70,7 @@ const readPatience = 5 * time.Second
 func (d *Devices) List() []Device {
 	entries, err := os.ReadDir(filepath.Join(d.sysfs, "class/block"))
 	if err != nil {
-		d.log.Warn(fmt.Sprintf("disks: %v", err))
+		d.log.Warn(err.Error())
 		return nil
 	}
 	var reading sync.WaitGroup
@@ -113,7 +113,7 @@ func (d *Devices) lookWithin(name string, patience time.Duration) (device Device
 	case device := <-result:
 		return device
 	case <-time.After(patience):
-		d.log.Warn(fmt.Sprintf("disks: %s does not answer; looking at the others without it", name))
+		d.log.Warn(name + " does not answer; looking at the others without it")
 		return Device{}
 	}
 }
@@ -151,7 +151,7 @@ func (d *Devices) look(name string) Device {
 		if errors.Is(err, unix.ENOMEDIUM) || errors.Is(err, os.ErrNotExist) {
 			return Device{}
 		}
-		d.log.Warn(fmt.Sprintf("disks: %s: %v", name, err))
+		d.log.Warn(name, "err", err)
 		device = Device{} // nor is it read again
 	}
 	d.mu.Lock()
@@ -207,7 +207,7 @@ func (d *Devices) Find(name Name) (Device, bool) {
 		return Device{}, false
 	}
 	if len(found) > max(1, found[0].devices) {
-		d.log.Warn(fmt.Sprintf("disks: both %s and %s are %s; taking the first", found[0].Path, found[1].Path, name))
+		d.log.Warn(fmt.Sprintf("both %s and %s are %s; taking the first", found[0].Path, found[1].Path, name))
 	}
 	return found[0], true
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/stage1/fault"
 )
 
@@ -30,7 +31,7 @@ func newMachine(t *testing.T) *machine {
 }
 
 func (m *machine) devices() *Devices {
-	return NewDevices(m.sys, m.dev, slog.New(slog.NewTextHandler(&m.log, nil)))
+	return NewDevices(m.sys, m.dev, slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&m.log))))
 }
 
 func (m *machine) write(name, text string) {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch/kept"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
@@ -57,7 +58,7 @@ func Fetch(ctx context.Context, dir string, had, wanted Edition) (Fetched, error
 	}
 	var log bytes.Buffer
 	g := getter.Getter{
-		Log: slog.New(slog.NewTextHandler(&log, nil)), Config: c, Initrd: dir, Agent: "netstage/bench", Media: folder(dir), Cache: folder(dir),
+		Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&log))), Config: c, Initrd: dir, Agent: "netstage/bench", Media: folder(dir), Cache: folder(dir),
 		Network: &getter.Network{MAC: make(net.HardwareAddr, 6), Dial: new(net.Dialer).DialContext},
 		Store:   func() store.Store { return store.File(filepath.Join(dir, "fetched")) },
 	}

@@ -75,7 +75,7 @@ func (m *Machine) Open(ctx context.Context, recall, quotes bool, first ...measur
 	}
 	var key tpm.Key
 	if err := m.ask(func(t *tpm.TPM) (err error) { key, err = t.NewKey(); return err }); err != nil {
-		m.Log.Warn(fmt.Sprintf("TPM: it makes no key to sign with, so that reports go without a quote: %v", err))
+		m.Log.Warn("TPM: it makes no key to sign with, so that reports go without a quote", "err", err)
 		return
 	}
 	m.mu.Lock()
@@ -140,7 +140,7 @@ func (m *Machine) Measure(e measure.Event) {
 		return
 	}
 	if err := m.ask(func(t *tpm.TPM) error { return t.Extend(measure.PCR, m.banks, []byte(e)) }); err != nil {
-		m.Log.Warn(fmt.Sprintf("%s is not measured: %v", e.Title(), err))
+		m.Log.Warn(e.Title()+" is not measured", "err", err)
 		return
 	}
 	m.events = append(m.events, e)
@@ -215,7 +215,7 @@ func (m *Machine) Leave() {
 	err = errors.Join(err, rundir.ReplacePrivate(filepath.Join(m.Root, binaryLog), measure.Binary(m.banks, m.events)),
 		appendTo(filepath.Join(m.Root, systemdLog), measure.JSON(m.banks, m.events)))
 	if err != nil {
-		m.Log.Warn(fmt.Sprintf("TPM: %v", err))
+		m.Log.Warn("TPM", "err", err)
 	}
 }
 

@@ -57,7 +57,7 @@ func (m *Machine) take(from memory, content []byte, err, empty error) {
 	case err == nil:
 		m.serials.Merge(table)
 	case !errors.Is(err, empty):
-		m.Log.Warn(fmt.Sprintf("rollback: what %v remembers is not known: %v", from, err))
+		m.Log.Warn(fmt.Sprintf("rollback: what %v remembers is not known", from), "err", err)
 		return
 	}
 	if m.memory == noMemory {

@@ -54,11 +54,11 @@ func (d *Devices) Open(params cmdline.Params) error {
 		return err
 	}
 	if err := Unshare(); err != nil { // of an earlier attempt
-		d.Log.Warn(fmt.Sprintf("modules may get options twice: %v", err))
+		d.Log.Warn("modules may get options twice", "err", err)
 	}
 	rules, err := modindex.ReadConfigDirs(modindex.ConfigDirs[:]...)
 	if err != nil {
-		d.Log.Warn(fmt.Sprintf("some module options are ignored: %v", err))
+		d.Log.Warn("some module options are ignored", "err", err)
 	}
 	asked := &modindex.Config{}
 	for _, p := range params {
@@ -103,7 +103,7 @@ func (d *Devices) shareRules(rules *modindex.Config) {
 		err = os.WriteFile(sharedRules, text.Bytes(), 0o600)
 	}
 	if err != nil {
-		d.Log.Warn(fmt.Sprintf("modules that the kernel asks for get no options of the command line: %v", err))
+		d.Log.Warn("modules that the kernel asks for get no options of the command line", "err", err)
 	}
 }
 
@@ -124,7 +124,7 @@ func (d *Devices) Drive(ctx context.Context) error {
 		return nil
 	}
 	if err := d.loader.Listen(); err != nil {
-		d.Log.Warn(fmt.Sprintf("drivers of devices that appear later will not be loaded: %v", err))
+		d.Log.Warn("drivers of devices that appear later will not be loaded", "err", err)
 	} else if d.hotplug == nil {
 		defer func() { d.hotplug = step.InBackground(d.loader.Hotplug) }()
 	}
@@ -190,7 +190,7 @@ func (d *Devices) loadForced(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		d.Log.Warn(fmt.Sprintf("modules that are loaded whatever the hardware is: %v", err))
+		d.Log.Warn("modules that are loaded whatever the hardware is", "err", err)
 	}
 }
 
@@ -240,11 +240,11 @@ func (d *Devices) Stop() {
 		return
 	}
 	if err := d.hotplug.Stop(); err != nil {
-		d.Log.Warn(fmt.Sprintf("drivers of late devices: %v", err))
+		d.Log.Warn("drivers of late devices", "err", err)
 	}
 	d.hotplug = nil
 	if err := d.loader.Close(); err != nil {
-		d.Log.Warn("drivers: " + err.Error())
+		d.Log.Warn("drivers", "err", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"netstage/debug/sentence"
 	"netstage/qemu-tests/namespaced"
 	"netstage/stage1/cmdline"
 	"netstage/stage1/kmod"
@@ -42,7 +43,7 @@ func initrd(t *testing.T, kernel string, files map[string]string) (*Devices, *by
 		write(t, filepath.Join("/lib/modules", kernel, name), text)
 	}
 	log := new(bytes.Buffer)
-	return &Devices{Log: slog.New(slog.NewTextHandler(log, nil))}, log
+	return &Devices{Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log)))}, log
 }
 
 // An initrd for another kernel is told as such, and what asks for drivers does

@@ -35,6 +35,8 @@ type Disks struct {
 
 // look begins to look for block devices; what was seen before is read
 // again.
+func (d *Disks) log() *slog.Logger { return d.Log.With("what", "disks") }
+
 func (d *Disks) look() *block.Devices { return block.NewDevices("/sys", "/dev", d.Log) }
 
 // await waits for a block device that what needs, until the deadline.
@@ -66,7 +68,7 @@ func (d *Disks) events() (changed <-chan struct{}, stop func()) {
 			}
 		}
 	}
-	listening := step.InBackground(func(ctx context.Context) error { return listenOrPoll(ctx, d.Log, tell) })
+	listening := step.InBackground(func(ctx context.Context) error { return listenOrPoll(ctx, d.log(), tell) })
 	return signal, func() { listening.Stop() }
 }
 
@@ -76,7 +78,7 @@ func listenOrPoll(ctx context.Context, log *slog.Logger, tell func(uevent.Event)
 	if err == nil {
 		return nil
 	}
-	log.Warn(fmt.Sprintf("disks: %v; looking every second", err))
+	log.Warn(fmt.Sprintf("%v; looking every second", err))
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -105,11 +107,11 @@ func (d *Disks) SayWhile(text string) (stop func()) {
 				return nil
 			case <-time.After(wait):
 			}
-			line := "disks: " + text
+			line := text
 			if so := time.Since(started); so > nextNotice {
 				line += fmt.Sprintf("; %d s so far", int(so.Seconds()))
 			}
-			d.Log.Info(line)
+			d.log().Info(line)
 		}
 	})
 	return func() { saying.Stop() }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/debug/sentence"
 	"netstage/fetch/ref"
 	"netstage/mount"
 	"netstage/qemu-tests/namespaced"
@@ -61,7 +62,7 @@ func machine(t *testing.T) (*Disks, *drivers, *bytes.Buffer) {
 		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	}
 	log, asked := new(bytes.Buffer), new(drivers)
-	return &Disks{Log: slog.New(slog.NewTextHandler(log, nil)), Drivers: asked}, asked, log
+	return &Disks{Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log))), Drivers: asked}, asked, log
 }
 
 func write(t *testing.T, name, text string) {

@@ -95,7 +95,7 @@ func (d *Disks) excuse(e mount.Entry, err error) error {
 	if err == nil || !e.Has("nofail") || fault.ClassOf(err) == fault.FsckReboot {
 		return err
 	}
-	d.Log.Warn(fmt.Sprintf("disks: %s is not mounted: %s: %v", e.Target, fault.ClassOf(err), err))
+	d.log().Warn(e.Target+" is not mounted", "class", fault.ClassOf(err), "err", err)
 	return nil
 }
 
@@ -109,7 +109,7 @@ func (d *Disks) prepare(ctx context.Context, disks *block.Devices, e mount.Entry
 	if err != nil {
 		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
 	}
-	d.Log.Info(fmt.Sprintf("disks: %s for %s", device, e.Target))
+	d.log().Info(fmt.Sprintf("%s for %s", device, e.Target))
 	if err := device.Usable(); err != nil {
 		return prepared{}, fmt.Errorf("%s: %w", e.Target, err)
 	}
@@ -142,21 +142,21 @@ func (d *Disks) check(ctx context.Context, e mount.Entry, device block.Device) e
 		return nil
 	}
 	if program == "" {
-		d.Log.Info(fmt.Sprintf("disks: %s is not checked: the initrd has no fsck.%s", e.Target, e.Type))
+		d.log().Info(fmt.Sprintf("%s is not checked: the initrd has no fsck.%s", e.Target, e.Type))
 		return nil
 	}
 	if used, err := mount.InUse(device.Path); used || err != nil {
 		if err == nil {
-			d.Log.Info(fmt.Sprintf("disks: %s is not checked: %s is in use", e.Target, device.Path))
+			d.log().Info(fmt.Sprintf("%s is not checked: %s is in use", e.Target, device.Path))
 		}
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, CheckLimit, fmt.Errorf("not done within %v", CheckLimit))
 	defer cancel()
 	defer d.SayWhile(fmt.Sprintf("checking %s (%s) for %s", device.Path, e.Type, e.Target))()
-	corrected, err := fsck.Run(ctx, program, device.Path, mountPatience(e), func(line string) { d.Log.Info("fsck: " + line) })
+	corrected, err := fsck.Run(ctx, program, device.Path, mountPatience(e), func(line string) { d.Log.With("what", "fsck").Info(line) })
 	if corrected {
-		d.Log.Warn(fmt.Sprintf("disks: the errors of %s for %s were corrected", device.Path, e.Target))
+		d.log().Warn(fmt.Sprintf("the errors of %s for %s were corrected", device.Path, e.Target))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.Target, err)
@@ -200,7 +200,7 @@ func (d *Disks) Mount(ctx context.Context, p Prepared) error {
 	for _, e := range p.entries {
 		err := d.mountEntry(ctx, e)
 		for try := 1; err != nil && e.Network() && try < networkTries && ctx.Err() == nil; try++ {
-			d.Log.Warn(fmt.Sprintf("disks: %s: %v; trying again", e.Target, err))
+			d.log().Warn(fmt.Sprintf("%s: %v; trying again", e.Target, err))
 			select {
 			case <-time.After(betweenTries):
 			case <-ctx.Done():
@@ -211,7 +211,7 @@ func (d *Disks) Mount(ctx context.Context, p Prepared) error {
 			return err
 		}
 		if err == nil {
-			d.Log.Info(fmt.Sprintf("disks: %s mounted (%s)", e.Target, e.Type))
+			d.log().Info(fmt.Sprintf("%s mounted (%s)", e.Target, e.Type))
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,7 +65,7 @@ func (m *Media) open(ctx context.Context, l ref.Location) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", l.Raw, err)
 	}
-	m.Log.Info(fmt.Sprintf("image: %s is on %s", l.Raw, device))
+	m.log().Info(fmt.Sprintf("%s is on %s", l.Raw, device))
 	m.link(device.Path)
 	if l.Path == "" {
 		return device.Path, nil
@@ -79,7 +80,7 @@ func (m *Media) link(path string) {
 	}
 	os.Remove("/dev/root")
 	if err := os.Symlink(path, "/dev/root"); err != nil {
-		m.Log.Warn(fmt.Sprintf("image: %v", err))
+		m.log().Warn(err.Error())
 	}
 }
 
@@ -155,7 +156,7 @@ func (m *Media) isoOn(ctx context.Context, disks *block.Devices, device block.De
 		}
 		return "", errors.Join(err, mount.Discard(dir))
 	}
-	m.Log.Info(fmt.Sprintf("image: found %s on %s", file, device))
+	m.log().Info(fmt.Sprintf("found %s on %s", file, device))
 	m.link(iso.Device)
 	return filepath.Join(MediaDir, "iso"), nil
 }
@@ -178,3 +179,6 @@ func DropMedia() error {
 	}
 	return errors.Join(errs...)
 }
+
+// log is about the image, whatever else the disk has.
+func (m *Media) log() *slog.Logger { return m.Log.With("what", "image") }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 func TestParse(t *testing.T) {
@@ -43,7 +45,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var heart Heartbeat
-				log := slog.New(heart.Handler(slog.NewTextHandler(io.Discard, nil)))
+				log := slog.New(heart.Handler(sentence.NewHandler(slog.LevelInfo, sentence.To(io.Discard))))
 				heart.Expect(test.quiet)
 				ctx, cancel := context.WithCancel(t.Context())
 				heartbeats, done := 0, make(chan bool)

@@ -51,9 +51,10 @@ func (w Watchdog) Check(ctx context.Context, log *slog.Logger, drivers Drivers, 
 	if w.After == 0 {
 		return
 	}
+	log = log.With("what", "watchdog")
 	if w.Soft && drivers.Indexed() && identity(root) == "" {
 		if err := drivers.Require(ctx, "softdog"); err != nil {
-			log.Warn(fmt.Sprintf("watchdog: %v", err))
+			log.Warn(err.Error())
 		}
 	}
 	lock, _ := os.ReadFile(filepath.Join(root, "sys/class/watchdog/watchdog0/nowayout"))
@@ -61,9 +62,9 @@ func (w Watchdog) Check(ctx context.Context, log *slog.Logger, drivers Drivers, 
 		return // PID 1 leaves it alone, and says so
 	}
 	if name := identity(root); name != "" {
-		log.Info(fmt.Sprintf("watchdog: %s resets the machine when the boot hangs for %.0f s", name, w.After.Seconds()))
+		log.Info(fmt.Sprintf("%s resets the machine when the boot hangs for %.0f s", name, w.After.Seconds()))
 	} else {
-		log.Warn("watchdog: there is none that a driver of this initrd knows (netstage initrd --module +i6300esb, +iTCO_wdt; or boot.watchdog=60,softdog with +softdog)")
+		log.Warn("there is none that a driver of this initrd knows (netstage initrd --module +i6300esb, +iTCO_wdt; or boot.watchdog=60,softdog with +softdog)")
 	}
 }
 

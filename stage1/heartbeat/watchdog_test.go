@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 // initrd has a driver of the kernel's own watchdog, or none.
@@ -47,7 +49,7 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := new(bytes.Buffer)
 			test.initrd.root = t.TempDir()
-			test.watchdog.Check(t.Context(), slog.New(slog.NewTextHandler(log, nil)), &test.initrd, test.initrd.root)
+			test.watchdog.Check(t.Context(), slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log))), &test.initrd, test.initrd.root)
 			if !strings.Contains(log.String(), test.want) || test.want == "" && log.Len() > 0 || len(test.initrd.asked) != test.asked {
 				t.Errorf("asked for %q, said %s", test.initrd.asked, log)
 			}

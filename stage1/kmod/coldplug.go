@@ -111,7 +111,7 @@ func (l *Loader) tell(failed []error) {
 		le, ok := err.(*LoadError)
 		switch {
 		case ok && le.absent():
-			l.log.Debug(fmt.Sprintf("modules: %v", err))
+			l.log.Debug(err.Error())
 		case ok && le.unpacked():
 			files = append(files, le.root().Path)
 		default:
@@ -127,11 +127,11 @@ func (l *Loader) tell(failed []error) {
 	}
 	slices.Sort(files)
 	if files = slices.DeleteFunc(slices.Compact(files), func(f string) bool { return !fresh(f) }); len(files) > 0 {
-		l.log.Warn("modules: the index names files that are missing, for devices that are there: " + strings.Join(files, " ") + ": pack the initrd again")
+		l.log.Warn("the index names files that are missing, for devices that are there: " + strings.Join(files, " ") + ": pack the initrd again")
 	}
 	for _, line := range lines {
 		if fresh(line) {
-			l.log.Warn("modules: " + line)
+			l.log.Warn(line)
 		}
 	}
 }

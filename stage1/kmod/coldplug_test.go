@@ -75,7 +75,7 @@ func TestColdplug(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	for line := range strings.Lines(log.String()) {
-		if strings.Contains(line, "level=WARN") != (strings.Contains(line, "module broken") || strings.Contains(line, "gone.ko")) {
+		if strings.Contains(line, "WARN ") != (strings.Contains(line, "module broken") || strings.Contains(line, "gone.ko")) {
 			t.Errorf("logged: %s", line)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/debug/sentence"
 	"netstage/stage1/modindex"
 )
 
@@ -121,7 +122,7 @@ func newTestLoader(t *testing.T, dir string, k *fakeKernel) (*Loader, *logBuffer
 		t.Fatal(err)
 	}
 	log := &logBuffer{}
-	l := NewLoader(ix, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	l := NewLoader(ix, slog.New(sentence.NewHandler(slog.LevelDebug, sentence.To(log))))
 	l.in.finit = k.finit
 	l.in.sysfs, l.sysfs = t.TempDir(), t.TempDir()
 	t.Cleanup(func() { l.Close() })

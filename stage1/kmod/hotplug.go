@@ -157,16 +157,16 @@ func (q *queue) end() {
 func (l *Loader) arrived(ctx context.Context, modaliases []string) {
 	_, loaded, _ := l.drive(ctx, modaliases)
 	if len(loaded) > 0 {
-		l.log.Info(fmt.Sprintf("modules: new device, loaded %s", strings.Join(loaded, " ")))
+		l.log.Info("new device, loaded " + strings.Join(loaded, " "))
 	}
 }
 
 func (l *Loader) rescan(ctx context.Context, sysfs string) {
 	r, err := l.Coldplug(ctx, sysfs)
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn(fmt.Sprintf("modules: %v", err))
+		l.log.Warn(err.Error())
 	}
 	if len(r.Loaded) > 0 {
-		l.log.Info(fmt.Sprintf("modules: new device, loaded %s", strings.Join(r.Loaded, " ")))
+		l.log.Info("new device, loaded " + strings.Join(r.Loaded, " "))
 	}
 }

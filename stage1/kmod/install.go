@@ -35,7 +35,7 @@ func (l *Loader) install(ctx context.Context, n *node, command string) error {
 		err = context.Cause(ctx)
 	}
 	if text := strings.TrimSpace(string(said)); text != "" {
-		l.log.Info(fmt.Sprintf("modules: %s: %s", n.name, strings.ReplaceAll(text, "\n", "; ")))
+		l.log.Info(n.name + ": " + strings.ReplaceAll(text, "\n", "; "))
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // somebody in the background has its output
 		return fmt.Errorf("run %q: %w", command, err)

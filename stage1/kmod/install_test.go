@@ -119,7 +119,7 @@ func TestMissingFiles(t *testing.T) {
 			t.Errorf("failed: %v", failed)
 		}
 	}
-	want := `level=WARN msg="modules: the index names files that are missing, for devices that are there: ` + file + `: pack the initrd again"`
+	want := `WARN modules: the index names files that are missing, for devices that are there: ` + file + `: pack the initrd again`
 	if strings.Count(log.String(), want) != 1 {
 		t.Errorf("not once:\n%s", log)
 	}

@@ -61,7 +61,7 @@ func NewLoader(ix *modindex.Index, log *slog.Logger) *Loader {
 	workers := min(max(4, 2*runtime.NumCPU()), 16)
 	return &Loader{
 		ix:       ix,
-		log:      log,
+		log:      log.With("what", "modules"),
 		in:       inserter{sysfs: "/sys", finit: unix.FinitModule},
 		graph:    graph{nodes: map[string]*node{}},
 		workers:  make(chan struct{}, workers),
@@ -126,7 +126,7 @@ func (l *Loader) try(ctx context.Context, modules []modindex.Target) (loaded []s
 		case wanted[n.name]:
 			errs = append(errs, n.err)
 		default:
-			l.log.Debug(fmt.Sprintf("modules: passed over: %v", n.err))
+			l.log.Debug("passed over", "err", n.err)
 		}
 	}
 	for _, n := range fresh {
@@ -218,7 +218,7 @@ func (l *Loader) insert(ctx context.Context, n *node) (isNew bool, err error) {
 	if masked, refused := masks(command); refused {
 		return false, &LoadError{Module: n.name, Path: n.path, Op: "install", Err: errors.New("refused by the module configuration (install … false)")}
 	} else if masked {
-		l.log.Debug(fmt.Sprintf("modules: %s: masked by the module configuration", n.name))
+		l.log.Debug(n.name + ": masked by the module configuration")
 		return false, nil
 	}
 	state, err := os.ReadFile(filepath.Join(l.sysfs, "module", n.name, "initstate"))
@@ -227,7 +227,7 @@ func (l *Loader) insert(ctx context.Context, n *node) (isNew bool, err error) {
 	}
 	start := time.Now()
 	slow := time.AfterFunc(slowStart, func() {
-		l.log.Info(fmt.Sprintf("modules: waiting for %s to start, %v so far", n.name, slowStart))
+		l.log.Info(fmt.Sprintf("waiting for %s to start, %v so far", n.name, slowStart))
 	})
 	defer slow.Stop()
 	l.begin(n.name, true)
@@ -246,6 +246,6 @@ func (l *Loader) insert(ctx context.Context, n *node) (isNew bool, err error) {
 		return false, &LoadError{Module: n.name, Path: n.path, Op: op, Err: err}
 	}
 	took := time.Since(start).Round(100 * time.Microsecond)
-	l.log.Debug(strings.TrimSpace(fmt.Sprintf("modules: %s loaded in %v %s", n.name, took, n.params)))
+	l.log.Debug(strings.TrimSpace(fmt.Sprintf("%s loaded in %v %s", n.name, took, n.params)))
 	return true, nil
 }

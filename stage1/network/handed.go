@@ -43,7 +43,7 @@ func (c *Connection) race(ctx context.Context, o Order) (*netup.Network, error) 
 	}
 	found, err := readHanded(c.Root)
 	if err != nil {
-		c.Log.Warn(fmt.Sprintf("network: the addresses that were handed in are of no use: %v", err))
+		c.log().Warn("the addresses that were handed in are of no use", "err", err)
 	}
 	if len(found.Entries) == 0 {
 		return netup.Up(ctx, options)
@@ -57,7 +57,7 @@ func (c *Connection) race(ctx context.Context, o Order) (*netup.Network, error) 
 		if err == nil || ctx.Err() != nil || fault.ClassOf(err) == fault.NoNIC && time.Since(started) >= time.Minute {
 			return network, err
 		}
-		c.Log.Warn(fmt.Sprintf("network: %s led to nothing within %v; now %s", what, turn, next))
+		c.log().Warn(fmt.Sprintf("%s led to nothing within %v; now %s", what, turn, next))
 		options, other = other, options
 	}
 }

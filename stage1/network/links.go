@@ -3,7 +3,6 @@ package network
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +64,7 @@ func (c *Connection) Links() Table {
 	if c.Network == nil && c.last.Version != 0 {
 		links, err := linktable.Refresh(c.last.Links, c.last.age())
 		if err != nil {
-			c.Log.Warn(fmt.Sprintf("network: %v", err))
+			c.log().Warn(err.Error())
 			return c.last
 		}
 		c.last = c.tableOf(links)
@@ -116,7 +115,7 @@ func (c *Connection) keepLinks(err error) {
 	}
 	c.last = c.tableOf(failed.Links())
 	if err := c.write(c.last); err != nil {
-		c.Log.Warn(fmt.Sprintf("network: the links can't be told: %v", err))
+		c.log().Warn("the links can't be told", "err", err)
 	}
 }
 

@@ -71,7 +71,7 @@ func (c *Connection) Up(ctx context.Context, o Order) error {
 		err = c.explainNoNIC(err)
 	}
 	if err != nil && elsewhere {
-		c.Log.Warn(fmt.Sprintf("network: %v; the image may be on a disk", err))
+		c.log().Warn(fmt.Sprintf("%v; the image may be on a disk", err))
 		return nil
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (c *Connection) Up(ctx context.Context, o Order) error {
 	c.Network, c.won = network, &won
 	// For the tools of the debug shell; the agent asks the servers itself.
 	if err := os.WriteFile(filepath.Join(c.Root, resolvConf), network.ResolvConf(), 0o644); err != nil {
-		c.Log.Warn(fmt.Sprintf("network: the shell will look no names up: %v", err))
+		c.log().Warn("the shell will look no names up", "err", err)
 	}
 	return nil
 }
@@ -105,3 +105,5 @@ func (c *Connection) Host() string {
 	}
 	return c.host
 }
+
+func (c *Connection) log() *slog.Logger { return c.Log.With("what", "network") }

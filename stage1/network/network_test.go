@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch/ref"
 	"netstage/netup/lease"
 	"netstage/netup/networkd"
@@ -65,7 +66,7 @@ func TestNoNetwork(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c := Connection{Log: slog.New(slog.NewTextHandler(log, nil)), Cards: cards{test.why}, Root: root}
+			c := Connection{Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log))), Cards: cards{test.why}, Root: root}
 			status := "never"
 			err := c.Up(t.Context(), Order{
 				Config: config.Config{NetworkTimeout: time.Second, Rootfs: locations(t, test.rootfs...)},

@@ -75,7 +75,7 @@ func (p *Poster) Post(ctx context.Context, r report.Report) error {
 			return err
 		}
 		if _, err = p.once(ctx, http.MethodPost, p.URL, text.Bytes()); err == nil {
-			p.Log.Info(fmt.Sprintf("report: sent to %s in %d ms", ref.Redacted(p.URL), time.Since(started).Milliseconds()))
+			p.log().Info(fmt.Sprintf("sent to %s in %d ms", ref.Redacted(p.URL), time.Since(started).Milliseconds()))
 			return nil
 		}
 		if _, final := errors.AsType[refusal](err); final {
@@ -88,7 +88,7 @@ func (p *Poster) Post(ctx context.Context, r report.Report) error {
 	case cause != nil:
 		err = fmt.Errorf("%w (%v)", cause, err)
 	}
-	return fmt.Errorf("report: not sent to %s: %w", ref.Redacted(p.URL), err)
+	return fmt.Errorf("not sent to %s: %w", ref.Redacted(p.URL), err)
 }
 
 // quoted is what the TPM signs for this server; nil where the server gives no
@@ -110,12 +110,12 @@ func (p *Poster) quoted(ctx context.Context) *report.Quote {
 		err = fmt.Errorf("a nonce of %d bytes", len(nonce))
 	}
 	if err != nil {
-		p.Log.Debug(fmt.Sprintf("report: %s gives no nonce, so that it goes without a quote: %v", ref.Redacted(p.URL), err))
+		p.log().Debug(ref.Redacted(p.URL)+" gives no nonce, so that it goes without a quote", "err", err)
 		return nil
 	}
 	q, err := p.Quote(ctx, nonce)
 	if err != nil {
-		p.Log.Warn(fmt.Sprintf("report: it goes without a quote: %v", err))
+		p.log().Warn("it goes without a quote", "err", err)
 		return nil
 	}
 	return q
@@ -187,7 +187,7 @@ func (p *Poster) Failure(r report.Report) (end func(fault.Choice)) {
 	sending := step.InBackground(func(ctx context.Context) error {
 		err := p.Post(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			p.Log.Warn(err.Error())
+			p.log().Warn(err.Error())
 		}
 		return err
 	})
@@ -199,3 +199,5 @@ func (p *Poster) Failure(r report.Report) (end func(fault.Choice)) {
 		sending.StopAfter(grace)
 	}
 }
+
+func (p *Poster) log() *slog.Logger { return p.Log.With("what", "report") }

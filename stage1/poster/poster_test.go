@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/stage1/report"
 )
 
@@ -42,7 +43,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 func newPoster(url string, log io.Writer) *Poster {
-	return &Poster{URL: url, Dial: new(net.Dialer).DialContext, Agent: "netstage/1.0", Log: slog.New(slog.NewTextHandler(log, nil))}
+	return &Poster{URL: url, Dial: new(net.Dialer).DialContext, Agent: "netstage/1.0", Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log)))}
 }
 
 func TestPost(t *testing.T) {

@@ -1,7 +1,6 @@
 package reporting
 
 import (
-	"fmt"
 	"math"
 	"path/filepath"
 	"time"
@@ -92,7 +91,7 @@ func (r *Record) Progress(status func(string), alive func()) func(fetch.Progress
 			return
 		}
 		if err := rundir.ReplaceJSON(filepath.Join(r.Root, downloadFile), r.download); err != nil && !told {
-			r.Log.Warn(fmt.Sprintf("image: its progress can't be told: %v", err))
+			r.Log.Warn("image: its progress can't be told", "err", err)
 			told = true
 		}
 	}

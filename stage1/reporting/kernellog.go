@@ -2,7 +2,6 @@ package reporting
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -32,7 +31,7 @@ func targetOf(c config.Config, log *slog.Logger, m report.Machine, dial Dialer) 
 	t := LogTarget{
 		Dial:     func(ctx context.Context) (net.Conn, error) { return dial(ctx, "udp", c.LogTo) },
 		Hostname: m.Hostname, Blank: blank,
-		Warn: func(err error) { log.Warn(fmt.Sprintf("boot.log: %s is not reached: %v", c.LogTo, err)) },
+		Warn: func(err error) { log.Warn("boot.log: "+c.LogTo+" is not reached", "err", err) },
 	}
 	if t.Hostname == "" && len(m.MACs) > 0 {
 		t.Hostname = strings.ReplaceAll(m.MACs[0], ":", "-")

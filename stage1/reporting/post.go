@@ -32,14 +32,15 @@ func posterFor(c config.Config, log *slog.Logger, version, root string, dial Dia
 	if c.ReportTo == "" {
 		return nil
 	}
+	told := log.With("what", "report")
 	roots, err := image.Authorities(c.CA, filepath.Join(root, config.OwnCA))
 	if err != nil {
-		log.Warn(fmt.Sprintf("report: not sent: %v", err))
+		told.Warn("not sent", "err", err)
 		return nil
 	}
 	token, err := image.ReportToken(c.ReportTo, root)
 	if err != nil {
-		log.Warn(fmt.Sprintf("report: it goes without a token: %v", err))
+		told.Warn("it goes without a token", "err", err)
 	}
 	return &poster.Poster{URL: c.ReportTo, Token: token, Dial: dial, Roots: roots, Agent: "netstage/" + version, Log: log}
 }
@@ -65,12 +66,12 @@ func (r *Record) dial() Dialer {
 
 // Post sends the report of a boot that is through.
 func (r *Record) Post(ctx context.Context) {
-	p := r.poster()
+	p, log := r.poster(), r.Log.With("what", "report")
 	switch {
 	case p == nil:
 		return
 	case r.Network.Network == nil:
-		r.Log.Warn("report: not sent: this boot needed no network")
+		log.Warn("not sent: this boot needed no network")
 		return
 	}
 	limit := postGood
@@ -80,7 +81,7 @@ func (r *Record) Post(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	if err := p.Post(ctx, r.withLog(r.Result())); err != nil {
-		r.Log.Warn(err.Error())
+		log.Warn(err.Error())
 	}
 }
 

@@ -6,7 +6,6 @@ package reporting
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -177,6 +176,6 @@ func keep(log *slog.Logger, root string, r report.Report) {
 		err = rundir.ReplacePrivate(filepath.Join(root, reportFile), text.Bytes())
 	}
 	if err != nil {
-		log.Warn(fmt.Sprintf("the boot's report: %v", err))
+		log.Warn("the boot's report", "err", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch"
 	"netstage/netup/lease"
 	"netstage/netup/linktable"
@@ -47,7 +48,7 @@ func record(t *testing.T) (*Record, *bytes.Buffer) {
 	write("proc/meminfo", "MemTotal:  2048000 kB\nMemFree: 1 kB\nMemAvailable:  1024000 kB\n")
 	write("sys/class/net/eth0/type", "1\n")
 	write("sys/class/net/eth0/address", "52:54:00:12:34:56\n")
-	logger := slog.New(slog.NewTextHandler(log, nil))
+	logger := slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log)))
 	r := &Record{
 		Log: logger, Version: "1.0", Root: root, Timeline: &step.Timeline{Started: step.SinceBoot()},
 		KernelLog: func(int) []string { return []string{"Command line: a.password=hunter2"} },

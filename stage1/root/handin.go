@@ -49,7 +49,7 @@ func (s *Step) handIn() error {
 				err = mount.CopyFile(file, filepath.Join(newRoot, h.dir, filepath.Base(file)), h.mode)
 			}
 			if errors.Is(err, syscall.EROFS) { // an /etc that is not to be written to
-				s.Log.Warn(fmt.Sprintf("handed in: %s has no place in this system: %v", file, err))
+				s.Log.Warn("handed in: "+file+" has no place in this system", "err", err)
 				continue
 			}
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/debug/sentence"
 	"netstage/mount"
 	"netstage/nix"
 	"netstage/qemu-tests/namespaced"
@@ -55,7 +56,7 @@ func machine(t *testing.T) (*Step, *bytes.Buffer, *image.Image, nix.System) {
 	})
 	write(t, newRoot+"/sbin/init", "#!/bin/sh\n")
 	log := new(bytes.Buffer)
-	logger, asked := slog.New(slog.NewTextHandler(log, nil)), new(drivers)
+	logger, asked := slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log))), new(drivers)
 	s := &Step{Log: logger, Drivers: asked, Disks: &disks.Disks{Log: logger, Drivers: asked}, Initrd: t.TempDir()}
 	return s, log, &image.Image{}, nix.System{Kind: nix.Plain, Init: "/sbin/init"}
 }

@@ -123,7 +123,8 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, preparing map[str
 		}
 	}
 	label := fmt.Sprintf("%s (%d/%d)", step.Name, i+1, len(steps))
-	r.Log.Info(fmt.Sprintf("%s: %s", label, step.Title))
+	log := r.Log.With("step", label)
+	log.Info(step.Title)
 	r.Timeline.Start(step.Name)
 	if r.Began != nil {
 		r.Began(step)
@@ -131,13 +132,13 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, preparing map[str
 	err := r.run(ctx, step, preparing)
 	took := r.Timeline.Done(step.Name, err)
 	if err == nil {
-		r.Log.Info(fmt.Sprintf("%s: done, %.3f s", label, took.Seconds()))
+		log.Info(fmt.Sprintf("done, %.3f s", took.Seconds()))
 		return i + 1, ""
 	}
 	if context.Cause(ctx) == errAsked {
 		return i, ""
 	}
-	r.Log.Error(fmt.Sprintf("%s: %s: %v", label, fault.ClassOf(err), err))
+	log.Error(string(fault.ClassOf(err)), "class", fault.ClassOf(err), "err", err)
 	f := fault.Failure{
 		Class: fault.ClassOf(err), Cause: err.Error(), Step: step.Name, Tried: fault.TriedOf(err),
 		Attempt: r.Timeline.attempts(step.Name), Took: took,
@@ -153,10 +154,10 @@ func (r Runner) turn(ctx context.Context, steps []Step, i int, preparing map[str
 		return indexOf(steps, step.From, i), ""
 	case fault.Continue:
 		if f.Next == "" {
-			r.Log.Error(label + ": the boot can't go on without it")
+			log.Error("the boot can't go on without it")
 			return i, ""
 		}
-		r.Log.Warn(label + ": left out")
+		log.Warn("left out")
 		return i + 1, ""
 	default:
 		return i, choice

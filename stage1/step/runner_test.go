@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/stage1/fault"
 )
 
@@ -44,7 +45,7 @@ func (s *story) step(name string, results ...error) Step {
 func (s *story) run(steps ...Step) (fault.Choice, Timeline) {
 	var timeline Timeline
 	choice := Runner{
-		Log: slog.New(slog.NewTextHandler(&s.log, nil)), Timeline: &timeline,
+		Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&s.log))), Timeline: &timeline,
 		Breaks: func(name string) bool { return s.breaks[name] },
 		Break: func(_ context.Context, step Step) fault.Choice {
 			s.tell("break before %s", step.Name)

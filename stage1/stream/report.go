@@ -70,7 +70,7 @@ func (w *worker) report(ctx context.Context, s Status) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reportPost, fmt.Errorf("no answer within %v", reportPost))
 	defer cancel()
 	if err := p.Post(ctx, r); err != nil {
-		w.log.Warn(err.Error())
+		w.log.With("what", "report").Warn(err.Error())
 	}
 }
 

@@ -63,7 +63,7 @@ func (s *Socket) Receive(ctx context.Context, log *slog.Logger, f func(Event)) e
 		case err != nil:
 			return fmt.Errorf("listen for devices: %w", err)
 		case failed == unix.ENOBUFS:
-			log.Debug("modules: device events were lost, looking at all devices again")
+			log.Debug("device events were lost, looking at all devices again")
 			f(Event{Action: Lost})
 			continue
 		case failed != nil:

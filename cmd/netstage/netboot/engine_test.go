@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch"
 	"netstage/fetch/faulty"
 	"netstage/fetch/pace"
@@ -53,7 +54,7 @@ func TestTheEngineDownloads(t *testing.T) {
 			}
 			digest := sha256.Sum256(content)
 			r := fetch.Request{
-				Mirrors: mirrors(url + "/image.squashfs"), SHA256: digest[:], Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Mirrors: mirrors(url + "/image.squashfs"), SHA256: digest[:], Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&log))),
 				Store: store.File(filepath.Join(t.TempDir(), "image")), Backoff: pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					dials++

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"netstage/debug/sentence"
 )
 
 // TestBehindProxies: machines are sent to where they reach the server.
@@ -89,7 +91,7 @@ func TestLongLines(t *testing.T) {
 			files["x.squashfs.sha256"] = digest
 		}
 		var log buffer
-		s, err := New(Options{Dir: folder(t, files), Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s, err := New(Options{Dir: folder(t, files), Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&log)))})
 		if err != nil {
 			t.Fatal(err)
 		}

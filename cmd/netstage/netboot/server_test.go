@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 // folder makes a folder of files.
@@ -61,7 +63,7 @@ func (b *buffer) String() string {
 func serve(t *testing.T, o Options) (string, *buffer) {
 	t.Helper()
 	log := &buffer{}
-	o.Access, o.Log = log, slog.New(slog.NewTextHandler(log, nil))
+	o.Access, o.Log = log, slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log)))
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +280,7 @@ func TestGracefulStop(t *testing.T) {
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "file"), strings.Repeat("x", size))
 			log := &buffer{}
-			s, err := New(Options{Dir: dir, Grace: test.grace, Access: log, Log: slog.New(slog.NewTextHandler(log, nil))})
+			s, err := New(Options{Dir: dir, Grace: test.grace, Access: log, Log: slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(log)))})
 			if err != nil {
 				t.Fatal(err)
 			}
