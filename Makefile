@@ -136,7 +136,8 @@ recipes: build deps
 
 # The figures, in build/bench.txt, build/bench-editions.txt and
 # build/bench-stream.txt too. BENCH_RUNS=5 boots each contender five times instead
-# of three; BENCH_BEFORE=FILE boots that agent beside today's, and no stand-in;
+# of three; BENCH_BEFORE=FILE boots that agent beside today's, and no stand-in,
+# and both in namespaces of this host, for build/bench-native.txt;
 # BENCH_BIG=no leaves out what takes minutes: the big image, and a gigabyte that is
 # fetched whole beside the one that is streamed.
 bench: build deps

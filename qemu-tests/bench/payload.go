@@ -31,6 +31,7 @@ const stage2 = `echo "<7>bench: stage 2" >/dev/kmsg
 sed -n 's/^MemTotal\|^MemAvailable\|^ *count/bench: &/p' /proc/meminfo /proc/zoneinfo
 sed -n 's/.*\(rootfs.sha256=[0-9a-f]*\).*/bench: \1/p' /proc/cmdline
 dmesg | grep -E 'Run /init|: bench: |] bench: |stage-1-init: ' | sed 's/^/bench: log: /'
+[ ! -e /run/netstage/boot.json ] || sed 's/^/bench: report: /' /run/netstage/boot.json
 `
 
 // An Image is a store image of random bytes with a toplevel.

@@ -34,7 +34,7 @@ const Gateway = "10.77.0.1"
 var serial atomic.Int64
 
 // NewLAN makes a network that lives as long as the test.
-func NewLAN(t *testing.T) *LAN {
+func NewLAN(t testing.TB) *LAN {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -49,21 +49,21 @@ func NewLAN(t *testing.T) *LAN {
 	return l
 }
 
-func run(t *testing.T, name string, args ...string) {
+func run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }
 
-func (l *LAN) run(t *testing.T, args ...string) {
+func (l *LAN) run(t testing.TB, args ...string) {
 	t.Helper()
 	run(t, "ip", append([]string{"netns", "exec", l.name}, args...)...)
 }
 
 // Plug connects a machine, given by a process of it, by a NIC, whose hardware
 // address is the kernel's choice where mac is empty.
-func (l *LAN) Plug(t *testing.T, pid int, nic, mac string) {
+func (l *LAN) Plug(t testing.TB, pid int, nic, mac string) {
 	t.Helper()
 	port := fmt.Sprintf("p%d", serial.Add(1))
 	peer := []string{"peer", "name", nic}
@@ -75,8 +75,23 @@ func (l *LAN) Plug(t *testing.T, pid int, nic, mac string) {
 	l.port = port
 }
 
+// ready sets the NIC plugged last up, and waits until its port forwards: the
+// kernel gets round to that within a second, and what is sent before is lost.
+func (l *LAN) ready(t testing.TB, pid int, nic string) {
+	t.Helper()
+	run(t, "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), "ip", "link", "set", nic, "up")
+	for range 1000 {
+		state, err := l.Command("cat", "/sys/class/net/"+l.port+"/brport/state").Output()
+		if err == nil && strings.TrimSpace(string(state)) == "3" { // BR_STATE_FORWARDING
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("the port of %s does not forward", nic)
+}
+
 // Cable takes the cable of the NIC plugged last out, and puts it in.
-func (l *LAN) Cable(t *testing.T, in bool) {
+func (l *LAN) Cable(t testing.TB, in bool) {
 	t.Helper()
 	if err := l.TryCable(in); err != nil {
 		t.Fatal(err)
@@ -96,28 +111,28 @@ func (l *LAN) TryCable(in bool) error {
 const Gateway6 = "2001:db8:77::1"
 
 // DHCP starts dnsmasq for IPv4, with further options, until the test ends.
-func (l *LAN) DHCP(t *testing.T, options ...string) {
+func (l *LAN) DHCP(t testing.TB, options ...string) {
 	t.Helper()
 	l.dnsmasq(t, append([]string{"--dhcp-authoritative", "--dhcp-range=10.77.0.10,10.77.0.99,1h", "--address=/server.test/" + Gateway}, options...)...)
 }
 
 // DHCP6 starts dnsmasq for IPv6 alone, as a router that leaves addresses to its
 // DHCPv6 server, with further options, until the test ends.
-func (l *LAN) DHCP6(t *testing.T, options ...string) {
+func (l *LAN) DHCP6(t testing.TB, options ...string) {
 	t.Helper()
 	l.IPv6(t)
 	l.dnsmasq(t, append([]string{"--enable-ra", "--dhcp-range=2001:db8:77::10,2001:db8:77::99,64,1h", "--address=/server.test/" + Gateway6}, options...)...)
 }
 
 // IPv6 gives the LAN's server addresses of IPv6: Gateway6 and fe80::77.
-func (l *LAN) IPv6(t *testing.T) {
+func (l *LAN) IPv6(t testing.TB) {
 	t.Helper()
 	for _, addr := range []string{Gateway6 + "/64", "fe80::77/64"} {
 		l.run(t, "ip", "addr", "add", addr, "dev", "br0", "nodad")
 	}
 }
 
-func (l *LAN) dnsmasq(t *testing.T, options ...string) {
+func (l *LAN) dnsmasq(t testing.TB, options ...string) {
 	t.Helper()
 	pid := filepath.Join(l.dir, fmt.Sprintf("dnsmasq%d.pid", serial.Add(1)))
 	args := append([]string{
@@ -159,7 +174,7 @@ func (l *LAN) Command(name string, args ...string) *exec.Cmd {
 
 // Firewall has the LAN's server filter its packets by the chains of an
 // nftables table, for as long as the test.
-func (l *LAN) Firewall(t *testing.T, chains string) {
+func (l *LAN) Firewall(t testing.TB, chains string) {
 	t.Helper()
 	file := filepath.Join(l.dir, "nftables")
 	if err := os.WriteFile(file, []byte("table inet test {"+chains+"\n}\n"), 0o644); err != nil {
@@ -170,7 +185,7 @@ func (l *LAN) Firewall(t *testing.T, chains string) {
 
 // Tap makes a port of the LAN whose frames are read from and written to a
 // file, until the test ends.
-func (l *LAN) Tap(t *testing.T) *os.File {
+func (l *LAN) Tap(t testing.TB) *os.File {
 	t.Helper()
 	name := fmt.Sprintf("t%d", serial.Add(1))
 	request, err := unix.NewIfreq(name)
@@ -197,7 +212,7 @@ func (l *LAN) Tap(t *testing.T) *os.File {
 }
 
 // Listen opens a TCP port of the LAN's server; ":0" picks one.
-func (l *LAN) Listen(t *testing.T, address string) (listener net.Listener) {
+func (l *LAN) Listen(t testing.TB, address string) (listener net.Listener) {
 	t.Helper()
 	l.within(t, func() (err error) {
 		listener, err = net.Listen("tcp", address)
@@ -207,7 +222,7 @@ func (l *LAN) Listen(t *testing.T, address string) (listener net.Listener) {
 }
 
 // ListenPacket opens a UDP port of the LAN's server.
-func (l *LAN) ListenPacket(t *testing.T, address string) (conn net.PacketConn) {
+func (l *LAN) ListenPacket(t testing.TB, address string) (conn net.PacketConn) {
 	t.Helper()
 	l.within(t, func() (err error) {
 		conn, err = net.ListenPacket("udp4", address)
@@ -217,7 +232,7 @@ func (l *LAN) ListenPacket(t *testing.T, address string) (conn net.PacketConn) {
 }
 
 // Dial connects to a TCP port of the LAN.
-func (l *LAN) Dial(t *testing.T, address string) (conn net.Conn, err error) {
+func (l *LAN) Dial(t testing.TB, address string) (conn net.Conn, err error) {
 	t.Helper()
 	l.within(t, func() error {
 		conn, err = net.Dial("tcp4", address)
@@ -227,7 +242,7 @@ func (l *LAN) Dial(t *testing.T, address string) (conn net.Conn, err error) {
 }
 
 // within calls open in the LAN's namespace.
-func (l *LAN) within(t *testing.T, open func() error) {
+func (l *LAN) within(t testing.TB, open func() error) {
 	t.Helper()
 	opened := make(chan error)
 	go func() {
@@ -249,7 +264,7 @@ func (l *LAN) within(t *testing.T, open func() error) {
 }
 
 // Serve answers HTTP at http://10.77.0.1:PORT/, which it returns.
-func (l *LAN) Serve(t *testing.T, handler http.Handler) string {
+func (l *LAN) Serve(t testing.TB, handler http.Handler) string {
 	t.Helper()
 	listener := l.Listen(t, Gateway+":0")
 	server := &http.Server{Handler: handler}

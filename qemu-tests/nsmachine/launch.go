@@ -19,6 +19,9 @@ import (
 // plan as JSON.
 const launchEnv = "NETSTAGE_NSMACHINE"
 
+// Began is the first line of a machine's kernel log, as the kernel writes it.
+const Began = "Run /init as init process"
+
 // plan is what the launcher has to build.
 type plan struct {
 	Files   map[string]string // path in the initramfs → file or directory here
@@ -79,6 +82,7 @@ func launch(text string) error {
 		func() error { return unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) },
 		// The clock has no namespace: it is the host's.
 		func() error { return unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_TIME, 0, 0, 0) },
+		began,
 		func() error { return syscall.Exec("/init", []string{"/init"}, p.Env) },
 	}
 	for i, step := range steps {
@@ -87,6 +91,17 @@ func launch(text string) error {
 		}
 	}
 	return nil
+}
+
+// began writes the kernel log's first line. Its terminal must not become init's.
+func began() error {
+	log, err := os.OpenFile("/dev/kmsg", os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	_, err = log.WriteString(Began + "\n")
+	return err
 }
 
 func (p plan) copyFiles(root string) error {

@@ -32,6 +32,7 @@ type Config struct {
 	LAN       *LAN              // nil: no NIC
 	MAC       string            // of the NIC; the kernel's choice when empty
 	NoCarrier bool              // the NIC's cable is out until LAN.Cable puts it in
+	Ready     bool              // the NIC is up and its port forwards before init is executed
 	Watchdog  string            // pipe here that is /dev/watchdog
 	Size      string            // of the initramfs, as tmpfs takes it; half the memory when empty
 }
@@ -54,7 +55,7 @@ const patience = 3 * time.Minute
 type Machine struct {
 	Console *transcript.Transcript
 	Kmsg    *transcript.Transcript
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	master  *os.File
 	gate    gate // of the console's reader
@@ -65,7 +66,7 @@ type Machine struct {
 }
 
 // Start boots a machine, which is killed when the test ends.
-func Start(t *testing.T, c Config) *Machine {
+func Start(t testing.TB, c Config) *Machine {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("namespaces with mounts need root")
@@ -105,6 +106,9 @@ func Start(t *testing.T, c Config) *Machine {
 		c.LAN.Plug(t, m.cmd.Process.Pid, "eth0", c.MAC)
 		if c.NoCarrier {
 			c.LAN.Cable(t, false)
+		}
+		if c.Ready {
+			c.LAN.ready(t, m.cmd.Process.Pid, "eth0")
 		}
 	}
 	hold.Close()
@@ -170,6 +174,12 @@ func (m *Machine) kill() {
 
 // Pid is the machine's PID 1 as the host sees it.
 func (m *Machine) Pid() int { return m.cmd.Process.Pid }
+
+// Spent is the processors' time of all that the machine ran, once it has
+// ended.
+func (m *Machine) Spent() time.Duration {
+	return m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
+}
 
 // Expect waits until the console shows text.
 func (m *Machine) Expect(text string) {
