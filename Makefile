@@ -144,7 +144,7 @@ bench: build deps
 	@$(setup)/kernel.sh 6.12
 	@$(setup)/debian.sh
 	@$(setup)/editions.sh
-	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./fetch/manifest ./netup ./stage1/tpm >$(packages) || { cat $(packages); exit 1; }
+	go test -count=1 -run '^$$' -bench . -benchtime 3x -timeout 20m ./fetch ./fetch/manifest ./fetch/verity ./netup ./stage1/tpm >$(packages) || { cat $(packages); exit 1; }
 	BENCH_PACKAGES=$(abspath $(packages)) go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 150m ./qemu-tests/bench
 
 # The pictures of the documents, anew.

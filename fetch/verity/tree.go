@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"runtime"
 )
 
 // Tree is a hash tree that was checked against its root hash.
@@ -17,29 +18,41 @@ type Tree struct {
 // Open checks a whole tree file against root, before any byte of the image is
 // looked at: every hash block against its parent, and the slots beyond the last
 // digest for being empty, which proves the superblock's number of blocks. The
-// tree is not copied and must not change afterwards.
+// tree is not copied and must not change afterwards. All processors check: the
+// tree of a streamed image is what its boot waits for.
 //
 // One lie remains possible, as in the format itself: a tree whose levels are
 // full can be passed off as a smaller one for an image that consists of its own
 // hash blocks. That is no file system, and where a manifest names the image's
 // size it is caught by that.
 func Open(tree, root []byte) (*Tree, error) {
+	return open(tree, root, runtime.GOMAXPROCS(0))
+}
+
+// open is Open with so many processors.
+func open(tree, root []byte, workers int) (*Tree, error) {
 	s, err := headOf(tree, root)
 	if err != nil {
 		return nil, err
 	}
-	h := newHasher(s.Salt)
+	hashers := newHashers(s.Salt, workers)
 	parents := root
 	levels := s.levels()
 	for i := len(levels) - 1; i >= 0; i-- {
 		l := levels[i]
 		size := int64(s.HashBlockSize)
 		body := tree[l.first*size : (l.first+l.blocks)*size]
-		for b := range l.blocks {
-			want := parents[b*digestSize:][:digestSize]
-			if got := h.sum(body[b*size : (b+1)*size]); !bytes.Equal(got, want) {
-				return nil, &MismatchError{What: fmt.Sprintf("hash block %d of level %d of the verity tree", b, i), Expected: bytes.Clone(want), Got: bytes.Clone(got)}
+		_, err := inShares(hashers, l.blocks, func(h *hasher, first, last int64) (int64, error) {
+			for b := first; b < last; b++ {
+				want := parents[b*digestSize:][:digestSize]
+				if got := h.sum(body[b*size : (b+1)*size]); !bytes.Equal(got, want) {
+					return b, &MismatchError{What: fmt.Sprintf("hash block %d of level %d of the verity tree", b, i), Expected: bytes.Clone(want), Got: bytes.Clone(got)}
+				}
 			}
+			return last, nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		used, rest := body[:l.digests*digestSize], body[l.digests*digestSize:]
 		if len(bytes.Trim(rest, "\x00")) > 0 {

@@ -3,7 +3,6 @@ package verity
 import (
 	"bytes"
 	"fmt"
-	"sync"
 )
 
 // Verifier checks an image block by block as it streams by. It is a
@@ -17,11 +16,7 @@ type Verifier struct {
 // Verifier returns a new one that hashes on up to workers cores; less than 1
 // means 1.
 func (t *Tree) Verifier(workers int) *Verifier {
-	v := &Verifier{tree: t}
-	for range max(1, workers) {
-		v.hashers = append(v.hashers, newHasher(t.super.Salt))
-	}
-	return v
+	return &Verifier{tree: t, hashers: newHashers(t.super.Salt, workers)}
 }
 
 // Write checks the whole blocks in p and returns how many bytes they are. On an
@@ -32,30 +27,9 @@ func (v *Verifier) Write(p []byte) (int, error) {
 	if v.next+blocks > v.tree.super.DataBlocks {
 		return 0, fmt.Errorf("the image is longer than the %d blocks of its verity tree", v.tree.super.DataBlocks)
 	}
-	// Every worker has a run of blocks and stops at the first wrong one; the
-	// earliest counts.
-	share := (blocks + int64(len(v.hashers)) - 1) / int64(len(v.hashers))
-	wrong := make([]error, len(v.hashers))
-	good := make([]int64, len(v.hashers))
-	var wait sync.WaitGroup
-	for i, h := range v.hashers {
-		first, last := min(int64(i)*share, blocks), min(int64(i+1)*share, blocks)
-		run := func() { good[i], wrong[i] = v.check(h, p, first, last) }
-		if i == len(v.hashers)-1 {
-			run()
-			continue
-		}
-		wait.Go(run)
-	}
-	wait.Wait()
-	for i := range v.hashers {
-		if wrong[i] != nil {
-			v.next += good[i]
-			return int(good[i]) * size, wrong[i]
-		}
-	}
-	v.next += blocks
-	return int(blocks) * size, nil
+	good, err := inShares(v.hashers, blocks, func(h *hasher, first, last int64) (int64, error) { return v.check(h, p, first, last) })
+	v.next += good
+	return int(good) * size, err
 }
 
 // check compares the blocks first to last-1 of p and returns the number of good
