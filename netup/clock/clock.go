@@ -32,9 +32,10 @@ func (c Clock) Raise(log *slog.Logger, floor time.Time, what string) bool {
 	if !now.Before(floor) {
 		return false
 	}
-	log.Warn(fmt.Sprintf("clock: %s is before %s, set to %s", text(now), what, text(floor)))
+	log = log.With("what", "clock")
+	log.Warn(fmt.Sprintf("%s is before %s, set to %s", text(now), what, text(floor)))
 	if err := c.Set(floor); err != nil {
-		log.Warn(fmt.Sprintf("clock: set it: %v", err))
+		log.Warn("set it", "err", err)
 	}
 	return true
 }
@@ -52,25 +53,26 @@ const closeEnough = time.Second
 func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	log.Info(fmt.Sprintf("clock: asking %v for the time", servers))
+	log = log.With("what", "clock")
+	log.Info(fmt.Sprintf("asking %v for the time", servers))
 	answer, err := Query(ctx, dial, servers)
 	if err != nil {
-		log.Warn(fmt.Sprintf("clock: it stays at %s: %v", text(c.Now()), err))
+		log.Warn("it stays at "+text(c.Now()), "err", err)
 		return false
 	}
 	now := c.Now()
 	right := now.Add(answer.Offset)
 	switch {
 	case right.Before(floor):
-		log.Warn(fmt.Sprintf("clock: %s says %s, before this program was built; it stays at %s", answer.Server, text(right), text(now)))
+		log.Warn(fmt.Sprintf("%s says %s, before this program was built; it stays at %s", answer.Server, text(right), text(now)))
 		return false
 	case answer.Offset.Abs() < closeEnough:
-		log.Info(fmt.Sprintf("clock: right by %s, in %d ms", answer.Server, answer.RoundTrip.Milliseconds()))
+		log.Info(fmt.Sprintf("right by %s, in %d ms", answer.Server, answer.RoundTrip.Milliseconds()))
 		return true
 	}
-	log.Info(fmt.Sprintf("clock: set from %s to %s by %s, in %d ms", text(now), text(right), answer.Server, answer.RoundTrip.Milliseconds()))
+	log.Info(fmt.Sprintf("set from %s to %s by %s, in %d ms", text(now), text(right), answer.Server, answer.RoundTrip.Milliseconds()))
 	if err := c.Set(right); err != nil {
-		log.Warn(fmt.Sprintf("clock: set it: %v", err))
+		log.Warn("set it", "err", err)
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"netstage/debug/sentence"
 )
 
 // answers makes the answer of a time server that is off by so much; change may
@@ -88,7 +91,10 @@ func (f *fake) clock() Clock {
 
 func logged() (*slog.Logger, *strings.Builder) {
 	var b strings.Builder
-	return slog.New(slog.NewTextHandler(&b, nil)), &b
+	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+		_, err := fmt.Fprintln(&b, l.Text)
+		return err
+	})), &b
 }
 
 func silent([]byte) [][]byte { return nil }
