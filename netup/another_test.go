@@ -37,7 +37,7 @@ func (p *peer) radvd(t testing.TB, conf string) {
 	p.do(t, func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0o644) })
 	var lines lockedLines
 	cmd := exec.Command(path, "--nodaemon", "--config", file, "--pidfile", filepath.Join(dir, "pid"), "--logmethod", "stderr")
-	cmd.Stderr = writerFunc(func(b []byte) (int, error) { lines.add(string(b)); return len(b), nil })
+	cmd.Stderr = &lines
 	p.do(t, cmd.Start)
 	t.Cleanup(func() {
 		cmd.Process.Kill()

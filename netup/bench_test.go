@@ -98,9 +98,9 @@ func BenchmarkLease(b *testing.B) {
 	reset := func() {
 		must(withLink("eth0", func(l netlink.Link) error {
 			log := slog.New(slog.DiscardHandler)
-			k, index := rtnl.Open(log), l.Attrs().Index
+			k := rtnl.Open(log).Link(l.Attrs().Index, log)
 			defer k.Close()
-			return errors.Join(k.Flush(index, "eth0"), k.SetDown(index, "eth0"))
+			return errors.Join(k.Flush(), k.SetDown())
 		}))
 	}
 	routes, done := make(chan netlink.RouteUpdate, 64), make(chan struct{})

@@ -1,7 +1,6 @@
 package netup
 
 import (
-	"log/slog"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 // board is what all goroutines of a Network know of its links, and of who has
 // won.
 type board struct {
-	log   *slog.Logger
 	sysfs string
 	won   chan struct{} // closed when winner is set
 
@@ -28,8 +26,8 @@ type board struct {
 
 const carrierLost = "the carrier was lost"
 
-func newBoard(log *slog.Logger, sysfs string) *board {
-	return &board{log: log, sysfs: sysfs, won: make(chan struct{}), links: map[int]*link{}, ignored: map[int]string{}}
+func newBoard(sysfs string) *board {
+	return &board{sysfs: sysfs, won: make(chan struct{}), links: map[int]*link{}, ignored: map[int]string{}}
 }
 
 // win makes l the winner by a family's lease, unless another link was faster.

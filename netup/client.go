@@ -45,7 +45,7 @@ func (s *session) clients() []*familyClient {
 	for _, f := range []lease.Family{lease.V4, lease.V6} {
 		w := &familyClient{
 			session: s, family: f, static: s.n.plan.Static(s.l.blank(), s.l.entries, f),
-			acd:   &acd.Detector{Index: s.l.index, Name: s.name, MAC: s.l.mac, Log: s.n.log},
+			acd:   &acd.Detector{Index: s.l.index, MAC: s.l.mac, Log: s.log},
 			tries: retry.New(time.Second, 8*time.Second, retry.Rand(s.l.mac)),
 		}
 		w.entry, w.dynamic = plan.Dynamic(s.l.entries, f)
@@ -53,7 +53,7 @@ func (s *session) clients() []*familyClient {
 		if f == lease.V6 && s.l.existing.Lease != nil && w.entry.Method == ipparam.Any {
 			continue
 		}
-		if f == lease.V6 && w.dynamic && w.entry.Method == ipparam.Any && !rtnl.HasIPv6(s.n.log, s.name) {
+		if f == lease.V6 && w.dynamic && w.entry.Method == ipparam.Any && !rtnl.HasIPv6(s.log, s.name) {
 			continue
 		}
 		if w.dynamic || len(w.static) > 0 {
@@ -69,7 +69,7 @@ func (c *familyClient) run() {
 	}
 	if !c.dynamic {
 		c.n.board.leased(c.l, c.family, &c.static[0], "static")
-		c.n.log.Info(fmt.Sprintf("%s: %s as given", c.name, c.static[0]))
+		c.log.Info(c.static[0].String() + " as given")
 		c.checkConnectivity(c.ctx, false)
 		<-c.ctx.Done()
 		return
@@ -77,7 +77,7 @@ func (c *familyClient) run() {
 	if c.family == lease.V4 && c.l.existing.Lease != nil {
 		l := c.n.plan.Amend(*c.l.existing.Lease, c.entry)
 		l.Acquired, l.Took = time.Now(), time.Since(c.start)
-		c.n.log.Info(fmt.Sprintf("%s: already configured: %s", c.name, l))
+		c.log.Info("already configured: " + l.String())
 		c.n.board.leased(c.l, c.family, &l, "configured")
 		c.checkConnectivity(c.ctx, false)
 		<-c.ctx.Done()
@@ -110,7 +110,7 @@ func (c *familyClient) fixed() bool {
 			if err == nil {
 				break
 			}
-			c.n.log.Warn(fmt.Sprintf("%v", err))
+			c.log.Warn(err.Error())
 			c.n.board.note(c.l, c.family, "", 0, err.Error())
 			if retry.Pause(c.ctx, tries.Next()) != nil {
 				return false
@@ -143,11 +143,11 @@ func (c *familyClient) protocol() protocol {
 	rng := retry.Rand(c.l.mac)
 	if c.family == lease.V6 {
 		return &slaac.Client{
-			Index: c.l.index, Name: c.name, MAC: c.l.mac, Log: c.n.log, Rand: rng,
-			Kernel: c.n.kernel, Running: c.isRunning, Amend: amend, Note: note, Always: c.entry.Method == ipparam.DHCP6,
+			Index: c.l.index, Name: c.name, MAC: c.l.mac, Log: c.log, Rand: rng,
+			Kernel: c.l.kernel, Running: c.isRunning, Amend: amend, Note: note, Always: c.entry.Method == ipparam.DHCP6,
 			DHCP: &dhcp6.Client{
 				Name: c.name, MAC: c.l.mac, User: c.n.opts.UserClass, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName),
-				Log: c.n.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx, Rejected: rejected,
+				Log: c.log, Rand: retry.Rand(c.l.mac), Running: c.isRunning, Note: note, ACD: c.acd, Life: c.ctx, Rejected: rejected,
 			},
 		}
 	}
@@ -155,7 +155,7 @@ func (c *familyClient) protocol() protocol {
 		Port: &c.n.dhcp, Host: cmp.Or(c.entry.Hostname, c.n.opts.HostName), ClientID: c.entry.ClientID, Amend: amend, Note: note,
 		Index: c.l.index, Name: c.name, MAC: c.l.mac,
 		Vendor: c.n.opts.VendorClass, User: c.n.opts.UserClass,
-		Log: c.n.log, Rand: rng, Running: c.isRunning, ACD: c.acd, BOOTP: c.entry.BOOTP,
+		Log: c.log, Rand: rng, Running: c.isRunning, ACD: c.acd, BOOTP: c.entry.BOOTP,
 		Rejected: rejected,
 	}
 }
@@ -172,13 +172,13 @@ func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
 		return
 	}
 	if err := c.configure(l); err != nil {
-		c.n.log.Warn(fmt.Sprintf("%v", err))
+		c.log.Warn(err.Error())
 		c.n.board.note(c.l, c.family, "", 0, err.Error())
 		_ = retry.Pause(c.ctx, time.Second)
 		return
 	}
 	c.n.board.leased(c.l, c.family, &l, linktable.Bound)
-	c.n.log.Info(fmt.Sprintf("%s: %s in %s", c.name, l, millis(l.Took)))
+	c.log.Info(l.String() + " in " + millis(l.Took))
 
 	for {
 		ctx, cancel := context.WithCancel(c.ctx)
@@ -202,11 +202,11 @@ func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
 	if c.ctx.Err() != nil {
 		return // the address stays; the next session asks for it again
 	}
-	c.n.log.Warn(fmt.Sprintf("%s: %v, starting over", c.name, err))
+	c.log.Warn(err.Error() + ", starting over")
 	c.n.board.leased(c.l, c.family, nil, "")
 	af := c.family.AF()
-	if flushed := errors.Join(c.n.kernel.FlushRoutes(c.l.index, c.name, af), c.n.kernel.FlushAddrs(c.l.index, c.name, af)); flushed != nil {
-		c.n.log.Warn(fmt.Sprintf("%v", flushed))
+	if flushed := errors.Join(c.l.kernel.FlushRoutes(af), c.l.kernel.FlushAddrs(af)); flushed != nil {
+		c.log.Warn(flushed.Error())
 	}
 	if c.family == lease.V4 {
 		c.l.had = nil
@@ -230,15 +230,15 @@ func (c *familyClient) configure(l lease.Lease) error {
 	if c.family == lease.V4 {
 		had = c.l.had
 	}
-	if err := c.n.kernel.Configure(put, c.l.metric, c.static, had); err != nil {
+	if err := c.l.kernel.Configure(put, c.l.metric, c.static, had); err != nil {
 		return err
 	}
 	if put.MTU != 0 {
 		c.setMTU6(0) // the kernel has forgotten it
 	}
 	if before != nil && len(c.static) == 0 {
-		if err := c.n.kernel.Withdraw(*before, l, c.l.metric, nil); err != nil {
-			c.n.log.Warn(fmt.Sprintf("%v", err))
+		if err := c.l.kernel.Withdraw(*before, l, c.l.metric, nil); err != nil {
+			c.log.Warn(err.Error())
 		}
 	}
 	if c.family == lease.V4 {
@@ -263,9 +263,9 @@ func (c *familyClient) keep(ctx context.Context, p protocol, l lease.Lease) (lea
 			return l, err
 		}
 		if next.Says(l) && (next.Source == "ra" || next.Acquired.Equal(l.Acquired)) { // routers repeat themselves
-			c.n.log.Debug(fmt.Sprintf("%s: %s advertised again, for %s", c.name, next.Addr, next.Time.Round(time.Second)))
+			c.log.Debug(fmt.Sprintf("%s advertised again, for %s", next.Addr, next.Time.Round(time.Second)))
 		} else {
-			c.n.log.Info(fmt.Sprintf("%s: lease of %s renewed for %s", c.name, next.Addr, next.Time.Round(time.Second)))
+			c.log.Info(fmt.Sprintf("lease of %s renewed for %s", next.Addr, next.Time.Round(time.Second)))
 		}
 		c.n.board.leased(c.l, c.family, &next, linktable.Bound)
 		l = next
@@ -292,5 +292,5 @@ func (c *familyClient) setMTU6(mtu int) {
 	if mtu == 0 {
 		return
 	}
-	rtnl.SetMTU6(c.n.log, c.n.opts.Sysfs, l.name, mtu)
+	rtnl.SetMTU6(c.log, c.n.opts.Sysfs, l.name, mtu)
 }

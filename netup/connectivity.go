@@ -26,7 +26,7 @@ func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool 
 	if n.opts.Prove == nil {
 		if l := n.board.leaseOf(c.l, c.family); l.Demoted() && (l.Addr.Addr().IsLinkLocalUnicast() || !n.board.alone()) {
 			n.board.note(c.l, c.family, "waiting for a better lease", 0, "")
-			n.log.Info(fmt.Sprintf("%s: %s leads nowhere, waiting %s for a better lease", c.name, l.Addr, n.opts.Grace))
+			c.log.Info(fmt.Sprintf("%s leads nowhere, waiting %s for a better lease", l.Addr, n.opts.Grace))
 			if retry.Pause(ctx, n.opts.Grace) != nil {
 				return true
 			}
@@ -117,7 +117,7 @@ func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
 		return l, context.Canceled
 	}
 	next.Took = l.Took
-	c.n.log.Info(fmt.Sprintf("%s: %s led nowhere, trying %s", c.name, l, next))
+	c.log.Info(fmt.Sprintf("%s led nowhere, trying %s", l, next))
 	if err := c.configure(next); err != nil {
 		return l, err
 	}

@@ -3,6 +3,7 @@ package netup
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -13,11 +14,14 @@ import (
 	"netstage/netup/ipparam"
 )
 
+// logOf is a logger that names a link.
+func (n *Network) logOf(link string) *slog.Logger { return n.opts.Log.With("link", link) }
+
 // ignore notes a link that the operator's words leave out.
 func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
 	if n.board.ignore(a.Index, a.Name+" "+a.HardwareAddr.String()+": not asked for") {
-		n.log.Info(fmt.Sprintf("%s: %s left alone, %s", a.Name, a.HardwareAddr, n.plan.Wanted()))
+		n.logOf(a.Name).Info(a.HardwareAddr.String() + " left alone, " + n.plan.Wanted())
 	}
 }
 
@@ -25,7 +29,7 @@ func (n *Network) ignore(nl netlink.Link) {
 func (n *Network) refuse(nl netlink.Link, why string) {
 	a := nl.Attrs()
 	if n.board.ignore(a.Index, a.Name+": "+why) {
-		n.log.Info(a.Name + ": left alone, " + why)
+		n.logOf(a.Name).Info("left alone, " + why)
 	}
 }
 
@@ -53,12 +57,12 @@ func (n *Network) giveUpBootIF(ctx context.Context) {
 	if n.plan.BootMAC == nil || len(n.board.links) > 0 || len(n.board.ignoredLinks()) == 0 {
 		return
 	}
-	n.log.Warn(fmt.Sprintf("network: no card has the address of BOOTIF=%s: every card is tried now", n.plan.BootMAC))
+	n.log.Warn(fmt.Sprintf("no card has the address of BOOTIF=%s: every card is tried now", n.plan.BootMAC))
 	n.anyCard = true
 	n.board.heed()
 	links, err := rtnl.Dump(n.kernel.LinkList)
 	if err != nil {
-		n.log.Warn(fmt.Sprintf("network: list links: %v", err))
+		n.log.Warn("list links", "err", err)
 		return
 	}
 	n.handle(ctx, rtnl.Batch{Links: links, Full: true})
@@ -67,16 +71,17 @@ func (n *Network) giveUpBootIF(ctx context.Context) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	mac := n.plan.Prepare(n.log, nl, entries)
+	log := n.logOf(a.Name)
+	mac := n.plan.Prepare(log, nl, entries)
 	l := &link{
-		index: a.Index, name: a.Name, mac: mac, mtu: a.MTU, entries: entries,
+		index: a.Index, name: a.Name, log: log, kernel: n.kernel.Link(a.Index, log), mac: mac, mtu: a.MTU, entries: entries,
 		kind: nl.Type(), metric: metricOf(a.Index),
 		carrierSince: time.Now(), opened: make(chan struct{}), news: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	var err error
 	if l.existing, err = n.kernel.Inspect(nl, joined.addrsOf(n.kernel, l.index), n.opts.PNP); err != nil {
-		n.log.Warn(fmt.Sprintf("%v", err))
+		log.Warn(err.Error())
 	}
 	l.had = l.existing.Had
 	n.board.mu.Lock()
@@ -132,7 +137,7 @@ func (j *joining) addrsOf(k rtnl.Conn, index int) []netlink.Addr {
 		var err error
 		j.addrs, err = rtnl.Dump(func() ([]netlink.Addr, error) { return k.AddrList(nil, netlink.FAMILY_V4) })
 		if err != nil {
-			k.Log.Warn(fmt.Sprintf("network: list addresses: %v", err))
+			k.Log.Warn("list addresses", "err", err)
 		}
 	}
 	var out []netlink.Addr

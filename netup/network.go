@@ -24,7 +24,7 @@ type Network struct {
 	dhcp    dhcp4.Port
 	arpFlux rtnl.Sysctls // what links had before several raced
 	dialer  *dial.Dialer
-	log     *slog.Logger
+	log     *slog.Logger // of what is no link's
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the race and all it started
 
@@ -45,19 +45,20 @@ type Network struct {
 func Up(ctx context.Context, opts Options) (*Network, error) {
 	opts = opts.withDefaults()
 	fixed := plan.Plan{Config: opts.Config, Sysfs: opts.Sysfs}
+	log := opts.Log.With("what", "network")
 	for _, note := range opts.Config.Notes {
-		opts.Log.Warn("network: " + note)
+		log.Warn(note)
 	}
-	fixed.Consult(opts.Log, opts.Sysfs)
+	fixed.Consult(log, opts.Sysfs)
 	if err := fixed.Check(); err != nil {
 		return nil, &Error{fault: err}
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Network{
-		opts: opts, plan: fixed, kernel: rtnl.Open(opts.Log), log: opts.Log, cancel: cancel, started: time.Now(),
-		board: newBoard(opts.Log, opts.Sysfs), settled: make(chan struct{}), noNIC: make(chan struct{}),
+		opts: opts, plan: fixed, kernel: rtnl.Open(log), log: log, cancel: cancel, started: time.Now(),
+		board: newBoard(opts.Sysfs), settled: make(chan struct{}), noNIC: make(chan struct{}),
 	}
-	n.stack = &stack{plan: fixed, kernel: n.kernel, log: n.log, on: map[int]bool{}}
+	n.stack = &stack{plan: fixed, kernel: n.kernel, log: opts.Log, on: map[int]bool{}}
 	n.opener = newOpener(n)
 	n.dialer = dial.New("", n.Lease)
 	n.wg.Go(func() { n.race(run) })
@@ -93,7 +94,7 @@ func (n *Network) Lease() lease.Lease {
 func (n *Network) Close() error {
 	n.stop()
 	if n.board.winner != nil {
-		n.board.winner.autoconf.Restore(n.log)
+		n.board.winner.autoconf.Restore(n.board.winner.log)
 	}
 	n.kernel.Close()
 	return nil
@@ -112,8 +113,11 @@ func (n *Network) Down(ctx context.Context) error {
 		n.board.mu.Lock()
 		done := l.down
 		n.board.mu.Unlock()
-		if !done {
-			errs = append(errs, n.release(l))
+		if done {
+			continue
+		}
+		if err := n.release(l); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", l.name, err))
 		}
 	}
 	errs = append(errs, n.stack.remove())

@@ -2,7 +2,6 @@ package netup
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ func (o *opener) open(links <-chan *link) {
 		// carrier has a head start.
 		o.dhcp.Lull(l.ctx)
 		if _, ok := plan.Dynamic(l.entries, lease.V6); ok && l.existing.Lease == nil && l.ctx.Err() == nil {
-			l.autoconf = rtnl.NoAutoconf(o.log, l.name)
+			l.autoconf = rtnl.NoAutoconf(l.log, l.name)
 		}
 		if o.once(k, l) {
 			close(l.opened)
@@ -104,7 +103,7 @@ func (o *opener) once(k rtnl.Conn, l *link) bool {
 	}
 	var err error
 	if !l.up {
-		o.log.Debug(l.name + ": set up")
+		l.log.Debug("set up")
 		err = k.LinkSetUp(rtnl.ByIndex(l.index))
 	}
 	var nl netlink.Link
@@ -115,8 +114,8 @@ func (o *opener) once(k rtnl.Conn, l *link) bool {
 		return true
 	}
 	if err != nil {
-		o.log.Warn(fmt.Sprintf("%s: set up: %v", l.name, err))
-		o.board.faulty(l, fmt.Sprintf("cannot be set up: %v", err))
+		l.log.Warn("set up", "err", err)
+		o.board.faulty(l, "cannot be set up: "+err.Error())
 		return false
 	}
 	if rtnl.Carrier(nl, true) {

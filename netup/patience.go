@@ -60,7 +60,7 @@ func (s *session) explain() {
 			hint, known = only+", and an IPv6 router speaks there: ip="+s.name+":dhcp,dhcp6, or no ip=, takes either", true
 		}
 		if hint != said {
-			s.n.log.Info(s.name + ": " + hint)
+			s.log.Info(hint)
 			s.n.board.faulty(s.l, hint)
 			said = hint
 		}
@@ -90,7 +90,7 @@ func (s *session) routerSpeaks() bool {
 	if _, ours := plan.Dynamic(s.l.entries, lease.V6); ours {
 		return false
 	}
-	return s.n.kernel.HasRouter6(s.l.index)
+	return s.l.kernel.HasRouter6()
 }
 
 // bounce takes the carrier away and gives it back: the two ends negotiate anew.
@@ -99,13 +99,13 @@ func (s *session) bounce(speed int) {
 	if speed > 0 {
 		at = fmt.Sprintf(" at %d Mb/s", speed)
 	}
-	s.n.log.Warn(fmt.Sprintf("%s: no lease in %d s%s: set down and up again, once", s.name, seconds(s.start), at))
-	err := s.n.kernel.SetDown(s.l.index, s.name)
+	s.log.Warn(fmt.Sprintf("no lease in %d s%s: set down and up again, once", seconds(s.start), at))
+	err := s.l.kernel.SetDown()
 	if err == nil && s.l.ctx.Err() == nil {
-		err = s.n.kernel.LinkSetUp(rtnl.ByIndex(s.l.index))
+		err = s.l.kernel.LinkSetUp(rtnl.ByIndex(s.l.index))
 	}
 	if err != nil {
-		s.n.log.Warn(fmt.Sprintf("%s: %v", s.name, err))
+		s.log.Warn(err.Error())
 	}
 }
 

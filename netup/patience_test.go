@@ -2,7 +2,6 @@ package netup
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -91,7 +90,7 @@ func TestUnsupportedLinks(t *testing.T) {
 	sysfs := t.TempDir()
 	must(os.MkdirAll(sysfs+"/class/net/wlan0/phy80211", 0o755))
 	log, lines := logTo(t)
-	n := &Network{opts: Options{Sysfs: sysfs}, log: log, board: newBoard(slog.New(slog.DiscardHandler), sysfs)}
+	n := &Network{opts: Options{Sysfs: sysfs, Log: log}, board: newBoard(sysfs)}
 	for i, l := range []netlink.Link{
 		&netlink.GenericLink{LinkType: "ipoib", LinkAttrs: netlink.LinkAttrs{Name: "ib0", EncapType: "infiniband"}},
 		&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "ibp1s0", EncapType: "infiniband"}},

@@ -1,6 +1,7 @@
 package netup
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -213,7 +214,7 @@ func TestPinnedLinkIsMissing(t *testing.T) {
 }
 
 func TestWhatCannotBeDoneIsRefused(t *testing.T) {
-	if _, err := Up(t.Context(), Options{Config: config(t, ipparam.Params{IP: []string{"off"}})}); classify(err) != "bad-parameter" {
+	if _, err := Up(t.Context(), Options{Log: slog.New(slog.DiscardHandler), Config: config(t, ipparam.Params{IP: []string{"off"}})}); classify(err) != "bad-parameter" {
 		t.Errorf("ip=off: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package netup
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -21,6 +22,8 @@ import (
 type link struct {
 	index      int
 	name       string
+	log        *slog.Logger // names it
+	kernel     rtnl.Link
 	mac        net.HardwareAddr
 	kind       string // as the kernel has it: device, veth, …
 	metric     int
@@ -142,7 +145,7 @@ func (l *link) wait() {
 func (n *Network) handle(ctx context.Context, b rtnl.Batch) {
 	seen := map[int]bool{}
 	joined := &joining{open: n.opener.batch(len(b.Links))}
-	plan.Renaming{Plan: n.plan, Log: n.log, Used: func(index int) bool { return n.board.links[index] != nil }}.Run(b.Links)
+	plan.Renaming{Plan: n.plan, Log: n.opts.Log, Used: func(index int) bool { return n.board.links[index] != nil }}.Run(b.Links)
 	for _, nl := range b.Links {
 		seen[nl.Attrs().Index] = true
 		n.update(ctx, nl, false, joined)
@@ -167,7 +170,7 @@ func (n *Network) handle(ctx context.Context, b rtnl.Batch) {
 }
 
 func (n *Network) forget(l *link, why string) {
-	n.log.Info(l.name + ": " + why)
+	l.log.Info(why)
 	l.cancel()
 	n.board.mu.Lock()
 	delete(n.board.links, l.index)
@@ -262,22 +265,22 @@ var transitions = [...]struct {
 
 func (l *link) lost(n *Network) {
 	l.sess.cancel()
-	n.log.Info(l.name + ": carrier lost")
+	l.log.Info("carrier lost")
 }
 
 func (l *link) bounced(n *Network) {
 	l.sess.cancel()
 	l.begin(n)
-	n.log.Info(l.name + ": carrier bounced")
+	l.log.Info("carrier bounced")
 }
 
 func (l *link) came(n *Network) {
 	l.begin(n)
-	n.log.Info(l.name + ": " + l.about(n) + "carrier")
+	l.log.Info(l.about(n) + "carrier")
 }
 
 func (l *link) absent(n *Network) {
-	n.log.Info(l.name + ": " + l.about(n) + "no carrier yet")
+	l.log.Info(l.about(n) + "no carrier yet")
 }
 
 // begin gives a link a session. A line can take a serial console 10 ms: first

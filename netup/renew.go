@@ -26,10 +26,11 @@ import (
 // the one that a lease by DHCPv4 was given to, nil for the MAC's.
 func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger, changed func(lease.Lease)) {
 	client := func(link string, l lease.Lease) *dhcp4.Client {
+		log := log.With("link", link)
 		return &dhcp4.Client{
 			Port: &dhcp4.Port{}, Index: l.Index, Name: link, MAC: l.MAC, Vendor: Options{}.withDefaults().VendorClass, ClientID: clientID,
 			Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(),
-			ACD:   &acd.Detector{Index: l.Index, Name: link, MAC: l.MAC, Log: log},
+			ACD:   &acd.Detector{Index: l.Index, MAC: l.MAC, Log: log},
 			Amend: func(l lease.Lease) lease.Lease { return l }, Note: func(string, int) {},
 		}
 	}
@@ -38,7 +39,7 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 			return client(link, l).Renew(ctx, l)
 		},
 		"dhcp6": func(ctx context.Context, link string, l lease.Lease) (lease.Lease, error) {
-			c := &dhcp6.Client{Name: link, MAC: l.MAC, Log: log, Rand: retry.Rand(l.MAC), Running: context.Background(), Note: func(string, int) {}}
+			c := &dhcp6.Client{Name: link, MAC: l.MAC, Log: log.With("link", link), Rand: retry.Rand(l.MAC), Running: context.Background(), Note: func(string, int) {}}
 			return rebind6(ctx, c, l)
 		},
 	}[l.Source]
@@ -47,23 +48,24 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 		if link, err := netlink.LinkByIndex(l.Index); err == nil {
 			name = link.Attrs().Name
 		}
+		log := log.With("link", name)
 		next, err := once(ctx, name, l)
 		switch {
 		case err == nil:
 			if err := replaceAddr(next); err != nil {
-				log.Warn(fmt.Sprintf("%s: %v", name, err))
+				log.Warn(err.Error())
 			}
 		case ctx.Err() != nil:
 			return
 		case l.Source != "dhcp" || others(l):
-			log.Warn(fmt.Sprintf("%s: %v: the address goes when its time is over", name, err))
+			log.Warn(err.Error() + ": the address goes when its time is over")
 			return
 		default:
-			log.Warn(fmt.Sprintf("%s: %v: asking for another address", name, err))
-			if next, err = another(ctx, client(name, l), l, log); err != nil {
+			log.Warn(err.Error() + ": asking for another address")
+			if next, err = another(ctx, client(name, l), l); err != nil {
 				return // ctx has ended
 			}
-			log.Info(fmt.Sprintf("%s: %s takes the place of %s", name, next.Addr, l.Addr))
+			log.Info(fmt.Sprintf("%s takes the place of %s", next.Addr, l.Addr))
 			changed(next)
 		}
 		l = next
@@ -86,7 +88,7 @@ func others(l lease.Lease) bool {
 
 // another gets a lease in the place of one that is lost, and configures it. Its
 // only error is the end of ctx.
-func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease, log *slog.Logger) (lease.Lease, error) {
+func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease) (lease.Lease, error) {
 	l, end, err := c.Acquire(ctx, netip.Addr{})
 	defer end()
 	if err != nil {
@@ -95,11 +97,12 @@ func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease, log *slog.L
 	if len(l.DNS) == 0 {
 		l.DNS, l.Search = lost.DNS, lost.Search
 	}
-	kernel := rtnl.Open(log)
-	defer kernel.Close()
+	conn := rtnl.Open(c.Log)
+	defer conn.Close()
+	kernel := conn.Link(l.Index, c.Log)
 	err = kernel.Configure(l, metricOf(l.Index), nil, []netip.Prefix{lost.Addr})
 	if err = errors.Join(err, kernel.Withdraw(lost, l, metricOf(l.Index), nil)); err != nil {
-		log.Warn(fmt.Sprintf("%v", err))
+		c.Log.Warn(err.Error())
 	}
 	return l, nil
 }

@@ -183,13 +183,13 @@ func (b *board) unproven(l *link, err error) {
 		again := b.proofs[i]
 		again.times++
 		b.proofs = append(slices.Delete(b.proofs, i, i+1), again)
-		b.log.Debug(line)
+		l.log.Debug("no path", "err", err)
 		return
 	}
 	if wrongFamily { // as in every good boot with both families
-		b.log.Debug(line)
+		l.log.Debug("no path", "err", err)
 	} else {
-		b.log.Warn(line)
+		l.log.Warn("no path", "err", err)
 	}
 	b.proofs = append(b.proofs, proof{line, 1})
 	if len(b.proofs) > lease.MaxListed {
@@ -215,10 +215,10 @@ func (n *Network) stillWaiting() {
 	waited := fmt.Sprintf("%d s", seconds(n.started))
 	links := n.Links()
 	if len(links) > 0 {
-		n.log.Info("network: still waiting: " + linktable.Summary(links) + ", " + waited)
+		n.log.Info("still waiting: " + linktable.Summary(links) + ", " + waited)
 		return
 	}
-	line := "network: still waiting for a network card"
+	line := "still waiting for a network card"
 	if w := n.plan.Wanted(); w != "" {
 		line += " as " + w + " wants it"
 	}

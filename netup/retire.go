@@ -2,7 +2,6 @@ package netup
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -25,8 +24,8 @@ func (n *Network) retire() {
 				if l.sess != nil {
 					<-l.sess.over
 				}
-				if err := n.kernel.Flush(l.index, l.name); err != nil {
-					n.log.Warn(fmt.Sprintf("%v", err))
+				if err := l.kernel.Flush(); err != nil {
+					l.log.Warn(err.Error())
 				}
 			})
 		}
@@ -40,7 +39,7 @@ func (n *Network) retire() {
 		released.Go(func() {
 			l.wait()
 			if err := n.release(l); err != nil {
-				n.log.Warn(fmt.Sprintf("%v", err))
+				l.log.Warn(err.Error())
 			}
 			n.board.retired(l)
 		})
@@ -59,17 +58,17 @@ func (n *Network) release(l *link) error {
 	// with its settings back it would give the link addresses again.
 	var err error
 	if n.board.winner == nil || !n.plan.Carries(l.name, l.mac, n.board.winner.name) {
-		err = n.kernel.SetDown(l.index, l.name)
+		err = l.kernel.SetDown()
 	}
-	l.autoconf.Restore(n.log)
+	l.autoconf.Restore(l.log)
 	n.board.mu.Lock()
 	configured, mtu := l.configured || !l.existing.Empty() || l.autoconf != nil, l.setMTU != 0
 	n.board.mu.Unlock()
 	if configured {
-		err = errors.Join(err, n.kernel.FlushAddrs(l.index, l.name, netlink.FAMILY_ALL))
+		err = errors.Join(err, l.kernel.FlushAddrs(netlink.FAMILY_ALL))
 	}
 	if mtu {
-		err = errors.Join(err, n.kernel.ResetMTU(l.index, l.name, l.mtu))
+		err = errors.Join(err, l.kernel.ResetMTU(l.mtu))
 	}
 	return err
 }

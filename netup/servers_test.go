@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,10 +20,9 @@ func (p *peer) daemon(t testing.TB, name string, env []string, args ...string) {
 		t.Skip("needs " + name)
 	}
 	var lines lockedLines
-	log := writerFunc(func(b []byte) (int, error) { lines.add(strings.TrimSpace(string(b))); return len(b), nil })
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr = &lines, &lines
 	cmd.WaitDelay = time.Second // children of it may have its standard error
 	p.do(t, cmd.Start)
 	t.Cleanup(func() {

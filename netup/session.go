@@ -2,6 +2,7 @@ package netup
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -12,6 +13,7 @@ type session struct {
 	n      *Network
 	l      *link
 	name   string
+	log    *slog.Logger // the link's
 	ctx    context.Context
 	cancel context.CancelFunc
 	start  time.Time
@@ -31,7 +33,7 @@ const young = 2 * time.Millisecond
 
 // newSession starts a session on a link that has carrier.
 func newSession(n *Network, l *link, before *session) *session {
-	s := &session{n: n, l: l, name: l.name, start: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
+	s := &session{n: n, l: l, name: l.name, log: l.log, start: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(l.ctx)
 	s.isRunning, s.running = context.WithCancel(s.ctx)
 	go func() {

@@ -24,7 +24,7 @@ import (
 type stack struct {
 	plan   plan.Plan
 	kernel rtnl.Conn
-	log    *slog.Logger
+	log    *slog.Logger // for the links it makes and makes them of
 	on     map[int]bool // links that carry VLANs or bonds and do not race; the race's
 
 	mu      sync.Mutex
@@ -87,14 +87,15 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 		return e.Link != "" && e.Method != ipparam.Off && s.plan.Means(e.Link, a.Name, a.HardwareAddr)
 	})
 	joined.jobs = append(joined.jobs, func() {
+		log := s.log.With("link", a.Name)
 		var err error
 		if slave {
-			err = s.enslave(a.Index, a.Name, bond)
+			err = s.enslave(s.kernel.Link(a.Index, log), a.Name, bond)
 		} else {
-			err = s.carry(a.Index, a.Name, vlans)
+			err = s.carry(s.kernel.Link(a.Index, log), a.Name, vlans)
 		}
 		if err != nil {
-			s.log.Warn(fmt.Sprintf("%v", err))
+			log.Warn(err.Error())
 		}
 	})
 	if !slave && named { // frames without a tag matter, too
@@ -105,10 +106,12 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 }
 
 // enslave makes a bond where it is not there yet, and a link its slave.
-func (s *stack) enslave(index int, name string, b ipparam.Bond) error {
+func (s *stack) enslave(link rtnl.Link, name string, b ipparam.Bond) error {
 	fail := func(what string, err error) error {
-		return fmt.Errorf("%s: %s, for bond=%s: %w", name, what, b.Name, err)
+		return fmt.Errorf("%s, for bond=%s: %w", what, b.Name, err)
 	}
+	log := s.log.With("link", b.Name)
+	log.Debug("create bond")
 	// The module makes a bond0 by itself when it is loaded.
 	if err := s.kernel.Create("bond", b.Name, nil); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fail("create a bond (the module bonding)", err)
@@ -123,16 +126,16 @@ func (s *stack) enslave(index int, name string, b ipparam.Bond) error {
 			return fail("find the bond", err)
 		}
 		if bond.Attrs().Flags&net.FlagUp != 0 {
-			if err := s.kernel.SetDown(bond.Attrs().Index, b.Name); err != nil {
-				return err
+			if err := s.kernel.Link(bond.Attrs().Index, log).SetDown(); err != nil {
+				return fmt.Errorf("%s: %w", b.Name, err)
 			}
 			defer func() { _ = s.kernel.LinkSetUp(bond) }()
 		}
-		s.log.Info(b.Name + ": a bond of " + strings.Join(b.Slaves, ", ") + ", " + b.Options[0].Value)
+		log.Info("a bond of " + strings.Join(b.Slaves, ", ") + ", " + b.Options[0].Value)
 		for _, o := range bondSettings(b) {
-			s.log.Debug(b.Name + ": set " + o.Key + " " + o.Value)
+			log.Debug("set " + o.Key + " " + o.Value)
 			if err := rtnl.WriteSetting(dir+o.Key, o.Value); err != nil {
-				s.log.Warn(fmt.Sprintf("%s: option %s=%s is refused: %v", b.Name, o.Key, o.Value, errors.Unwrap(err)))
+				log.Warn("option "+o.Key+"="+o.Value+" is refused", "err", errors.Unwrap(err))
 			}
 		}
 	}
@@ -142,21 +145,21 @@ func (s *stack) enslave(index int, name string, b ipparam.Bond) error {
 	}
 	if b.MTU != 0 && bond.Attrs().MTU != b.MTU {
 		if err := s.kernel.LinkSetMTU(bond, b.MTU); err != nil {
-			s.log.Warn(fmt.Sprintf("%s: mtu %d is refused: %v", b.Name, b.MTU, err))
+			log.Warn(fmt.Sprintf("mtu %d is refused", b.MTU), "err", err)
 		}
 	}
-	if err := s.kernel.SetDown(index, name); err != nil { // a slave must be
+	if err := link.SetDown(); err != nil { // a slave must be
 		return err
 	}
-	s.log.Info(name + ": a slave of " + b.Name)
-	if err := s.kernel.LinkSetMasterByIndex(rtnl.ByIndex(index), bond.Attrs().Index); err != nil {
+	link.Log.Info("a slave of " + b.Name)
+	if err := link.LinkSetMasterByIndex(rtnl.ByIndex(link.Index), bond.Attrs().Index); err != nil {
 		return fail("become a slave", err)
 	}
 	// Its primary can only be named once it is there.
 	for _, o := range b.Options {
 		if o.Key == "primary" && o.Value == name {
 			if err := rtnl.WriteSetting(dir+"primary", name); err != nil {
-				s.log.Warn(fmt.Sprintf("%s: option primary=%s is refused: %v", b.Name, name, errors.Unwrap(err)))
+				log.Warn("option primary="+name+" is refused", "err", errors.Unwrap(err))
 			}
 		}
 	}
@@ -181,22 +184,24 @@ func bondSettings(b ipparam.Bond) []ipparam.BondOption {
 }
 
 // carry makes VLANs of a link and sets it up.
-func (s *stack) carry(index int, name string, vlans []ipparam.VLAN) error {
+func (s *stack) carry(link rtnl.Link, name string, vlans []ipparam.VLAN) error {
 	var errs []error
 	for _, v := range vlans {
+		log := s.log.With("link", v.Name)
+		log.Debug("create vlan")
 		parent, id := make([]byte, 4), make([]byte, 2)
-		binary.NativeEndian.PutUint32(parent, uint32(index))
+		binary.NativeEndian.PutUint32(parent, uint32(link.Index))
 		binary.NativeEndian.PutUint16(id, v.ID)
 		err := s.kernel.Create("vlan", v.Name, id, nl.NewRtAttr(unix.IFLA_LINK, parent))
 		if err == nil {
-			s.log.Info(fmt.Sprintf("%s: made, tag %d on %s", v.Name, v.ID, name))
+			log.Info(fmt.Sprintf("made, tag %d on %s", v.ID, name))
 		} else if !errors.Is(err, unix.EEXIST) {
-			errs = append(errs, fmt.Errorf("%s: create vlan=%s (the module 8021q): %w", name, v.Name, err))
+			errs = append(errs, fmt.Errorf("create vlan=%s (the module 8021q): %w", v.Name, err))
 		}
 	}
-	s.log.Debug(name + ": set up")
-	if err := s.kernel.LinkSetUp(rtnl.ByIndex(index)); err != nil {
-		errs = append(errs, fmt.Errorf("%s: set up: %w", name, err))
+	link.Log.Debug("set up")
+	if err := link.LinkSetUp(rtnl.ByIndex(link.Index)); err != nil {
+		errs = append(errs, fmt.Errorf("set up: %w", err))
 	}
 	return errors.Join(errs...)
 }
@@ -207,7 +212,7 @@ func (s *stack) remove() error {
 	del := func(name string) {
 		l, err := s.kernel.LinkByName(name)
 		if err == nil {
-			s.log.Debug(name + ": remove")
+			s.log.With("link", name).Debug("remove")
 			err = s.kernel.LinkDel(l)
 		}
 		if err != nil && !rtnl.Gone(err) && !errors.Is(err, os.ErrNotExist) {
@@ -221,7 +226,10 @@ func (s *stack) remove() error {
 		del(b.Name)
 	}
 	for index := range s.on {
-		errs = append(errs, s.kernel.SetDown(index, fmt.Sprintf("link %d", index)))
+		name := fmt.Sprintf("link %d", index)
+		if err := s.kernel.Link(index, s.log.With("link", name)).SetDown(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package netup
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"netstage/debug/sentence"
 	"netstage/netup/internal/rtnl"
 )
 
@@ -24,6 +24,12 @@ func (l *lockedLines) add(s string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.l = append(l.l, s)
+}
+
+// Write adds what a program prints.
+func (l *lockedLines) Write(b []byte) (int, error) {
+	l.add(strings.TrimSpace(string(b)))
+	return len(b), nil
 }
 
 func (l *lockedLines) String() string {
@@ -40,17 +46,11 @@ func logTo(t testing.TB) (*slog.Logger, *lockedLines) {
 			t.Log("log:\n" + lines.String())
 		}
 	})
-	return slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
-		lines.add(strings.TrimSpace(string(b)))
-		return len(b), nil
-	}), &slog.HandlerOptions{Level: slog.LevelDebug})), lines
+	return slog.New(sentence.NewHandler(slog.LevelDebug, func(l sentence.Line) error {
+		lines.add(l.Level.String() + " " + l.Text)
+		return nil
+	})), lines
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-var _ io.Writer = writerFunc(nil)
 
 // within returns a context that ends a test that hangs.
 func within(t testing.TB) context.Context {

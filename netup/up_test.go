@@ -189,7 +189,7 @@ func TestBounceDuringDHCP(t *testing.T) {
 	p.dnsmasq(t, "--port=0", "--dhcp-range=10.1.0.50,10.1.0.60,1h")
 	p.plug(t, "eth0")
 	s.wait(t)
-	if !strings.Contains(s.log.String(), "eth0: carrier\"") {
+	if !strings.Contains(s.log.String(), "eth0: carrier\n") {
 		t.Error("the return of the carrier is not logged")
 	}
 }

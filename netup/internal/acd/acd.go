@@ -39,9 +39,8 @@ func (e *ConflictError) Error() string {
 // Detector detects conflicts over a link's leased addresses of one family.
 type Detector struct {
 	Index int
-	Name  string
 	MAC   net.HardwareAddr
-	Log   *slog.Logger
+	Log   *slog.Logger // the link's
 
 	declined int // addresses in a row
 }
@@ -79,24 +78,24 @@ type Open func(index int, mac net.HardwareAddr, addr netip.Addr) (Prober, error)
 func (d *Detector) Start(ctx context.Context, addr netip.Addr, open Open) *Probe {
 	if d.declined >= maxDeclined {
 		d.declined = 0
-		d.Log.Warn(fmt.Sprintf("%s: %d addresses in a row were other hosts', %s is taken without asking", d.Name, maxDeclined, addr))
+		d.Log.Warn(fmt.Sprintf("%d addresses in a row were other hosts', %s is taken without asking", maxDeclined, addr))
 		return nil
 	}
 	p := &Probe{found: make(chan *ConflictError, 1), done: make(chan struct{})}
 	ctx, p.stop = context.WithTimeout(ctx, probeFor)
 	f, err := open(d.Index, d.MAC, addr)
 	if err != nil {
-		d.Log.Debug(fmt.Sprintf("%s: acd: no probe for %s: %v", d.Name, addr, err))
+		d.Log.Debug("acd: no probe for "+addr.String(), "err", err)
 		p.stop()
 		close(p.done)
 		return p
 	}
 	send := func() {
 		if err := f.ask(); err != nil {
-			d.Log.Debug(fmt.Sprintf("%s: acd: probe for %s: %v", d.Name, addr, err))
+			d.Log.Debug("acd: probe for "+addr.String(), "err", err)
 		}
 	}
-	d.Log.Debug(fmt.Sprintf("%s: acd: probe for another host with %s", d.Name, addr))
+	d.Log.Debug("acd: probe for another host with " + addr.String())
 	send()
 	go func() {
 		defer close(p.done)

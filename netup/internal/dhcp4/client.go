@@ -45,7 +45,7 @@ type Client struct {
 	Host     string                        // option 12, when not empty
 	ClientID []byte                        // option 61; by the MAC when nil
 	Amend    func(lease.Lease) lease.Lease // adds what the operator said
-	Log      *slog.Logger
+	Log      *slog.Logger                  // the link's
 	Rand     *rand.Rand
 	// Running ends when the link's queue has surely been started. A DISCOVER
 	// sent before may be lost, here or in a switch port just as young, and is
@@ -82,7 +82,7 @@ func (c *Client) Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, fun
 				probe.Wait()
 			}, err
 		}
-		c.Log.Warn(fmt.Sprintf("%s: %v", c.Name, err))
+		c.Log.Warn(err.Error())
 		if err := retry.Pause(ctx, tries.Next()); err != nil {
 			return lease.Lease{}, func() {}, err
 		}
@@ -90,14 +90,14 @@ func (c *Client) Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, fun
 }
 
 func (c *Client) open() (*nclient4.Client, error) {
-	conn, err := c.Port.Open(c.Index, c.Name, c.passedOver)
+	conn, err := c.Port.Open(c.Index, c.passedOver)
 	if err != nil {
 		return nil, err
 	}
 	cl, err := nclient4.NewWithConn(conn, c.MAC, nclient4.WithTimeout(time.Hour), nclient4.WithRetry(1))
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("%s: dhcp: %w", c.Name, err)
+		return nil, fmt.Errorf("dhcp: %w", err)
 	}
 	return cl, nil
 }
@@ -130,12 +130,12 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 			c.tried = c.tried[1:]
 			continue
 		case errors.As(err, &conflict):
-			c.Log.Warn(fmt.Sprintf("%s: %v, declined", c.Name, err))
+			c.Log.Warn(err.Error() + ", declined")
 			if err := retry.Pause(ctx, DeclinePause); err != nil {
 				return lease.Lease{}, err
 			}
 		case errors.Is(err, errNAK):
-			c.Log.Warn(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+			c.Log.Warn(err.Error() + ", starting over")
 			// The first refusal is normal after a move to another network;
 			// a server that goes on refusing is not to be flooded.
 			if round > 0 {
@@ -144,9 +144,9 @@ func (c *Client) converse(ctx context.Context, cl *nclient4.Client, hint netip.A
 				}
 			}
 		case len(c.tried) > 0:
-			c.Log.Warn(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+			c.Log.Warn(err.Error() + ", starting over")
 		default:
-			c.Log.Debug(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+			c.Log.Debug(err.Error() + ", starting over")
 		}
 		failed++
 	}
@@ -230,7 +230,7 @@ func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.T
 
 // take is REQUEST and ACK, after the DISCOVER m.
 func (c *Client) take(ctx context.Context, cl *nclient4.Client, offer lease.Lease, m *dhcpv4.DHCPv4) (lease.Lease, error) {
-	c.Log.Debug(fmt.Sprintf("%s: dhcp: %s offers %s", c.Name, offer.Server, offer.Addr))
+	c.Log.Debug(fmt.Sprintf("dhcp: %s offers %s", offer.Server, offer.Addr))
 
 	req := c.message(dhcpv4.MessageTypeRequest)
 	// RFC 2131 section 4.4.1: the REQUEST repeats the DISCOVER's xid and secs.

@@ -1,7 +1,9 @@
 package dhcp4
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -11,12 +13,11 @@ import (
 // reject tells of a reply that is of no use, each kind once, and counts it: a
 // server may answer every DISCOVER so.
 func (c *Client) reject(what string, err error) {
-	line := fmt.Sprintf("%s: %s ignored: %v", c.Name, what, err)
-	if c.first(netip.Addr{}, line) {
-		c.Log.Warn(line)
-	} else {
-		c.Log.Debug(line)
+	level := slog.LevelDebug
+	if c.first(netip.Addr{}, what+": "+err.Error()) {
+		level = slog.LevelWarn
 	}
+	c.Log.Log(context.Background(), level, what+" ignored", "err", err)
 	if c.Rejected != nil {
 		c.Rejected(err.Error())
 	}
@@ -40,7 +41,7 @@ func (c *Client) first(server netip.Addr, what string) bool {
 func (c *Client) passedOver(server netip.Addr, what []string) {
 	for _, w := range what {
 		if c.first(server, w) {
-			c.Log.Warn(fmt.Sprintf("%s: dhcp: passed over in what %s says: %s", c.Name, server, w))
+			c.Log.Warn(fmt.Sprintf("dhcp: passed over in what %s says: %s", server, w))
 		}
 	}
 }

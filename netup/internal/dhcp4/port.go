@@ -56,12 +56,12 @@ type linkPort struct {
 
 // Open gives a link its share. What is written is broadcast; passedOver is told
 // what of a server's message was.
-func (p *Port) Open(index int, name string, passedOver func(netip.Addr, []string)) (net.PacketConn, error) {
+func (p *Port) Open(index int, passedOver func(netip.Addr, []string)) (net.PacketConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.socket == nil {
 		if err := p.listen(); err != nil {
-			return nil, fmt.Errorf("%s: open packet socket: %w", name, err)
+			return nil, fmt.Errorf("open packet socket: %w", err)
 		}
 	}
 	c := &linkPort{port: p, index: index, in: make(chan []byte, 16), closed: make(chan struct{})}
@@ -203,7 +203,7 @@ func listenUDP(ctx context.Context, name string) (net.PacketConn, error) {
 	lc := net.ListenConfig{Control: sock.Shared(name)}
 	c, err := lc.ListenPacket(ctx, "udp4", fmt.Sprintf(":%d", nclient4.ClientPort))
 	if err != nil {
-		return nil, fmt.Errorf("%s: open DHCP socket: %w", name, err)
+		return nil, fmt.Errorf("open DHCP socket: %w", err)
 	}
 	return normalising{c, nil}, nil
 }

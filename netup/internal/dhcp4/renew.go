@@ -34,7 +34,7 @@ func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) 
 	return retry.Renew(ctx, retry.Lifetimes{From: l.Acquired, Lease: l.Time, T1: l.T1, T2: l.T2}, func(rebinding bool, wait time.Duration) (*lease.Lease, error) {
 		return c.renewOnce(ctx, l, rebinding, wait)
 	}, func(rebinding bool, err error) {
-		c.Log.Warn(fmt.Sprintf("%s: renewing: %v", c.Name, err))
+		c.Log.Warn("renewing", "err", err)
 	})
 }
 

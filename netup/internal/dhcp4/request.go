@@ -17,18 +17,18 @@ import (
 // section 4.4.4). Nothing answers.
 func (c *Client) decline(l lease.Lease) {
 	c.ACD.Declined()
-	conn, err := c.Port.Open(c.Index, c.Name, c.passedOver)
+	conn, err := c.Port.Open(c.Index, c.passedOver)
 	if err != nil {
-		c.Log.Debug(fmt.Sprintf("%v", err))
+		c.Log.Debug(err.Error())
 		return
 	}
 	defer conn.Close()
 	m := c.bare(dhcpv4.MessageTypeDecline)
 	m.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
 	m.UpdateOption(dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
-	c.Log.Debug(fmt.Sprintf("%s: dhcp: send %s", c.Name, m.MessageType()))
+	c.Log.Debug("dhcp: send " + m.MessageType().String())
 	if _, err := conn.WriteTo(m.ToBytes(), nclient4.DefaultServers); err != nil {
-		c.Log.Debug(fmt.Sprintf("%s: dhcp: %v", c.Name, err))
+		c.Log.Debug("dhcp", "err", err)
 	}
 }
 
@@ -97,7 +97,7 @@ func (c *Client) result(p *dhcpv4.DHCPv4, sent time.Time) (lease.Lease, error) {
 func (c *Client) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DHCPv4, wait time.Duration, match nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
 	sub, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	c.Log.Debug(fmt.Sprintf("%s: dhcp: send %s, wait %s", c.Name, m.MessageType(), wait.Round(time.Millisecond)))
+	c.Log.Debug(fmt.Sprintf("dhcp: send %s, wait %s", m.MessageType(), wait.Round(time.Millisecond)))
 	got, err := cl.SendAndRead(sub, cl.RemoteAddr(), m, match)
 	if err == nil {
 		return got, nil
@@ -108,7 +108,7 @@ func (c *Client) exchange(ctx context.Context, cl *nclient4.Client, m *dhcpv4.DH
 	// A write can fail while the link is on its way up or down; the time of
 	// this transmission is waited for all the same.
 	if sub.Err() == nil {
-		c.Log.Debug(fmt.Sprintf("%s: dhcp: %v", c.Name, err))
+		c.Log.Debug("dhcp", "err", err)
 		<-sub.Done()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

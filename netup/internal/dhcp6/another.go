@@ -30,7 +30,7 @@ func (c *Client) Another(ctx context.Context, last Answer) (Answer, bool) {
 				return r, true
 			}
 		}
-		c.Log.Debug(fmt.Sprintf("%s: no other server: %v", c.Name, err))
+		c.Log.Debug("no other server", "err", err)
 		if len(c.tried) < 2 || ctx.Err() != nil {
 			c.tried = nil
 			return Answer{}, false
@@ -53,7 +53,7 @@ func (c *Client) wasTried(duid []byte) bool {
 
 // reject tells of a reply that is of no use, each kind once, and counts it.
 func (c *Client) reject(from net.Addr, why string) {
-	c.tell(fmt.Sprintf("%s: dhcp6: a reply of %s is of no use: %s", c.Name, from, why))
+	c.tell(fmt.Sprintf("dhcp6: a reply of %s is of no use: %s", from, why))
 	if c.Rejected != nil {
 		c.Rejected(why)
 	}

@@ -26,9 +26,9 @@ const requestTries = 4
 type Client struct {
 	Name string
 	MAC  net.HardwareAddr
-	User string // option 15, when not empty
-	Host string // option 39, when not empty
-	Log  *slog.Logger
+	User string       // option 15, when not empty
+	Host string       // option 39, when not empty
+	Log  *slog.Logger // the link's
 	Rand *rand.Rand
 	// Running ends when the link's queue has surely been started: what was sent
 	// before may be lost, and is sent again then.
@@ -66,7 +66,7 @@ func (c *Client) listen(ctx context.Context) (net.PacketConn, error) {
 	lc := net.ListenConfig{Control: sock.Shared(c.Name)}
 	conn, err := lc.ListenPacket(ctx, "udp6", fmt.Sprintf("[::]:%d", ClientPort))
 	if err != nil {
-		return nil, fmt.Errorf("%s: open DHCPv6 socket: %w", c.Name, err)
+		return nil, fmt.Errorf("open DHCPv6 socket: %w", err)
 	}
 	return conn, nil
 }
@@ -105,7 +105,7 @@ func (c *Client) converse(ctx context.Context, conn net.PacketConn, start time.T
 	if offer.Type == ReplyType {
 		return offer, nil
 	}
-	c.Log.Debug(fmt.Sprintf("%s: dhcp6: %s offers %s", c.Name, offer.From, offer.Addr))
+	c.Log.Debug(fmt.Sprintf("dhcp6: %s offers %s", offer.From, offer.Addr))
 	q = c.query(Request)
 	q.Server, q.Addr = offer.Server, offer.Addr
 	r, err := c.ask(ctx, conn, time.Now(), "requesting by DHCPv6", q, requestTries, func(r Reply) bool {
@@ -133,11 +133,11 @@ func (c *Client) Decline(ctx context.Context, r Answer) {
 	conn, err := c.listen(ctx)
 	if err == nil {
 		defer conn.Close()
-		c.Log.Debug(fmt.Sprintf("%s: dhcp6: send %s", c.Name, q.Type))
+		c.Log.Debug("dhcp6: send " + q.Type.String())
 		_, err = conn.WriteTo(q.Bytes(), &net.UDPAddr{IP: Servers.AsSlice(), Port: ServerPort})
 	}
 	if err != nil {
-		c.Log.Debug(fmt.Sprintf("%s: dhcp6: %v", c.Name, err))
+		c.Log.Debug("dhcp6", "err", err)
 	}
 }
 
@@ -167,7 +167,7 @@ func (c *Client) persist(ctx context.Context, f func(conn net.PacketConn, start 
 		if ctx.Err() != nil {
 			return Answer{}, ctx.Err()
 		}
-		c.Log.Warn(fmt.Sprintf("%s: %v, starting over", c.Name, err))
+		c.Log.Warn(err.Error() + ", starting over")
 		if err := retry.Pause(ctx, tries.Next()); err != nil {
 			return Answer{}, err
 		}
@@ -225,7 +225,7 @@ func (c *Client) ask(ctx context.Context, conn net.PacketConn, start time.Time, 
 func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.Time, q Query, wait time.Duration, match func(Reply) bool) (Answer, error) {
 	sent := time.Now()
 	q.Elapsed = sent.Sub(start)
-	c.Log.Debug(fmt.Sprintf("%s: dhcp6: send %s, wait %s", c.Name, q.Type, wait.Round(time.Millisecond)))
+	c.Log.Debug(fmt.Sprintf("dhcp6: send %s, wait %s", q.Type, wait.Round(time.Millisecond)))
 	if err := conn.SetReadDeadline(sent.Add(wait)); err != nil {
 		return Answer{}, err
 	}
@@ -235,7 +235,7 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 	if _, err := conn.WriteTo(q.Bytes(), to); err != nil {
 		// The link may be on its way up or down; this time is waited for all
 		// the same.
-		c.Log.Debug(fmt.Sprintf("%s: dhcp6: %v", c.Name, err))
+		c.Log.Debug("dhcp6", "err", err)
 	}
 	buf := make([]byte, 2048)
 	for {
@@ -259,7 +259,7 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 			continue
 		}
 		if r.PassedOver != "" {
-			c.tell(fmt.Sprintf("%s: dhcp6: passed over in what %s says: %s", c.Name, from, r.PassedOver))
+			c.tell(fmt.Sprintf("dhcp6: passed over in what %s says: %s", from, r.PassedOver))
 		}
 		server, _ := netip.AddrFromSlice(from.(*net.UDPAddr).IP)
 		return Answer{Reply: r, At: sent, From: server}, nil
@@ -300,6 +300,6 @@ func (c *Client) Renew(ctx context.Context, last Answer) (Answer, error) {
 		}
 		return &r, nil
 	}, func(rebinding bool, err error) {
-		c.Log.Warn(fmt.Sprintf("%s: renewing by DHCPv6: %v", c.Name, err))
+		c.Log.Warn("renewing by DHCPv6", "err", err)
 	})
 }

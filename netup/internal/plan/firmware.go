@@ -22,7 +22,7 @@ func (p *Plan) Consult(log *slog.Logger, sysfs string) {
 	}
 	nics, err := ibft.Read(sysfs)
 	if err != nil {
-		log.Warn(fmt.Sprintf("network: %v", err))
+		log.Warn(err.Error())
 	}
 	if !asked {
 		nics = slices.DeleteFunc(nics, func(n ibft.NIC) bool {
@@ -37,7 +37,7 @@ func (p *Plan) Consult(log *slog.Logger, sysfs string) {
 		entries = append(entries, ipparam.Entry{Text: "any", Method: ipparam.Any})
 	}
 	if len(nics) == 0 {
-		log.Warn("network: ip=ibft, but the firmware has no iBFT, or the initrd no module iscsi_ibft")
+		log.Warn("ip=ibft, but the firmware has no iBFT, or the initrd no module iscsi_ibft")
 	}
 	p.VLANs = slices.Clone(p.VLANs)
 	for _, n := range nics {
@@ -65,6 +65,6 @@ func (p *Plan) firmwareEntry(log *slog.Logger, n ibft.NIC) ipparam.Entry {
 		e.Link = v.Name
 		text += fmt.Sprintf(" with the tag %d", n.VLAN)
 	}
-	log.Info(fmt.Sprintf("network: the firmware's iBFT has %s for %s", text, n.MAC))
+	log.Info(fmt.Sprintf("the firmware's iBFT has %s for %s", text, n.MAC))
 	return e
 }

@@ -220,16 +220,16 @@ func (p Plan) Amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 }
 
 // Prepare gives a link the hardware address asked for, before it is set up, and
-// returns the one that it has then.
+// returns the one that it has then. The logger is the link's.
 func (p Plan) Prepare(log *slog.Logger, nl netlink.Link, entries []ipparam.Entry) net.HardwareAddr {
-	name, mac := nl.Attrs().Name, nl.Attrs().HardwareAddr
+	mac := nl.Attrs().HardwareAddr
 	for _, e := range entries {
 		if e.MAC == nil || bytes.Equal(e.MAC, mac) {
 			continue
 		}
-		log.Info(fmt.Sprintf("%s: hardware address %s", name, e.MAC))
+		log.Info("hardware address " + e.MAC.String())
 		if err := netlink.LinkSetHardwareAddr(nl, e.MAC); err != nil {
-			log.Warn(fmt.Sprintf("%s: set hardware address %s: %v", name, e.MAC, err))
+			log.Warn("set hardware address "+e.MAC.String(), "err", err)
 		} else {
 			mac = e.MAC
 		}

@@ -43,9 +43,10 @@ func (r Renaming) Run(links []netlink.Link) {
 
 func (r Renaming) rename(nl netlink.Link, want string) {
 	a := nl.Attrs()
-	r.Log.Info(fmt.Sprintf("%s: renamed to %s", a.Name, want))
+	log := r.Log.With("link", a.Name)
+	log.Info("renamed to " + want)
 	if err := netlink.LinkSetName(nl, want); err != nil {
-		r.Log.Warn(fmt.Sprintf("%s: rename to %s: %v", a.Name, want, err))
+		log.Warn("rename to "+want, "err", err)
 		return
 	}
 	a.Name = want

@@ -30,11 +30,24 @@ type Conn struct {
 	Log *slog.Logger
 }
 
+// Link is one link's side of a Conn. Its logger names the link, its errors do
+// not.
+type Link struct {
+	Conn
+	Index int
+}
+
+// Link is the link of an index, of which log speaks.
+func (k Conn) Link(index int, log *slog.Logger) Link {
+	k.Log = log
+	return Link{k, index}
+}
+
 // Open opens the socket; without one every request opens its own.
 func Open(log *slog.Logger) Conn {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		log.Debug(fmt.Sprintf("network: %v", err))
+		log.Debug(err.Error())
 		h = &netlink.Handle{}
 	}
 	return Conn{h, log}
@@ -49,12 +62,12 @@ func ByIndex(index int) netlink.Link {
 // metric, so that two links on one subnet don't hide each other. Doing it
 // twice is the same as doing it once. Those of the link's IPv4 addresses that
 // had lists go, but not those of keep.
-func (k Conn) Configure(l lease.Lease, metric int, keep []lease.Lease, had []netip.Prefix) error {
-	link, log := ByIndex(l.Index), k.Log
+func (k Link) Configure(l lease.Lease, metric int, keep []lease.Lease, had []netip.Prefix) error {
+	link, log := ByIndex(k.Index), k.Log
 	if l.MTU != 0 {
-		log.Debug(fmt.Sprintf("%s: set mtu %d", l.Link, l.MTU))
+		log.Debug(fmt.Sprintf("set mtu %d", l.MTU))
 		if err := k.LinkSetMTU(link, l.MTU); err != nil {
-			log.Warn(fmt.Sprintf("%s: mtu %d from the lease refused: %v", l.Link, l.MTU, err))
+			log.Warn(fmt.Sprintf("mtu %d from the lease refused", l.MTU), "err", err)
 		}
 	}
 	if err := k.addAddrs(l); err != nil {
@@ -73,17 +86,17 @@ func (k Conn) Configure(l lease.Lease, metric int, keep []lease.Lease, had []net
 		}
 	}
 	for _, r := range Routes(l, metric) {
-		log.Debug(fmt.Sprintf("%s: add route %s", l.Link, RouteText(r)))
+		log.Debug("add route " + RouteText(r))
 		if err := k.RouteReplace(r); err != nil {
 			// One bad route of several must not cost the boot.
-			log.Warn(fmt.Sprintf("%s: add route %s: %v", l.Link, RouteText(r), err))
+			log.Warn("add route "+RouteText(r), "err", err)
 		}
 	}
 	return nil
 }
 
 // addAddrs adds a lease's addresses.
-func (k Conn) addAddrs(l lease.Lease) error {
+func (k Link) addAddrs(l lease.Lease) error {
 	for _, a := range l.Addrs() {
 		addr := &netlink.Addr{IPNet: ipNet(a, false), Flags: unix.IFA_F_NOPREFIXROUTE}
 		if a.Addr().Is6() {
@@ -93,12 +106,12 @@ func (k Conn) addAddrs(l lease.Lease) error {
 			left := max(int(time.Until(l.Acquired.Add(l.Time))/time.Second)+1, 1)
 			addr.ValidLft, addr.PreferedLft = left, left
 		}
-		k.Log.Debug(fmt.Sprintf("%s: add address %s", l.Link, a))
-		if err := k.AddrReplace(ByIndex(l.Index), addr); err != nil {
-			return fmt.Errorf("%s: add address %s: %w", l.Link, a, err)
+		k.Log.Debug("add address " + a.String())
+		if err := k.AddrReplace(ByIndex(k.Index), addr); err != nil {
+			return fmt.Errorf("add address %s: %w", a, err)
 		}
 		if a.Addr().Is6() {
-			awaitGroup(l.Index, a.Addr())
+			awaitGroup(k.Index, a.Addr())
 		}
 	}
 	return nil
@@ -159,7 +172,7 @@ func Routes(l lease.Lease, metric int) []*netlink.Route {
 
 // Withdraw removes what a link has of a lease and is not in the next one, nor
 // in those of keep.
-func (k Conn) Withdraw(l, next lease.Lease, metric int, keep []lease.Lease) error {
+func (k Link) Withdraw(l, next lease.Lease, metric int, keep []lease.Lease) error {
 	var errs []error
 	stays := Routes(next, metric)
 	for _, r := range Routes(l, metric) {
@@ -170,9 +183,9 @@ func (k Conn) Withdraw(l, next lease.Lease, metric int, keep []lease.Lease) erro
 		if slices.ContainsFunc(stays, func(s *netlink.Route) bool { return s.Dst.String() == r.Dst.String() }) && l.Addr.Addr().Is4() {
 			continue
 		}
-		k.Log.Debug(fmt.Sprintf("%s: remove route %s", l.Link, RouteText(r)))
+		k.Log.Debug("remove route " + RouteText(r))
 		if err := k.RouteDel(r); err != nil && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, fmt.Errorf("%s: remove route %s: %w", l.Link, RouteText(r), err))
+			errs = append(errs, fmt.Errorf("remove route %s: %w", RouteText(r), err))
 		}
 	}
 	had := slices.DeleteFunc(l.Addrs(), func(p netip.Prefix) bool { return slices.Contains(next.Addrs(), p) })
@@ -180,16 +193,16 @@ func (k Conn) Withdraw(l, next lease.Lease, metric int, keep []lease.Lease) erro
 }
 
 // dropAddrs removes what the link had, but not l nor those of keep.
-func (k Conn) dropAddrs(l lease.Lease, keep []lease.Lease, had []netip.Prefix) error {
+func (k Link) dropAddrs(l lease.Lease, keep []lease.Lease, had []netip.Prefix) error {
 	var errs []error
 	for _, p := range had {
 		if p == l.Addr || slices.ContainsFunc(keep, func(l lease.Lease) bool { return l.Addr == p }) {
 			continue
 		}
-		k.Log.Debug(fmt.Sprintf("%s: remove address %s", l.Link, p))
-		err := k.AddrDel(ByIndex(l.Index), &netlink.Addr{IPNet: ipNet(p, false)})
+		k.Log.Debug("remove address " + p.String())
+		err := k.AddrDel(ByIndex(k.Index), &netlink.Addr{IPNet: ipNet(p, false)})
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("%s: remove address %s: %w", l.Link, p, err))
+			errs = append(errs, fmt.Errorf("remove address %s: %w", p, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -197,16 +210,16 @@ func (k Conn) dropAddrs(l lease.Lease, keep []lease.Lease, had []netip.Prefix) e
 
 // Flush removes every address and route of a link. The kernel drops the
 // routes of an IPv4 address with it, but not those given another source.
-func (k Conn) Flush(index int, name string) error {
-	return errors.Join(k.FlushRoutes(index, name, netlink.FAMILY_ALL), k.FlushAddrs(index, name, netlink.FAMILY_ALL))
+func (k Link) Flush() error {
+	return errors.Join(k.FlushRoutes(netlink.FAMILY_ALL), k.FlushAddrs(netlink.FAMILY_ALL))
 }
 
 // FlushRoutes removes a link's routes of a family, but for the kernel's own.
-func (k Conn) FlushRoutes(index int, name string, family int) error {
-	k.Log.Debug(name + ": remove routes")
-	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(ByIndex(index), family) })
+func (k Link) FlushRoutes(family int) error {
+	k.Log.Debug("remove routes")
+	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(ByIndex(k.Index), family) })
 	if err != nil {
-		return fmt.Errorf("%s: list routes: %w", name, err)
+		return fmt.Errorf("list routes: %w", err)
 	}
 	var errs []error
 	for i := range routes {
@@ -215,33 +228,33 @@ func (k Conn) FlushRoutes(index int, name string, family int) error {
 			continue
 		}
 		if err := k.RouteDel(&routes[i]); err != nil && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, fmt.Errorf("%s: remove route %s: %w", name, RouteText(&routes[i]), err))
+			errs = append(errs, fmt.Errorf("remove route %s: %w", RouteText(&routes[i]), err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // FlushAddrs removes a link's addresses of a family.
-func (k Conn) FlushAddrs(index int, name string, family int) error {
-	k.Log.Debug(name + ": remove addresses")
-	list, err := Dump(func() ([]netlink.Addr, error) { return k.AddrList(ByIndex(index), family) })
+func (k Link) FlushAddrs(family int) error {
+	k.Log.Debug("remove addresses")
+	list, err := Dump(func() ([]netlink.Addr, error) { return k.AddrList(ByIndex(k.Index), family) })
 	if err != nil {
-		return fmt.Errorf("%s: list addresses: %w", name, err)
+		return fmt.Errorf("list addresses: %w", err)
 	}
 	var errs []error
 	for i, a := range list {
-		if err := k.AddrDel(ByIndex(index), &list[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("%s: remove address %s: %w", name, a.IPNet, err))
+		if err := k.AddrDel(ByIndex(k.Index), &list[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("remove address %s: %w", a.IPNet, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // SetDown ends a link's routes too: the kernel drops them, of both families.
-func (k Conn) SetDown(index int, name string) error {
-	k.Log.Debug(name + ": set down")
-	if err := k.LinkSetDown(ByIndex(index)); err != nil && !Gone(err) {
-		return fmt.Errorf("%s: set down: %w", name, err)
+func (k Link) SetDown() error {
+	k.Log.Debug("set down")
+	if err := k.LinkSetDown(ByIndex(k.Index)); err != nil && !Gone(err) {
+		return fmt.Errorf("set down: %w", err)
 	}
 	return nil
 }
@@ -285,21 +298,21 @@ func RouteText(r *netlink.Route) string {
 }
 
 // ResetMTU gives a link the MTU it had before a lease changed it.
-func (k Conn) ResetMTU(index int, name string, mtu int) error {
-	k.Log.Debug(fmt.Sprintf("%s: set mtu %d", name, mtu))
-	if err := k.LinkSetMTU(ByIndex(index), mtu); err != nil && !Gone(err) {
-		return fmt.Errorf("%s: set mtu %d: %w", name, mtu, err)
+func (k Link) ResetMTU(mtu int) error {
+	k.Log.Debug(fmt.Sprintf("set mtu %d", mtu))
+	if err := k.LinkSetMTU(ByIndex(k.Index), mtu); err != nil && !Gone(err) {
+		return fmt.Errorf("set mtu %d: %w", mtu, err)
 	}
 	return nil
 }
 
 // LinkLocal gives a link its own address, without the second or two that the
 // kernel takes to look for duplicates.
-func (k Conn) LinkLocal(index int, name string, a netip.Prefix) error {
-	err := k.AddrReplace(ByIndex(index), &netlink.Addr{IPNet: ipNet(a, false), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK})
+func (k Link) LinkLocal(a netip.Prefix) error {
+	err := k.AddrReplace(ByIndex(k.Index), &netlink.Addr{IPNet: ipNet(a, false), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK})
 	if err != nil {
-		return fmt.Errorf("%s: add address %s: %w", name, a, err)
+		return fmt.Errorf("add address %s: %w", a, err)
 	}
-	awaitGroup(index, a.Addr())
+	awaitGroup(k.Index, a.Addr())
 	return nil
 }

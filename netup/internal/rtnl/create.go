@@ -20,7 +20,6 @@ func (k Conn) Create(kind, name string, vlan []byte, more ...*nl.RtAttr) error {
 		info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_VLAN_ID, vlan)
 	}
 	req.AddData(info)
-	k.Log.Debug(name + ": create " + kind)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }

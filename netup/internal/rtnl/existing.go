@@ -31,7 +31,6 @@ func (e Existing) Empty() bool { return len(e.Had) == 0 }
 // the work of a DHCP client, most likely ours: asking for it again costs one
 // round trip and brings back all options.
 func (k Conn) Inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (Existing, error) {
-	name := link.Attrs().Name
 	var had []netip.Prefix
 	for _, a := range addrs {
 		if p, ok := PrefixOf(a.IPNet); ok {
@@ -48,7 +47,7 @@ func (k Conn) Inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (Exis
 			return Existing{Hint: p.Addr(), Had: had}, nil
 		}
 		if l == nil {
-			l = &lease.Lease{Link: name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr, Addr: p, Source: "kernel"}
+			l = &lease.Lease{Link: link.Attrs().Name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr, Addr: p, Source: "kernel"}
 		}
 	}
 	if l == nil {
@@ -56,7 +55,7 @@ func (k Conn) Inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (Exis
 	}
 	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(link, netlink.FAMILY_V4) })
 	if err != nil {
-		return Existing{}, fmt.Errorf("%s: list routes: %w", name, err)
+		return Existing{}, fmt.Errorf("list routes: %w", err)
 	}
 	for _, r := range routes {
 		if r.Protocol == ProtoDHCP {
@@ -112,7 +111,7 @@ func readPNP(b []byte, l *lease.Lease) {
 }
 
 // HasRouter6 reports whether the kernel has heard an IPv6 router on a link.
-func (k Conn) HasRouter6(index int) bool {
-	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(ByIndex(index), netlink.FAMILY_V6) })
+func (k Link) HasRouter6() bool {
+	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(ByIndex(k.Index), netlink.FAMILY_V6) })
 	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Protocol == unix.RTPROT_RA })
 }

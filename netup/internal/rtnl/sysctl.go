@@ -48,7 +48,7 @@ func set(log *slog.Logger, dir string, list []sysctl) Sysctls {
 			continue // no /proc yet, or someone chose a value
 		}
 		if err := WriteSetting(file, s.value); err != nil {
-			log.Debug(fmt.Sprintf("write %s: %v", s.value, err))
+			log.Debug("write "+s.value, "err", err)
 			continue
 		}
 		kept[file] = old
@@ -89,7 +89,7 @@ func WriteSetting(file, value string) error {
 func (k Sysctls) Restore(log *slog.Logger) {
 	for file, old := range k {
 		if err := WriteSetting(file, old); err != nil && !errors.Is(err, os.ErrNotExist) {
-			log.Debug(fmt.Sprintf("restore %v", err))
+			log.Debug("restore " + err.Error())
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (k Sysctls) Restore(log *slog.Logger) {
 func HasIPv6(log *slog.Logger, name string) bool {
 	off, err := ReadSetting("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6")
 	if err != nil || off != "0" {
-		log.Debug(fmt.Sprintf("%s: no IPv6: disable_ipv6 is %q, %v", name, off, err))
+		log.Debug(fmt.Sprintf("no IPv6: disable_ipv6 is %q, %v", off, err))
 	}
 	return err == nil && off == "0"
 }
@@ -111,13 +111,13 @@ func SetMTU6(log *slog.Logger, sysfs, name string, mtu int) {
 		if most := linkMTU(sysfs, name); most > 0 {
 			now = min(mtu, most)
 		}
-		log.Debug(fmt.Sprintf("%s: set IPv6's mtu %d", name, now))
+		log.Debug(fmt.Sprintf("set IPv6's mtu %d", now))
 		err := WriteSetting("/proc/sys/net/ipv6/conf/"+name+"/mtu", fmt.Sprint(now))
 		if err == nil {
 			return
 		}
 		if again := linkMTU(sysfs, name); again == 0 || min(mtu, again) == now || tries == 8 {
-			log.Warn(fmt.Sprintf("%s: mtu %d from the router is refused: %v", name, now, err))
+			log.Warn(fmt.Sprintf("mtu %d from the router is refused", now), "err", err)
 			return
 		}
 	}

@@ -29,7 +29,7 @@ func (k Conn) Watch(ctx context.Context, out chan<- Batch) {
 			return
 		}
 		if err := k.watchOnce(ctx, out); err != nil && ctx.Err() == nil {
-			k.Log.Warn(fmt.Sprintf("network: link notifications interrupted, listing links again: %v", err))
+			k.Log.Warn("link notifications interrupted, listing links again", "err", err)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func subscribe(ctx context.Context, log *slog.Logger) (updates chan netlink.Link
 			ErrorCallback: func(err error) {
 				*reason = err
 				if ctx.Err() == nil {
-					log.Debug(fmt.Sprintf("network: link notifications: %v", err))
+					log.Debug("link notifications", "err", err)
 				}
 			},
 			ReceiveBufferSize:      1 << 20,

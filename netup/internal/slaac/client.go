@@ -39,9 +39,9 @@ type Client struct {
 	Index   int
 	Name    string
 	MAC     net.HardwareAddr
-	Log     *slog.Logger
+	Log     *slog.Logger // the link's
 	Rand    *rand.Rand
-	Kernel  rtnl.Conn
+	Kernel  rtnl.Link
 	Running context.Context // see dhcp4.Client
 	Note    func(state string, sent int)
 	Amend   func(lease.Lease) lease.Lease
@@ -66,7 +66,7 @@ func (c *Client) Acquire(ctx context.Context, _ netip.Addr) (lease.Lease, func()
 			probe := c.DHCP.Probe()
 			return l, probe.Wait, err
 		}
-		c.Log.Warn(fmt.Sprintf("%s: %v", c.Name, err))
+		c.Log.Warn(err.Error())
 		if err := retry.Pause(ctx, tries.Next()); err != nil {
 			return lease.Lease{}, none, err
 		}
@@ -112,7 +112,7 @@ type hearing struct {
 // hear opens the socket to routers for f. All that f starts is over when hear
 // returns.
 func (c *Client) hear(ctx context.Context, f func(context.Context, *hearing) (lease.Lease, error)) (lease.Lease, error) {
-	conn, err := listenRouters(c.Index, c.Name, c.MAC, c.Log)
+	conn, err := listenRouters(c.Index, c.MAC, c.Log)
 	if err != nil {
 		return lease.Lease{}, err
 	}
@@ -129,7 +129,7 @@ func (c *Client) hear(ctx context.Context, f func(context.Context, *hearing) (le
 // DHCPv6 servers once it is known that there are some.
 func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 	c.routers, c.given, c.alone = nil, nil, false
-	if err := c.Kernel.LinkLocal(c.Index, c.Name, netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
+	if err := c.Kernel.LinkLocal(netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
 		return lease.Lease{}, err
 	}
 	return c.hear(ctx, c.solicit)
@@ -193,14 +193,14 @@ func (c *Client) solicit(ctx context.Context, h *hearing) (lease.Lease, error) {
 			enough = true
 		case <-silent.C:
 			if len(c.routers) == 0 && !dhcp.asked {
-				c.Log.Info(c.Name + ": no IPv6 router speaks, asking DHCPv6 servers")
+				c.Log.Info("no IPv6 router speaks, asking DHCPv6 servers")
 				c.alone, enough = true, true
 				dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
 			}
 		}
 		if l, ok := c.compose(enough); ok {
 			if l.Source == "ra" && c.routers.managed() {
-				c.Log.Info(fmt.Sprintf("%s: no DHCPv6 server answers, the address comes from the router's prefix", c.Name))
+				c.Log.Info("no DHCPv6 server answers, the address comes from the router's prefix")
 			}
 			return l, nil
 		}
@@ -217,7 +217,7 @@ func (c *Client) hearRouter(a advert) {
 		return
 	}
 	c.warned = true
-	c.Log.Info(fmt.Sprintf("%s: router %s advertises no prefix to take an address from, nor DHCPv6", c.Name, a.router))
+	c.Log.Info(fmt.Sprintf("router %s advertises no prefix to take an address from, nor DHCPv6", a.router))
 }
 
 // compose makes the lease of what is known. enough says that what may still

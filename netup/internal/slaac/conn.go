@@ -19,19 +19,18 @@ import (
 // together and at once; the kernel's own part is switched off for the link.
 type routerConn struct {
 	*net.IPConn
-	name string
-	mac  net.HardwareAddr
-	log  *slog.Logger
+	mac net.HardwareAddr
+	log *slog.Logger // the link's
 }
 
 // listenRouters opens a socket that takes router advertisements of one link
 // only.
-func listenRouters(index int, name string, mac net.HardwareAddr, log *slog.Logger) (*routerConn, error) {
+func listenRouters(index int, mac net.HardwareAddr, log *slog.Logger) (*routerConn, error) {
 	conn, err := sock.ICMPv6(index, 134)
 	if err != nil {
-		return nil, fmt.Errorf("%s: open ICMPv6 socket: %w", name, err)
+		return nil, fmt.Errorf("open ICMPv6 socket: %w", err)
 	}
-	return &routerConn{conn, name, mac, log}, nil
+	return &routerConn{conn, mac, log}, nil
 }
 
 // solicit asks all routers, with our link-layer address (RFC 4861 section 4.1).
@@ -40,7 +39,7 @@ func listenRouters(index int, name string, mac net.HardwareAddr, log *slog.Logge
 func (c *routerConn) solicit() {
 	m := append([]byte{133, 0, 0, 0, 0, 0, 0, 0, 1, 1}, c.mac...)
 	if _, err := c.WriteTo(m, &net.IPAddr{IP: net.IPv6linklocalallrouters}); err != nil {
-		c.log.Debug(fmt.Sprintf("%s: router solicitation: %v", c.name, err))
+		c.log.Debug("router solicitation", "err", err)
 	}
 }
 
@@ -57,12 +56,12 @@ func (c *routerConn) deliver(ctx context.Context, out chan<- advert) error {
 			continue // told once
 		}
 		if err != nil {
-			return fmt.Errorf("%s: receive router advertisement: %w", c.name, err)
+			return fmt.Errorf("receive router advertisement: %w", err)
 		}
 		router, _ := netip.AddrFromSlice(from.IP)
 		a, err := parseAdvert(buf[:n], router)
 		if err != nil || sock.HopLimit(oob[:noob]) != 255 { // RFC 4861 section 6.1.2: from this link only
-			c.log.Debug(fmt.Sprintf("%s: a router advertisement from %s is ignored: %v", c.name, router, err))
+			c.log.Debug("a router advertisement from "+router.String()+" is ignored", "err", err)
 			continue
 		}
 		select {
