@@ -5,6 +5,7 @@
 # make trust   what a TPM is told of each change, alone
 # make registry  an OCI registry on this machine, to push to
 # make manners every command of the tool, and whatever may go wrong around it
+# make matrix  all of what make test has samples of: manners, stream, trust, recipes
 # make build   bin/stage1, the agent, its bill of materials in CycloneDX's form,
 #              and bin/netstage, the tool
 # make install PREFIX=/usr/local DESTDIR=
@@ -34,7 +35,7 @@ setup := qemu-tests/setup
 demo := build/demo
 packages := build/bench-packages.txt
 
-.PHONY: manners recipes registry stream trust build programs install deps systems boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
+.PHONY: matrix manners recipes registry stream trust build programs install deps systems boot test race fuzz soak soak-stalls bench pictures fmt vet clean distclean
 
 build: programs
 	@go run $(cyclonedx) bin -json -std -version $(version) -output bin/stage1.cdx.json bin/stage1 2>bin/sbom.log && rm bin/sbom.log || \
@@ -178,6 +179,13 @@ race: systems
 	go test $(raced) -json -count=1 -p 3 -timeout 20m ./netup ./cmd/netstage $$($(listed) | grep -v -e $(skipping) -e $(static) | cut -d' ' -f1) | go run ./qemu-tests/report -again -- $(raced)
 	go test $(raced) -json -count=1 -p 3 -timeout 20m $$($(listed) | grep -v -e $(static) | grep -e $(skipping) | cut -d' ' -f1) | CI= go run ./qemu-tests/report -again -- $(raced)
 	go test $(raced) -count=1 -timeout 10m -run '^(TestFetchedImage|TestSSH)$$' ./qemu-tests
+
+# Each says what it is; none is run beside another.
+matrix:
+	$(MAKE) manners
+	$(MAKE) stream
+	$(MAKE) trust
+	$(MAKE) recipes
 
 fuzz:
 	@set -e; go list -f '{{.Dir}}' ./... | while read -r dir; do \
