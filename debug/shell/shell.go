@@ -67,7 +67,7 @@ func Run(ctx context.Context, o Options) (exit int, err error) {
 		return 2, fmt.Errorf("sh: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.leaveBehind()
+	defer s.waitForProcesses()
 	defer func() {
 		if s.tty == nil && ctx.Err() == nil {
 			s.procs.Wait() // what a script left running is part of its work
@@ -105,9 +105,9 @@ func Run(ctx context.Context, o Options) (exit int, err error) {
 	return s.interactive(ctx, o.Greeting)
 }
 
-// leaveBehind waits for what was told to end, but not for a process that the
+// waitForProcesses waits for those told to end, but not for a process that the
 // kernel holds, for a disk that does not answer.
-func (s *shell) leaveBehind() {
+func (s *shell) waitForProcesses() {
 	done := make(chan struct{})
 	go func() {
 		s.procs.Wait()

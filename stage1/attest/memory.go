@@ -39,16 +39,16 @@ func (m *Machine) recall(ctx context.Context) {
 	var index, content []byte // each is written by whoever may be left behind
 	if m.has() {
 		err := m.ask(func(t *tpm.TPM) (err error) { index, err = t.ReadNV(nvIndex); return err })
-		m.take(inTPM, index, err, tpm.ErrNotThere)
+		m.merge(inTPM, index, err, tpm.ErrNotThere)
 	}
 	err := efivar.Use(ctx, func(s efivar.Store) (err error) { content, err = s.Read(variable); return err })
 	if !errors.Is(err, efivar.ErrNone) {
-		m.take(inFirmware, content, err, fs.ErrNotExist)
+		m.merge(inFirmware, content, err, fs.ErrNotExist)
 	}
 }
 
-// take merges what a memory has.
-func (m *Machine) take(from memory, content []byte, err, empty error) {
+// merge adds what a memory has.
+func (m *Machine) merge(from memory, content []byte, err, empty error) {
 	var table serials.Table
 	if err == nil {
 		table, err = serials.Decode(content)

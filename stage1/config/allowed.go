@@ -79,11 +79,11 @@ func matches(pattern string, p cmdline.Param) bool {
 	return key == pattern
 }
 
-// judge splits what the rule does not allow: what ends the boot, and what is
+// split sorts what the rule does not allow: what ends the boot, and what is
 // left to a manifest that is still to come. That may allow more where the rule
 // is "own", but nothing that the agent heeds, which would have had its effect;
 // and less where it is "any".
-func (r CmdlineRule) judge(own, line cmdline.Params, manifest bool) (refused, beyond cmdline.Params) {
+func (r CmdlineRule) split(own, line cmdline.Params, manifest bool) (refused, beyond cmdline.Params) {
 	rule := r
 	if r.Kind == "any" {
 		rule.Kind = "listed"

@@ -59,7 +59,7 @@ func Load(root string, breakable []string) (Config, []error) {
 		policy.Cmdline = defaultRule(root, policy, own)
 	}
 	c, more := combine(own, line, breakable)
-	refused, beyond := policy.Cmdline.judge(own, line, len(c.Manifest) > 0 && trusts(root))
+	refused, beyond := policy.Cmdline.split(own, line, len(c.Manifest) > 0 && trusts(root))
 	c.Beyond = beyond
 	wrong = append(wrong, refuse(refused), policy.refuseInit(own, line))
 	c.Vouching = wantsVouching(root, policy, own)

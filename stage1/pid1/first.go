@@ -50,10 +50,10 @@ func rebootAfterPanic() {
 	}
 }
 
-// leavePanic has the systemd of stage 2 set what was found, as the least of
+// restorePanicSetting has the systemd of stage 2 set what was found, as the least of
 // its settings (sysctl.d(5)): from then on somebody else is in charge. An init
 // that fails before ends in a reboot.
-func leavePanic() error {
+func restorePanicSetting() error {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil || saysPanic(string(line)) {
 		return nil

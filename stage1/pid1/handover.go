@@ -30,7 +30,7 @@ func (c Config) handOver(s Stage2) error {
 	defer p.close()
 	c.watchdog.feed()
 	killOthers()
-	if err := leavePanic(); err != nil {
+	if err := restorePanicSetting(); err != nil {
 		c.Say(fmt.Sprintf("kernel.panic stays at %d s: %v", panicRestarts, err))
 	}
 	sw := &switchover{proof: p, stage2: s}

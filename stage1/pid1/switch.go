@@ -102,7 +102,7 @@ func directory(root int, name string) (int, error) {
 // a prepare program has unmounted are gone; the old root is whole without them.
 func (sw *switchover) undo() (gone []string, err error) {
 	if sw.entered {
-		if err := sw.leave(); err != nil {
+		if err := sw.moveBack(); err != nil {
 			return nil, err
 		}
 	}
@@ -132,8 +132,8 @@ func (m moved) uncover() {
 	}
 }
 
-// leave undoes the second half of enter.
-func (sw *switchover) leave() error {
+// moveBack undoes the second half of enter.
+func (sw *switchover) moveBack() error {
 	if err := unix.Fchdir(sw.proof.old); err != nil {
 		return fmt.Errorf("return to the initramfs: %w", err)
 	}

@@ -91,8 +91,8 @@ func (c Compression) check(f Format) error {
 	return nil
 }
 
-// settled names algorithm and level; a level of 0 is one that does not exist.
-func (c Compression) settled(f Format) Compression {
+// withDefaults names algorithm and level; a level of 0 is one that does not exist.
+func (c Compression) withDefaults(f Format) Compression {
 	if c.Algorithm == "" {
 		c.Algorithm = algorithms[f][0].name
 	}
@@ -106,7 +106,7 @@ func (c Compression) settled(f Format) Compression {
 
 // squashfs returns mksquashfs's arguments for this compression.
 func (c Compression) squashfs() []string {
-	c = c.settled(Squashfs)
+	c = c.withDefaults(Squashfs)
 	if c.Algorithm == "xz" {
 		return []string{"-comp", "xz", "-Xdict-size", "100%"}
 	}
@@ -116,7 +116,7 @@ func (c Compression) squashfs() []string {
 // erofs returns mkfs.erofs's arguments for this compression, in clusters of
 // 64 KiB: what is compressed together, and changes together.
 func (c Compression) erofs() []string {
-	switch c = c.settled(Erofs); {
+	switch c = c.withDefaults(Erofs); {
 	case c.Algorithm == "none":
 		return nil
 	case c.Level == 0:

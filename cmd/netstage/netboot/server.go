@@ -139,15 +139,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			s.options.Log.Warn(fmt.Sprintf("%d requests cut off", n))
 		}
 		err = server.Close()
-		s.settle(5 * time.Second)
+		s.waitForAnswers(5 * time.Second)
 	}
 	<-ended
 	return err
 }
 
-// settle waits for answers that were cut off to say so: http.Server's Close
+// waitForAnswers waits for answers that were cut off to say so: http.Server's Close
 // does not.
-func (s *Server) settle(limit time.Duration) {
+func (s *Server) waitForAnswers(limit time.Duration) {
 	for end := time.Now().Add(limit); s.running.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -111,21 +111,21 @@ func TestVerdicts(t *testing.T) {
 	failed := good(1, "")
 	failed.State, failed.Failure = report.Failed, &fault.Failure{Class: fault.NoInit, Step: "root", Cause: "x"}
 	failed.Quote = quote(one, nonce())
-	if v := h.judge(failed, id, time.Now()); !strings.HasPrefix(v.Text, unattested+": PCR 8 is") {
+	if v := h.appraise(failed, id, time.Now()); !strings.HasPrefix(v.Text, unattested+": PCR 8 is") {
 		t.Errorf("a failed boot with another PCR 8: %q", v.Text)
 	}
 	failed.Quote = quote(one, nonce())
 	h.Expected[0].Earlier = []report.PCR{{Index: 8, SHA256: failed.Quote.PCRs[8].SHA256}}
-	if v := h.judge(failed, id, time.Now()); v.Text != Attested+early {
+	if v := h.appraise(failed, id, time.Now()); v.Text != Attested+early {
 		t.Errorf("a failed boot before its image: %q", v.Text)
 	}
 	failed.Quote = quote(one, nonce())
 	h.Expected[0].PCRs = h.Expected[0].Earlier
-	if v := h.judge(failed, id, time.Now()); v.Text != Attested {
+	if v := h.appraise(failed, id, time.Now()); v.Text != Attested {
 		t.Errorf("a failed boot with all as expected: %q", v.Text)
 	}
 	failed.Quote = nil
-	if v := h.judge(failed, id, time.Now()); v.Text != unattested+": the report has no quote of a TPM" {
+	if v := h.appraise(failed, id, time.Now()); v.Text != unattested+": the report has no quote of a TPM" {
 		t.Errorf("a failed boot without a quote: %q", v.Text)
 	}
 

@@ -49,7 +49,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "reports come with a token here", http.StatusUnauthorized)
 	case r.Method == http.MethodPost && name == "":
-		h.take(w, r)
+		h.receive(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		http.Error(w, "only GET and HEAD; reports are posted to /"+Folder, http.StatusMethodNotAllowed)
@@ -71,8 +71,8 @@ func (h Handler) authorized(r *http.Request) bool {
 	return found && subtle.ConstantTimeCompare([]byte(token), []byte(h.Token)) == 1
 }
 
-// take keeps a report.
-func (h Handler) take(w http.ResponseWriter, r *http.Request) {
+// receive keeps a report.
+func (h Handler) receive(w http.ResponseWriter, r *http.Request) {
 	// A form of some web page can't say that it is JSON.
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
 		http.Error(w, "want application/json", http.StatusUnsupportedMediaType)
@@ -96,8 +96,8 @@ func (h Handler) take(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	verdict := h.judge(got, id, time.Now())
-	if _, err := h.Store.AddJudged(text, client(r), time.Now(), verdict); err != nil {
+	verdict := h.appraise(got, id, time.Now())
+	if _, err := h.Store.AddAppraised(text, client(r), time.Now(), verdict); err != nil {
 		h.Log.Warn(fmt.Sprintf("report of %s: %v", id, err))
 		http.Error(w, "can't be kept", http.StatusInsufficientStorage)
 		return

@@ -75,11 +75,11 @@ const stamp = "20060102T150405.000Z"
 // Add keeps a report, as it was sent, that came at a time from an address, and
 // returns the path of its file.
 func (s *Store) Add(text []byte, from string, at time.Time) (string, error) {
-	return s.AddJudged(text, from, at, Verdict{})
+	return s.AddAppraised(text, from, at, Verdict{})
 }
 
-// AddJudged is Add with a verdict on the report's quote, which lies beside it.
-func (s *Store) AddJudged(text []byte, from string, at time.Time, verdict Verdict) (string, error) {
+// AddAppraised is Add with a verdict on the report's quote, which lies beside it.
+func (s *Store) AddAppraised(text []byte, from string, at time.Time, verdict Verdict) (string, error) {
 	r, err := report.Parse(text)
 	if err != nil {
 		return "", err

@@ -31,8 +31,8 @@ type Verdict struct {
 	Key  string // of the machine's TPM, where it is the first; else ""
 }
 
-// judge says what a report's quote is worth.
-func (h Handler) judge(r report.Report, id string, now time.Time) Verdict {
+// appraise says what a report's quote is worth (RFC 9334, section 2).
+func (h Handler) appraise(r report.Report, id string, now time.Time) Verdict {
 	doubt := func(format string, args ...any) Verdict {
 		return Verdict{Text: unattested + ": " + fmt.Sprintf(format, args...)}
 	}
