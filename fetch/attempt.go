@@ -92,11 +92,11 @@ func (e *engine) begin(life context.Context, m *mirror.Mirror, resp *http.Respon
 			return err
 		}
 		e.image.version = version
-		e.req.Log.Info(fmt.Sprintf("%s: %s from %s", e.req.What, sizeText(size), ref.Redacted(resp.Request.URL.String())))
+		e.req.Log.Info(sizeText(size) + " from " + ref.Redacted(resp.Request.URL.String()))
 	} else {
 		_, differs := m.Version.Differs(version)
 		e.image.mixed = e.image.mixed || e.image.from != m || differs || m.Version.IfRange() == ""
-		e.req.Log.Info(fmt.Sprintf("%s: resuming at %s from %s", e.req.What, e.image.position(), m.Name))
+		e.req.Log.Info("resuming at "+e.image.position()+" from "+m.Name, "mirror", m.Name)
 	}
 	e.image.from = m
 	m.Version = version

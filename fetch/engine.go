@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -123,7 +124,7 @@ func (e *engine) record(m *mirror.Mirror, err *mirror.Fault) {
 	default:
 		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.Ready())).Seconds())
 	}
-	e.req.Log.Warn(e.req.What + ": " + text)
+	e.req.Log.Warn(text, "err", err)
 	e.report(e.image.offset, 0, m)
 }
 
@@ -154,7 +155,7 @@ func (e *engine) final(err *mirror.Fault) *Error {
 func (e *engine) restart(m *mirror.Mirror, why string) {
 	if e.image.offset > 0 {
 		e.history.stats.Restarts++
-		e.req.Log.Warn(fmt.Sprintf("%s: %s: starting over at %s: %s", e.req.What, m.Name, e.image.position(), why))
+		e.req.Log.With("mirror", m.Name).Warn("starting over at " + e.image.position() + ": " + why)
 	}
 	e.closeStreams()
 	e.image.forget()
@@ -183,13 +184,12 @@ func (e *engine) finish(m *mirror.Mirror) (*Image, error) {
 	}
 	e.report(size, 0, m)
 	took := e.history.stats.Duration.Seconds()
-	text := fmt.Sprintf("%s: %d MiB from %s in %.1f s, %s, %s", e.req.What, mib(size), m.Name, took,
-		pace.RateString(float64(size)/max(took, 1e-3)), by)
+	level := slog.LevelWarn
 	if e.req.trusting() {
-		e.req.Log.Info(text)
-	} else {
-		e.req.Log.Warn(text)
+		level = slog.LevelInfo
 	}
+	e.req.Log.Log(context.Background(), level, fmt.Sprintf("%d MiB from %s in %.1f s, %s, %s", mib(size), m.Name, took,
+		pace.RateString(float64(size)/max(took, 1e-3)), by), "mirror", m.Name)
 	return image, nil
 }
 

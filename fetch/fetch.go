@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,7 +51,7 @@ type Request struct {
 	// What the file is called in messages; empty: "image".
 	What  string
 	Store store.Store
-	Log   *slog.Logger
+	Log   *slog.Logger // its lines begin with What
 
 	// Dial opens connections; nil: the system's own way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -133,11 +132,11 @@ func Get(ctx context.Context, req Request) (*Image, error) {
 	}
 	image, err := e.run(ctx)
 	if err := e.close(); err != nil {
-		e.req.Log.Warn(fmt.Sprintf("%s: cannot give back buffers: %v", e.req.What, err))
+		e.req.Log.Warn("cannot give back buffers", "err", err)
 	}
 	if err != nil {
 		if cerr := req.Store.Close(); cerr != nil {
-			e.req.Log.Warn(fmt.Sprintf("%s: cannot empty the store: %v", e.req.What, cerr))
+			e.req.Log.Warn("cannot empty the store", "err", cerr)
 		}
 		return nil, err
 	}
@@ -161,6 +160,7 @@ func (r Request) withDefaults() Request {
 	if r.What == "" {
 		r.What = "image"
 	}
+	r.Log = r.Log.With("what", r.What)
 	if r.UserAgent == "" {
 		r.UserAgent = "netstage"
 	}

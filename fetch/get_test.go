@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,35 +38,6 @@ func sum(b []byte) []byte {
 	return s[:]
 }
 
-// story is a log that a test reads.
-type story struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (s *story) Enabled(context.Context, slog.Level) bool { return true }
-func (s *story) WithAttrs([]slog.Attr) slog.Handler       { return s }
-func (s *story) WithGroup(string) slog.Handler            { return s }
-func (s *story) Handle(_ context.Context, r slog.Record) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lines = append(s.lines, r.Level.String()+" "+r.Message)
-	return nil
-}
-
-func (s *story) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.lines, "\n")
-}
-
-func (s *story) mustSay(t *testing.T, want string) {
-	t.Helper()
-	if !strings.Contains(s.String(), want) {
-		t.Errorf("the log does not say %q:\n%s", want, s)
-	}
-}
-
 func serve(t *testing.T, content []byte, script ...faulty.Behaviour) *faulty.Server {
 	t.Helper()
 	s, err := faulty.Listen("127.0.0.1:0", content, script...)
@@ -89,7 +58,7 @@ func quick(t *testing.T, content []byte, urls ...string) (Request, *story) {
 	dir := filepath.Join(t.TempDir(), "image")
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	r := Request{
-		Mirrors: mirrors(urls...), Store: store.Memory(dir), Log: slog.New(log), Seed: 1,
+		Mirrors: mirrors(urls...), Store: store.Memory(dir), Log: log.logger(), Seed: 1,
 		Backoff:  pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 		LowSpeed: pace.LowSpeedLimit{Bytes: 16 << 10, Window: 250 * time.Millisecond},
 		Timeouts: pace.Timeouts{Dial: time.Second, TLS: time.Second, Header: 500 * time.Millisecond},

@@ -115,7 +115,7 @@ func (e *engine) measure(now time.Time, received, at int64, starved bool) {
 	if t == nil {
 		return
 	}
-	text := fmt.Sprintf("%s: %d streams bring %s where %d brought %s", e.req.What, t.Streams, pace.RateString(t.Rate), t.Streams/2, pace.RateString(t.Half))
+	text := fmt.Sprintf("%d streams bring %s where %d brought %s", t.Streams, pace.RateString(t.Rate), t.Streams/2, pace.RateString(t.Half))
 	if t.Kept {
 		e.req.Log.Info(text)
 	} else {
@@ -190,6 +190,6 @@ func (e *engine) noteLost() {
 		e.history.survived(l.Fault)
 		l.From.Note(l.Fault)
 		e.image.mixed = e.image.mixed || l.Fault.Class == fault.Changed
-		e.req.Log.Warn(e.req.What + ": " + l.Fault.Text + ", on one of several streams")
+		e.req.Log.Warn(l.Fault.Text+", on one of several streams", "err", l.Fault)
 	}
 }

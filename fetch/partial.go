@@ -170,7 +170,7 @@ func (i *partial) verdict(m *mirror.Mirror, framed bool) *mirror.Fault {
 	switch {
 	case err == nil:
 		if !framed && i.size < 0 && !i.trusting {
-			i.log.Warn(fmt.Sprintf("%s: %s sent no length, and nothing vouches for these %d bytes being all", i.what, m.Name, i.offset))
+			i.log.Warn(fmt.Sprintf("%s sent no length, and nothing vouches for these %d bytes being all", m.Name, i.offset), "mirror", m.Name)
 		}
 		return nil
 	case !framed && i.size < 0 && m.Unverified(i.offset):

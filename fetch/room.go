@@ -42,13 +42,12 @@ type room struct {
 	store     store.Store
 	available func() (int64, error) // memory
 	log       *slog.Logger
-	what      string
 	file      *os.File
 	size      int64 // bytes there is room for
 }
 
 func newRoom(req Request) *room {
-	return &room{store: req.Store, available: req.MemAvailable, log: req.Log, what: req.What, size: -1}
+	return &room{store: req.Store, available: req.MemAvailable, log: req.Log, size: -1}
 }
 
 // prepare makes the store ready for an image of size bytes from its start, or
@@ -100,7 +99,7 @@ func (r *room) checkMemory(more, have int64) *mirror.Fault {
 	}
 	available, err := r.available()
 	if err != nil {
-		r.log.Warn(fmt.Sprintf("%s: cannot tell the memory available: %v", r.what, err))
+		r.log.Warn("cannot tell the memory available", "err", err)
 		return nil
 	}
 	if more <= available-memoryMargin {

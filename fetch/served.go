@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -39,7 +38,7 @@ func (r *Ranges) Served(ctx context.Context) (bool, error) {
 		case without+hopeless == r.Mirrors():
 			return false, last
 		}
-		r.req.Log.Warn(fmt.Sprintf("%s: %v", r.req.What, last))
+		r.req.Log.Warn(last.Error(), "err", last)
 		select {
 		case <-ctx.Done():
 			return false, errors.Join(context.Cause(ctx), last)

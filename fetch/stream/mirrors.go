@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ const wrongWait = 10 * time.Second
 // mirrors knows how each mirror did.
 type mirrors struct {
 	Mirrors
-	tell func(string) // of faults
+	log *slog.Logger
 
 	mu     sync.Mutex
 	states []mirrorState
@@ -52,8 +53,8 @@ type mirrorState struct {
 	told     time.Time // of a fault
 }
 
-func newMirrors(m Mirrors, tell func(string)) *mirrors {
-	return &mirrors{Mirrors: m, tell: tell, states: make([]mirrorState, m.Mirrors())}
+func newMirrors(m Mirrors, log *slog.Logger) *mirrors {
+	return &mirrors{Mirrors: m, log: log, states: make([]mirrorState, m.Mirrors())}
 }
 
 // pick chooses a mirror, the fastest of those that are ready and not avoided,
@@ -127,7 +128,7 @@ func (m *mirrors) failed(now time.Time, mirror int, err error) {
 	name := m.Name(mirror)
 	m.mu.Unlock()
 	if tell {
-		m.tell(fmt.Sprintf("%s; next try of %s in %.1f s", err, name, wait.Seconds()))
+		m.log.Warn(fmt.Sprintf("%s; next try of %s in %.1f s", err, name, wait.Seconds()), "mirror", name, "err", err)
 	}
 }
 

@@ -61,10 +61,11 @@ type Stream struct {
 
 // New makes a stream. Nothing comes before Run.
 func New(c Config) *Stream {
+	c.Log = c.Log.With("what", "stream")
 	c.Parallel, c.LowSpeed = c.Parallel.WithDefaults(), c.LowSpeed.WithDefaults()
 	s := &Stream{c: c, demands: newDemands(), tuner: pace.NewTuner(c.Parallel)}
 	s.streams.Store(1)
-	s.mirrors = newMirrors(c.Mirrors, func(text string) { c.Log.Warn("stream: " + text) })
+	s.mirrors = newMirrors(c.Mirrors, c.Log)
 	s.rest = rest{store: c.Store, hot: c.Hot, chunk: firstChunk}
 	return s
 }
@@ -132,7 +133,7 @@ func (s *Stream) tune(now time.Time) {
 	if t.Kept {
 		verdict = "kept"
 	}
-	s.c.Log.Info(fmt.Sprintf("stream: %d connections: %.1f MB/s, half as many %.1f MB/s: %s", t.Streams, t.Rate/1e6, t.Half/1e6, verdict))
+	s.c.Log.Info(fmt.Sprintf("%d connections: %.1f MB/s, half as many %.1f MB/s: %s", t.Streams, t.Rate/1e6, t.Half/1e6, verdict))
 }
 
 func (s *Stream) getter() *getter {

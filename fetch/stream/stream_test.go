@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch"
 	"netstage/fetch/faulty"
 	"netstage/fetch/pace"
@@ -133,15 +134,14 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (w *world) config() Config {
-	return Config{Store: w.store, Mirrors: w, Log: slog.New(slog.NewTextHandler(lockedWriter{w}, nil)), Changed: func() {}}
+	return Config{Store: w.store, Mirrors: w, Log: slog.New(sentence.NewHandler(slog.LevelInfo, w.print)), Changed: func() {}}
 }
 
-type lockedWriter struct{ w *world }
-
-func (l lockedWriter) Write(p []byte) (int, error) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	return l.w.log.Write(p)
+func (w *world) print(l sentence.Line) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := fmt.Fprintln(&w.log, l.Level, l.Text)
+	return err
 }
 
 func (w *world) logged() string {
@@ -310,7 +310,7 @@ func (busy) RetryAfter() time.Duration { return 20 * time.Second }
 
 // A server that asks to be left alone is left alone.
 func TestABusyServerIsLeft(t *testing.T) {
-	m := newMirrors(newWorld(t, 1, 1), func(string) {})
+	m := newMirrors(newWorld(t, 1, 1), slog.New(slog.DiscardHandler))
 	now := time.Now()
 	m.failed(now, 0, fmt.Errorf("asked: %w", busy{errors.New("429 Too Many Requests")}))
 	if _, wait := m.pick(now, -1); wait < 20*time.Second || wait > 21*time.Second {

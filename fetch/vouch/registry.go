@@ -186,7 +186,7 @@ func (o *Order) resolve(ctx context.Context, all []ref.Artifact) (*artifact, err
 		return a, fault.Errorf(fault.Artifact, "%s: %w", a.from, err)
 	}
 	a.System, a.places = system, all
-	o.Fetch.Log.Info(fmt.Sprintf("image: %s is sha256:%s, %d MiB", a.from, pin, (system.Image.Size+1<<20-1)>>20))
+	o.about("image").Info(fmt.Sprintf("%s is sha256:%s, %d MiB", a.from, pin, (system.Image.Size+1<<20-1)>>20))
 	return a, nil
 }
 

@@ -112,7 +112,7 @@ func TestRegistry(t *testing.T) {
 		o, log := order(t)
 		o.Images = artifacts(t, base+":1")
 		w.mustGet(t, o)
-		if !strings.Contains(log.String(), "level=WARN msg=\"image: 1 MiB from "+r.Host) || !strings.Contains(log.String(), "not verified: nothing vouches for sha256") {
+		if !strings.Contains(log.String(), "WARN image: 1 MiB from "+r.Host) || !strings.Contains(log.String(), "not verified: nothing vouches for sha256") {
 			t.Errorf("%s", log)
 		}
 		o.KeepTree = true

@@ -61,7 +61,7 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 	}
 	if err := i.complete(ctx, r, store); err != nil {
 		if errors.Is(err, fetch.ErrNoRanges) {
-			r.Log.Warn(r.What + ": no server can be asked for a part of it: it is fetched whole")
+			r.Log.With("what", r.What).Warn("no server can be asked for a part of it: it is fetched whole")
 			return false, nil
 		}
 		return false, err
@@ -91,22 +91,23 @@ func (i *Image) take(ctx context.Context, o Order, store *stream.Store) {
 	limit := seedPatience + time.Duration(total/seedRate)*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it is too slow: %v are over", limit))
 	defer cancel()
+	log := o.about("image")
 	for _, seed := range o.Seeds {
 		begun := time.Now()
 		took, err := store.Seed(ctx, seed.File, seed.Size, seedPatience)
 		i.Seeded += took
-		text := fmt.Sprintf("image: %d of %d MiB are in %s, read in %.1f s", took>>20, total>>20, seed.Name, time.Since(begun).Seconds())
+		text := fmt.Sprintf("%d of %d MiB are in %s, read in %.1f s", took>>20, total>>20, seed.Name, time.Since(begun).Seconds())
 		switch {
 		case err != nil && ctx.Err() != nil:
-			o.Fetch.Log.Warn(fmt.Sprintf("%s; it is left: %v", text, context.Cause(ctx)))
+			log.Warn(text+"; it is left", "err", context.Cause(ctx))
 			return
 		case errors.Is(err, stream.ErrSeedStalled):
-			o.Fetch.Log.Warn(fmt.Sprintf("%s; it is left: %v", text, err))
+			log.Warn(text+"; it is left", "err", err)
 			return
 		case err != nil:
-			o.Fetch.Log.Warn(fmt.Sprintf("%s; not all could be read: %v", text, err))
+			log.Warn(text+"; not all could be read", "err", err)
 		default:
-			o.Fetch.Log.Info(text)
+			log.Info(text)
 		}
 		if store.Map.Has(0, store.Map.Blocks()) {
 			return
@@ -156,7 +157,7 @@ func (i *Image) complete(ctx context.Context, r fetch.Request, store *stream.Sto
 	told()
 	i.Stats.Received, i.Stats.Duration, i.Stats.Requests = s.Received(), time.Since(begun), max(1, i.Stats.Requests)
 	if err == nil {
-		r.Log.Info(fmt.Sprintf("%s: %.1f MiB from %s in %.1f s, verified", r.What, float64(s.Received())/(1<<20), ranges.Name(0), time.Since(begun).Seconds()))
+		r.Log.With("what", r.What).Info(fmt.Sprintf("%.1f MiB from %s in %.1f s, verified", float64(s.Received())/(1<<20), ranges.Name(0), time.Since(begun).Seconds()))
 	}
 	return err
 }

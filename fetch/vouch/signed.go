@@ -34,7 +34,7 @@ func (s *Signed) tell(log *slog.Logger) {
 	if s.Serial > 0 {
 		serial = fmt.Sprintf(", serial %d", s.Serial)
 	}
-	log.Info(fmt.Sprintf("manifest: %q of %s%s, signed by %s (%s), init %s", s.Name, s.Created.Format("2006-01-02 15:04"), serial,
+	log.Info(fmt.Sprintf("%q of %s%s, signed by %s (%s), init %s", s.Name, s.Created.Format("2006-01-02 15:04"), serial,
 		strings.Join(s.Keys.Names(), ", "), strings.Join(s.Keys.IDs(), ", "), s.Init))
 }
 
@@ -150,7 +150,7 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 		return nil, err
 	}
 	signed := &Signed{Manifest: m, Source: d.source, Keys: d.signers, SHA256: sha256.Sum256(d.Body), List: serial, Document: d.Document, KeyList: list, places: d.places}
-	signed.tell(o.Fetch.Log)
+	signed.tell(o.about("manifest"))
 	return signed, nil
 }
 
@@ -178,7 +178,7 @@ func getKeys(ctx context.Context, o *Order) (serial uint64, signed Document, err
 	if err != nil {
 		return 0, signed, err
 	}
-	o.Fetch.Log.Info(fmt.Sprintf("manifest: key list %d of %s, signed by %s: %d of %s have to sign", list.Serial, list.Created.Format("2006-01-02 15:04"),
+	o.about("manifest").Info(fmt.Sprintf("key list %d of %s, signed by %s: %d of %s have to sign", list.Serial, list.Created.Format("2006-01-02 15:04"),
 		strings.Join(d.signers.Names(), ", "), list.Threshold, strings.Join(keys.Names(), ", ")))
 	o.Keys, o.Threshold = keys, max(o.Threshold, list.Threshold)
 	return list.Serial, d.Document, nil
@@ -206,7 +206,7 @@ func getDocument(ctx context.Context, o Order, what string, places []ref.Locatio
 		if err == nil || len(here) == 1 && len(places) == 0 {
 			return d, err
 		}
-		o.Fetch.Log.Warn(fmt.Sprintf("%v; now the next place", err))
+		o.Fetch.Log.Warn(err.Error()+"; now the next place", "err", err)
 		failed = err
 	}
 	if len(places) == 0 {
@@ -218,7 +218,7 @@ func getDocument(ctx context.Context, o Order, what string, places []ref.Locatio
 	}
 	// Document and signature are two files: they may have been replaced just
 	// now.
-	o.Fetch.Log.Warn(fmt.Sprintf("%s: once more in %v, in case it was being replaced: %v", what, pause, err))
+	o.about(what).Warn(fmt.Sprintf("once more in %v, in case it was being replaced", pause), "err", err)
 	select {
 	case <-ctx.Done():
 		return nil, err

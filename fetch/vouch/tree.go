@@ -3,7 +3,6 @@ package vouch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"netstage/fetch"
@@ -38,7 +37,7 @@ func getTree(ctx context.Context, o Order) (*verity.Tree, *os.File, error) {
 		if err == nil || len(here) == 1 && len(places) == 0 {
 			return tree, file, err
 		}
-		o.Fetch.Log.Warn(fmt.Sprintf("%v; now the next place", err))
+		o.Fetch.Log.Warn(err.Error()+"; now the next place", "err", err)
 		failed = err
 	}
 	if len(places) == 0 {

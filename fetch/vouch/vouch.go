@@ -7,7 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -83,6 +83,10 @@ func (o Order) Places() []ref.Location {
 	return slices.Concat(o.Images, o.Trees, o.Manifests, o.KeyLists)
 }
 
+// about is the log for lines of this package about the image, say; fetch names
+// what it fetches itself.
+func (o *Order) about(what string) *slog.Logger { return o.Fetch.Log.With("what", what) }
+
 // Image is an image that passed.
 type Image struct {
 	File     *os.File // open for reading, at its start
@@ -120,7 +124,7 @@ func Get(ctx context.Context, o Order) (*Image, error) {
 			!slices.Contains([]fault.Class{fault.Artifact, fault.Signature, fault.Mismatch, fault.Policy, fault.Rollback}, fault.ClassOf(err)) {
 			return image, err
 		}
-		o.Fetch.Log.Warn(fmt.Sprintf("image: %v; now the next registry", err))
+		o.about("image").Warn(err.Error()+"; now the next registry", "err", err)
 		o.Images = rest
 	}
 }

@@ -5,16 +5,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"aead.dev/minisign"
 
+	"netstage/debug/sentence"
 	"netstage/fetch"
 	"netstage/fetch/faulty"
 	"netstage/fetch/manifest"
@@ -93,7 +96,7 @@ func (w *world) serve(t *testing.T, script ...faulty.Behaviour) *faulty.Server {
 func order(t *testing.T) (Order, *bytes.Buffer) {
 	var log bytes.Buffer
 	return Order{Fetch: fetch.Request{
-		Store: store.File(filepath.Join(t.TempDir(), "out")), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Store: store.File(filepath.Join(t.TempDir(), "out")), Log: logTo(&log),
 		Backoff: pace.Backoff{Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond},
 	}}, &log
 }
@@ -352,8 +355,13 @@ func TestSigned(t *testing.T) {
 	t.Run("replaced while it is asked for", func(t *testing.T) {
 		s := w.serve(t)
 		s.Add("dir/web.manifest", newWorld(t, "image").body)
-		o, log := good(t, s)
-		o.Fetch.Log = slog.New(onText{slog.NewTextHandler(log, nil), "once more in", func() { s.Add("dir/web.manifest", w.body) }})
+		o, _ := good(t, s)
+		o.Fetch.Log = slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+			if strings.Contains(l.Text, "once more in") {
+				s.Add("dir/web.manifest", w.body)
+			}
+			return nil
+		}))
 		w.mustGet(t, o)
 	})
 	t.Run("another image than the one signed", func(t *testing.T) {
@@ -364,18 +372,15 @@ func TestSigned(t *testing.T) {
 	})
 }
 
-// onText acts when a message holds a text.
-type onText struct {
-	slog.Handler
-	text string
-	act  func()
-}
-
-func (h onText) Handle(ctx context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, h.text) {
-		h.act()
-	}
-	return h.Handler.Handle(ctx, r)
+// logTo is a log of lines as an operator sees them.
+func logTo(w io.Writer) *slog.Logger {
+	var mu sync.Mutex
+	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := fmt.Fprintln(w, l.Level, l.Text)
+		return err
+	}))
 }
 
 // A manifest that was signed and is older than the floor is refused; its own

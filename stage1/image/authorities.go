@@ -21,7 +21,7 @@ func (g *Getter) warnOfNoAuthorities(o vouch.Order) {
 		return
 	}
 	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
-		g.Log.Warn("image: no server will be trusted for https: the initrd has neither " + config.OwnCA + " nor /etc/ssl/certs/ca-certificates.crt")
+		g.log().Warn("no server will be trusted for https: the initrd has neither " + config.OwnCA + " nor /etc/ssl/certs/ca-certificates.crt")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netstage/debug/sentence"
 	"netstage/fetch/vouch"
 	"netstage/stage1/config"
 	"netstage/stage1/fault"
@@ -41,26 +42,19 @@ func (g *Getter) getOrNot(t *testing.T, until string) (*Image, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	g.Log = slog.New(untilSaid{g.Log.Handler(), until, cancel})
+	before := g.Log
+	g.Log = slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+		before.Log(ctx, l.Level, l.Text)
+		if strings.Contains(l.Text, until) {
+			cancel()
+		}
+		return nil
+	}))
 	image, err := g.Get(ctx)
 	if err == nil {
 		t.Cleanup(func() { image.Close() })
 	}
 	return image, err
-}
-
-type untilSaid struct {
-	slog.Handler
-	text string
-	end  func()
-}
-
-func (u untilSaid) Handle(ctx context.Context, r slog.Record) error {
-	err := u.Handler.Handle(ctx, r)
-	if strings.Contains(r.Message, u.text) {
-		u.end()
-	}
-	return err
 }
 
 var month = config.Policy{LastGood: true, LastGoodFor: 30 * 24 * time.Hour}
@@ -164,7 +158,7 @@ func TestLastGoodByClock(t *testing.T) {
 		"29 days ago":                    {-29 * 24 * time.Hour, month.LastGoodFor, "which a server last had 29.0 days ago", true},
 		"31 days ago":                    {-31 * 24 * time.Hour, month.LastGoodFor, "a server last had it 31.0 days ago, and the policy allows 30.0 days", false},
 		"the clock is in the far future": {-70 * 365 * 24 * time.Hour, month.LastGoodFor, "25550.0 days ago, and the policy allows 30.0 days", false},
-		"there is no clock":              {56 * 365 * 24 * time.Hour, month.LastGoodFor, `how long ago that is nobody knows, and the policy allows 30.0 days (a machine without a clock wants \"offline_days\": 36500)`, false},
+		"there is no clock":              {56 * 365 * 24 * time.Hour, month.LastGoodFor, `how long ago that is nobody knows, and the policy allows 30.0 days (a machine without a clock wants "offline_days": 36500)`, false},
 		"there is none, for ever":        {56 * 365 * 24 * time.Hour, config.LastGoodForEver, "which a server last had who knows when, at 20", true},
 		"for ever":                       {-90 * 365 * 24 * time.Hour, config.LastGoodForEver, "which a server last had 32850.0 days ago", true},
 	} {

@@ -56,11 +56,11 @@ func openCache(ctx context.Context, g *Getter) *cache {
 	select {
 	case r := <-opened:
 		if r.err != nil {
-			g.Log.Warn(fmt.Sprintf("image: the disk with earlier images is not used: %v", r.err))
+			g.log().Warn("the disk with earlier images is not used", "err", r.err)
 		}
 		return r.cache
 	case <-ctx.Done():
-		g.Log.Warn(fmt.Sprintf("image: the disk with earlier images is not used: %v", context.Cause(ctx)))
+		g.log().Warn("the disk with earlier images is not used", "err", context.Cause(ctx))
 		return nil
 	}
 }
@@ -91,7 +91,7 @@ func mountCache(ctx context.Context, g *Getter) (*cache, error) {
 		}
 	}
 	for _, err := range wrong {
-		g.Log.Warn(fmt.Sprintf("image: an earlier one, or a part of it, is not used: %v", err))
+		g.log().Warn("an earlier one, or a part of it, is not used", "err", err)
 	}
 	return c, nil
 }
@@ -140,9 +140,9 @@ func (g *Getter) cache() ref.Location {
 	}
 	l, err := ref.ParseURL(g.Network.Cache)
 	if err != nil || l.Scheme() == "tftp" {
-		g.Log.Warn(fmt.Sprintf("image: DHCP names the cache %s: want an http:// or https:// URL", ref.Redacted(g.Network.Cache)))
+		g.log().Warn("DHCP names the cache " + ref.Redacted(g.Network.Cache) + ": want an http:// or https:// URL")
 		return ref.Location{}
 	}
-	g.Log.Info(fmt.Sprintf("image: DHCP names the cache %s", l))
+	g.log().Info("DHCP names the cache " + l.String())
 	return l
 }

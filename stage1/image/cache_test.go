@@ -225,7 +225,7 @@ func TestLastGood(t *testing.T) {
 		},
 		"by its signature": {
 			line: func(s *faulty.Server) string { return "rootfs.manifest=" + s.URL("web.manifest") },
-			key:  yesterday.public, policy: lastGood, says: `booting \"web\"`,
+			key:  yesterday.public, policy: lastGood, says: `booting "web"`,
 		},
 		"without a network": {
 			line: func(s *faulty.Server) string { return "rootfs.manifest=" + s.URL("web.manifest") },
@@ -233,7 +233,7 @@ func TestLastGood(t *testing.T) {
 		},
 		"the latest is spoilt": {
 			line: func(s *faulty.Server) string { return "rootfs.manifest=" + s.URL("web.manifest") },
-			key:  yesterday.public, policy: lastGood, says: `booting \"web\"`,
+			key:  yesterday.public, policy: lastGood, says: `booting "web"`,
 			keep: func(dir string) {
 				today.keepOn(t, dir, time.Now()) // signed by somebody else
 			},

@@ -50,7 +50,7 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 	fetcher := *g
 	fetcher.Stream = nil // there would be two images, and one stream
 	if g.Config.Stream {
-		g.Log.Warn("image: a disk or a server may have it, whichever is first: it is used when it is whole, as if rootfs.stream were not given")
+		g.log().Warn("a disk or a server may have it, whichever is first: it is used when it is whole, as if rootfs.stream were not given")
 	}
 	fetcher.Progress = func(p fetch.Progress) {
 		started.CompareAndSwap(false, p.Bytes > 0)
@@ -78,7 +78,7 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 			case noDisk != nil && noServer != nil:
 				return nil, both(noServer, noDisk)
 			case noDisk != nil:
-				g.Log.Warn(fmt.Sprintf("image: %v; the servers are still asked", noDisk))
+				g.log().Warn(noDisk.Error()+"; the servers are still asked", "err", noDisk)
 			case noServer != nil:
 				return g.inTurn(ctx, here, func() (*Image, error) { return nil, noServer })
 			case !started.Load():
@@ -94,7 +94,7 @@ func (g *Getter) either(ctx context.Context, here, servers []ref.Location) (*Ima
 				return r.image, g.Media.Close()
 			}
 			if noServer = r.err; found != nil {
-				g.Log.Warn(fmt.Sprintf("image: %v; the disk is still waited for", noServer))
+				g.log().Warn(noServer.Error()+"; the disk is still waited for", "err", noServer)
 				continue
 			}
 			if noDisk != nil {
@@ -132,7 +132,7 @@ func (g *Getter) inTurn(ctx context.Context, here []ref.Location, elsewhere func
 		if err == nil || ctx.Err() != nil {
 			return image, err
 		}
-		g.Log.Warn(fmt.Sprintf("image: %v; now the next place", err))
+		g.log().Warn(err.Error()+"; now the next place", "err", err)
 		failed = both(failed, err)
 	}
 	image, err := elsewhere()

@@ -76,6 +76,9 @@ type Getter struct {
 	lengthOf func(*os.File) (int64, error)
 }
 
+// log is for lines about the image. What is fetched for it names itself.
+func (g *Getter) log() *slog.Logger { return g.Log.With("what", "image") }
+
 // Image is an image with what is known of it.
 type Image struct {
 	File   *os.File
@@ -146,7 +149,7 @@ func (g *Getter) get(ctx context.Context, images []ref.Location) (*Image, error)
 		image.Kept = keepOf(g.Config, got)
 	}
 	if got.Stats.Requests == 0 && got.Seeded == 0 && order.Stream == nil {
-		g.Log.Info(fmt.Sprintf("image: %s, %d MiB", g.describe(got.Source, copied), got.Size>>20))
+		g.log().Info(fmt.Sprintf("%s, %d MiB", g.describe(got.Source, copied), got.Size>>20))
 	}
 	return image, nil
 }
@@ -192,9 +195,9 @@ func (g *Getter) Order(ctx context.Context, images []ref.Location) (vouch.Order,
 	case c.Policy.RequireVouched:
 		return o, fault.Errorf(fault.Policy, "nothing vouches for the image, and the initrd wants that something does: give rootfs.sha256= or rootfs.roothash=")
 	case len(inRegistries(o.Images)) > 0:
-		g.Log.Warn("image: nothing vouches for it, a tag does not; give its digest, HOST/NAME@sha256:DIGEST")
+		g.log().Warn("nothing vouches for it, a tag does not; give its digest, HOST/NAME@sha256:DIGEST")
 	default:
-		g.Log.Warn("image: nothing vouches for it; give rootfs.sha256=")
+		g.log().Warn("nothing vouches for it; give rootfs.sha256=")
 	}
 	if o.Fetch, err = g.request(); err != nil {
 		return o, err

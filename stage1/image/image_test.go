@@ -16,9 +16,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"netstage/debug/sentence"
 	"netstage/fetch/ref"
 	"netstage/fetch/store"
 	"netstage/fetch/verity"
@@ -64,9 +66,20 @@ func getter(t *testing.T, line string, files map[string]string) (*Getter, *bytes
 	}
 	var log bytes.Buffer
 	return &Getter{
-		Log: slog.New(slog.NewTextHandler(&log, nil)), Config: c, Initrd: initrd, Agent: "netstage/1", Media: &media{dir: t.TempDir()},
+		Log: logTo(&log), Config: c, Initrd: initrd, Agent: "netstage/1", Media: &media{dir: t.TempDir()},
 		Network: &Network{MAC: []byte{1, 2, 3, 4, 5, 6}, Base: ref.Base{Rootfs: c.Base, NextServer: "10.0.0.1"}},
 	}, &log
+}
+
+// logTo is a log of lines as an operator sees them.
+func logTo(w io.Writer) *slog.Logger {
+	var mu sync.Mutex
+	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := fmt.Fprintln(w, l.Level, l.Text)
+		return err
+	}))
 }
 
 func rawOf(all []ref.Location) []string {

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -27,7 +26,7 @@ func (g *Getter) locations(ctx context.Context, all []ref.Location) ([]ref.Locat
 			return nil, err
 		}
 		if l.Kind == ref.Relative {
-			g.Log.Info(fmt.Sprintf("image: %s is %s, by %s", l, place, g.base().Origin()))
+			g.log().Info(l.String() + " is " + place.String() + ", by " + g.base().Origin())
 		}
 		places = append(places, place)
 	}
@@ -46,7 +45,7 @@ func (g *Getter) mirrors(ctx context.Context, all []ref.Location) ([]ref.Locatio
 			continue
 		}
 		if failed = both(failed, err); len(all) > 1 {
-			g.Log.Warn(fmt.Sprintf("image: %v", err))
+			g.log().Warn(err.Error(), "err", err)
 		}
 	}
 	if len(places) > 0 || ctx.Err() != nil {

@@ -33,7 +33,7 @@ var errOffline = errors.New("no server brings a byte")
 func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, error) {
 	onDemand := g.Config.OnDemand && g.Stream != nil
 	if onDemand {
-		g.Log.Info(fmt.Sprintf("image: on demand nothing is taken from %s", g.Config.CacheDisk.Raw))
+		g.log().Info("on demand nothing is taken from " + g.Config.CacheDisk.Raw)
 		if !g.Config.MayBeOffline() {
 			return g.fromAny(ctx, images)
 		}
@@ -41,7 +41,7 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 	c := openCache(ctx, g)
 	defer func() {
 		if err := c.close(); err != nil {
-			g.Log.Warn(fmt.Sprintf("image: the disk with earlier images: %v", err))
+			g.log().Warn("the disk with earlier images", "err", err)
 		}
 	}()
 	if c == nil || len(c.generations) == 0 {
@@ -63,7 +63,7 @@ func (g *Getter) cached(ctx context.Context, images []ref.Location) (*Image, err
 	}
 	image, refused := c.lastGood(ctx, err)
 	if refused != nil {
-		g.Log.Warn(fmt.Sprintf("image: no earlier one is used: %v", refused))
+		g.log().Warn("no earlier one is used", "err", refused)
 		return own.fromAny(ctx, images)
 	}
 	return image, nil
@@ -131,8 +131,8 @@ func (c *cache) lastGood(ctx context.Context, why error) (*Image, error) {
 			if now := time.Now(); e.AgeKnown(now) {
 				hours, ago = int64(e.Age(now).Hours()), days(e.Age(now))+" ago"
 			}
-			c.g.Log.Warn(fmt.Sprintf("image: no server brings one (%v): booting %q, which a server last had %s, at %s",
-				why, e.Name, ago, e.Seen.UTC().Format(time.RFC3339)))
+			c.g.log().Warn(fmt.Sprintf("no server brings one (%v): booting %q, which a server last had %s, at %s",
+				why, e.Name, ago, e.Seen.UTC().Format(time.RFC3339)), "err", why)
 			image.Report.OfflineHours, image.Report.Cached, image.Kept = &hours, e.Size, nil
 			return image, nil
 		}

@@ -30,6 +30,9 @@ type Streamer struct {
 	Stream  *stream.Stream // the one that was started, or nil
 }
 
+// log is as in Getter.
+func (s *Streamer) log() *slog.Logger { return s.Log.With("what", "image") }
+
 // Start is a Getter's Stream. Nil without an error means that the image has to
 // be fetched whole.
 func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*vouch.Streaming, error) {
@@ -55,7 +58,7 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*vouch.Streamin
 	}
 	token, err := ReportToken(s.Config.ReportTo, s.Initrd)
 	if err != nil { // which the first report tells, too
-		s.Log.Warn(fmt.Sprintf("report: %v", err))
+		s.Log.Warn("report", "err", err)
 	}
 	clientID, err := hex.DecodeString(s.Network.Networkd().ClientID)
 	if err != nil {
@@ -84,7 +87,7 @@ func (s *Streamer) Start(ctx context.Context, v vouch.Streamed) (*vouch.Streamin
 		s.Stream = nil
 		return nil, err
 	}
-	s.Log.Info(fmt.Sprintf("image: %d MiB are used while they come", o.Size>>20))
+	s.log().Info(fmt.Sprintf("%d MiB are used while they come", o.Size>>20))
 	live := &vouch.Streaming{File: s.Stream.Device, Ready: s.ready, End: s.Stream.Abort}
 	if o.Seeded {
 		live.Store = &fetchstream.Store{File: s.Stream.Image, Tree: v.Checked, Map: s.Stream.Map()}
@@ -121,10 +124,10 @@ func (s *Streamer) hotList(ctx context.Context, r fetch.Request, places []ref.Lo
 	defer blob.Close()
 	spans, err := fetchstream.ParseHot(blob.Bytes, size)
 	if err != nil {
-		s.Log.Warn(fmt.Sprintf("image: %v", err))
+		s.log().Warn(err.Error(), "err", err)
 		return nil
 	}
-	s.Log.Info(fmt.Sprintf("image: a list of %d ranges says what comes first", len(spans)))
+	s.log().Info(fmt.Sprintf("a list of %d ranges says what comes first", len(spans)))
 	return spans
 }
 
@@ -137,7 +140,7 @@ func (s *Streamer) hasRanges(ctx context.Context, r fetch.Request) (bool, error)
 	defer ranges.Close()
 	served, err := ranges.Served(ctx)
 	if err == nil && !served {
-		s.Log.Warn("image: no server can be asked for a part of it: it is fetched whole before it is used")
+		s.log().Warn("no server can be asked for a part of it: it is fetched whole before it is used")
 	}
 	return served, err
 }

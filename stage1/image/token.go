@@ -61,9 +61,9 @@ func (g *Getter) bearer(o vouch.Order) (func(*url.URL) string, error) {
 		switch {
 		case u == nil:
 		case of(u) == "":
-			g.Log.Warn(fmt.Sprintf("image: no token goes to %s: %s does not name it, or DHCP did, or a proxy would see it", place, file))
+			g.log().Warn("no token goes to " + place.String() + ": " + file + " does not name it, or DHCP did, or a proxy would see it")
 		case u.Scheme == "http":
-			g.Log.Warn(fmt.Sprintf("image: the token goes to %s unencrypted: whoever sees it can use it", place))
+			g.log().Warn("the token goes to " + place.String() + " unencrypted: whoever sees it can use it")
 		}
 	}
 	return of, nil

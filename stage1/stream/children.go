@@ -38,7 +38,7 @@ func (h *holder) hearWorker() error {
 		return fmt.Errorf("the process that fetches ended twice within a minute (%s)", how)
 	}
 	h.born = now
-	h.say(fmt.Sprintf("stream: the process that fetches ended (%s); another one goes on at %d of %d MiB", how, h.shared.have()>>20, h.spec.Size>>20))
+	h.say(fmt.Sprintf("the process that fetches ended (%s); another one goes on at %d of %d MiB", how, h.shared.have()>>20, h.spec.Size>>20))
 	h.shared.add(wordRestarts, 1)
 	return h.startWorker()
 }
@@ -84,7 +84,7 @@ func (h *holder) startReader() {
 		Env: environment, Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
-		h.say(fmt.Sprintf("stream: read what a shutdown takes: %v", err))
+		h.say("read what a shutdown takes: " + err.Error())
 		return
 	}
 	h.reader = reader

@@ -29,7 +29,7 @@ func (w *worker) finish(ctx context.Context) error {
 		if sum := h.Sum(nil); !bytes.Equal(sum, w.spec.SHA256) {
 			// Every block is what the tree vouches for: the two contradict
 			// each other, and nothing was read that nothing vouches for.
-			w.say(fmt.Sprintf("stream: mismatch: the image's sha256 is %x, expected %x; the verity tree vouched for every block", sum, w.spec.SHA256))
+			w.say(fmt.Sprintf("mismatch: the image's sha256 is %x, expected %x; the verity tree vouched for every block", sum, w.spec.SHA256))
 		}
 	}
 	control, err := os.OpenFile(dm.Control, os.O_RDWR, 0)
@@ -43,7 +43,7 @@ func (w *worker) finish(ctx context.Context) error {
 			break
 		}
 		// Everything is there and served: it goes on so.
-		w.log.Warn(fmt.Sprintf("stream: let the kernel read the image from memory: %v; next try in %v", err, swapAgain))
+		w.log.Warn(fmt.Sprintf("let the kernel read the image from memory: %v; next try in %v", err, swapAgain), "err", err)
 		time.Sleep(swapAgain)
 		begun = time.Now()
 	}
@@ -53,11 +53,11 @@ func (w *worker) finish(ctx context.Context) error {
 		return fmt.Errorf("tell the holder: %w", err)
 	}
 	if err := nbd.Release(w.spec.NBD); err != nil {
-		w.log.Warn(fmt.Sprintf("stream: %v", err))
+		w.log.Warn(err.Error(), "err", err)
 	}
 	w.unload()
 	s := w.write("complete", "")
-	w.log.Info(fmt.Sprintf("stream: the image is whole: %d MiB in %.1f s, %d MiB received, %d of %d reads waited, the longest %d ms; swapped within %d ms",
+	w.log.Info(fmt.Sprintf("the image is whole: %d MiB in %.1f s, %d MiB received, %d of %d reads waited, the longest %d ms; swapped within %d ms",
 		s.Total>>20, s.Seconds, s.Received>>20, s.Waited, s.Reads, s.LongestMS, took.Milliseconds()))
 	w.writeHot()
 	if w.handedOver(ctx) { // until then it is the boot's to tell

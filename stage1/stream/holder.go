@@ -75,7 +75,7 @@ func (d data) Has(off, n int64) bool { return d.shared.has(off, n) }
 func hold(say func(string), silence time.Duration) int {
 	h := &holder{say: say, down: shutdown{up: upFile}, heartbeat: heartbeat{limit: silence}, boot: holderBoot, poll: make([]unix.PollFd, 3)}
 	if err := h.open(); err != nil {
-		say(fmt.Sprintf("stream: %v", err))
+		say(err.Error())
 		return 1
 	}
 	if err := h.startWorker(); err != nil {
@@ -155,7 +155,7 @@ func (h *holder) turn() error {
 		h.hearBoot()
 	}
 	if h.worker != nil && h.heartbeat.silent(now, h.shared.get(wordBeat)) {
-		h.say(fmt.Sprintf("stream: the process that fetches has given no sign of life for %.0f s and is ended", h.heartbeat.limit.Seconds()))
+		h.say(fmt.Sprintf("the process that fetches has given no sign of life for %.0f s and is ended", h.heartbeat.limit.Seconds()))
 		h.worker.Kill() // its end is heard
 	}
 	h.reapReader()
@@ -243,7 +243,7 @@ func (h *holder) lost(why string) int {
 		h.worker.Kill()
 	}
 	if !h.handed {
-		h.say("stream: " + why)
+		h.say(why)
 		return 1
 	}
 	reboot(h.say, why)
@@ -252,7 +252,7 @@ func (h *holder) lost(why string) int {
 
 // reboot ends a machine that has lost its root.
 func reboot(say func(string), why string) {
-	say(fmt.Sprintf("stream: the root is lost: %s; rebooting", why))
+	say("the root is lost: " + why + "; rebooting")
 	synced := make(chan struct{})
 	go func() { unix.Sync(); close(synced) }()
 	select {
@@ -260,6 +260,6 @@ func reboot(say func(string), why string) {
 	case <-time.After(10 * time.Second):
 	}
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
-		say(fmt.Sprintf("stream: reboot: %v", err))
+		say("reboot: " + err.Error())
 	}
 }

@@ -23,17 +23,18 @@ const (
 // environment bounds what Go takes beside the image.
 var environment = []string{"GOMAXPROCS=2", "GOMEMLIMIT=48MiB"}
 
-// Main is the program under Name. say is for what must be seen on a console.
-func Main(args []string, log *slog.Logger, say func(string)) int {
+// Main is the program under Name. tell is for what must be seen on a console.
+func Main(args []string, log *slog.Logger, tell func(string)) int {
+	say := func(line string) { tell("stream: " + line) }
 	// A shutdown asks everyone to end; the root's own processes do not.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTSTP)
 	if err := survive(); err != nil {
-		say(fmt.Sprintf("stream: %v", err))
+		say(err.Error())
 	}
 	switch {
 	case slices.Equal(args, []string{roleHold}):
 		if err := leaveInitramfs(); err != nil {
-			say(fmt.Sprintf("stream: %v", err))
+			say(err.Error())
 			return 1
 		}
 		return hold(say, silence)

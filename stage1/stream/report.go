@@ -40,7 +40,7 @@ func (w *worker) writeHot() {
 func (w *worker) report(ctx context.Context, s Status) {
 	r, err := leftReport()
 	if err != nil {
-		w.log.Warn(fmt.Sprintf("stream: the boot's report: %v", err))
+		w.log.Warn("the boot's report", "err", err)
 		return
 	}
 	r.State, r.Written = report.Complete, time.Now().UTC().Format(time.RFC3339)
@@ -55,14 +55,14 @@ func (w *worker) report(ctx context.Context, s Status) {
 	}
 	var text bytes.Buffer
 	if err := r.Encode(&text); err != nil {
-		w.log.Warn(fmt.Sprintf("stream: the boot's report: %v", err))
+		w.log.Warn("the boot's report", "err", err)
 		return
 	}
 	replaceWith(bootFile, text.Bytes(), 0o600) // as the boot left it
 	if w.spec.ReportTo == "" {
 		return
 	}
-	p := poster.Poster{URL: w.spec.ReportTo, Token: w.spec.ReportToken, Dial: netup.DialBy(w.leaseNow), Agent: w.spec.UserAgent, Log: w.log}
+	p := poster.Poster{URL: w.spec.ReportTo, Token: w.spec.ReportToken, Dial: netup.DialBy(w.leaseNow), Agent: w.spec.UserAgent, Log: w.plain}
 	if len(w.spec.CA) > 0 {
 		p.Roots = x509.NewCertPool()
 		p.Roots.AppendCertsFromPEM(w.spec.CA)
@@ -70,7 +70,7 @@ func (w *worker) report(ctx context.Context, s Status) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reportPost, fmt.Errorf("no answer within %v", reportPost))
 	defer cancel()
 	if err := p.Post(ctx, r); err != nil {
-		w.log.With("what", "report").Warn(err.Error())
+		w.plain.With("what", "report").Warn(err.Error(), "err", err)
 	}
 }
 

@@ -51,7 +51,7 @@ const mostAside = 30 * time.Second
 func (w *worker) ranges() (*fetch.Ranges, error) {
 	s := w.spec
 	r := fetch.Request{
-		Size: s.Size, Checked: true, What: "image", Log: w.log, Dial: netup.DialBy(w.leaseNow), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
+		Size: s.Size, Checked: true, What: "image", Log: w.plain, Dial: netup.DialBy(w.leaseNow), Bearer: func(u *url.URL) string { return s.Tokens[originOf(u)] },
 		RetryAfterCap: mostAside, UserAgent: s.UserAgent, Seed: s.Seed, Timeouts: pace.Timeouts{}.Urgent(len(s.URLs)),
 		// Readers have connections of their own; none is opened anew for each
 		// of many small requests.

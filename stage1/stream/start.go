@@ -59,7 +59,7 @@ func failed(op string, cause error) error {
 
 // Start makes the device and has the image brought.
 func Start(o Order) (*Stream, error) {
-	s := &Stream{store: o.Request.Store, nbd: -1, log: o.Log}
+	s := &Stream{store: o.Request.Store, nbd: -1, log: o.Log.With("what", "stream")}
 	if err := s.start(o); err != nil {
 		return nil, errors.Join(err, s.Abort())
 	}

@@ -52,7 +52,7 @@ func (s *Stream) HandOver() error {
 		return err
 	}
 	if err := watchSystemd(unitDir); err != nil { // a shutdown may wait for a server
-		s.log.Warn(fmt.Sprintf("stream: %v", err))
+		s.log.Warn(err.Error(), "err", err)
 	}
 	if _, err := s.line.Write([]byte{wordHand}); err != nil {
 		return failed("hand it over to stage 2", err)

@@ -33,6 +33,7 @@ const (
 type worker struct {
 	spec   spec
 	log    *slog.Logger
+	plain  *slog.Logger // for whoever says himself what he speaks of
 	say    func(string)
 	shared *shared
 	image  *os.File
@@ -45,12 +46,12 @@ type worker struct {
 
 // work is the worker's life.
 func work(log *slog.Logger, say func(string)) int {
-	w := &worker{log: log, say: say}
+	w := &worker{log: log.With("what", "stream"), plain: log, say: say}
 	for fd := workerSpec; fd <= workerKernel; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	if err := w.run(context.Background()); err != nil {
-		say(fmt.Sprintf("stream: %v", err))
+		say(err.Error())
 		return 1
 	}
 	return 0
@@ -89,7 +90,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	w.stream = stream.New(stream.Config{
 		Begin:   w.restBegins(living),
 		Store:   &stream.Store{File: w.image, Tree: tree, Map: w.shared.bitmap},
-		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Partial: w.spec.Keep > 0, LowSpeed: w.spec.LowSpeed, Log: w.log,
+		Mirrors: ranges, Hot: w.spec.Hot, OnDemand: w.spec.OnDemand, Partial: w.spec.Keep > 0, LowSpeed: w.spec.LowSpeed, Log: w.plain,
 		Changed: func() { // whoever waits is told; a full line holds a word already
 			if w.shared.get(wordWaiting) != 0 {
 				unix.Sendto(workerLine, []byte{wordCame}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
@@ -98,7 +99,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	})
 	go func() {
 		if w.handedOver(living) { // until then it is the boot's
-			netup.Renew(living, w.spec.Lease, w.spec.ClientID, w.log, func(l lease.Lease) { w.lease.Store(&l) })
+			netup.Renew(living, w.spec.Lease, w.spec.ClientID, w.plain, func(l lease.Lease) { w.lease.Store(&l) })
 		}
 	}()
 	go w.hear()
@@ -206,7 +207,7 @@ func (w *worker) tell(stop chan struct{}) {
 					waiting = fmt.Sprintf("a reader has waited %.0f s for byte %d of the image (block %d): %s", waited.Seconds(), at, at/w.spec.BlockSize, w.stream.Why())
 					if waited >= waitEvery && now.Sub(said) >= waitEvery {
 						said = now
-						w.log.Warn("stream: " + waiting)
+						w.log.Warn(waiting)
 					}
 				}
 			}

@@ -33,8 +33,8 @@ func (q *Requester) ForgiveDates(m *Mirror, err error) bool {
 		m.client.CloseIdleConnections()
 	}
 	m.client = newClient(c, q.dialer, false)
-	q.c.Log.Warn(fmt.Sprintf("%s: %s: certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %[1]s itself is verified",
-		q.c.What, m.Name, day(leaf.NotBefore), day(leaf.NotAfter), day(q.c.Now())))
+	q.c.Log.With("mirror", m.Name).Warn(fmt.Sprintf("certificate is valid from %s to %s and the clock says %s: its dates are passed over, the %s itself is verified",
+		day(leaf.NotBefore), day(leaf.NotAfter), day(q.c.Now()), q.c.What))
 	return true
 }
 

@@ -55,7 +55,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	defer context.AfterFunc(d.life, cancel)()
-	d.config.Log.Debug(d.config.What + ": dial " + addr)
+	d.config.Log.Debug("dial " + addr)
 	c, err := d.config.Dial(ctx, network, addr)
 	var dns *net.DNSError
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.As(err, &dns) {

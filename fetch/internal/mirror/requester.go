@@ -18,8 +18,8 @@ import (
 // Config is how mirrors are asked. All of it is given, but for Proxy, Roots,
 // Bearer, Transport and Accept.
 type Config struct {
-	What          string // what the file is called in messages
-	Log           *slog.Logger
+	What          string       // what the file is called in messages
+	Log           *slog.Logger // of lines about it
 	Dial          func(ctx context.Context, network, addr string) (net.Conn, error)
 	Proxy         func(*http.Request) (*url.URL, error)
 	Roots         *x509.CertPool
@@ -99,7 +99,7 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 			r.Header.Set("If-Range", v)
 		}
 	}
-	q.c.Log.Debug(fmt.Sprintf("%s: GET %s from byte %d", q.c.What, m.Location, p.First))
+	q.c.Log.Debug(fmt.Sprintf("GET %s from byte %d", m.Location, p.First))
 	client := q.client
 	if m.client != nil {
 		client = m.client
