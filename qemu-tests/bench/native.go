@@ -21,8 +21,8 @@ type nativeCase struct {
 }
 
 // A nativeBoot is one boot in namespaces: from /init to the first act of
-// stage 2, the processors' time of all that the machine ran to its end, and the
-// steps, by the agent's report.
+// stage 2, the processors' time of all that the machine ran to its end and of
+// what laid out its initramfs, and the steps, by the agent's report.
 type nativeBoot struct {
 	took  time.Duration
 	spent time.Duration
