@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,8 +157,13 @@ func newServe(std streams) *cobra.Command {
 			}
 			defer server.Close()
 			l, err := net.Listen("tcp", *listen)
-			if err != nil {
-				return err
+			switch {
+			case errors.Is(err, syscall.EADDRINUSE):
+				return fmt.Errorf("--listen %s: another program listens there; stop it, or give another port", *listen)
+			case errors.Is(err, syscall.EACCES):
+				return fmt.Errorf("--listen %s: %w: ports below 1024 are root's, or need CAP_NET_BIND_SERVICE", *listen, syscall.EACCES)
+			case err != nil:
+				return fmt.Errorf("--listen %s: %w", *listen, err)
 			}
 			origin := o.URL
 			if origin == "" {
