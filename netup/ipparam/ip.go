@@ -198,23 +198,7 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 		mask = ""
 	}
 	if !client.IsValid() {
-		if mask != "" { // of the address that DHCP brings
-			bits, ok := parseMask(mask, 32)
-			if !ok || bits == 0 {
-				return p.fail("netmask", mask, wantMask)
-			}
-			if method != "" && p.e.Method != DHCP && p.e.Method != Any {
-				return p.fail("netmask", mask, "nothing without a client-ip or DHCP")
-			}
-			p.e.Bits = bits
-		}
-		switch {
-		case method == "":
-			p.e.Method = Any
-		case p.e.Method == Off && (p.e.Link == "" || method == "static"):
-			return p.fail("client-ip", "", "an address, which autoconf "+method+" needs")
-		}
-		return nil
+		return p.noAddress(mask, method)
 	}
 	if method != "" && p.e.Method != Off {
 		return p.fail("client-ip", client.String(), "nothing, which is what autoconf "+method+" leaves it to find")
@@ -233,6 +217,28 @@ func (p *parser) address(client netip.Addr, mask, method string) error {
 	}
 	if client.IsMulticast() || client.IsLoopback() || client == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return p.fail("client-ip", client.String(), "an address a host can have")
+	}
+	return nil
+}
+
+// noAddress is address without a client address. The mask is of the one that
+// DHCP brings.
+func (p *parser) noAddress(mask, method string) error {
+	if mask != "" {
+		bits, ok := parseMask(mask, 32)
+		if !ok || bits == 0 {
+			return p.fail("netmask", mask, wantMask)
+		}
+		if method != "" && p.e.Method != DHCP && p.e.Method != Any {
+			return p.fail("netmask", mask, "nothing without a client-ip or DHCP")
+		}
+		p.e.Bits = bits
+	}
+	switch {
+	case method == "":
+		p.e.Method = Any
+	case p.e.Method == Off && (p.e.Link == "" || method == "static"):
+		return p.fail("client-ip", "", "an address, which autoconf "+method+" needs")
 	}
 	return nil
 }
@@ -271,13 +277,11 @@ func (p *parser) tail(f []string) error {
 	}
 	_, mac := parseMAC(strings.Join(f[1:], ":"))
 	if mac || isDigits(f[0]) {
-		if f[0] != "" {
-			n, err := strconv.Atoi(f[0])
-			if err != nil || n < 68 || n > 65535 {
-				return p.fail("mtu", f[0], "a number from 68 to 65535")
-			}
-			p.e.MTU = n
+		mtu, ok := parseMTU(f[0])
+		if !ok {
+			return p.fail("mtu", f[0], wantMTU)
 		}
+		p.e.MTU = mtu
 		if mac := strings.Join(f[1:], ":"); mac != "" {
 			m, ok := parseMAC(mac)
 			if !ok || m[0]&1 != 0 {

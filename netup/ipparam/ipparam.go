@@ -115,84 +115,66 @@ func (e *Error) Unwrap() error { return &fault.Error{Class: fault.BadParameter, 
 // read is returned with them.
 func Parse(p Params) (Config, error) {
 	var c Config
-	var errs []error
-	for _, s := range p.IP {
-		entries, err := parseIP(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	errs := readEach(p.IP, parseIP, func(entries []Entry) {
 		for _, e := range entries {
-			if !slices.ContainsFunc(c.Entries, func(have Entry) bool { return have.same(e) }) {
+			if !slices.ContainsFunc(c.Entries, e.same) {
 				c.Entries = append(c.Entries, e)
 			}
 		}
-	}
+	})
 	errs = append(errs, c.readIBFT(p.IBFT)...)
 	if n := len(p.RdBootIF); n == 0 || !off(p.RdBootIF[n-1]) {
-		for _, s := range p.BootIF {
-			mac, err := parseBootIF(s)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
+		errs = append(errs, readEach(p.BootIF, parseBootIF, func(mac net.HardwareAddr) {
 			if mac != nil {
 				c.BootMAC = mac
 			}
-		}
+		})...)
 	}
 	c.resolveBootIF()
 	c.noteUnsupported(p)
-	for _, s := range given(p.BootDev) {
-		if !validLink(s) {
-			errs = append(errs, &Error{Param: "bootdev=" + s, Field: "device", Got: s, Want: wantLink})
-			continue
-		}
-		c.BootDev = s
-	}
-	for _, s := range given(p.NameServer) {
-		a, ok := parseAddr(s)
-		if !ok || a.IsUnspecified() || a.IsMulticast() {
-			errs = append(errs, &Error{Param: "nameserver=" + s, Field: "address", Got: s, Want: "an IPv4 or IPv6 address"})
-			continue
-		}
-		c.DNS = append(c.DNS, a)
-	}
-	for _, s := range given(p.Route) {
-		r, err := parseRoute(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		c.Routes = append(c.Routes, r)
-	}
-	for _, s := range given(p.IfName) {
-		n, err := c.parseIfName(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		c.Names = append(c.Names, n)
-	}
-	for _, s := range given(p.VLAN) {
-		v, err := c.parseVLAN(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		c.VLANs = append(c.VLANs, v)
-	}
-	for _, s := range p.Bond {
-		b, err := c.parseBond(s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	errs = append(errs, readEach(given(p.BootDev), parseBootDev, func(s string) { c.BootDev = s })...)
+	errs = append(errs, readEach(given(p.NameServer), parseNameServer, func(a netip.Addr) { c.DNS = append(c.DNS, a) })...)
+	errs = append(errs, readEach(given(p.Route), parseRoute, func(r Route) { c.Routes = append(c.Routes, r) })...)
+	errs = append(errs, readEach(given(p.IfName), c.parseIfName, func(n Name) { c.Names = append(c.Names, n) })...)
+	errs = append(errs, readEach(given(p.VLAN), c.parseVLAN, func(v VLAN) { c.VLANs = append(c.VLANs, v) })...)
+	errs = append(errs, readEach(p.Bond, c.parseBond, func(b Bond) {
 		if !slices.ContainsFunc(c.Bonds, b.same) {
 			c.Bonds = append(c.Bonds, b)
 		}
-	}
+	})...)
 	return c, errors.Join(append(errs, c.conflicts()...)...)
+}
+
+// readEach reads every text of a parameter and hands on what could be read
+// before it reads the next one, which may contradict it.
+func readEach[T any](texts []string, read func(string) (T, error), use func(T)) []error {
+	var errs []error
+	for _, s := range texts {
+		v, err := read(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		use(v)
+	}
+	return errs
+}
+
+// parseBootDev reads bootdev=, a device's name.
+func parseBootDev(s string) (string, error) {
+	if !validLink(s) {
+		return "", &Error{Param: "bootdev=" + s, Field: "device", Got: s, Want: wantLink}
+	}
+	return s, nil
+}
+
+// parseNameServer reads nameserver=, an address.
+func parseNameServer(s string) (netip.Addr, error) {
+	a, ok := parseAddr(s)
+	if !ok || a.IsUnspecified() || a.IsMulticast() {
+		return a, &Error{Param: "nameserver=" + s, Field: "address", Got: s, Want: "an IPv4 or IPv6 address"}
+	}
+	return a, nil
 }
 
 // conflicts finds entries that contradict each other.

@@ -79,7 +79,6 @@ func (c *Config) parseBond(s string) (Bond, error) {
 	}
 	f = append(f, "", "", "")
 	b := Bond{Name: "bond0", Slaves: []string{"eth0", "eth1"}}
-	mode := BondOption{"mode", "balance-rr"}
 	if f[0] != "" {
 		b.Name = f[0]
 	}
@@ -94,38 +93,12 @@ func (c *Config) parseBond(s string) (Bond, error) {
 			return Bond{}, fail("bondslaves", name, "names of different devices, with commas between")
 		}
 	}
-	if f[2] != "" {
-		for _, o := range strings.Split(f[2], ",") {
-			key, value, has := strings.Cut(o, "=")
-			if !has && slices.Contains(bondModes, o) { // the mode alone
-				key, value = "mode", o
-			}
-			// Several addresses have semicolons between, as commas part
-			// options.
-			value = strings.ReplaceAll(value, ";", ",")
-			if !slices.Contains(bondOptions, key) || value == "" || strings.ContainsAny(value, "\n/") {
-				return Bond{}, fail("options", o, "OPTION=VALUE as the kernel's bonding.rst has them")
-			}
-			if key == "mode" {
-				if n, err := strconv.Atoi(value); err == nil && isDigits(value) && n < len(bondModes) {
-					value = bondModes[n]
-				}
-				if !slices.Contains(bondModes, value) {
-					return Bond{}, fail("options", o, "one of the modes "+strings.Join(bondModes, ", "))
-				}
-				mode.Value = value
-				continue
-			}
-			b.Options = append(b.Options, BondOption{key, value})
-		}
+	var option, want string
+	if b.Options, option, want = parseBondOptions(f[2]); want != "" {
+		return Bond{}, fail("options", option, want)
 	}
-	b.Options = append([]BondOption{mode}, b.Options...)
-	if f[3] != "" {
-		n, err := strconv.Atoi(f[3])
-		if err != nil || n < 68 || n > 65535 {
-			return Bond{}, fail("mtu", f[3], "a number from 68 to 65535")
-		}
-		b.MTU = n
+	if b.MTU, ok = parseMTU(f[3]); !ok {
+		return Bond{}, fail("mtu", f[3], wantMTU)
 	}
 	for _, o := range c.Bonds {
 		shared := slices.ContainsFunc(b.Slaves, func(s string) bool { return slices.Contains(o.Slaves, s) })
@@ -134,6 +107,50 @@ func (c *Config) parseBond(s string) (Bond, error) {
 		}
 	}
 	return b, nil
+}
+
+// parseBondOptions reads a list of options, and puts the mode first. The other
+// results are the option that is wrong and what was expected in its place.
+func parseBondOptions(list string) (options []BondOption, wrong, want string) {
+	mode := BondOption{"mode", "balance-rr"}
+	if list == "" {
+		return []BondOption{mode}, "", ""
+	}
+	for _, o := range strings.Split(list, ",") {
+		key, value, has := strings.Cut(o, "=")
+		if !has && slices.Contains(bondModes, o) { // the mode alone
+			key, value = "mode", o
+		}
+		// Several addresses have semicolons between, as commas part options.
+		value = strings.ReplaceAll(value, ";", ",")
+		if !slices.Contains(bondOptions, key) || value == "" || strings.ContainsAny(value, "\n/") {
+			return nil, o, "OPTION=VALUE as the kernel's bonding.rst has them"
+		}
+		if key != "mode" {
+			options = append(options, BondOption{key, value})
+			continue
+		}
+		if n, err := strconv.Atoi(value); err == nil && isDigits(value) && n < len(bondModes) {
+			value = bondModes[n]
+		}
+		if !slices.Contains(bondModes, value) {
+			return nil, o, "one of the modes " + strings.Join(bondModes, ", ")
+		}
+		mode.Value = value
+	}
+	return append([]BondOption{mode}, options...), "", ""
+}
+
+// wantMTU is what parseMTU expects.
+const wantMTU = "a number from 68 to 65535"
+
+// parseMTU reads an MTU; empty is none.
+func parseMTU(s string) (int, bool) {
+	if s == "" {
+		return 0, true
+	}
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= 68 && n <= 65535
 }
 
 // same reports whether two bond= say the same.
