@@ -52,6 +52,26 @@ func PingMain(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return 0
 }
 
+// setNumber sets the option that has a number.
+func (o *PingOptions) setNumber(option, value string) error {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || f < 0 || f > 65000 {
+		return fmt.Errorf("%w: %s %q is no fitting number", errUsage, option, value)
+	}
+	switch option {
+	case "-c":
+		o.Count = int(f)
+	case "-i":
+		o.Interval = time.Duration(f * float64(time.Second))
+	case "-W":
+		o.Wait = time.Duration(f * float64(time.Second))
+	case "-s":
+		o.Size = int(f)
+	}
+	return nil
+}
+
+// parsePing reads ping's words.
 func parsePing(args []string) (PingOptions, error) {
 	var o PingOptions
 	for len(args) > 0 {
@@ -66,21 +86,10 @@ func parsePing(args []string) (PingOptions, error) {
 			if len(args) == 0 {
 				return o, fmt.Errorf("%w: %s needs a number", errUsage, a)
 			}
-			f, err := strconv.ParseFloat(args[0], 64)
-			if err != nil || f < 0 || f > 65000 {
-				return o, fmt.Errorf("%w: %s %q is no fitting number", errUsage, a, args[0])
+			if err := o.setNumber(a, args[0]); err != nil {
+				return o, err
 			}
 			args = args[1:]
-			switch a {
-			case "-c":
-				o.Count = int(f)
-			case "-i":
-				o.Interval = time.Duration(f * float64(time.Second))
-			case "-W":
-				o.Wait = time.Duration(f * float64(time.Second))
-			case "-s":
-				o.Size = int(f)
-			}
 		default:
 			if o.Host != "" || len(a) > 0 && a[0] == '-' {
 				return o, fmt.Errorf("%w: %q not understood", errUsage, a)
@@ -98,23 +107,8 @@ func parsePing(args []string) (PingOptions, error) {
 // line for each answer, then a summary. Losses are no error.
 func Ping(ctx context.Context, o PingOptions, out io.Writer) (PingStats, error) {
 	var st PingStats
-	if o.Interval <= 0 {
-		o.Interval = time.Second
-	}
-	if o.Wait <= 0 {
-		o.Wait = time.Second
-	}
-	if o.Size <= 0 {
-		o.Size = 56
-	}
-	if o.Network == "" {
-		o.Network = "ip"
-	}
-	r := o.Resolver
-	if r == nil {
-		r = net.DefaultResolver
-	}
-	ips, err := r.LookupNetIP(ctx, o.Network, o.Host)
+	o = o.withDefaults()
+	ips, err := o.Resolver.LookupNetIP(ctx, o.Network, o.Host)
 	if err != nil {
 		return st, err
 	}
@@ -153,6 +147,26 @@ func Ping(ctx context.Context, o PingOptions, out io.Writer) (PingStats, error) 
 	}
 	fmt.Fprintf(out, "%d sent, %d received, %d%% lost\n", st.Sent, st.Received, lost)
 	return st, nil
+}
+
+// withDefaults sets what the caller leaves open.
+func (o PingOptions) withDefaults() PingOptions {
+	if o.Interval <= 0 {
+		o.Interval = time.Second
+	}
+	if o.Wait <= 0 {
+		o.Wait = time.Second
+	}
+	if o.Size <= 0 {
+		o.Size = 56
+	}
+	if o.Network == "" {
+		o.Network = "ip"
+	}
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	return o
 }
 
 // pinger is a raw ICMP socket and the words of the address's family.

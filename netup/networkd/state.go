@@ -65,74 +65,95 @@ func (k State) JSON() ([]byte, error) {
 // link over as it is and keep its addresses alive: by renewing the lease at
 // the same server, by router advertisements, or by setting them again.
 func (k State) Network() []byte {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# The network that stage 1 brought up and boot.network=keep keeps.")
+	f := networkFile{State: k}
+	f.line("# The network that stage 1 brought up and boot.network=keep keeps.")
 	if k.Kind != "" { // what it is stacked on has its address, too
-		line("[Match]\nName=%s\n", k.Link)
+		f.line("[Match]\nName=%s\n", k.Link)
 	} else {
-		line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
+		f.line("[Match]\nMACAddress=%s\nType=!vlan bond bridge\n", k.MAC)
 	}
 	if k.LinkMTU != 0 {
-		line("[Link]\nMTUBytes=%d\n", k.LinkMTU)
+		f.line("[Link]\nMTUBytes=%d\n", k.LinkMTU)
 	}
-	line("[Network]\nKeepConfiguration=yes")
-	switch six := k.Asked6 && k.from("dhcp6"); {
-	case six && k.from("dhcp"):
-		line("DHCP=yes")
+	f.network()
+	f.clients()
+	f.routes()
+	return []byte(f.text.String())
+}
+
+// networkFile is that file while it is written.
+type networkFile struct {
+	State
+	text strings.Builder
+}
+
+func (f *networkFile) line(format string, args ...any) { fmt.Fprintf(&f.text, format+"\n", args...) }
+
+// network is the section of that name.
+func (f *networkFile) network() {
+	f.line("[Network]\nKeepConfiguration=yes")
+	switch six := f.Asked6 && f.from("dhcp6"); {
+	case six && f.from("dhcp"):
+		f.line("DHCP=yes")
 	case six:
-		line("DHCP=ipv6")
-	case k.from("dhcp"):
-		line("DHCP=ipv4")
+		f.line("DHCP=ipv6")
+	case f.from("dhcp"):
+		f.line("DHCP=ipv4")
 	}
 	// A router says whether there is a DHCPv6 server.
-	if k.from("ra") || k.from("dhcp6") {
-		line("IPv6AcceptRA=yes")
+	if f.from("ra") || f.from("dhcp6") {
+		f.line("IPv6AcceptRA=yes")
 	}
-	for _, a := range k.Addresses {
-		if !k.given(a.Addr()) {
-			line("Address=%s", a)
+	for _, a := range f.Addresses {
+		if !f.given(a.Addr()) {
+			f.line("Address=%s", a)
 		}
 	}
-	for _, a := range k.DNS {
-		line("DNS=%s", a)
+	for _, a := range f.DNS {
+		f.line("DNS=%s", a)
 	}
-	if len(k.Search) > 0 {
-		line("Domains=%s", strings.Join(k.Search, " "))
+	if len(f.Search) > 0 {
+		f.line("Domains=%s", strings.Join(f.Search, " "))
 	}
-	for _, a := range k.NTP {
-		line("NTP=%s", a)
+	for _, a := range f.NTP {
+		f.line("NTP=%s", a)
 	}
-	mac, _ := net.ParseMAC(k.MAC)
-	if k.from("dhcp") { // the identity that the lease was given to
-		id, _ := hex.DecodeString(k.ClientID)
-		line("\n[DHCPv4]\n%s", strings.Join(clientID(id, mac), "\n"))
-		if k.RouteMTU != 0 {
-			line("UseMTU=no\nRouteMTUBytes=%d", k.RouteMTU)
+}
+
+// clients are the sections of the protocols that give the addresses again.
+func (f *networkFile) clients() {
+	mac, _ := net.ParseMAC(f.MAC)
+	if f.from("dhcp") { // the identity that the lease was given to
+		id, _ := hex.DecodeString(f.ClientID)
+		f.line("\n[DHCPv4]\n%s", strings.Join(clientID(id, mac), "\n"))
+		if f.RouteMTU != 0 {
+			f.line("UseMTU=no\nRouteMTUBytes=%d", f.RouteMTU)
 		}
 	}
-	if k.from("dhcp6") && len(mac) > 0 {
-		line("\n[DHCPv6]\nIAID=%d\nDUIDType=link-layer\nDUIDRawData=00:01:%s", dhcp6.IAID(mac), mac)
-		if k.Asked6 {
-			line("WithoutRA=solicit")
+	if f.from("dhcp6") && len(mac) > 0 {
+		f.line("\n[DHCPv6]\nIAID=%d\nDUIDType=link-layer\nDUIDRawData=00:01:%s", dhcp6.IAID(mac), mac)
+		if f.Asked6 {
+			f.line("WithoutRA=solicit")
 		}
 	}
-	if k.from("ra") || k.from("dhcp6") {
-		line("\n[IPv6AcceptRA]\nToken=eui64")
+	if f.from("ra") || f.from("dhcp6") {
+		f.line("\n[IPv6AcceptRA]\nToken=eui64")
 	}
-	for _, r := range k.Routes {
-		// What a server gave it gives again.
-		if !r.Own && k.given(r.To.Addr()) {
+}
+
+// routes are a section each, but for those that a server gives again.
+func (f *networkFile) routes() {
+	for _, r := range f.Routes {
+		if !r.Own && f.given(r.To.Addr()) {
 			continue
 		}
-		line("\n[Route]\nDestination=%s", r.To)
+		f.line("\n[Route]\nDestination=%s", r.To)
 		if r.Via != nil {
-			line("Gateway=%s\nGatewayOnLink=yes", r.Via)
+			f.line("Gateway=%s\nGatewayOnLink=yes", r.Via)
 		} else if r.To.Addr().Is4() {
-			line("Scope=link")
+			f.line("Scope=link")
 		}
 	}
-	return []byte(b.String())
 }
 
 // from reports whether a lease has this source.

@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -21,14 +22,18 @@ type attempts struct {
 	running int // connections on their way
 	dials   int // begun in all
 	queue   []netip.Addr
+
+	lookupErr, dialErr error // the first of each
 }
 
+// found is what a look-up returned.
 type found struct {
 	six   bool
 	addrs []netip.Addr
 	err   error
 }
 
+// made is what became of a connection.
 type made struct {
 	conn net.Conn
 	err  error
@@ -37,33 +42,16 @@ type made struct {
 // run returns the first connection. All it started is over when it returns, or
 // closes what it still makes by itself.
 func (r *attempts) run(ctx context.Context, host string) (net.Conn, error) {
-	for _, six := range []bool{true, false} {
-		if six && !r.d.six || !six && !r.d.four {
-			continue
-		}
-		r.lookups++
-		go func() {
-			addrs, err := r.d.dns.Lookup(ctx, host, six)
-			r.found <- found{six, addrs, err}
-		}()
-	}
+	r.startLookups(ctx, host)
 	defer r.drain()
 	next := time.NewTimer(time.Hour)
 	defer next.Stop()
-	var lookup, dial error // the first of each
 	for {
 		select {
 		case <-next.C:
 			r.start(ctx)
 		case f := <-r.found:
-			r.lookups--
-			if f.err != nil {
-				if lookup == nil {
-					lookup = f.err
-				}
-			}
-			r.add(f)
-			if len(r.queue) > 0 && r.dials == 0 && !f.six && r.lookups > 0 {
+			if r.lookedUp(f) {
 				next.Reset(resolutionDelay)
 				continue
 			}
@@ -75,21 +63,39 @@ func (r *attempts) run(ctx context.Context, host string) (net.Conn, error) {
 			if m.err == nil {
 				return m.conn, nil
 			}
-			if dial == nil {
-				dial = m.err
-			}
+			r.dialErr = cmp.Or(r.dialErr, m.err)
 			r.start(ctx)
 		}
 		switch {
 		case r.running > 0 && len(r.queue) > 0:
 			next.Reset(attemptDelay)
 		case r.running == 0 && len(r.queue) == 0 && r.lookups == 0:
-			if dial != nil {
-				return nil, dial
-			}
-			return nil, lookup
+			return nil, cmp.Or(r.dialErr, r.lookupErr)
 		}
 	}
+}
+
+// startLookups looks a name up in the families that the dialer has.
+func (r *attempts) startLookups(ctx context.Context, host string) {
+	for _, six := range []bool{true, false} {
+		if six && !r.d.six || !six && !r.d.four {
+			continue
+		}
+		r.lookups++
+		go func() {
+			addrs, err := r.d.dns.Lookup(ctx, host, six)
+			r.found <- found{six, addrs, err}
+		}()
+	}
+}
+
+// lookedUp takes a look-up's result. True says to wait for the sixth family's,
+// as that comes first.
+func (r *attempts) lookedUp(f found) bool {
+	r.lookups--
+	r.lookupErr = cmp.Or(r.lookupErr, f.err)
+	r.add(f)
+	return len(r.queue) > 0 && r.dials == 0 && !f.six && r.lookups > 0
 }
 
 // add puts addresses behind those that wait, in turns with the other family's.

@@ -41,9 +41,9 @@ const (
 	patience = 1500 * time.Millisecond
 	// rounds is how often all servers are asked.
 	rounds = 2
-	// kept bounds how long an answer is good for: a boot outlives no server's
+	// maxTTL bounds how long an answer is good for: a boot outlives no server's
 	// move, and asks no server twice for one.
-	kept = time.Minute
+	maxTTL = time.Minute
 )
 
 // ErrNoServer says that there is nobody to ask.
@@ -80,7 +80,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string, six bool) ([]netip.A
 		case none == nil:
 			none = err
 		}
-		if i+1 < len(candidates) && r.known(ctx, q.other()) {
+		if i+1 < len(candidates) && r.exists(ctx, q.other()) {
 			break // in the other family; another name would be another host's
 		}
 	}
@@ -96,18 +96,19 @@ func (q question) other() question {
 	return q
 }
 
-// glance is how long a question is asked that is of use if it is answered soon.
-const glance = 250 * time.Millisecond
+// existsPatience is how long servers may take to say whether a name exists, on
+// which nothing but the order of names depends.
+const existsPatience = 250 * time.Millisecond
 
-// known tells whether a question has an answer.
-func (r *Resolver) known(ctx context.Context, q question) bool {
-	ctx, cancel := context.WithTimeout(ctx, glance)
+// exists reports whether a question has an answer.
+func (r *Resolver) exists(ctx context.Context, q question) bool {
+	ctx, cancel := context.WithTimeout(ctx, existsPatience)
 	defer cancel()
 	addrs, err := r.ask(ctx, q)
 	return err == nil && len(addrs) > 0
 }
 
-// refused tells whether servers are there and do not answer a question.
+// refused reports whether servers are there and do not answer a question.
 func refused(err error) bool {
 	return errors.As(err, new(codeError)) || errors.Is(err, errLame)
 }
@@ -147,7 +148,7 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 		server := servers[(turn+n)%len(servers)]
 		addrs, ttl, err := r.askOne(ctx, server, q, n < len(servers))
 		if err == nil {
-			r.keep(q, answer{addrs, time.Now().Add(min(ttl, kept))})
+			r.store(q, answer{addrs, time.Now().Add(min(ttl, maxTTL))})
 			return addrs, nil
 		}
 		if errors.Is(err, ErrNotFound) || ctx.Err() != nil {
@@ -166,7 +167,8 @@ func (r *Resolver) ask(ctx context.Context, q question) ([]netip.Addr, error) {
 	return nil, last
 }
 
-func (r *Resolver) keep(q question, a answer) {
+// store keeps an answer for as long as it is good.
+func (r *Resolver) store(q question, a answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cache == nil {
@@ -189,33 +191,49 @@ func (r *Resolver) askOne(ctx context.Context, server netip.Addr, q question, ed
 	edns = edns && !r.plain[server]
 	r.mu.Unlock()
 	m, err := r.exchange(ctx, "udp", server, q, edns)
-	if edns && ctx.Err() == nil && !errors.Is(err, errSilent) &&
-		(err != nil || m.rcode == rcodeFormat || m.rcode == rcodeNotImplemented || m.rcode == rcodeBadVersion) {
+	if edns && ctx.Err() == nil && !errors.Is(err, errSilent) && (err != nil || m.complains() || m.rcode == rcodeBadVersion) {
 		edns = false
 		m, err = r.exchange(ctx, "udp", server, q, false)
 	}
-	if !edns && err == nil && m.rcode != rcodeFormat && m.rcode != rcodeNotImplemented {
-		r.mu.Lock()
-		if r.plain == nil {
-			r.plain = map[netip.Addr]bool{}
-		}
-		r.plain[server] = true
-		r.mu.Unlock()
+	if !edns && err == nil && !m.complains() {
+		r.notePlain(server)
 	}
 	if err == nil && m.truncated {
 		m, err = r.exchange(ctx, "tcp", server, q, edns)
 	}
-	switch {
-	case err != nil:
+	if err == nil {
+		err = m.failure()
+	}
+	if err != nil {
 		return nil, 0, err
-	case m.lame:
-		return nil, 0, errLame
-	case m.rcode == rcodeNoName || m.rcode == 0 && len(m.addrs) == 0:
-		return nil, 0, ErrNotFound
-	case m.rcode != 0:
-		return nil, 0, codeError(m.rcode)
 	}
 	return m.addrs, m.ttl, nil
+}
+
+// notePlain notes a server that does not understand EDNS0.
+func (r *Resolver) notePlain(server netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.plain == nil {
+		r.plain = map[netip.Addr]bool{}
+	}
+	r.plain[server] = true
+}
+
+// complains reports whether a server says that it did not understand.
+func (m reply) complains() bool { return m.rcode == rcodeFormat || m.rcode == rcodeNotImplemented }
+
+// failure is why a reply has no address; nil: it has.
+func (m reply) failure() error {
+	switch {
+	case m.lame:
+		return errLame
+	case m.rcode == rcodeNoName || m.rcode == 0 && len(m.addrs) == 0:
+		return ErrNotFound
+	case m.rcode != 0:
+		return codeError(m.rcode)
+	}
+	return nil
 }
 
 // exchange sends a question once and waits for its answer.

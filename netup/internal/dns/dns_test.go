@@ -334,7 +334,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(s.answer(query(7, q, true)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parse(b, 7, q)
-		if err == nil && (len(r.addrs) > maxAddrs || r.ttl > kept || slices.ContainsFunc(r.addrs, func(a netip.Addr) bool { return !a.Is4() })) {
+		if err == nil && (len(r.addrs) > maxAddrs || r.ttl > maxTTL || slices.ContainsFunc(r.addrs, func(a netip.Addr) bool { return !a.Is4() })) {
 			t.Errorf("%+v", r)
 		}
 	})

@@ -67,43 +67,77 @@ func parse(b []byte, id uint16, q question) (reply, error) {
 	if len(b) < 12 || binary.BigEndian.Uint16(b) != id || b[2]&0x80 == 0 {
 		return reply{}, errOther
 	}
-	r := reply{rcode: int(b[3] & 0x0f), truncated: b[2]&2 != 0, ttl: kept}
+	r := reply{rcode: int(b[3] & 0x0f), truncated: b[2]&2 != 0, ttl: maxTTL}
 	questions, answers := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	rest := int(binary.BigEndian.Uint16(b[8:])) + int(binary.BigEndian.Uint16(b[10:]))
 	const authoritative, recursion = 4, 0x80
 	r.lame = r.rcode == 0 && answers == 0 && b[2]&authoritative == 0 && b[3]&recursion == 0
+	at, err := skipQuestions(b, int(questions), q)
+	if err != nil {
+		return r, err
+	}
+	for i := range int(answers) + rest {
+		rec, next, ok := recordAt(b, at)
+		if !ok {
+			return r, short(r)
+		}
+		at = next
+		switch {
+		case rec.typ == typeOPT:
+			r.rcode |= int(rec.ttl>>24) << 4
+		case i < int(answers) && rec.class == 1 && rec.typ == q.typ:
+			r.add(rec)
+		}
+	}
+	return r, nil
+}
+
+// skipQuestions returns where an answer's questions end. errOther says that one
+// of them is not q.
+func skipQuestions(b []byte, questions int, q question) (int, error) {
 	at := 12
 	for range questions {
 		name, next, ok := nameAt(b, at)
 		if !ok || len(b) < next+4 {
-			return r, errShort
+			return 0, errShort
 		}
 		if !strings.EqualFold(name, q.name) || binary.BigEndian.Uint16(b[next:]) != q.typ {
-			return r, errOther
+			return 0, errOther
 		}
 		at = next + 4
 	}
-	for i := range int(answers) + rest {
-		_, next, ok := nameAt(b, at)
-		if !ok || len(b) < next+10 {
-			return r, short(r)
-		}
-		typ, class := binary.BigEndian.Uint16(b[next:]), binary.BigEndian.Uint16(b[next+2:])
-		ttl, n := binary.BigEndian.Uint32(b[next+4:]), int(binary.BigEndian.Uint16(b[next+8:]))
-		data := next + 10
-		if at = data + n; len(b) < at {
-			return r, short(r)
-		}
-		if typ == typeOPT {
-			r.rcode |= int(ttl>>24) << 4
-			continue
-		}
-		if a, ok := netip.AddrFromSlice(b[data:at]); ok && i < int(answers) && class == 1 && typ == q.typ && len(r.addrs) < maxAddrs {
-			r.addrs = append(r.addrs, a)
-			r.ttl = min(r.ttl, time.Duration(ttl&0x7fffffff)*time.Second)
-		}
+	return at, nil
+}
+
+// resource is a resource record (RFC 1035 section 4.1.3).
+type resource struct {
+	typ, class uint16
+	ttl        uint32
+	data       []byte
+}
+
+// recordAt reads a record, and where it ends.
+func recordAt(b []byte, at int) (rec resource, next int, ok bool) {
+	_, at, ok = nameAt(b, at)
+	if !ok || len(b) < at+10 {
+		return resource{}, 0, false
 	}
-	return r, nil
+	rec = resource{typ: binary.BigEndian.Uint16(b[at:]), class: binary.BigEndian.Uint16(b[at+2:]), ttl: binary.BigEndian.Uint32(b[at+4:])}
+	data := at + 10
+	next = data + int(binary.BigEndian.Uint16(b[at+8:]))
+	if len(b) < next {
+		return resource{}, 0, false
+	}
+	rec.data = b[data:next]
+	return rec, next, true
+}
+
+// add adds the address of a record.
+func (r *reply) add(rec resource) {
+	if a, ok := netip.AddrFromSlice(rec.data); ok && len(r.addrs) < maxAddrs {
+		r.addrs = append(r.addrs, a)
+		r.ttl = min(r.ttl, time.Duration(rec.ttl&0x7fffffff)*time.Second)
+	}
 }
 
 // short is the error of a message that ends early, where that matters.

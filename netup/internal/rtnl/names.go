@@ -19,23 +19,9 @@ func PredictableNames(name string, mac net.HardwareAddr, sysfs string) []string 
 		out = append(out, "enx"+strings.ReplaceAll(mac.String(), ":", ""))
 	}
 	link := filepath.Join(sysfs, "class/net", name)
-	if _, err := os.Readlink(filepath.Join(link, "device")); err != nil {
+	dir, usb, ok := pciDevice(link, sysfs)
+	if !ok {
 		return out
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Join(link, "device"))
-	if err != nil {
-		return out
-	}
-	usb := ""
-	if bus(dir) == "usb" {
-		if usb = usbPath(filepath.Base(dir)); usb == "" {
-			return out
-		}
-	}
-	for bus(dir) != "pci" { // of a virtio or USB device, what carries it
-		if dir = filepath.Dir(dir); dir == "/" || dir == "." || len(dir) <= len(sysfs) {
-			return out
-		}
 	}
 	port := portOf(link)
 	for _, file := range []string{"acpi_index", "index"} {
@@ -61,6 +47,31 @@ func PredictableNames(name string, mac net.HardwareAddr, sysfs string) []string 
 	return append(out, fmt.Sprintf("en%sp%ds%d%s%s%s", domain, at.bus, at.slot, function, usb, port))
 }
 
+// pciDevice is the folder of the PCI device that a link's device is or that
+// carries it, as of a virtio or USB one, and the part of a name that tells the
+// ports of a USB controller apart.
+func pciDevice(link, sysfs string) (dir, usb string, ok bool) {
+	if _, err := os.Readlink(filepath.Join(link, "device")); err != nil {
+		return "", "", false
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Join(link, "device"))
+	if err != nil {
+		return "", "", false
+	}
+	if bus(dir) == "usb" {
+		if usb = usbPath(filepath.Base(dir)); usb == "" {
+			return "", "", false
+		}
+	}
+	for bus(dir) != "pci" {
+		if dir = filepath.Dir(dir); dir == "/" || dir == "." || len(dir) <= len(sysfs) {
+			return "", "", false
+		}
+	}
+	return dir, usb, true
+}
+
+// bus is that of a device; "" is none.
 func bus(dir string) string {
 	target, err := os.Readlink(filepath.Join(dir, "subsystem"))
 	if err != nil {
