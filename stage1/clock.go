@@ -35,7 +35,7 @@ func (c *clockState) set(ctx context.Context, log *slog.Logger, built time.Time,
 	servers := network.Lease().NTP
 	if len(servers) > 0 {
 		before := time.Now()
-		c.isSet = clock.System().Follow(ctx, log, network.DialContext, servers, built)
+		c.isSet = clock.System().Sync(ctx, log, network.DialContext, servers, built)
 		after := time.Now()
 		c.moved = after.Round(0).Sub(before.Round(0)) - after.Sub(before) // the monotonic clock is not set
 	} else if c.wasWrong {

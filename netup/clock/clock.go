@@ -47,10 +47,10 @@ const patience = 2 * time.Second
 // finer hand.
 const closeEnough = time.Second
 
-// Follow sets the clock by the first of the servers that answers with a time
+// Sync sets the clock by the first of the servers that answers with a time
 // not before floor, within two seconds. It reports whether one did; failures
 // are warnings.
-func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) bool {
+func (c Clock) Sync(ctx context.Context, log *slog.Logger, dial Dial, servers []netip.Addr, floor time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	log = log.With("what", "clock")
@@ -77,4 +77,5 @@ func (c Clock) Follow(ctx context.Context, log *slog.Logger, dial Dial, servers 
 	return true
 }
 
+// text is a time for people.
 func text(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

@@ -151,7 +151,7 @@ func TestLostAndForgedPackets(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
+func TestSync(t *testing.T) {
 	server := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
 	floor := time.Now().Add(-time.Hour)
 	for name, test := range map[string]struct {
@@ -174,7 +174,7 @@ func TestFollow(t *testing.T) {
 			}
 			log, lines := logged()
 			f := &fake{}
-			known := f.clock().Follow(t.Context(), log, network(t, servers), server, floor)
+			known := f.clock().Sync(t.Context(), log, network(t, servers), server, floor)
 			if known != test.known || (len(f.sets) > 0) != test.sets || !strings.Contains(lines.String(), test.log) {
 				t.Errorf("set to %v\n%s", f.sets, lines)
 			}

@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"netstage/netup/internal/retry"
 )
 
 // Answer is what a time server says.
@@ -96,7 +98,7 @@ func ask(ctx context.Context, dial Dial, server netip.Addr) (Answer, error) {
 				var timeout net.Error
 				if !errors.As(err, &timeout) || !timeout.Timeout() {
 					last = err
-					pause(ctx, time.Until(sent.Add(resend)))
+					_ = retry.Pause(ctx, time.Until(sent.Add(resend)))
 				}
 				break
 			}
@@ -116,15 +118,6 @@ func ask(ctx context.Context, dial Dial, server netip.Addr) (Answer, error) {
 		}
 	}
 	return Answer{}, last
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // The parts of a packet that matter (RFC 4330, section 4).
