@@ -48,8 +48,8 @@ type Detector struct {
 // Declined counts an address that was declined.
 func (d *Detector) Declined() { d.declined++ }
 
-// Kept says that an address turned out to be nobody else's.
-func (d *Detector) Kept() { d.declined = 0 }
+// Confirm says that an address turned out to be nobody else's.
+func (d *Detector) Confirm() { d.declined = 0 }
 
 // Probe looks for another host with an address, beside all else.
 type Probe struct {

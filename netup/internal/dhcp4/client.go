@@ -61,9 +61,9 @@ type Client struct {
 	// one, the last one last: theirs are not taken while there may be others.
 	tried []netip.Addr
 
-	oddMu sync.Mutex
-	odd   map[netip.Addr][]string // what was told of a server's messages
-	probe *acd.Probe              // for the address last asked for; nil: none
+	toldMu sync.Mutex
+	told   map[netip.Addr][]string // what was told of a server's messages
+	probe  *acd.Probe              // for the address last asked for; nil: none
 }
 
 // Acquire returns a lease, trying for ever until ctx ends. A valid hint is an
@@ -89,6 +89,7 @@ func (c *Client) Acquire(ctx context.Context, hint netip.Addr) (lease.Lease, fun
 	}
 }
 
+// open opens the link's share of the port.
 func (c *Client) open() (*nclient4.Client, error) {
 	conn, err := c.Port.Open(c.Index, c.passedOver)
 	if err != nil {
@@ -159,7 +160,7 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 	if err != nil || offer.Source == "bootp" {
 		return offer, err
 	}
-	l, err := c.take(ctx, cl, offer, m)
+	l, err := c.requestOffer(ctx, cl, offer, m)
 	if err != nil && ctx.Err() == nil && !errors.As(err, new(*acd.ConflictError)) {
 		c.avoid(offer.Server)
 		err = fmt.Errorf("%w, after %s had offered %s", err, offer.Server, offer.Addr)
@@ -170,7 +171,7 @@ func (c *Client) select4(ctx context.Context, cl *nclient4.Client, start time.Ti
 // discover is DISCOVER and OFFER; it returns both. It goes on for ever, or
 // until patience is over, where that is not 0.
 func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.Time, patience time.Duration) (lease.Lease, *dhcpv4.DHCPv4, error) {
-	m := c.message(dhcpv4.MessageTypeDiscover)
+	m := c.newQuery(dhcpv4.MessageTypeDiscover)
 	begun := time.Now()
 	var offer lease.Lease
 	isOffer := func(p *dhcpv4.DHCPv4) bool {
@@ -187,7 +188,7 @@ func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.T
 		if slices.Contains(c.tried, offer.Server) {
 			return false
 		}
-		c.passedOver(offer.Server, odd(p))
+		c.passedOver(offer.Server, malformed(p))
 		return true
 	}
 	wait := retry.Retransmit(c.Rand)
@@ -206,7 +207,7 @@ func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.T
 		}
 		q := m
 		if c.BOOTP && sent%2 == 1 {
-			q = c.plain(m)
+			q = c.asBOOTP(m)
 		}
 		got, err := c.exchange(sub, cl, q, left, isOffer)
 		cancel()
@@ -228,11 +229,11 @@ func (c *Client) discover(ctx context.Context, cl *nclient4.Client, start time.T
 	return offer, m, nil
 }
 
-// take is REQUEST and ACK, after the DISCOVER m.
-func (c *Client) take(ctx context.Context, cl *nclient4.Client, offer lease.Lease, m *dhcpv4.DHCPv4) (lease.Lease, error) {
+// requestOffer is REQUEST and ACK, after the DISCOVER m.
+func (c *Client) requestOffer(ctx context.Context, cl *nclient4.Client, offer lease.Lease, m *dhcpv4.DHCPv4) (lease.Lease, error) {
 	c.Log.Debug(fmt.Sprintf("dhcp: %s offers %s", offer.Server, offer.Addr))
 
-	req := c.message(dhcpv4.MessageTypeRequest)
+	req := c.newQuery(dhcpv4.MessageTypeRequest)
 	// RFC 2131 section 4.4.1: the REQUEST repeats the DISCOVER's xid and secs.
 	req.TransactionID, req.NumSeconds = m.TransactionID, m.NumSeconds
 	req.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.Addr.Addr().AsSlice()))

@@ -7,10 +7,10 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 )
 
-// bare is a client message with what every one of them carries. Its
+// newMessage is a client message with what every one of them carries. Its
 // transaction number does not come from the kernel's random pool, which may
 // not be filled this early.
-func (c *Client) bare(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+func (c *Client) newMessage(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode:        dhcpv4.OpcodeBootRequest,
 		HWType:        iana.HWTypeEthernet,
@@ -32,9 +32,9 @@ func (c *Client) bare(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	return m
 }
 
-// message is a client message that asks for something.
-func (c *Client) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
-	m := c.bare(t)
+// newQuery is a client message that asks for something.
+func (c *Client) newQuery(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	m := c.newMessage(t)
 	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
 	m.UpdateOption(dhcpv4.OptClassIdentifier(c.Vendor))
 	if c.Host != "" {
@@ -63,8 +63,8 @@ func (c *Client) message(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 // optIPXE is iPXE's own option, which holds others.
 const optIPXE = dhcpv4.GenericOptionCode(175)
 
-// plain is a DISCOVER as a BOOTP client would send it.
-func (c *Client) plain(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+// asBOOTP is a DISCOVER as a BOOTP client would send it.
+func (c *Client) asBOOTP(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	q := *m
 	q.Options = dhcpv4.Options{}
 	return &q

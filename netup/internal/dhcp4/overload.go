@@ -24,6 +24,7 @@ const (
 	optEnd      = 255
 )
 
+// cookie begins the options (RFC 2132 section 2).
 var cookie = [4]byte{99, 130, 83, 99}
 
 // maxMessage is the longest message that a server may send (option 57): with
@@ -37,6 +38,7 @@ type normalising struct {
 	passedOver func(server netip.Addr, what []string)
 }
 
+// ReadFrom is net.PacketConn's.
 func (c normalising) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := c.PacketConn.ReadFrom(b)
 	if err != nil {
@@ -93,9 +95,9 @@ func normalise(b []byte, source netip.Addr) ([]byte, []string) {
 		out = append(out, more...)
 		clear(out[field.from:field.to])
 	}
-	options, twice := once(out[optionsAt:])
+	options, twice := dropRepeated(out[optionsAt:])
 	out, passed = append(out[:optionsAt], options...), append(passed, twice...)
-	if has(out[optionsAt:], optType) && !has(out[optionsAt:], optServerID) {
+	if hasOption(out[optionsAt:], optType) && !hasOption(out[optionsAt:], optServerID) {
 		server := netip.AddrFrom4([4]byte(b[siaddrAt:]))
 		if server.IsUnspecified() {
 			server = source
@@ -137,8 +139,8 @@ func optionsOf(b []byte) (options []byte, overload byte, short string) {
 // which options of one code are parts of one, does not mean them.
 var single = []byte{1, 26, 28, 50, 51, optType, optServerID, 58, 59}
 
-// once leaves the first of each single option, and says which came again.
-func once(options []byte) (out []byte, twice []string) {
+// dropRepeated leaves the first of each single option, and says which came again.
+func dropRepeated(options []byte) (out []byte, twice []string) {
 	seen := map[byte]bool{}
 	for len(options) > 1 {
 		n := 2 + int(options[1])
@@ -155,8 +157,8 @@ func once(options []byte) (out []byte, twice []string) {
 	return out, twice
 }
 
-// has reports whether whole options have one of a code.
-func has(options []byte, code byte) bool {
+// hasOption reports whether whole options have one of a code.
+func hasOption(options []byte, code byte) bool {
 	for ; len(options) > 1; options = options[2+int(options[1]):] {
 		if options[0] == code {
 			return true

@@ -112,8 +112,7 @@ func maskBits(m *dhcpv4.DHCPv4, a netip.Addr) int {
 }
 
 // routesFrom takes option 121 when present and then ignores option 3, as RFC
-// 3442 demands; Microsoft's 249 comes next.
-// A host is no router of its own.
+// 3442 demands; Microsoft's 249 comes next. A host is no router of its own.
 func routesFrom(m *dhcpv4.DHCPv4, own netip.Addr) (routes []lease.Route, more []netip.Addr) {
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, optMSRoutes} {
 		routes, _ := classless(m.Options.Get(code))
@@ -149,6 +148,7 @@ func oneDefault(all []lease.Route) (routes []lease.Route, more []netip.Addr) {
 	return routes, more
 }
 
+// searchFrom is the search list (option 119), then the domain (option 15).
 func searchFrom(m *dhcpv4.DHCPv4) []string {
 	var out []string
 	add := func(s string) {
@@ -173,6 +173,7 @@ func searchFrom(m *dhcpv4.DHCPv4) []string {
 	return out
 }
 
+// addr4 is an IPv4 address; false: it is none.
 func addr4(ip net.IP) (netip.Addr, bool) {
 	a, ok := netip.AddrFromSlice(ip.To4())
 	return a, ok
@@ -194,8 +195,8 @@ func addrs(m *dhcpv4.DHCPv4, code dhcpv4.OptionCode) []netip.Addr {
 	return out
 }
 
-// odd are the options of a message of which a part only is of use.
-func odd(m *dhcpv4.DHCPv4) []string {
+// malformed are the options of a message of which a part only is of use.
+func malformed(m *dhcpv4.DHCPv4) []string {
 	var out []string
 	for _, o := range []struct {
 		code dhcpv4.OptionCode

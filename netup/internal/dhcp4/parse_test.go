@@ -138,10 +138,10 @@ func TestOddOptions(t *testing.T) {
 	m := ack(dhcpv4.WithGeneric(dhcpv4.OptionDomainNameServer, []byte{10, 0, 0, 2, 10, 0}),
 		dhcpv4.WithGeneric(dhcpv4.OptionInterfaceMTU, []byte{5}), dhcpv4.WithGeneric(dhcpv4.OptionClasslessStaticRoute, []byte{24, 10, 1}))
 	want := "option 6 has 6 bytes; option 26 has 1 bytes; option 121 is cut short"
-	if got := strings.Join(odd(m), "; "); got != want {
+	if got := strings.Join(malformed(m), "; "); got != want {
 		t.Error(got)
 	}
-	if got := odd(ack()); len(got) > 0 {
+	if got := malformed(ack()); len(got) > 0 {
 		t.Error(got)
 	}
 }

@@ -69,6 +69,7 @@ func (p *Port) Open(index int, passedOver func(netip.Addr, []string)) (net.Packe
 	return normalising{nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort}), passedOver}, nil
 }
 
+// listen opens the socket.
 func (p *Port) listen() error {
 	// Without a protocol nothing arrives before the filter is there.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)

@@ -29,7 +29,7 @@ func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) 
 			return lease.Lease{}, conflict
 		}
 		c.probe = nil
-		c.ACD.Kept()
+		c.ACD.Confirm()
 	}
 	return retry.Renew(ctx, retry.Lifetimes{From: l.Acquired, Lease: l.Time, T1: l.T1, T2: l.T2}, func(rebinding bool, wait time.Duration) (*lease.Lease, error) {
 		return c.renewOnce(ctx, l, rebinding, wait)
@@ -56,7 +56,7 @@ func (c *Client) renewOnce(ctx context.Context, l lease.Lease, rebinding bool, w
 	}
 	defer cl.Close()
 	c.Note(state, 1)
-	m := c.message(dhcpv4.MessageTypeRequest)
+	m := c.newQuery(dhcpv4.MessageTypeRequest)
 	m.ClientIPAddr = l.Addr.Addr().AsSlice()
 	sent := time.Now()
 	got, err := c.exchange(ctx, cl, m, wait, c.isResult(from))

@@ -23,7 +23,7 @@ func (c *Client) decline(l lease.Lease) {
 		return
 	}
 	defer conn.Close()
-	m := c.bare(dhcpv4.MessageTypeDecline)
+	m := c.newMessage(dhcpv4.MessageTypeDecline)
 	m.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
 	m.UpdateOption(dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
 	c.Log.Debug("dhcp: send " + m.MessageType().String())
@@ -34,7 +34,7 @@ func (c *Client) decline(l lease.Lease) {
 
 // reboot asks any server whether a known address still holds (INIT-REBOOT).
 func (c *Client) reboot(ctx context.Context, cl *nclient4.Client, addr netip.Addr) (lease.Lease, error) {
-	req := c.message(dhcpv4.MessageTypeRequest)
+	req := c.newQuery(dhcpv4.MessageTypeRequest)
 	req.UpdateOption(dhcpv4.OptRequestedIPAddress(addr.AsSlice()))
 	return c.request(ctx, cl, req, "rebooting", 2, netip.Addr{})
 }
@@ -77,6 +77,7 @@ func (c *Client) isResult(server netip.Addr) nclient4.Matcher {
 	}
 }
 
+// result is the lease of an ACK, or the refusal of a NAK as an error.
 func (c *Client) result(p *dhcpv4.DHCPv4, sent time.Time) (lease.Lease, error) {
 	if p.MessageType() == dhcpv4.MessageTypeNak {
 		if s := lease.Text(p.Message()); s != "" {

@@ -47,20 +47,21 @@ func (c *Client) avoid(server []byte) {
 	c.tried = append(slices.DeleteFunc(c.tried, func(duid []byte) bool { return slices.Equal(duid, server) }), server)
 }
 
+// wasTried reports whether a server is one of those.
 func (c *Client) wasTried(duid []byte) bool {
 	return slices.ContainsFunc(c.tried, func(t []byte) bool { return slices.Equal(t, duid) })
 }
 
 // reject tells of a reply that is of no use, each kind once, and counts it.
 func (c *Client) reject(from net.Addr, why string) {
-	c.tell(fmt.Sprintf("dhcp6: a reply of %s is of no use: %s", from, why))
+	c.warnOnce(fmt.Sprintf("dhcp6: a reply of %s is of no use: %s", from, why))
 	if c.Rejected != nil {
 		c.Rejected(why)
 	}
 }
 
-// tell warns of something once, and not for ever of new things.
-func (c *Client) tell(line string) {
+// warnOnce warns of something once, and not for ever of new things.
+func (c *Client) warnOnce(line string) {
 	if slices.Contains(c.told, line) || len(c.told) == lease.MaxListed {
 		c.Log.Debug(line)
 		return

@@ -41,8 +41,10 @@ type Client struct {
 	Rejected func(why string)
 
 	probe *acd.Probe // for the address last given; nil: none
-	tried [][]byte   // DUIDs of servers whose addresses led nowhere or whose offers did not become one, the last one last
-	told  []string   // of what is of no use in a server's messages
+	// tried are the DUIDs of servers whose addresses led nowhere or whose offers
+	// did not become one, the last one last.
+	tried [][]byte
+	told  []string // of what is of no use in a server's messages
 }
 
 // Answer is what a server said, and when it was asked.
@@ -55,10 +57,10 @@ type Answer struct {
 // Probe looks for other hosts with the address last given; nil: none.
 func (c *Client) Probe() *acd.Probe { return c.probe }
 
-// Kept says that the address last given is nobody else's.
-func (c *Client) Kept() {
+// Confirm says that the address last given is nobody else's.
+func (c *Client) Confirm() {
 	c.probe = nil
-	c.ACD.Kept()
+	c.ACD.Confirm()
 }
 
 // listen opens the client's socket on the link.
@@ -74,7 +76,7 @@ func (c *Client) listen(ctx context.Context) (net.PacketConn, error) {
 // Acquire returns an address, trying for ever until ctx ends, which is its only
 // error.
 func (c *Client) Acquire(ctx context.Context) (Answer, error) {
-	return c.persist(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
+	return c.untilAnswered(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
 		for len(c.tried) > 0 {
 			r, err := c.converse(ctx, conn, start, otherTries)
 			if !errors.Is(err, errNoOffer) {
@@ -144,15 +146,15 @@ func (c *Client) Decline(ctx context.Context, r Answer) {
 // Inform returns what a server says besides an address, trying for ever until
 // ctx ends.
 func (c *Client) Inform(ctx context.Context) (Answer, error) {
-	return c.persist(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
+	return c.untilAnswered(ctx, func(conn net.PacketConn, start time.Time) (Answer, error) {
 		q := c.query(Inform)
 		q.Address = false
 		return c.ask(ctx, conn, start, "asking a DHCPv6 server", q, 0, func(r Reply) bool { return r.Type == ReplyType })
 	})
 }
 
-// persist opens a socket and goes on until f has an answer.
-func (c *Client) persist(ctx context.Context, f func(conn net.PacketConn, start time.Time) (Answer, error)) (Answer, error) {
+// untilAnswered opens a socket and goes on until f has an answer.
+func (c *Client) untilAnswered(ctx context.Context, f func(conn net.PacketConn, start time.Time) (Answer, error)) (Answer, error) {
 	tries := retry.New(500*time.Millisecond, 16*time.Second, c.Rand)
 	for {
 		conn, err := c.listen(ctx)
@@ -259,7 +261,7 @@ func (c *Client) exchange(ctx context.Context, conn net.PacketConn, start time.T
 			continue
 		}
 		if r.PassedOver != "" {
-			c.tell(fmt.Sprintf("dhcp6: passed over in what %s says: %s", from, r.PassedOver))
+			c.warnOnce(fmt.Sprintf("dhcp6: passed over in what %s says: %s", from, r.PassedOver))
 		}
 		server, _ := netip.AddrFromSlice(from.(*net.UDPAddr).IP)
 		return Answer{Reply: r, At: sent, From: server}, nil

@@ -122,6 +122,7 @@ func options(b []byte, f func(code uint16, data []byte) error) error {
 	return nil
 }
 
+// option reads one option of the message.
 func (r *Reply) option(code uint16, data []byte, iaid uint32) error {
 	switch code {
 	case optClientID:
@@ -148,13 +149,7 @@ func (r *Reply) option(code uint16, data []byte, iaid uint32) error {
 			return nil
 		})
 	case optSearch:
-		if labels, err := rfc1035label.FromBytes(data); err == nil {
-			for _, s := range labels.Labels {
-				if len(r.Search) < lease.MaxListed {
-					r.Search = append(r.Search, strings.TrimSuffix(s, "."))
-				}
-			}
-		}
+		r.Search = domains(r.Search, data)
 	case optFQDN:
 		if len(data) > 1 {
 			r.Host = firstLabel(data[1:])
@@ -162,18 +157,39 @@ func (r *Reply) option(code uint16, data []byte, iaid uint32) error {
 	case optBootFile:
 		r.BootFile = string(data)
 	case optBootParams:
-		for len(data) >= 2 && len(r.BootParams) < lease.MaxListed {
-			n := int(binary.BigEndian.Uint16(data))
-			if len(data) < 2+n {
-				break
-			}
-			r.BootParams = append(r.BootParams, string(data[2:2+n]))
-			data = data[2+n:]
-		}
+		r.BootParams = countedStrings(r.BootParams, data)
 	}
 	return nil
 }
 
+// domains adds those of a list in DNS's wire format.
+func domains(to []string, data []byte) []string {
+	labels, err := rfc1035label.FromBytes(data)
+	if err != nil {
+		return to
+	}
+	for _, s := range labels.Labels {
+		if len(to) < lease.MaxListed {
+			to = append(to, strings.TrimSuffix(s, "."))
+		}
+	}
+	return to
+}
+
+// countedStrings adds strings that each have their length before them.
+func countedStrings(to []string, data []byte) []string {
+	for len(data) >= 2 && len(to) < lease.MaxListed {
+		n := int(binary.BigEndian.Uint16(data))
+		if len(data) < 2+n {
+			break
+		}
+		to = append(to, string(data[2:2+n]))
+		data = data[2+n:]
+	}
+	return to
+}
+
+// status notes the message's first complaint.
 func (r *Reply) status(data []byte) {
 	if len(data) < 2 || r.Status != nil {
 		return
@@ -241,6 +257,7 @@ func Usable(a netip.Addr) bool {
 	return a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
+// addresses adds those of a list that a host can be asked at.
 func addresses(to []netip.Addr, data []byte) []netip.Addr {
 	for ; len(data) >= 16; data = data[16:] {
 		a := netip.AddrFrom16([16]byte(data[:16]))

@@ -111,45 +111,70 @@ func rank(flags byte) int {
 // left out.
 func (a *advert) option(typ byte, o []byte) {
 	switch {
-	case typ == 3 && len(o) == 32: // prefix information
-		p := prefixInfo{onLink: o[3]&0x80 != 0, autoconf: o[3]&0x40 != 0, valid: binary.BigEndian.Uint32(o[4:]), preferred: binary.BigEndian.Uint32(o[8:])}
-		p.autoconf = p.autoconf && p.preferred <= p.valid // RFC 4862 section 5.5.3 c
-		addr := netip.AddrFrom16([16]byte(o[16:32]))
-		if o[2] <= 128 && !addr.IsLinkLocalUnicast() && !addr.IsMulticast() && !addr.Is4In6() && len(a.prefixes) < lease.MaxListed {
-			p.prefix = netip.PrefixFrom(addr, int(o[2])).Masked()
-			a.prefixes = append(a.prefixes, p)
-		}
+	case typ == 3 && len(o) == 32:
+		a.addPrefix(o)
 	case typ == 5 && len(o) == 8: // MTU
 		if m := binary.BigEndian.Uint32(o[4:]); m >= 1280 && m <= 65535 {
 			a.mtu = int(m)
 		}
-	case typ == 24 && len(o) <= 24: // a more specific route
-		var addr [16]byte
-		copy(addr[:], o[8:])
-		if p := netip.PrefixFrom(netip.AddrFrom16(addr), int(o[2])); p.IsValid() && p.Bits() > 0 && !p.Addr().IsLinkLocalUnicast() &&
-			!p.Addr().IsMulticast() && !p.Addr().Is4In6() && binary.BigEndian.Uint32(o[4:]) > 0 && len(a.routes) < lease.MaxListed {
-			a.routes = append(a.routes, p.Masked())
+	case typ == 24 && len(o) <= 24:
+		a.addRoute(o)
+	case typ == 25 && binary.BigEndian.Uint32(o[4:]) == 0:
+		a.noDNS = appendServers(a.noDNS, o)
+	case typ == 25:
+		a.dns = appendServers(a.dns, o)
+	case typ == 31 && binary.BigEndian.Uint32(o[4:]) > 0:
+		a.addSearch(o)
+	}
+}
+
+// addPrefix reads prefix information (RFC 4861 section 4.6.2).
+func (a *advert) addPrefix(o []byte) {
+	p := prefixInfo{onLink: o[3]&0x80 != 0, autoconf: o[3]&0x40 != 0, valid: binary.BigEndian.Uint32(o[4:]), preferred: binary.BigEndian.Uint32(o[8:])}
+	p.autoconf = p.autoconf && p.preferred <= p.valid // RFC 4862 section 5.5.3 c
+	addr := netip.AddrFrom16([16]byte(o[16:32]))
+	if o[2] <= 128 && routable(addr) && len(a.prefixes) < lease.MaxListed {
+		p.prefix = netip.PrefixFrom(addr, int(o[2])).Masked()
+		a.prefixes = append(a.prefixes, p)
+	}
+}
+
+// addRoute reads route information (RFC 4191 section 2.3).
+func (a *advert) addRoute(o []byte) {
+	var addr [16]byte
+	copy(addr[:], o[8:])
+	p := netip.PrefixFrom(netip.AddrFrom16(addr), int(o[2]))
+	lifetime := binary.BigEndian.Uint32(o[4:])
+	if p.IsValid() && p.Bits() > 0 && routable(p.Addr()) && lifetime > 0 && len(a.routes) < lease.MaxListed {
+		a.routes = append(a.routes, p.Masked())
+	}
+}
+
+// routable reports whether an address can be of a network that a router leads
+// to.
+func routable(a netip.Addr) bool {
+	return !a.IsLinkLocalUnicast() && !a.IsMulticast() && !a.Is4In6()
+}
+
+// appendServers adds the DNS servers of an option (RFC 8106 section 5.1).
+func appendServers(to []netip.Addr, o []byte) []netip.Addr {
+	for s := o[8:]; len(s) >= 16; s = s[16:] {
+		if addr := netip.AddrFrom16([16]byte(s[:16])); !addr.IsUnspecified() && !addr.IsMulticast() {
+			to = lease.AppendAddr(to, addr)
 		}
-	case typ == 25: // DNS servers
-		list := &a.dns
-		if binary.BigEndian.Uint32(o[4:]) == 0 {
-			list = &a.noDNS
-		}
-		for s := o[8:]; len(s) >= 16; s = s[16:] {
-			addr := netip.AddrFrom16([16]byte(s[:16]))
-			if !addr.IsUnspecified() && !addr.IsMulticast() && len(*list) < lease.MaxListed && !slices.Contains(*list, addr) {
-				*list = append(*list, addr)
-			}
-		}
-	case typ == 31 && binary.BigEndian.Uint32(o[4:]) > 0: // search list
-		labels, err := rfc1035label.FromBytes(o[8:])
-		if err != nil {
-			return
-		}
-		for _, s := range labels.Labels {
-			if s = strings.TrimSuffix(s, "."); lease.ValidName(s) && len(a.search) < lease.MaxListed {
-				a.search = append(a.search, s)
-			}
+	}
+	return to
+}
+
+// addSearch reads a search list (RFC 8106 section 5.2).
+func (a *advert) addSearch(o []byte) {
+	labels, err := rfc1035label.FromBytes(o[8:])
+	if err != nil {
+		return
+	}
+	for _, s := range labels.Labels {
+		if s = strings.TrimSuffix(s, "."); lease.ValidName(s) && len(a.search) < lease.MaxListed {
+			a.search = append(a.search, s)
 		}
 	}
 }

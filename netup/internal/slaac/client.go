@@ -135,21 +135,34 @@ func (c *Client) find(ctx context.Context) (lease.Lease, error) {
 	return c.hear(ctx, c.solicit)
 }
 
-// solicit is the conversation of find.
+// solicitation is the conversation of find: routers are solicited until one has
+// something to say, and DHCPv6 servers asked once it is known that there are
+// some.
+type solicitation struct {
+	*Client
+	*hearing
+	dhcp, info *server
+	wait       *retry.Backoff
+	sent       int
+	next       *time.Timer // to the next solicitation
+	late       *time.Timer // for what may still come
+	timedOut   bool        // by late
+}
+
+// solicit runs the conversation of find.
 func (c *Client) solicit(ctx context.Context, h *hearing) (lease.Lease, error) {
-	dhcp, info := newServer(), newServer()
-	if c.Always {
-		dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
+	s := &solicitation{
+		Client: c, hearing: h, dhcp: newServer(), info: newServer(),
+		wait: retry.Retransmit(c.Rand), next: time.NewTimer(0), late: time.NewTimer(time.Hour),
 	}
-	wait := retry.Retransmit(c.Rand)
-	running, sent := c.Running.Done(), 0
-	solicit := time.NewTimer(0)
-	defer solicit.Stop()
-	impatient := time.NewTimer(time.Hour)
-	impatient.Stop()
-	enough := false // impatient
+	defer s.next.Stop()
+	s.late.Stop()
 	silent := time.NewTimer(silence)
 	defer silent.Stop()
+	if c.Always {
+		s.dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
+	}
+	running := c.Running.Done()
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,56 +171,84 @@ func (c *Client) solicit(ctx context.Context, h *hearing) (lease.Lease, error) {
 			return lease.Lease{}, err
 		case <-running:
 			running = nil
-			if c.Running.Err() != nil && len(c.routers) == 0 && sent > 0 { // sent too early
-				wait.Reset()
-				solicit.Reset(0)
-			}
-		case <-solicit.C:
-			sent++
-			if !c.Always && !c.alone {
-				c.Note("soliciting a router", sent)
-			}
-			h.solicit()
-			solicit.Reset(wait.Next())
+			s.restart()
+		case <-s.next.C:
+			s.send()
 		case a := <-h.adverts:
-			c.hearRouter(a)
-			first := !dhcp.asked && !info.asked
-			if c.routers.managed() {
-				dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
-			} else if c.routers.other() && !c.Always {
-				info.ask(ctx, &h.wg, c.DHCP.Inform)
-			}
-			if first && (dhcp.asked || info.asked) {
-				impatient.Reset(serverPatience)
-			}
-		case r := <-dhcp.answer:
+			s.advertised(ctx, a)
+		case r := <-s.dhcp.answer:
 			c.given = &r
 			if c.Always {
-				impatient.Reset(routerPatience)
+				s.late.Reset(routerPatience)
 			}
-		case r := <-info.answer:
+		case r := <-s.info.answer:
 			if c.given == nil {
 				c.given = &r
 			}
-		case <-impatient.C:
-			enough = true
+		case <-s.late.C:
+			s.timedOut = true
 		case <-silent.C:
-			if len(c.routers) == 0 && !dhcp.asked {
-				c.Log.Info("no IPv6 router speaks, asking DHCPv6 servers")
-				c.alone, enough = true, true
-				dhcp.ask(ctx, &h.wg, c.DHCP.Acquire)
-			}
+			s.withoutRouter(ctx)
 		}
-		if l, ok := c.compose(enough); ok {
-			if l.Source == "ra" && c.routers.managed() {
-				c.Log.Info("no DHCPv6 server answers, the address comes from the router's prefix")
-			}
+		if l, ok := s.result(); ok {
 			return l, nil
 		}
-		if len(c.routers) > 0 && c.routers.gateway(time.Now()) != nil {
-			solicit.Stop() // they are there, and will tell of changes by themselves
-		}
 	}
+}
+
+// restart solicits once more, once the link is surely running: what was sent
+// before may be lost.
+func (s *solicitation) restart() {
+	if s.Running.Err() != nil && len(s.routers) == 0 && s.sent > 0 {
+		s.wait.Reset()
+		s.next.Reset(0)
+	}
+}
+
+// send sends a solicitation.
+func (s *solicitation) send() {
+	s.sent++
+	if !s.Always && !s.alone {
+		s.Note("soliciting a router", s.sent)
+	}
+	s.hearing.solicit()
+	s.next.Reset(s.wait.Next())
+}
+
+// advertised asks the servers that an advertisement speaks of.
+func (s *solicitation) advertised(ctx context.Context, a advert) {
+	s.hearRouter(a)
+	first := !s.dhcp.asked && !s.info.asked
+	if s.routers.managed() {
+		s.dhcp.ask(ctx, &s.wg, s.DHCP.Acquire)
+	} else if s.routers.other() && !s.Always {
+		s.info.ask(ctx, &s.wg, s.DHCP.Inform)
+	}
+	if first && (s.dhcp.asked || s.info.asked) {
+		s.late.Reset(serverPatience)
+	}
+}
+
+// withoutRouter asks DHCPv6 servers where no router has spoken.
+func (s *solicitation) withoutRouter(ctx context.Context) {
+	if len(s.routers) > 0 || s.dhcp.asked {
+		return
+	}
+	s.Log.Info("no IPv6 router speaks, asking DHCPv6 servers")
+	s.alone, s.timedOut = true, true
+	s.dhcp.ask(ctx, &s.wg, s.DHCP.Acquire)
+}
+
+// result is the lease of what is known, where that is enough for one.
+func (s *solicitation) result() (lease.Lease, bool) {
+	l, ok := s.compose(s.timedOut)
+	switch {
+	case ok && l.Source == "ra" && s.routers.managed():
+		s.Log.Info("no DHCPv6 server answers, the address comes from the router's prefix")
+	case !ok && len(s.routers) > 0 && s.routers.gateway(time.Now()) != nil:
+		s.next.Stop() // they are there, and will tell of changes by themselves
+	}
+	return l, ok
 }
 
 // hearRouter takes an advertisement, and says so where it is of no use.
@@ -220,13 +261,13 @@ func (c *Client) hearRouter(a advert) {
 	c.Log.Info(fmt.Sprintf("router %s advertises no prefix to take an address from, nor DHCPv6", a.router))
 }
 
-// compose makes the lease of what is known. enough says that what may still
+// compose makes the lease of what is known. timedOut says that what may still
 // come has had its time.
-func (c *Client) compose(enough bool) (lease.Lease, bool) {
+func (c *Client) compose(timedOut bool) (lease.Lease, bool) {
 	now := time.Now()
 	byServer := c.Always || c.alone || c.routers.managed()
 	if byServer && c.given != nil && c.given.Addr.IsValid() {
-		if len(c.routers) == 0 && !enough {
+		if len(c.routers) == 0 && !timedOut {
 			return lease.Lease{}, false
 		}
 		l := c.known().leased(c.given.Reply, c.given.At, c.Name, now)
@@ -240,7 +281,7 @@ func (c *Client) compose(enough bool) (lease.Lease, bool) {
 	if c.given != nil {
 		return c.finish(informed(l, c.given.Reply, c.Name)), true
 	}
-	if (byServer || c.routers.other()) && !enough {
+	if (byServer || c.routers.other()) && !timedOut {
 		return lease.Lease{}, false
 	}
 	return c.finish(l), true
@@ -251,6 +292,7 @@ func (c *Client) known() routers {
 	return c.routers.but(c.tried)
 }
 
+// finish adds the link, and what the operator said.
 func (c *Client) finish(l lease.Lease) lease.Lease {
 	l.Link, l.Index, l.MAC = c.Name, c.Index, c.MAC
 	return c.Amend(l)

@@ -29,12 +29,8 @@ func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.L
 	wait := retry.Retransmit(c.Rand)
 	solicit := time.NewTimer(c.nextSolicitation(l, wait))
 	defer solicit.Stop()
-	var end <-chan time.Time
-	if l.Source == "ra" && l.Time > 0 {
-		over := time.NewTimer(time.Until(l.Acquired.Add(l.Time)))
-		defer over.Stop()
-		end = over.C
-	}
+	end, stop := endOfLife(l)
+	defer stop()
 	probe := c.DHCP.Probe().Done()
 	for {
 		select {
@@ -43,12 +39,10 @@ func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.L
 		case err := <-h.failed:
 			return lease.Lease{}, err
 		case <-probe:
-			if conflict := c.DHCP.Probe().Conflict(); conflict != nil {
-				c.DHCP.Decline(ctx, *c.given)
+			probe = nil
+			if conflict := c.probed(ctx); conflict != nil {
 				return lease.Lease{}, conflict
 			}
-			probe = nil
-			c.DHCP.Kept()
 			continue
 		case <-end:
 			return lease.Lease{}, errors.New("the address's life is over and no router extended it")
@@ -77,6 +71,27 @@ func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.L
 		}
 		return next, nil
 	}
+}
+
+// endOfLife tells when an address that a router gave is over; the function ends
+// that.
+func endOfLife(l lease.Lease) (<-chan time.Time, func() bool) {
+	if l.Source != "ra" || l.Time == 0 {
+		return nil, func() bool { return true }
+	}
+	t := time.NewTimer(time.Until(l.Acquired.Add(l.Time)))
+	return t.C, t.Stop
+}
+
+// probed acts on the end of a probe for another host with the address: an
+// address that has one is declined, which is the error.
+func (c *Client) probed(ctx context.Context) error {
+	if conflict := c.DHCP.Probe().Conflict(); conflict != nil {
+		c.DHCP.Decline(ctx, *c.given)
+		return conflict
+	}
+	c.DHCP.Confirm()
+	return nil
 }
 
 // nextSolicitation is when to ask routers again: soon while there is none, else

@@ -14,7 +14,7 @@ import (
 // server may answer every DISCOVER so.
 func (c *Client) reject(what string, err error) {
 	level := slog.LevelDebug
-	if c.first(netip.Addr{}, what+": "+err.Error()) {
+	if c.firstTime(netip.Addr{}, what+": "+err.Error()) {
 		level = slog.LevelWarn
 	}
 	c.Log.Log(context.Background(), level, what+" ignored", "err", err)
@@ -23,24 +23,24 @@ func (c *Client) reject(what string, err error) {
 	}
 }
 
-// first tells whether something of a server was not told yet.
-func (c *Client) first(server netip.Addr, what string) bool {
-	c.oddMu.Lock()
-	defer c.oddMu.Unlock()
-	if slices.Contains(c.odd[server], what) || len(c.odd[server]) == lease.MaxListed || len(c.odd) == lease.MaxListed && c.odd[server] == nil {
+// firstTime reports whether something of a server was not told yet.
+func (c *Client) firstTime(server netip.Addr, what string) bool {
+	c.toldMu.Lock()
+	defer c.toldMu.Unlock()
+	if slices.Contains(c.told[server], what) || len(c.told[server]) == lease.MaxListed || len(c.told) == lease.MaxListed && c.told[server] == nil {
 		return false
 	}
-	if c.odd == nil {
-		c.odd = map[netip.Addr][]string{}
+	if c.told == nil {
+		c.told = map[netip.Addr][]string{}
 	}
-	c.odd[server] = append(c.odd[server], what)
+	c.told[server] = append(c.told[server], what)
 	return true
 }
 
 // passedOver tells what of a server's messages is of no use, once.
 func (c *Client) passedOver(server netip.Addr, what []string) {
 	for _, w := range what {
-		if c.first(server, w) {
+		if c.firstTime(server, w) {
 			c.Log.Warn(fmt.Sprintf("dhcp: passed over in what %s says: %s", server, w))
 		}
 	}
