@@ -24,8 +24,10 @@ type board struct {
 	proofErr error
 }
 
+// carrierLost is the fault of a link that had carrier.
 const carrierLost = "the carrier was lost"
 
+// newBoard is a board without links.
 func newBoard(sysfs string) *board {
 	return &board{sysfs: sysfs, won: make(chan struct{}), links: map[int]*link{}, ignored: map[int]string{}}
 }
@@ -40,6 +42,16 @@ func (b *board) win(l *link, f lease.Family) bool {
 	b.winner, b.family, l.fault = l, f, ""
 	close(b.won)
 	return true
+}
+
+// isWon reports whether the race is over.
+func (b *board) isWon() bool {
+	select {
+	case <-b.won:
+		return true
+	default:
+		return false
+	}
 }
 
 // leases are those of the winning link: the one that won, where it still
@@ -59,9 +71,9 @@ func (b *board) leases() []lease.Lease {
 	return out
 }
 
-// saw notes what the kernel says of a link, and returns whether it had carrier
-// before.
-func (b *board) saw(l *link, a *netlink.LinkAttrs, up, bond bool) bool {
+// noteCarrier notes what the kernel says of a link, and returns whether it had
+// carrier before.
+func (b *board) noteCarrier(l *link, a *netlink.LinkAttrs, up, bond bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := l.carrier

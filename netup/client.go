@@ -31,40 +31,42 @@ type familyClient struct {
 	entry   ipparam.Entry // where the address is not given
 	dynamic bool
 
-	acd     *acd.Detector
-	tries   *retry.Backoff // of the proof
-	round   int            // gateways left to try before other servers are
-	looks   int            // for other servers, in vain
-	others  time.Time      // when those may be looked for
-	looking atomic.Bool    // for another server, while the lease is held
+	acd   *acd.Detector
+	tries *retry.Backoff // of the proof
+
+	gatewaysLeft int         // to try before other servers are
+	searches     int         // for other servers, in vain
+	searchAfter  time.Time   // for those
+	searching    atomic.Bool // for another server, while the lease is held
 }
 
 // clients are those of a session's link.
 func (s *session) clients() []*familyClient {
 	var out []*familyClient
 	for _, f := range []lease.Family{lease.V4, lease.V6} {
-		w := &familyClient{
+		c := &familyClient{
 			session: s, family: f, static: s.n.plan.Static(s.l.blank(), s.l.entries, f),
 			acd:   &acd.Detector{Index: s.l.index, MAC: s.l.mac, Log: s.log},
 			tries: retry.New(time.Second, 8*time.Second, retry.Rand(s.l.mac)),
 		}
-		w.entry, w.dynamic = plan.Dynamic(s.l.entries, f)
+		c.entry, c.dynamic = plan.Dynamic(s.l.entries, f)
 		// A link that was found configured is used as it is.
-		if f == lease.V6 && s.l.existing.Lease != nil && w.entry.Method == ipparam.Any {
+		if f == lease.V6 && s.l.existing.Lease != nil && c.entry.Method == ipparam.Any {
 			continue
 		}
-		if f == lease.V6 && w.dynamic && w.entry.Method == ipparam.Any && !rtnl.HasIPv6(s.log, s.name) {
+		if f == lease.V6 && c.dynamic && c.entry.Method == ipparam.Any && !rtnl.HasIPv6(s.log, s.name) {
 			continue
 		}
-		if w.dynamic || len(w.static) > 0 {
-			out = append(out, w)
+		if c.dynamic || len(c.static) > 0 {
+			out = append(out, c)
 		}
 	}
 	return out
 }
 
+// run gives the link its addresses of the family until the session ends.
 func (c *familyClient) run() {
-	if !c.fixed() {
+	if !c.configureStatic() {
 		return
 	}
 	if !c.dynamic {
@@ -92,14 +94,14 @@ func (c *familyClient) run() {
 	}
 	start := c.start
 	for c.ctx.Err() == nil {
-		c.hold(c.protocol(), hint, start)
+		c.acquireAndKeep(c.protocol(), hint, start)
 		hint, start = netip.Addr{}, time.Now()
 	}
 }
 
-// fixed configures the addresses the operator gave; false means that the
-// session is over.
-func (c *familyClient) fixed() bool {
+// configureStatic configures the addresses that the operator gave; false means
+// that the session is over.
+func (c *familyClient) configureStatic() bool {
 	tries := retry.New(time.Second, 8*time.Second, retry.Rand(c.l.mac))
 	for _, l := range c.static {
 		for {
@@ -131,10 +133,11 @@ type protocol interface {
 	Renew(ctx context.Context, l lease.Lease) (lease.Lease, error)
 }
 
+// protocol is the client of the protocol that finds the family's address.
 func (c *familyClient) protocol() protocol {
 	amend := func(l lease.Lease) lease.Lease { return c.n.plan.Amend(l, c.entry) }
 	note := func(state string, sent int) {
-		if c.looking.Load() {
+		if c.searching.Load() {
 			state = linktable.Looking
 		}
 		c.n.board.note(c.l, c.family, state, sent, "")
@@ -160,8 +163,8 @@ func (c *familyClient) protocol() protocol {
 	}
 }
 
-// hold gets a lease and keeps it as long as a server and the context allow.
-func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
+// acquireAndKeep gets a lease and keeps it as long as a server and the context allow.
+func (c *familyClient) acquireAndKeep(p protocol, hint netip.Addr, start time.Time) {
 	l, closer, err := p.Acquire(c.ctx, hint)
 	c.tail.Go(closer)
 	if err != nil {
@@ -189,13 +192,13 @@ func (c *familyClient) hold(p protocol, hint netip.Addr, start time.Time) {
 				cancel()
 			}
 		})
-		l, err = c.keep(ctx, p, l)
+		l, err = c.renew(ctx, p, l)
 		cancel()
 		proof.Wait()
 		if !failed || c.ctx.Err() != nil || !errors.Is(err, context.Canceled) {
 			break
 		}
-		if l, err = c.another(p, l); err != nil {
+		if l, err = c.failOver(p, l); err != nil {
 			break
 		}
 	}
@@ -250,8 +253,8 @@ func (c *familyClient) configure(l lease.Lease) error {
 	return nil
 }
 
-// keep renews the lease for ever; it returns the last one, and why it is lost.
-func (c *familyClient) keep(ctx context.Context, p protocol, l lease.Lease) (lease.Lease, error) {
+// renew renews the lease for ever; it returns the last one, and why it is lost.
+func (c *familyClient) renew(ctx context.Context, p protocol, l lease.Lease) (lease.Lease, error) {
 	for {
 		next, err := p.Renew(ctx, l)
 		if err != nil {
@@ -272,6 +275,7 @@ func (c *familyClient) keep(ctx context.Context, p protocol, l lease.Lease) (lea
 	}
 }
 
+// millis is a duration for people.
 func millis(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())

@@ -15,100 +15,108 @@ import (
 
 // checkConnectivity makes the link the winner once the lease is proven, or good
 // enough where nothing proves it. False says that the proof failed and that the
-// link is to try what else it has; that is asked for by others.
-func (c *familyClient) checkConnectivity(ctx context.Context, others bool) bool {
-	n := c.n
-	select {
-	case <-n.board.won:
+// link is to try what else it has, where failOver says that it can.
+func (c *familyClient) checkConnectivity(ctx context.Context, failOver bool) bool {
+	board := c.n.board
+	if board.isWon() {
 		return true
-	default:
 	}
-	if n.opts.Prove == nil {
-		if l := n.board.leaseOf(c.l, c.family); l.Demoted() && (l.Addr.Addr().IsLinkLocalUnicast() || !n.board.alone()) {
-			n.board.note(c.l, c.family, "waiting for a better lease", 0, "")
-			c.log.Info(fmt.Sprintf("%s leads nowhere, waiting %s for a better lease", l.Addr, n.opts.Grace))
-			if retry.Pause(ctx, n.opts.Grace) != nil {
-				return true
-			}
+	if c.n.opts.Prove == nil {
+		if c.awaitBetterLease(ctx) {
+			board.declareWinner(c.l, c.family)
 		}
-		n.board.settle(c.l, c.family)
 		return true
 	}
 	for {
-		l, news := n.board.view(c.l, c.family)
+		l, news := board.joinedLease(c.l, c.family)
 		if l == nil {
 			return true
 		}
-		n.board.note(c.l, c.family, linktable.Proving, c.tries.Count()+1, "")
+		board.note(c.l, c.family, linktable.Proving, c.tries.Count()+1, "")
 		err := c.prove(ctx, *l)
-		if err == nil {
-			n.board.settle(c.l, c.family)
+		switch {
+		case err == nil:
+			board.declareWinner(c.l, c.family)
+			return true
+		case ctx.Err() != nil:
+			return true
+		case board.isWon(): // by the other family: a lease is enough now
+			board.note(c.l, c.family, linktable.Bound, 0, "")
 			return true
 		}
+		board.unproven(c.l, err)
+		waited := c.awaitNextProof(ctx, news)
 		if ctx.Err() != nil {
 			return true
 		}
-		select {
-		case <-n.board.won: // by the other family: a lease is enough now
-			n.board.note(c.l, c.family, linktable.Bound, 0, "")
-			return true
-		default:
-		}
-		n.board.unproven(c.l, err)
-		again := time.NewTimer(c.tries.Next())
-		select {
-		case <-ctx.Done():
-		case <-n.board.won:
-		case <-news: // the other family's lease may name the DNS servers
-		case <-again.C:
-			if others && !errors.As(err, new(*dial.FamilyError)) {
-				return false
-			}
-		}
-		again.Stop()
-		if ctx.Err() != nil {
-			return true
+		if waited && failOver && !errors.As(err, new(*dial.FamilyError)) {
+			return false
 		}
 	}
 }
 
-// another goes on from a lease that led nowhere: to its next gateway, to
+// awaitBetterLease gives other links time where a lease leads nowhere. False is
+// the end of ctx.
+func (c *familyClient) awaitBetterLease(ctx context.Context) bool {
+	l := c.n.board.leaseOf(c.l, c.family)
+	if !l.Demoted() || !l.Addr.Addr().IsLinkLocalUnicast() && c.n.board.onlyLink() {
+		return true
+	}
+	c.n.board.note(c.l, c.family, "waiting for a better lease", 0, "")
+	c.log.Info(fmt.Sprintf("%s leads nowhere, waiting %s for a better lease", l.Addr, c.n.opts.Grace))
+	return retry.Pause(ctx, c.n.opts.Grace) == nil
+}
+
+// awaitNextProof waits until a proof that failed is worth another try, and
+// reports whether that took all its time.
+func (c *familyClient) awaitNextProof(ctx context.Context, news <-chan struct{}) bool {
+	again := time.NewTimer(c.tries.Next())
+	defer again.Stop()
+	select {
+	case <-ctx.Done():
+	case <-c.n.board.won:
+	case <-news: // the other family's lease may name the DNS servers
+	case <-again.C:
+		return true
+	}
+	return false
+}
+
+// failOver goes on from a lease that led nowhere: to its next gateway, to
 // another server or router, and in the end from the first one again. The lease
 // stays where there is nothing else.
-func (c *familyClient) another(p protocol, l lease.Lease) (lease.Lease, error) {
+func (c *familyClient) failOver(p protocol, l lease.Lease) (lease.Lease, error) {
 	next := l
-	if c.round == 0 { // all gateways of the lease, the first one included
-		c.round = 1 + len(l.Gateways)
+	if c.gatewaysLeft == 0 { // all gateways of the lease, the first one included
+		c.gatewaysLeft = 1 + len(l.Gateways)
 	}
-	switch c.round--; {
-	case c.round > 0:
+	switch c.gatewaysLeft--; {
+	case c.gatewaysLeft > 0:
 		next = l.By(l.Gateways[0])
-	case !time.Now().Before(c.others):
+	case !time.Now().Before(c.searchAfter):
 		ctx, done := c.n.board.untilWon(c.ctx)
-		c.looking.Store(true)
+		c.searching.Store(true)
 		other, closer, ok := p.Another(ctx, l)
-		c.looking.Store(false)
+		c.searching.Store(false)
 		done()
 		c.tail.Go(closer)
 		if c.ctx.Err() != nil {
 			return l, c.ctx.Err()
 		}
 		if ok {
-			next, c.looks = other, 0
+			next, c.searches = other, 0
 		} else if len(l.Gateways) > 0 {
 			next = l.By(l.Gateways[0])
 		}
 		// Servers are not to be flooded by machines that wait for an image.
-		c.others = time.Now().Add(time.Second << min(c.looks, 6))
-		c.looks++
+		c.searchAfter = time.Now().Add(time.Second << min(c.searches, 6))
+		c.searches++
 	case len(l.Gateways) > 0:
 		next = l.By(l.Gateways[0])
 	}
-	select {
-	case <-c.n.board.won: // by the other family: this lease is good enough
+	if c.n.board.isWon() { // by the other family: this lease is good enough
 		c.n.board.note(c.l, c.family, linktable.Bound, 0, "")
 		return l, nil
-	default:
 	}
 	if next.Says(l) && next.Server == l.Server {
 		return l, nil
@@ -143,6 +151,7 @@ func (b *board) untilWon(ctx context.Context) (context.Context, func()) {
 	}
 }
 
+// prove has the caller say whether a lease leads to where it wants to go.
 func (c *familyClient) prove(ctx context.Context, l lease.Lease) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.n.opts.ProveTimeout, errors.New("proof of the path timed out"))
 	defer cancel()
@@ -151,8 +160,8 @@ func (c *familyClient) prove(ctx context.Context, l lease.Lease) error {
 	return c.n.opts.Prove(ctx, l)
 }
 
-// settle ends the race in favour of a lease of l, unless it is over.
-func (b *board) settle(l *link, f lease.Family) {
+// declareWinner ends the race in favour of a lease of l, unless it is over.
+func (b *board) declareWinner(l *link, f lease.Family) {
 	if b.win(l, f) {
 		b.note(l, f, linktable.Bound, 0, "")
 	}

@@ -2,7 +2,6 @@ package netup
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"netstage/netup/linktable"
@@ -45,40 +44,56 @@ func (n *Network) failure(cause error) *Error {
 	secs := fmt.Sprintf("%d s", seconds(n.started))
 	switch {
 	case len(links) == 0:
-		f.Class = fault.NoNIC
-		f.Text = "network: no network card found in " + secs + " (no driver, or none fitted)"
-		if w := n.plan.Wanted(); w != "" {
-			f.Text = "network: no network card as " + w + " wants it in " + secs
-		}
-		f.Tried = n.board.ignoredLinks()
-		if len(f.Tried) > 0 && n.plan.Wanted() == "" {
-			f.Text = "network: no network card of use in " + secs + ": " + strings.Join(f.Tried, "; ")
-		}
+		n.describeNoNIC(f, secs)
 	case !carrier:
 		f.Class = fault.NoCarrier
 		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		f.Class = fault.NoLease
-		f.Text = "network: " + n.plan.Nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs
-		if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Carrier && l.Fault != "" && l.Fault != carrierLost }); i >= 0 {
-			f.Text += ": " + links[i].Fault
-		}
-	default:
+		f.Text = "network: " + n.plan.Nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs +
+			faultOf(links, func(l linktable.Row) bool { return l.Carrier && l.Fault != carrierLost })
+	case proofErr == nil:
 		f.Class = fault.NoRoute
-		f.Text = "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs
-		if proofErr != nil {
-			f.Cause = proofErr
-			f.Text += ": " + proofErr.Error()
-			if c := fault.ClassOf(proofErr); c != fault.Failed && c != fault.StepTimeout {
-				f.Class = c
-			}
-		} else if i := slices.IndexFunc(links, func(l linktable.Row) bool { return l.Leased() && l.Fault != "" }); i >= 0 {
-			f.Text += ": " + links[i].Fault
+		f.Text = noPath(links, secs) + faultOf(links, linktable.Row.Leased)
+	default:
+		f.Class, f.Cause = fault.NoRoute, proofErr
+		f.Text = noPath(links, secs) + ": " + proofErr.Error()
+		if c := fault.ClassOf(proofErr); c != fault.Failed && c != fault.StepTimeout {
+			f.Class = c
 		}
 	}
 	return e
 }
 
+// describeNoNIC says that no link takes part, and which ones are left out.
+func (n *Network) describeNoNIC(f *fault.Error, secs string) {
+	f.Class, f.Tried = fault.NoNIC, n.board.ignoredLinks()
+	switch w := n.plan.Wanted(); {
+	case w != "":
+		f.Text = "network: no network card as " + w + " wants it in " + secs
+	case len(f.Tried) > 0:
+		f.Text = "network: no network card of use in " + secs + ": " + strings.Join(f.Tried, "; ")
+	default:
+		f.Text = "network: no network card found in " + secs + " (no driver, or none fitted)"
+	}
+}
+
+// noPath says which links have a lease that leads nowhere.
+func noPath(links []linktable.Row, secs string) string {
+	return "network: a lease but no path on " + names(links, linktable.Row.Leased) + " after " + secs
+}
+
+// faultOf is the first fault of such links, behind a colon; "" is none.
+func faultOf(links []linktable.Row, pick func(linktable.Row) bool) string {
+	for _, l := range links {
+		if l.Fault != "" && pick(l) {
+			return ": " + l.Fault
+		}
+	}
+	return ""
+}
+
+// names lists such links.
 func names(links []linktable.Row, pick func(linktable.Row) bool) string {
 	var out []string
 	for _, l := range links {

@@ -59,7 +59,7 @@ func (n *Network) giveUpBootIF(ctx context.Context) {
 	}
 	n.log.Warn(fmt.Sprintf("no card has the address of BOOTIF=%s: every card is tried now", n.plan.BootMAC))
 	n.anyCard = true
-	n.board.heed()
+	n.board.clearIgnored()
 	links, err := rtnl.Dump(n.kernel.LinkList)
 	if err != nil {
 		n.log.Warn("list links", "err", err)
@@ -105,7 +105,7 @@ func (l *link) about(n *Network) string {
 	}
 	l.introduced = true
 	n.board.mu.Lock()
-	l.look(n.opts.Sysfs)
+	l.identify(n.opts.Sysfs)
 	n.board.mu.Unlock()
 	if l.driver == "" {
 		return l.mac.String() + ", "
@@ -113,11 +113,11 @@ func (l *link) about(n *Network) string {
 	return l.driver + " " + l.mac.String() + ", "
 }
 
-// look finds out what a link is, under board.mu. Files of sysfs take their
+// identify finds out what a link is, under board.mu. Files of sysfs take their
 // time, and links are opened first.
-func (l *link) look(sysfs string) {
-	if !l.looked {
-		l.looked = true
+func (l *link) identify(sysfs string) {
+	if !l.identified {
+		l.identified = true
 		l.driver, l.bus = rtnl.Driver(l.name, l.kind, sysfs), rtnl.Bus(l.name, sysfs)
 	}
 }

@@ -58,7 +58,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 		opts: opts, plan: fixed, kernel: rtnl.Open(log), log: log, cancel: cancel, started: time.Now(),
 		board: newBoard(opts.Sysfs), settled: make(chan struct{}), noNIC: make(chan struct{}),
 	}
-	n.stack = &stack{plan: fixed, kernel: n.kernel, log: opts.Log, on: map[int]bool{}}
+	n.stack = &stack{plan: fixed, kernel: n.kernel, log: opts.Log, lower: map[int]bool{}}
 	n.opener = newOpener(n)
 	n.dialer = dial.New("", n.Lease)
 	n.wg.Go(func() { n.race(run) })
@@ -124,6 +124,7 @@ func (n *Network) Down(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// stop ends all that was started, and waits for it.
 func (n *Network) stop() {
 	n.cancel()
 	n.wg.Wait()

@@ -31,7 +31,7 @@ func (n *Network) Networkd() networkd.State {
 	n.board.mu.Lock()
 	winner := n.board.winner
 	if winner != nil {
-		winner.look(n.opts.Sysfs)
+		winner.identify(n.opts.Sysfs)
 	}
 	n.board.mu.Unlock()
 	entries := map[lease.Family]ipparam.Entry{} // by which the link found its addresses
@@ -47,25 +47,7 @@ func (n *Network) Networkd() networkd.State {
 		k.Stack = n.stackOf(l.Link)
 	}
 	for _, l := range leases {
-		if l.RouteMTU != 0 {
-			k.RouteMTU = l.RouteMTU
-		}
-		for _, a := range l.Addrs() {
-			if a.IsValid() && !slices.Contains(k.Addresses, a) {
-				k.Addresses = append(k.Addresses, a)
-			}
-		}
-		own := n.plan.OwnRoutes(l, entries[lease.FamilyOf(l.Addr.Addr())])
-		for _, r := range l.Routes {
-			route := networkd.Route{To: r.Dst, Via: given(r.Gateway), Own: slices.Contains(own, r)}
-			if !slices.ContainsFunc(k.Routes, func(have networkd.Route) bool { return have.To == r.Dst && sameAddr(have.Via, r.Gateway) }) {
-				k.Routes = append(k.Routes, route)
-			}
-		}
-		// A router's MTU is IPv6's alone, and networkd hears it again.
-		if l.MTU != 0 && (lease.FamilyOf(l.Addr.Addr()) == lease.V4 || l.Source == "static" || entries[lease.V6].MTU != 0) {
-			k.LinkMTU = l.MTU
-		}
+		n.addLease(&k, l, entries)
 	}
 	if l.Time > 0 {
 		k.Lease = int(l.Time / time.Second)
@@ -74,6 +56,32 @@ func (n *Network) Networkd() networkd.State {
 	return k
 }
 
+// addLease adds a lease's addresses and routes. The entries are those by which
+// the link found its addresses.
+func (n *Network) addLease(k *networkd.State, l lease.Lease, entries map[lease.Family]ipparam.Entry) {
+	if l.RouteMTU != 0 {
+		k.RouteMTU = l.RouteMTU
+	}
+	for _, a := range l.Addrs() {
+		if a.IsValid() && !slices.Contains(k.Addresses, a) {
+			k.Addresses = append(k.Addresses, a)
+		}
+	}
+	family := lease.FamilyOf(l.Addr.Addr())
+	own := n.plan.OwnRoutes(l, entries[family])
+	for _, r := range l.Routes {
+		route := networkd.Route{To: r.Dst, Via: given(r.Gateway), Own: slices.Contains(own, r)}
+		if !slices.ContainsFunc(k.Routes, func(have networkd.Route) bool { return have.To == r.Dst && sameAddr(have.Via, r.Gateway) }) {
+			k.Routes = append(k.Routes, route)
+		}
+	}
+	// A router's MTU is IPv6's alone, and networkd hears it again.
+	if l.MTU != 0 && (family == lease.V4 || l.Source == "static" || entries[lease.V6].MTU != 0) {
+		k.LinkMTU = l.MTU
+	}
+}
+
+// given is an address, nil where there is none.
 func given(a netip.Addr) *netip.Addr {
 	if !a.IsValid() {
 		return nil
@@ -81,6 +89,7 @@ func given(a netip.Addr) *netip.Addr {
 	return &a
 }
 
+// sameAddr reports whether p is what given makes of a.
 func sameAddr(p *netip.Addr, a netip.Addr) bool {
 	if p == nil {
 		return !a.IsValid()
@@ -124,8 +133,9 @@ func (n *Network) stackOf(name string) []networkd.Device {
 	return out
 }
 
+// describeBond adds a bond's slaves and options.
 func describeBond(d *networkd.Device, p plan.Plan) {
-	dir := "/sys/class/net/" + d.Name + "/bonding/"
+	dir := bondDir(d.Name)
 	slaves, _ := rtnl.ReadSetting(dir + "slaves")
 	d.Over, d.Options = strings.Fields(slaves), map[string]string{}
 	for _, b := range p.Bonds {

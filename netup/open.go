@@ -26,6 +26,7 @@ type opener struct {
 	ready chan netlink.Link // links just set up
 }
 
+// newOpener is the opener of a Network's links.
 func newOpener(n *Network) *opener {
 	return &opener{plan: n.plan, stack: n.stack, board: n.board, dhcp: &n.dhcp, log: n.log, wg: &n.wg, ready: make(chan netlink.Link)}
 }
@@ -98,7 +99,7 @@ func (o *opener) once(k rtnl.Conn, l *link) bool {
 	if l.ctx.Err() != nil {
 		return true
 	}
-	if !o.stack.settled(l) {
+	if !o.stack.wait(l) {
 		return true
 	}
 	var err error
@@ -121,12 +122,12 @@ func (o *opener) once(k rtnl.Conn, l *link) bool {
 	if rtnl.Carrier(nl, true) {
 		o.dhcp.Begins()
 	}
-	o.hand(l.ctx, nl)
+	o.report(l.ctx, nl)
 	return true
 }
 
-// hand gives the race news of a link.
-func (o *opener) hand(ctx context.Context, nl netlink.Link) {
+// report gives the race news of a link.
+func (o *opener) report(ctx context.Context, nl netlink.Link) {
 	select {
 	case o.ready <- nl:
 	case <-ctx.Done():

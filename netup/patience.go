@@ -12,49 +12,49 @@ import (
 	"netstage/netup/linktable"
 )
 
-// settling is when a link's speed is read: beside opening links and leases,
-// which take turns with that in the kernel.
-const settling = time.Second
+// speedDelay is how long after its carrier a link's speed is read: reading it
+// takes turns in the kernel with opening links and configuring them.
+const speedDelay = time.Second
 
-// slower is what divides the patience with a link at 10 Mb/s, as a kernel that
-// was replaced by kexec, or a firmware that keeps it for wake-up, leaves it.
-const slower = 6
+// slowDivisor is what divides the patience with a link at 10 Mb/s, as a kernel
+// that was replaced by kexec, or a firmware that keeps it for wake-up, leaves it.
+const slowDivisor = 6
 
-// attend looks after a link that has carrier and no lease: it notes its speed
-// and bounces the carrier, once.
-func (s *session) attend() {
+// bounceWithoutLease bounces a link's carrier, once, where it has led to no
+// lease in good time. It notes the link's speed, too.
+func (s *session) bounceWithoutLease() {
 	n := s.n
-	if retry.Pause(s.ctx, settling) != nil {
+	if retry.Pause(s.ctx, speedDelay) != nil {
 		return
 	}
 	speed := rtnl.Speed(s.name, n.opts.Sysfs)
-	n.board.runsAt(s.l, speed)
+	n.board.setSpeed(s.l, speed)
 	if n.plan.Stacked(s.name) != "" || len(n.plan.VLANsOn(s.name, s.l.mac)) > 0 {
 		return // the link below is another's, too
 	}
 	patience := n.opts.BounceAfter
 	if linktable.Slow(speed) {
-		patience /= slower
+		patience /= slowDivisor
 	}
-	if s.stillWithout(patience) && n.board.mayBounce(s.l) {
+	if s.stillWaits(patience) && n.board.mayBounce(s.l) {
 		s.bounce(speed)
 	}
 }
 
-// stillWithout reports whether the link has no lease so long after its carrier
+// stillWaits reports whether the link has no lease so long after its carrier
 // came, and waits until then.
-func (s *session) stillWithout(after time.Duration) bool {
+func (s *session) stillWaits(after time.Duration) bool {
 	return retry.Pause(s.ctx, time.Until(s.start.Add(after))) == nil && s.n.board.waits(s.l)
 }
 
-// explain says what a link without a lease may wait for in vain.
-func (s *session) explain() {
+// hintAtFamily says what a link without a lease may wait for in vain.
+func (s *session) hintAtFamily() {
 	only := s.oneFamily()
 	if only == "" {
 		return
 	}
 	said := ""
-	for after := s.n.opts.Report; s.stillWithout(after); after *= 2 {
+	for after := s.n.opts.Report; s.stillWaits(after); after *= 2 {
 		hint, known := only, false
 		if s.routerSpeaks() {
 			hint, known = only+", and an IPv6 router speaks there: ip="+s.name+":dhcp,dhcp6, or no ip=, takes either", true
@@ -125,7 +125,8 @@ func (b *board) mayBounce(l *link) bool {
 	return !was && l.ctx.Err() == nil
 }
 
-func (b *board) runsAt(l *link, speed int) {
+// setSpeed notes what a link runs at.
+func (b *board) setSpeed(l *link, speed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l.speed = speed

@@ -43,7 +43,7 @@ type link struct {
 	sess   *session      // the latest session; its done channel may be closed
 
 	// Under board.mu.
-	looked       bool // for the next two
+	identified   bool // driver and bus are known
 	driver       string
 	bus          rtnl.Place
 	carrier      bool
@@ -134,6 +134,7 @@ func (n *Network) endAll() {
 // blank is a lease of the link without anything.
 func (l *link) blank() lease.Lease { return lease.Lease{Link: l.name, Index: l.index, MAC: l.mac} }
 
+// wait waits for all that was started for a link.
 func (l *link) wait() {
 	<-l.opened
 	if l.sess != nil {
@@ -169,6 +170,7 @@ func (n *Network) handle(ctx context.Context, b rtnl.Batch) {
 	}
 }
 
+// forget takes a link out of the race.
 func (n *Network) forget(l *link, why string) {
 	l.log.Info(why)
 	l.cancel()
@@ -181,47 +183,67 @@ func (n *Network) forget(l *link, why string) {
 	n.wg.Go(l.wait)
 }
 
-// update takes one notification of a link: a new one joins, a known one may
-// have gained or lost carrier, or have got a master.
+// update works through one notification of a link: a new one joins, a known one
+// may have gained or lost carrier, or have got a master.
 func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, joined *joining) {
-	a := nl.Attrs()
-	l := n.board.links[a.Index]
-	if why := rtnl.Unsupported(nl, n.opts.Sysfs); why != "" {
-		n.refuse(nl, why)
+	l := n.board.links[nl.Attrs().Index]
+	if !n.eligible(nl, l) {
 		return
 	}
-	if !rtnl.Candidate(nl, n.plan.Stacked(a.Name)) {
-		if l != nil && a.MasterIndex != 0 {
-			n.forget(l, "belongs to another link now")
-		}
-		return
-	}
-	if l == nil {
-		if joined == nil || n.stack.add(nl, joined) { // removed, or of no use by itself
+	switch {
+	case l == nil:
+		if l = n.admit(ctx, nl, joined); l == nil {
 			return
 		}
-		select {
-		case <-n.board.won: // too late
-			return
-		default:
-		}
-		entries := n.pinned().EntriesOf(a.Name, a.HardwareAddr)
-		if len(entries) == 0 {
-			n.ignore(nl)
-			return
-		}
-		l = n.join(ctx, nl, entries, joined)
-	} else if !opened {
+	case !opened:
 		l.notified = true
-	} else if l.notified {
+	case l.notified:
 		// What the opener saw may be older than what the kernel has told since,
 		// and a carrier taken away by it would never come back.
-		now, err := netlink.LinkByIndex(a.Index)
+		now, err := netlink.LinkByIndex(l.index)
 		if err != nil {
 			return // the kernel will tell
 		}
-		nl, a = now, now.Attrs()
+		nl = now
 	}
+	n.updateCarrier(l, nl, opened)
+}
+
+// eligible reports whether a link can take part. A known one, l, that can not
+// any more leaves the race.
+func (n *Network) eligible(nl netlink.Link, l *link) bool {
+	if why := rtnl.Unsupported(nl, n.opts.Sysfs); why != "" {
+		n.refuse(nl, why)
+		return false
+	}
+	if rtnl.Candidate(nl, n.plan.Stacked(nl.Attrs().Name)) {
+		return true
+	}
+	if l != nil && nl.Attrs().MasterIndex != 0 {
+		n.forget(l, "belongs to another link now")
+	}
+	return false
+}
+
+// admit lets a new link join the race; nil is that it is not to.
+func (n *Network) admit(ctx context.Context, nl netlink.Link, joined *joining) *link {
+	if joined == nil || n.stack.add(nl, joined) { // removed, or of no use by itself
+		return nil
+	}
+	if n.board.isWon() { // too late
+		return nil
+	}
+	entries := n.pinned().EntriesOf(nl.Attrs().Name, nl.Attrs().HardwareAddr)
+	if len(entries) == 0 {
+		n.ignore(nl)
+		return nil
+	}
+	return n.join(ctx, nl, entries, joined)
+}
+
+// updateCarrier does what a link's carrier asks for, as it now is.
+func (n *Network) updateCarrier(l *link, nl netlink.Link, opened bool) {
+	a := nl.Attrs()
 	up := rtnl.Carrier(nl, l.carrier || opened)
 	bounced := false
 	if up {
@@ -229,8 +251,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 		bounced = counted && l.carrier && changes > l.changes+1
 		l.changes = changes
 	}
-
-	was := n.board.saw(l, a, up, n.plan.Stacked(l.name) == "bond")
+	was := n.board.noteCarrier(l, a, up, n.plan.Stacked(l.name) == "bond")
 	before := l.sess
 	news := carrierNews{retired: l.ctx.Err() != nil, was: was, up: up, bounced: bounced, opened: opened}
 	for _, t := range transitions {
@@ -244,7 +265,7 @@ func (n *Network) update(ctx context.Context, nl netlink.Link, opened bool, join
 	case l.sess != before:
 		l.sess.running()
 	default:
-		time.AfterFunc(young, l.sess.running)
+		time.AfterFunc(portDelay, l.sess.running)
 	}
 }
 
@@ -263,22 +284,26 @@ var transitions = [...]struct {
 	{func(c carrierNews) bool { return c.opened && !c.up }, (*link).absent},
 }
 
+// lost ends the session of a link that has no carrier any more.
 func (l *link) lost(n *Network) {
 	l.sess.cancel()
 	l.log.Info("carrier lost")
 }
 
+// bounced begins anew on a link whose carrier went and came.
 func (l *link) bounced(n *Network) {
 	l.sess.cancel()
 	l.begin(n)
 	l.log.Info("carrier bounced")
 }
 
+// came begins on a link that has carrier now.
 func (l *link) came(n *Network) {
 	l.begin(n)
 	l.log.Info(l.about(n) + "carrier")
 }
 
+// absent says that a link was set up in vain so far.
 func (l *link) absent(n *Network) {
 	l.log.Info(l.about(n) + "no carrier yet")
 }

@@ -57,12 +57,12 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 			}
 		case ctx.Err() != nil:
 			return
-		case l.Source != "dhcp" || others(l):
+		case l.Source != "dhcp" || hasForeignAddr(l):
 			log.Warn(err.Error() + ": the address goes when its time is over")
 			return
 		default:
 			log.Warn(err.Error() + ": asking for another address")
-			if next, err = another(ctx, client(name, l), l); err != nil {
+			if next, err = reacquire(ctx, client(name, l), l); err != nil {
 				return // ctx has ended
 			}
 			log.Info(fmt.Sprintf("%s takes the place of %s", next.Addr, l.Addr))
@@ -72,8 +72,9 @@ func Renew(ctx context.Context, l lease.Lease, clientID []byte, log *slog.Logger
 	}
 }
 
-// others tells whether somebody else has given the link of a lease an address.
-func others(l lease.Lease) bool {
+// hasForeignAddr reports whether somebody else has given the link of a lease an
+// address.
+func hasForeignAddr(l lease.Lease) bool {
 	addrs, err := netlink.AddrList(rtnl.ByIndex(l.Index), netlink.FAMILY_V4)
 	if err != nil {
 		return false
@@ -86,9 +87,9 @@ func others(l lease.Lease) bool {
 	return false
 }
 
-// another gets a lease in the place of one that is lost, and configures it. Its
+// reacquire gets a lease in the place of one that is lost, and configures it. Its
 // only error is the end of ctx.
-func another(ctx context.Context, c *dhcp4.Client, lost lease.Lease) (lease.Lease, error) {
+func reacquire(ctx context.Context, c *dhcp4.Client, lost lease.Lease) (lease.Lease, error) {
 	l, end, err := c.Acquire(ctx, netip.Addr{})
 	defer end()
 	if err != nil {

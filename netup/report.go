@@ -14,6 +14,7 @@ import (
 // Links returns the table of links, in the order of their indices.
 func (n *Network) Links() []linktable.Row { return n.board.rows() }
 
+// rows is the table of links.
 func (b *board) rows() []linktable.Row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,7 +32,7 @@ func (b *board) rows() []linktable.Row {
 
 // status is the link's row of the table, under board.mu.
 func (l *link) status(winner *link, sysfs string) linktable.Row {
-	l.look(sysfs)
+	l.identify(sysfs)
 	s := linktable.Row{
 		Name: l.name, Index: l.index, MAC: l.mac.String(), Driver: l.driver,
 		Carrier: l.carrier, OperState: l.operState, Seconds: seconds(l.carrierSince), Speed: l.speed, Fault: l.fault, Winner: l == winner, Lost: l.down,
@@ -41,6 +42,7 @@ func (l *link) status(winner *link, sysfs string) linktable.Row {
 	return s
 }
 
+// status is the family's part of that row.
 func (w familyState) status() linktable.FamilyState {
 	f := linktable.FamilyState{State: w.state, Tries: w.sent, Rejected: w.rejected, RejectedFor: w.rejectedFor}
 	if w.state != "" {
@@ -52,10 +54,11 @@ func (w familyState) status() linktable.FamilyState {
 	return f
 }
 
+// seconds are the whole ones since a time.
 func seconds(since time.Time) int { return int(time.Since(since) / time.Second) }
 
-// note records the state of one of a link's ways to an address, the number of
-// messages sent in it, and a fault, where given.
+// note records the state of one of a link's families, the number of messages
+// sent in it, and a fault, where given.
 func (b *board) note(l *link, f lease.Family, state string, sent int, fault string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,6 +87,8 @@ func (b *board) faulty(l *link, fault string) {
 	l.fault = fault
 }
 
+// leased notes a family's lease, nil for one that was lost, and the state that it
+// leads to.
 func (b *board) leased(l *link, f lease.Family, lease *lease.Lease, state string) {
 	if lease != nil { // the client goes on with its own
 		held := *lease
@@ -124,15 +129,16 @@ func (b *board) retired(l *link) {
 	l.families, l.fault = [2]familyState{}, ""
 }
 
+// leaseOf is a link's lease of a family; nil: none.
 func (b *board) leaseOf(l *link, f lease.Family) *lease.Lease {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return l.families[f].lease
 }
 
-// view is a link's lease of a family, nil when there is none, with what the
-// other family's knows; the channel is closed when one of them changes.
-func (b *board) view(l *link, f lease.Family) (*lease.Lease, <-chan struct{}) {
+// joinedLease is a link's lease of a family, nil when there is none, with what
+// the other family's knows; the channel is closed when one of them changes.
+func (b *board) joinedLease(l *link, f lease.Family) (*lease.Lease, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	own := l.families[f].lease
@@ -159,8 +165,9 @@ func (b *board) newMTU(l *link, mtu int) bool {
 	return true
 }
 
-// alone reports whether there is just one link, so that no other can do better.
-func (b *board) alone() bool {
+// onlyLink reports whether there is just one link, so that no other can do
+// better.
+func (b *board) onlyLink() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.links) == 1
@@ -225,8 +232,8 @@ func (n *Network) stillWaiting() {
 	n.log.Info(line + ", " + waited)
 }
 
-// heed forgets which links were left out.
-func (b *board) heed() {
+// clearIgnored forgets which links were left out.
+func (b *board) clearIgnored() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.ignored)

@@ -17,19 +17,19 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	start  time.Time
-	// isRunning ends when the kernel has said that the link is running, young
-	// after that where the session began before; running ends it.
+	// isRunning ends when the kernel has said that the link is running, and
+	// portDelay later where the session began before that. running ends it.
 	isRunning context.Context
 	running   context.CancelFunc
-	over      chan struct{} // closed when the session touches the link no more
-	done      chan struct{} // closed when its sockets are closed too
-	tail      sync.WaitGroup
+	over      chan struct{}  // closed when the session touches the link no more
+	done      chan struct{}  // closed when its sockets are closed too
+	tail      sync.WaitGroup // what goes on after over
 }
 
-// young is how long after a link the port at its other end may take to be
-// ready, if that is just as fast: an answer before would be lost. Mostly the
-// answer to what was sent at once is there by then.
-const young = 2 * time.Millisecond
+// portDelay is how long the port at the other end of a link may take to be ready
+// once the link is: what is sent before would be lost. Mostly the answer to what
+// was sent at once is there by then.
+const portDelay = 2 * time.Millisecond
 
 // newSession starts a session on a link that has carrier.
 func newSession(n *Network, l *link, before *session) *session {
@@ -44,14 +44,15 @@ func newSession(n *Network, l *link, before *session) *session {
 			s.tail.Go(func() { <-before.done })
 			<-before.over
 		}
-		s.tail.Go(s.attend)
-		s.tail.Go(s.explain)
+		s.tail.Go(s.bounceWithoutLease)
+		s.tail.Go(s.hintAtFamily)
 		s.run()
 		close(s.over)
 	}()
 	return s
 }
 
+// run runs the clients until the session ends.
 func (s *session) run() {
 	var clients sync.WaitGroup
 	for _, c := range s.clients() {

@@ -25,7 +25,7 @@ type stack struct {
 	plan   plan.Plan
 	kernel rtnl.Conn
 	log    *slog.Logger // for the links it makes and makes them of
-	on     map[int]bool // links that carry VLANs or bonds and do not race; the race's
+	lower  map[int]bool // links beneath VLANs and bonds that do not race; the race's
 
 	mu      sync.Mutex
 	pending chan struct{} // closed when the jobs given so far are done; nil: there were none
@@ -53,9 +53,9 @@ func (s *stack) do(wg *sync.WaitGroup, jobs []func()) {
 	})
 }
 
-// settled waits until what was to be done with a bond is done, whose mode is
+// wait waits until what was to be done with a bond is done, whose mode is
 // written while it is down. False is the end of the link.
-func (s *stack) settled(l *link) bool {
+func (s *stack) wait(l *link) bool {
 	s.mu.Lock()
 	pending := s.pending
 	s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *stack) settled(l *link) bool {
 // made join by the kernel's notification of them.
 func (s *stack) add(nl netlink.Link, joined *joining) bool {
 	a := nl.Attrs()
-	if s.on[a.Index] {
+	if s.lower[a.Index] {
 		return true
 	}
 	bond, slave := s.plan.BondOf(a.Name, a.HardwareAddr)
@@ -92,7 +92,7 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 		if slave {
 			err = s.enslave(s.kernel.Link(a.Index, log), a.Name, bond)
 		} else {
-			err = s.carry(s.kernel.Link(a.Index, log), a.Name, vlans)
+			err = s.createVLANs(s.kernel.Link(a.Index, log), a.Name, vlans)
 		}
 		if err != nil {
 			log.Warn(err.Error())
@@ -101,47 +101,25 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 	if !slave && named { // frames without a tag matter, too
 		return false
 	}
-	s.on[a.Index] = true
+	s.lower[a.Index] = true
 	return true
 }
 
 // enslave makes a bond where it is not there yet, and a link its slave.
 func (s *stack) enslave(link rtnl.Link, name string, b ipparam.Bond) error {
-	fail := func(what string, err error) error {
-		return fmt.Errorf("%s, for bond=%s: %w", what, b.Name, err)
-	}
 	log := s.log.With("link", b.Name)
-	log.Debug("create bond")
-	// The module makes a bond0 by itself when it is loaded.
-	if err := s.kernel.Create("bond", b.Name, nil); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fail("create a bond (the module bonding)", err)
-	}
-	dir := "/sys/class/net/" + b.Name + "/bonding/"
-	if slaves, err := rtnl.ReadSetting(dir + "slaves"); err != nil {
-		return fail("find the bond", err)
-	} else if slaves == "" {
-		// A mode is taken while a bond is down.
-		bond, err := s.kernel.LinkByName(b.Name)
-		if err != nil {
-			return fail("find the bond", err)
-		}
-		if bond.Attrs().Flags&net.FlagUp != 0 {
-			if err := s.kernel.Link(bond.Attrs().Index, log).SetDown(); err != nil {
-				return fmt.Errorf("%s: %w", b.Name, err)
-			}
-			defer func() { _ = s.kernel.LinkSetUp(bond) }()
-		}
-		log.Info("a bond of " + strings.Join(b.Slaves, ", ") + ", " + b.Options[0].Value)
-		for _, o := range bondSettings(b) {
-			log.Debug("set " + o.Key + " " + o.Value)
-			if err := rtnl.WriteSetting(dir+o.Key, o.Value); err != nil {
-				log.Warn("option "+o.Key+"="+o.Value+" is refused", "err", errors.Unwrap(err))
-			}
-		}
-	}
-	bond, err := s.kernel.LinkByName(b.Name)
+	bond, fresh, err := s.createBond(log, b)
 	if err != nil {
-		return fail("find the bond", err)
+		return err
+	}
+	if fresh && bond.Attrs().Flags&net.FlagUp != 0 { // a mode is taken while a bond is down
+		if err := s.kernel.Link(bond.Attrs().Index, log).SetDown(); err != nil {
+			return fmt.Errorf("%s: %w", b.Name, err)
+		}
+		defer func() { _ = s.kernel.LinkSetUp(bond) }()
+	}
+	if fresh {
+		configureBond(log, b)
 	}
 	if b.MTU != 0 && bond.Attrs().MTU != b.MTU {
 		if err := s.kernel.LinkSetMTU(bond, b.MTU); err != nil {
@@ -153,17 +131,51 @@ func (s *stack) enslave(link rtnl.Link, name string, b ipparam.Bond) error {
 	}
 	link.Log.Info("a slave of " + b.Name)
 	if err := link.LinkSetMasterByIndex(rtnl.ByIndex(link.Index), bond.Attrs().Index); err != nil {
-		return fail("become a slave", err)
+		return bondError("become a slave", b, err)
 	}
 	// Its primary can only be named once it is there.
-	for _, o := range b.Options {
-		if o.Key == "primary" && o.Value == name {
-			if err := rtnl.WriteSetting(dir+"primary", name); err != nil {
-				log.Warn("option primary="+name+" is refused", "err", errors.Unwrap(err))
-			}
+	if slices.Contains(b.Options, ipparam.BondOption{Key: "primary", Value: name}) {
+		if err := rtnl.WriteSetting(bondDir(b.Name)+"primary", name); err != nil {
+			log.Warn("option primary="+name+" is refused", "err", errors.Unwrap(err))
 		}
 	}
 	return nil
+}
+
+// createBond makes a bond where it is not there yet, and reports whether it has
+// no slaves so far: the module makes a bond0 by itself when it is loaded.
+func (s *stack) createBond(log *slog.Logger, b ipparam.Bond) (bond netlink.Link, fresh bool, err error) {
+	log.Debug("create bond")
+	if err := s.kernel.Create("bond", b.Name, nil); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, false, bondError("create a bond (the module bonding)", b, err)
+	}
+	slaves, err := rtnl.ReadSetting(bondDir(b.Name) + "slaves")
+	if err != nil {
+		return nil, false, bondError("find the bond", b, err)
+	}
+	if bond, err = s.kernel.LinkByName(b.Name); err != nil {
+		return nil, false, bondError("find the bond", b, err)
+	}
+	return bond, slaves == "", nil
+}
+
+// configureBond writes the options of a bond that is down.
+func configureBond(log *slog.Logger, b ipparam.Bond) {
+	log.Info("a bond of " + strings.Join(b.Slaves, ", ") + ", " + b.Options[0].Value)
+	for _, o := range bondSettings(b) {
+		log.Debug("set " + o.Key + " " + o.Value)
+		if err := rtnl.WriteSetting(bondDir(b.Name)+o.Key, o.Value); err != nil {
+			log.Warn("option "+o.Key+"="+o.Value+" is refused", "err", errors.Unwrap(err))
+		}
+	}
+}
+
+// bondDir is where the kernel has a bond's options.
+func bondDir(name string) string { return "/sys/class/net/" + name + "/bonding/" }
+
+// bondError says what a link could not do for a bond.
+func bondError(what string, b ipparam.Bond, err error) error {
+	return fmt.Errorf("%s, for bond=%s: %w", what, b.Name, err)
 }
 
 // bondSettings are a bond's options before it has slaves. Without any link
@@ -183,8 +195,8 @@ func bondSettings(b ipparam.Bond) []ipparam.BondOption {
 	return out
 }
 
-// carry makes VLANs of a link and sets it up.
-func (s *stack) carry(link rtnl.Link, name string, vlans []ipparam.VLAN) error {
+// createVLANs makes VLANs of a link and sets it up.
+func (s *stack) createVLANs(link rtnl.Link, name string, vlans []ipparam.VLAN) error {
 	var errs []error
 	for _, v := range vlans {
 		log := s.log.With("link", v.Name)
@@ -225,7 +237,7 @@ func (s *stack) remove() error {
 	for _, b := range s.plan.Bonds {
 		del(b.Name)
 	}
-	for index := range s.on {
+	for index := range s.lower {
 		name := fmt.Sprintf("link %d", index)
 		if err := s.kernel.Link(index, s.log.With("link", name)).SetDown(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))

@@ -14,6 +14,7 @@ type watcher struct {
 	told []linktable.Row
 }
 
+// newWatcher is a watcher that ticks where somebody is to be told.
 func (n *Network) newWatcher() *watcher {
 	w := &watcher{Ticker: time.NewTicker(n.opts.Every), n: n}
 	if n.opts.Watch == nil {
@@ -36,6 +37,7 @@ func (w *watcher) tell(waiting bool) {
 	w.n.opts.Watch(links)
 }
 
+// sameButSeconds reports whether two rows differ by time alone.
 func sameButSeconds(a, b linktable.Row) bool {
 	for _, l := range []*linktable.Row{&a, &b} {
 		l.Seconds, l.V4.Seconds, l.V6.Seconds = 0, 0, 0

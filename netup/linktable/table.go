@@ -226,6 +226,7 @@ func Fold(text, indent string, width int) []string {
 	return []string{indent + text[:at], cut(indent+text[at+1:], width)}
 }
 
+// cut shortens text to width.
 func cut(text string, width int) string {
 	if len(text) <= width {
 		return text

@@ -31,56 +31,75 @@ func (e Existing) Empty() bool { return len(e.Had) == 0 }
 // the work of a DHCP client, most likely ours: asking for it again costs one
 // round trip and brings back all options.
 func (k Conn) Inspect(link netlink.Link, addrs []netlink.Addr, pnp string) (Existing, error) {
-	var had []netip.Prefix
-	for _, a := range addrs {
-		if p, ok := PrefixOf(a.IPNet); ok {
-			had = append(had, p)
-		}
-	}
-	var l *lease.Lease
+	var e Existing
+	var own netip.Prefix // the first one
 	for _, a := range addrs {
 		p, ok := PrefixOf(a.IPNet)
-		if !ok || p.Addr().IsLoopback() {
+		if !ok {
 			continue
 		}
-		if a.ValidLft > 0 && a.ValidLft < Forever {
-			return Existing{Hint: p.Addr(), Had: had}, nil
+		e.Had = append(e.Had, p)
+		if p.Addr().IsLoopback() {
+			continue
 		}
-		if l == nil {
-			l = &lease.Lease{Link: link.Attrs().Name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr, Addr: p, Source: "kernel"}
+		if !own.IsValid() {
+			own = p
+		}
+		if !e.Hint.IsValid() && a.ValidLft > 0 && a.ValidLft < Forever {
+			e.Hint = p.Addr()
 		}
 	}
-	if l == nil {
-		return Existing{Had: had}, nil
+	if e.Hint.IsValid() || !own.IsValid() {
+		return e, nil
 	}
 	routes, err := Dump(func() ([]netlink.Route, error) { return k.RouteList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return Existing{}, fmt.Errorf("list routes: %w", err)
 	}
+	if slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Protocol == ProtoDHCP }) {
+		e.Hint = own.Addr()
+		return e, nil
+	}
+	e.Lease = &lease.Lease{
+		Link: link.Attrs().Name, Index: link.Attrs().Index, MAC: link.Attrs().HardwareAddr,
+		Addr: own, Routes: leaseRoutes(routes, own.Masked()), Source: "kernel",
+	}
+	readKernelConfig(pnp, e.Lease)
+	return e, nil
+}
+
+// leaseRoutes are a link's IPv4 routes in a lease's terms, but for the one to
+// its own subnet.
+func leaseRoutes(routes []netlink.Route, subnet netip.Prefix) []lease.Route {
+	var out []lease.Route
 	for _, r := range routes {
-		if r.Protocol == ProtoDHCP {
-			return Existing{Hint: l.Addr.Addr(), Had: had}, nil
-		}
 		dst, ok := PrefixOf(r.Dst)
 		if !ok {
 			dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		}
 		gw, _ := netip.AddrFromSlice(r.Gw.To4())
-		if dst != l.Addr.Masked() || gw.IsValid() {
-			l.Routes = append(l.Routes, lease.Route{Dst: dst, Gateway: gw})
+		if dst != subnet || gw.IsValid() {
+			out = append(out, lease.Route{Dst: dst, Gateway: gw})
 		}
 	}
+	return out
+}
+
+// readKernelConfig adds the servers that the kernel's own ip= found, as far as
+// it left their files.
+func readKernelConfig(pnp string, l *lease.Lease) {
 	if text, err := os.ReadFile(pnp); err == nil {
 		readPNP(text, l)
 	}
-	if text, err := os.ReadFile(filepath.Join(filepath.Dir(pnp), "ipconfig/ntp_servers")); err == nil {
-		for _, field := range strings.Fields(string(text)) {
-			if a, err := netip.ParseAddr(field); err == nil && len(l.NTP) < lease.MaxListed {
-				l.NTP = append(l.NTP, a)
-			}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(pnp), "ipconfig/ntp_servers"))
+	if err != nil {
+		return
+	}
+	for _, field := range strings.Fields(string(text)) {
+		if a, err := netip.ParseAddr(field); err == nil && len(l.NTP) < lease.MaxListed {
+			l.NTP = append(l.NTP, a)
 		}
 	}
-	return Existing{Lease: l, Had: had}, nil
 }
 
 // readPNP reads the kernel's /proc/net/pnp (net/ipv4/ipconfig.c): nameserver,
