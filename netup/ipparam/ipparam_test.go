@@ -251,9 +251,10 @@ func TestStacked(t *testing.T) {
 func FuzzStacked(f *testing.F) {
 	f.Add("vlan5:eth0", "bond0:eth0,eth1:mode=4,miimon=100:1500")
 	f.Add("eth0.0005:eth0", ":::")
+	f.Add("", "")
 	f.Fuzz(func(t *testing.T, vlan, bond string) {
 		c, err := Parse(Params{VLAN: []string{vlan}, Bond: []string{bond}})
-		if err == nil && len(c.VLANs)+len(c.Bonds) != 2 {
+		if err == nil && len(c.VLANs)+len(c.Bonds) != 1+len(given([]string{vlan})) {
 			t.Errorf("something was dropped without a word: %+v", c)
 		}
 		for _, v := range c.VLANs {
@@ -276,13 +277,14 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(s, "01-52-54-00-12-34-56", "10.0.0.1", "10.0.0.0/8:10.1.0.1:eth0", "lan0:52:54:00:12:34:56")
 	}
+	f.Add("", "", "", "", "")
 	f.Fuzz(func(t *testing.T, ip, bootif, ns, route, name string) {
 		c, err := Parse(Params{IP: []string{ip}, BootIF: []string{bootif}, NameServer: []string{ns}, Route: []string{route}, IfName: []string{name}})
 		entries := len(c.Entries)
 		if entries == 2 && strings.Contains(ip, ",") && c.Entries[0].v6() != c.Entries[1].v6() {
 			entries = 1 // of two methods
 		}
-		if err == nil && entries+len(c.DNS)+len(c.Routes)+len(c.Names) != 4 {
+		if err == nil && entries+len(c.DNS)+len(c.Routes)+len(c.Names) != 1+len(given([]string{ns, route, name})) {
 			t.Errorf("something was dropped without a word: %+v", c)
 		}
 		if err != nil && !complaint.MatchString(err.Error()) {
