@@ -94,20 +94,26 @@ func (p *parser) method(s string) error {
 		return p.fail("autoconf", s, wantMethod)
 	}
 	p.e.Method, p.e.BOOTP = m, name == "bootp"
-	if !has {
-		return nil
+	if has {
+		if p.e.ClientID, ok = parseClientID(id); !ok {
+			return p.fail("autoconf", s, "dhcp,TYPE,ID with a TYPE from 0 to 255")
+		}
 	}
-	typ, value, _ := strings.Cut(id, ",")
+	return nil
+}
+
+// parseClientID reads the TYPE,ID of a DHCP client identifier.
+func parseClientID(s string) ([]byte, bool) {
+	typ, value, _ := strings.Cut(s, ",")
 	n, err := strconv.ParseUint(typ, 10, 8)
 	if err != nil || value == "" || len(value) > 250 {
-		return p.fail("autoconf", s, "dhcp,TYPE,ID with a TYPE from 0 to 255")
+		return nil, false
 	}
 	raw := []byte(value)
 	if b, err := hex.DecodeString(value); err == nil && n == 1 {
 		raw = b // an Ethernet address in hex
 	}
-	p.e.ClientID = append([]byte{byte(n)}, raw...)
-	return nil
+	return append([]byte{byte(n)}, raw...), true
 }
 
 // deviceForm is DEVICE:METHOD[:[MTU][:MAC]].
@@ -151,12 +157,10 @@ func (p *parser) kernelForm() error {
 	if p.e.Gateway, err = p.addr("gw-ip", f[2]); err != nil {
 		return err
 	}
-	if f[4] != "" {
-		if !validHost(f[4]) {
-			return p.fail("hostname", f[4], "letters, digits, dots and dashes")
-		}
-		p.e.Hostname = f[4]
+	if f[4] != "" && !validHost(f[4]) {
+		return p.fail("hostname", f[4], "letters, digits, dots and dashes")
 	}
+	p.e.Hostname = f[4]
 	if _, word := methods[f[5]]; word {
 		return p.fail("device", f[5], "a device name; autoconf comes one field later")
 	}

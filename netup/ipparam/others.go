@@ -59,11 +59,11 @@ func parseRoute(s string) (Route, error) {
 			return Route{}, fail("gateway", f[1], "the same family as the network's")
 		}
 	}
-	if len(f) == 3 && f[2] != "" {
-		if !validLink(f[2]) {
-			return Route{}, fail("device", f[2], wantLink)
-		}
+	if len(f) == 3 {
 		r.Link = f[2]
+	}
+	if r.Link != "" && !validLink(r.Link) {
+		return Route{}, fail("device", r.Link, wantLink)
 	}
 	if f[1] == "" && r.Link == "" {
 		return Route{}, fail("gateway", "", "a gateway or a device")
