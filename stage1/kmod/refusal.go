@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -14,9 +13,13 @@ var refusals = [...]struct{ says, helps string }{
 	{"EEPROM Checksum Is Not Valid", "e1000.eeprom_bad_csum_allow=1 on the kernel command line has the driver go on; the card may be broken"},
 	{"NVM Checksum Is Not Valid", "the card's own memory is damaged: its maker's tool may mend it, another card will"},
 	{"irmware", "pack the firmware that it names into the initrd (netstage initrd --firmware FILE)"},
-	{"BAR ", "pci=realloc on the kernel command line has the kernel give it room"},
-	{"not enough MMIO resources", "pci=realloc on the kernel command line has the kernel give it room"},
+	{"no space", realloc}, // Linux tells the BARs of every card that it finds, those without a fault too
+	{"failed to assign", realloc},
+	{"can't reserve", realloc},
+	{"not enough MMIO resources", realloc},
 }
+
+const realloc = "pci=realloc on the kernel command line has the kernel give it room"
 
 // overrides are the parameters by which a module's driver goes on all the same.
 var overrides = map[string]string{
@@ -61,7 +64,7 @@ func Refused(sysfs string, log func() string) []string {
 		if !strings.HasPrefix(readSmall(at+"/class", buf), "0x02") || !bound(at) {
 			continue
 		}
-		if links, _ := os.ReadDir(at + "/net"); len(links) > 0 {
+		if hasLink(at) {
 			continue
 		}
 		if why := Refusal(log(), d); why != "" {
@@ -70,4 +73,15 @@ func Refused(sysfs string, log func() string) []string {
 		}
 	}
 	return out
+}
+
+// hasLink tells whether a link is at the device in a folder of sysfs, or at one
+// on it: virtio's has another in between.
+func hasLink(device string) bool {
+	for _, pattern := range []string{"/net/*", "/*/net/*"} {
+		if links, err := filepath.Glob(device + pattern); err == nil && len(links) > 0 {
+			return true
+		}
+	}
+	return false
 }
