@@ -122,12 +122,12 @@ func TestQEMUWatchdogAndSyslog(t *testing.T) {
 
 	c := guestWith(t, fullKernel, []string{"virtio_net", "i6300esb"})
 	c.Direct, c.Image, c.Init = true, store(t, classic()).path, system.Init
-	c.Append = "boot.watchdog=8 boot.break=image live.nixos.password=hunter2 loglevel=4 boot.log=udp://10.0.2.2:" + port
+	c.Append = "boot.watchdog=15 boot.break=image live.nixos.password=hunter2 loglevel=4 boot.log=udp://10.0.2.2:" + port
 	c.ExtraArgs = []string{"-device", "i6300esb", "-action", "watchdog=reset"}
 	m := start(t, c)
-	m.expect("watchdog: i6300ESB timer resets the machine when the boot hangs for 8 s")
+	m.expect("watchdog: i6300ESB timer resets the machine when the boot hangs for 15 s")
 	m.expect("leaves it")
-	m.send("sleep 25; echo a''live\r")
+	m.send("sleep 40; echo a''live\r")
 	m.expect("alive")
 	// The rescue goes on with the watchdog and the log of a boot that was
 	// killed.
