@@ -157,7 +157,8 @@ func TestQEMUBootByIPXE(t *testing.T) {
 			m := start(t, c)
 			m.end(vm.PowerOff, "iPXE", "stage 2 done", "store: writable", "verified",
 				"mount: / tmpfs tmpfs rw", "mount: /dev devtmpfs devtmpfs rw,nosuid", "mount: /nix/store overlay overlay",
-				"link: eth0 down", "fd 0: /dev/console", "modprobe: /sbin/modprobe", "entry: nix\n", "!entry: init", "!entry: lib", "!inet 10.0.2.15")
+				"link: eth0 down", "fd 0: /dev/console", "modprobe: /sbin/modprobe", "entry: nix\n", "!entry: init", "!entry: lib", "!inet 10.0.2.15",
+				"!has a driver and no link")
 		})
 	}
 }
