@@ -22,14 +22,14 @@ func (e *engine) attempt(life context.Context, m *mirror.Mirror) (whole bool, er
 	begun, received := time.Now(), e.history.stats.Received
 	m.Asked()
 	defer func() { m.Measure(e.history.stats.Received-received, time.Since(begun)) }()
-	resp, a, err := e.answerOf(ctx, m)
+	resp, a, err := e.request(ctx, m)
 	if err != nil {
 		return false, err
 	}
 	defer resp.Body.Close()
 	if a.Complete {
 		e.image.size = a.Size
-		err := e.image.verdict(m, a.Framed)
+		err := e.image.checkWhole(m, a.Framed)
 		return err == nil, err
 	}
 	if err := e.begin(life, m, resp, a); err != nil {
@@ -38,9 +38,9 @@ func (e *engine) attempt(life context.Context, m *mirror.Mirror) (whole bool, er
 	return e.copyBody(ctx, cancel, m, resp.Body, a)
 }
 
-// answerOf sends the request and checks the response. A mirror whose image
+// request sends the request and checks the response. A mirror whose image
 // changed is asked once more, from the start.
-func (e *engine) answerOf(ctx context.Context, m *mirror.Mirror) (*http.Response, mirror.Answer, *mirror.Fault) {
+func (e *engine) request(ctx context.Context, m *mirror.Mirror) (*http.Response, mirror.Answer, *mirror.Fault) {
 	if why, must := e.image.mustRestart(m); must {
 		e.restart(m, why)
 	}

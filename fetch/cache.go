@@ -12,7 +12,7 @@ import (
 // CACHE/http/HOST/PATH.
 func (r Request) mirrors() ([]*mirror.Mirror, *mirror.Fault) {
 	var cached []ref.Location
-	if r.Cache.Kind == ref.URL && !r.Hearsay && r.trusting() {
+	if r.Cache.Kind == ref.URL && !r.Untrusted && r.trusting() {
 		for _, l := range r.Mirrors {
 			if c, ok := l.Through(r.Cache); ok {
 				cached = append(cached, c)

@@ -37,7 +37,7 @@ func (e *engine) copyBody(ctx context.Context, cancel context.CancelCauseFunc, m
 	case image.size >= 0 && image.offset < image.size:
 		return false, mirror.NewFault(mirror.Transient, fault.Short, io.ErrUnexpectedEOF, "%s: the body ended early", m.Name)
 	}
-	own = image.verdict(m, a.Framed)
+	own = image.checkWhole(m, a.Framed)
 	return own == nil, own
 }
 

@@ -85,7 +85,7 @@ func (e *engine) run(ctx context.Context) (*Image, error) {
 // from a mirror. It returns whose it was; nil where there is none to ask.
 func (e *engine) further(ctx context.Context) (m *mirror.Mirror, whole bool, err *mirror.Fault) {
 	if e.streams.pool.Has(e.image.offset) {
-		return e.follow(ctx)
+		return e.verifySegments(ctx)
 	}
 	m = mirror.Next(e.mirrors, time.Now())
 	if m == nil {
@@ -177,7 +177,7 @@ func (e *engine) finish(m *mirror.Mirror) (*Image, error) {
 		by = fmt.Sprintf("not verified: nothing vouches for sha256 %x", image.SHA256)
 	}
 	switch {
-	case e.req.vouched() && !e.req.Hearsay:
+	case e.req.vouched() && !e.req.Untrusted:
 		by = "verified"
 	case e.req.Checked:
 		by = "not verified yet"

@@ -45,9 +45,9 @@ type Request struct {
 	// as those of a signature. Dates of certificates are forgiven then as with
 	// SHA256 or Verify.
 	Checked bool
-	// Hearsay says that SHA256, Verify and Size are what a server says: they
+	// Untrusted says that SHA256, Verify and Size are what a server says: they
 	// find faults, and vouch for nothing.
-	Hearsay bool
+	Untrusted bool
 	// What the file is called in messages; empty: "image".
 	What  string
 	Store store.Store
@@ -184,4 +184,4 @@ func (r Request) vouched() bool { return r.SHA256 != nil || r.Verify != nil }
 
 // trusting reports whether bytes that are wrong will be found out, here or by
 // the caller.
-func (r Request) trusting() bool { return r.vouched() && !r.Hearsay || r.Checked }
+func (r Request) trusting() bool { return r.vouched() && !r.Untrusted || r.Checked }

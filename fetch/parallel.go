@@ -63,7 +63,7 @@ func (u *upToSegment) Read(p []byte) (int, error) {
 func (e *engine) dividable(resp *http.Response, a mirror.Answer) bool {
 	ranges := a.Part || resp.Header.Get("Accept-Ranges") == "bytes"
 	i := e.image
-	return e.req.Parallel.Streams > 1 && ranges && i.size > 0 && i.room.size >= i.size && !i.pure &&
+	return e.req.Parallel.Streams > 1 && ranges && i.size > 0 && i.room.size >= i.size && !i.single &&
 		(i.vouched || i.version.IfRange() != "")
 }
 
@@ -123,11 +123,11 @@ func (e *engine) measure(now time.Time, received, at int64, starved bool) {
 	}
 }
 
-// follow verifies what other streams put into the store, in order and as it
-// arrives, for as long as they bring what comes next. The engine's own stream
-// has ended: a worker takes its place. When a fault is returned, it is m who is
-// to blame.
-func (e *engine) follow(ctx context.Context) (m *mirror.Mirror, whole bool, err *mirror.Fault) {
+// verifySegments verifies what other streams put into the store, in order and
+// as it arrives, for as long as they bring what comes next. The engine's own
+// stream has ended: a worker takes its place. When a fault is returned, it is m
+// who is to blame.
+func (e *engine) verifySegments(ctx context.Context) (m *mirror.Mirror, whole bool, err *mirror.Fault) {
 	pool, tuner, image := e.streams.pool, &e.streams.tuner, e.image
 	tick := time.NewTicker(e.tick())
 	defer tick.Stop()
@@ -176,7 +176,7 @@ func (e *engine) follow(ctx context.Context) (m *mirror.Mirror, whole bool, err 
 	}
 	e.noteLost()
 	m = image.from
-	err = image.verdict(m, true)
+	err = image.checkWhole(m, true)
 	return m, err == nil, err
 }
 

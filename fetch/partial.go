@@ -29,7 +29,7 @@ type partial struct {
 	from    *mirror.Mirror   // that sent the bytes so far
 	version mirror.Validator // of those bytes
 	mixed   bool             // they come from several mirrors, or from versions that nothing tells apart
-	pure    bool             // never mix again: it went wrong once
+	single  bool             // never mix again: it went wrong once
 	over    string           // why it must start over; empty: it need not
 }
 
@@ -78,7 +78,7 @@ func (i *partial) mustRestart(m *mirror.Mirror) (string, bool) {
 	switch {
 	case i.offset == 0 || i.from == m:
 		return "", false
-	case i.pure:
+	case i.single:
 		return "the image is taken from one mirror alone", true
 	case !i.vouched && i.version.IfRange() == "":
 		return "nothing tells whether it has the same image", true
@@ -103,7 +103,7 @@ func (i *partial) demands(m *mirror.Mirror) mirror.Validator {
 	switch {
 	case !i.vouched:
 		return i.version
-	case i.pure:
+	case i.single:
 		return m.Version
 	}
 	return mirror.Validator{}
@@ -116,8 +116,8 @@ func (i *partial) expects(m *mirror.Mirror) mirror.Expect {
 
 // write writes and verifies the next bytes, that m sent.
 func (i *partial) write(m *mirror.Mirror, p []byte) error {
-	if i.size >= 0 && i.offset+int64(len(p)) > i.size && i.mixed && !i.pure {
-		return i.purify(m, fmt.Errorf("more than the %d bytes of the image came", i.size))
+	if i.size >= 0 && i.offset+int64(len(p)) > i.size && i.mixed && !i.single {
+		return i.retryFromOne(m, fmt.Errorf("more than the %d bytes of the image came", i.size))
 	}
 	if i.size >= 0 && i.offset+int64(len(p)) > i.size {
 		return mirror.NewFault(mirror.ThisMirror, fault.Mismatch, nil, "%s: sends more than the %d bytes of the image", m.Name, i.size)
@@ -156,9 +156,9 @@ func (i *partial) verifyStored(m *mirror.Mirror, sure bool, buf []byte) *mirror.
 	return nil
 }
 
-// verdict asks the verifier about the whole image. Framed says that its end is
-// told from a broken connection.
-func (i *partial) verdict(m *mirror.Mirror, framed bool) *mirror.Fault {
+// checkWhole asks the verifier about the whole image. Framed says that its end
+// is told from a broken connection.
+func (i *partial) checkWhole(m *mirror.Mirror, framed bool) *mirror.Fault {
 	switch {
 	case i.offset > 0:
 	case framed:
@@ -177,17 +177,17 @@ func (i *partial) verdict(m *mirror.Mirror, framed bool) *mirror.Fault {
 		// Cut off or wrong: the next answer tells, since it is asked for what
 		// comes after.
 		return mirror.NewFault(mirror.Transient, fault.Short, err, "%s: the body has no length and ended after %d bytes, which do not verify: %v", m.Name, i.offset, err)
-	case i.mixed && !i.pure:
-		return i.purify(m, err)
+	case i.mixed && !i.single:
+		return i.retryFromOne(m, err)
 	}
 	i.over = err.Error()
 	return i.mismatch(m, err)
 }
 
-// purify starts over after a mixture was wrong, from one mirror alone: that
-// tells which is.
-func (i *partial) purify(m *mirror.Mirror, err error) *mirror.Fault {
-	i.pure = true
+// retryFromOne starts over after a mixture was wrong, from one mirror alone:
+// that tells which is.
+func (i *partial) retryFromOne(m *mirror.Mirror, err error) *mirror.Fault {
+	i.single = true
 	i.over = fmt.Sprintf("the parts received do not make up the image (%v)", err)
 	return mirror.NewFault(mirror.Transient, fault.Mismatch, err, "%s: %v, after a resume; one mirror alone will tell which is wrong", m.Name, err)
 }

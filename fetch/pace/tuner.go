@@ -41,20 +41,20 @@ const mostEnds = 3
 // Tuner decides how many streams there are: it doubles them, and goes back when
 // that brought too little.
 type Tuner struct {
-	limits  Parallel
-	streams int     // wanted
-	before  float64 // bytes per second of half as many; 0: these are no trial
-	each    float64 // bytes per second of one stream, when it was last measured
-	settled bool
-	misses  int       // fruitless trials
-	ends    int       // how often all streams went
-	since   time.Time // of the measurement; zero: it has not begun
-	bytes   int64     // that had come by then
-	settle  time.Time // until then the measurement begins anew
+	limits      Parallel
+	streams     int       // wanted
+	before      float64   // bytes per second of half as many; 0: these are no trial
+	each        float64   // bytes per second of one stream, when it was last measured
+	fixed       bool      // no more trials
+	misses      int       // fruitless trials
+	ends        int       // how often all streams went
+	since       time.Time // of the measurement; zero: it has not begun
+	bytes       int64     // that had come by then
+	measureFrom time.Time // new streams have found their rate by then
 }
 
 // NewTuner begins with one stream.
-func NewTuner(p Parallel) Tuner { return Tuner{limits: p, streams: 1, settled: p.Streams < 2} }
+func NewTuner(p Parallel) Tuner { return Tuner{limits: p, streams: 1, fixed: p.Streams < 2} }
 
 // Streams is how many there should be.
 func (t *Tuner) Streams() int { return t.streams }
@@ -73,11 +73,11 @@ type Trial struct {
 // the writer is what the download waits for, no number of streams helps and
 // nothing is measured. It returns a trial when one ends.
 func (t *Tuner) Add(now time.Time, bytes, left int64, starved bool) *Trial {
-	if t.settled {
+	if t.fixed {
 		return nil
 	}
 	switch {
-	case t.since.IsZero() || starved || bytes < t.bytes || now.Before(t.settle):
+	case t.since.IsZero() || starved || bytes < t.bytes || now.Before(t.measureFrom):
 		t.since, t.bytes = now, bytes
 		return nil
 	}
@@ -94,18 +94,18 @@ func (t *Tuner) Add(now time.Time, bytes, left int64, starved bool) *Trial {
 		if !trial.Kept {
 			t.streams, t.before = t.streams/2, 0
 			t.misses++
-			t.settled = t.misses == mostMisses
+			t.fixed = t.misses == mostMisses
 			return trial
 		}
 	}
 	t.before = 0
 	switch {
 	case 2*t.streams > t.limits.Streams:
-		t.settled = true
+		t.fixed = true
 	case rate > 0 && float64(left) >= worthwhile*t.limits.Measure.Seconds()*rate:
 		t.streams, t.before = 2*t.streams, rate
 		t.since, t.bytes = now, bytes
-		t.settle = now.Add(t.limits.Measure / 2) // new streams take a while to find their rate
+		t.measureFrom = now.Add(t.limits.Measure / 2)
 	}
 	return trial
 }
@@ -117,5 +117,5 @@ func (t *Tuner) Pause() { t.since = time.Time{} }
 // for ever.
 func (t *Tuner) Again() {
 	t.ends++
-	t.streams, t.before, t.since, t.settled = 1, 0, time.Time{}, t.ends >= mostEnds
+	t.streams, t.before, t.since, t.fixed = 1, 0, time.Time{}, t.ends >= mostEnds
 }

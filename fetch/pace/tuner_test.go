@@ -65,11 +65,11 @@ func TestTunerAfterAFault(t *testing.T) {
 func TestTunerEnds(t *testing.T) {
 	s := NewTuner(Parallel{}.WithDefaults())
 	for range mostEnds - 1 {
-		if s.Again(); s.settled {
-			t.Fatal("settled too soon")
+		if s.Again(); s.fixed {
+			t.Fatal("no more trials too soon")
 		}
 	}
-	if s.Again(); !s.settled {
-		t.Error("not settled")
+	if s.Again(); !s.fixed {
+		t.Error("still trials")
 	}
 }

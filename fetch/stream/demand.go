@@ -63,8 +63,8 @@ func (d *demands) widen(s *Store, need Span) Span {
 	return Span{first, last - first}
 }
 
-// take waits for a span; ok is false when there will be no more.
-func (d *demands) take() (span Span, ok bool) {
+// next waits for a span; ok is false when there will be no more.
+func (d *demands) next() (span Span, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.queue) == 0 && !d.closed {

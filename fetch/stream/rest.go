@@ -29,9 +29,9 @@ type rest struct {
 	chunk int64
 }
 
-// take is the next span to ask for, of all or of the hot ones alone; ok is
+// next is the next span to ask for, of all or of the hot ones alone; ok is
 // false where there is none now.
-func (r *rest) take(all bool) (span Span, ok bool) {
+func (r *rest) next(all bool) (span Span, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.hot) > 0 {

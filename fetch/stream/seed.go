@@ -134,7 +134,7 @@ func (w *seeding) read() {
 			if !w.passOver(err) {
 				return
 			}
-		} else if err := w.take(sums, buf[:n]); err != nil {
+		} else if err := w.keepMissing(sums, buf[:n]); err != nil {
 			w.fail(err)
 			return
 		}
@@ -144,8 +144,8 @@ func (w *seeding) read() {
 
 var errOver = errors.New("nothing more is taken")
 
-// take keeps the blocks in p that are missing.
-func (w *seeding) take(sums *verity.Blocks, p []byte) error {
+// keepMissing keeps the blocks in p that are missing.
+func (w *seeding) keepMissing(sums *verity.Blocks, p []byte) error {
 	size := w.store.blockSize()
 	for ; int64(len(p)) >= size; p = p[size:] {
 		places := w.index.Find(sums.Sum(p[:size]))

@@ -147,7 +147,7 @@ func (s *Stream) serveReaders(ctx context.Context) {
 	g := s.getter()
 	g.stall = s.patience(stallReader, stallAlone)
 	for {
-		span, ok := s.demands.take()
+		span, ok := s.demands.next()
 		if !ok {
 			return
 		}
@@ -175,7 +175,7 @@ func (s *Stream) bringRest(ctx context.Context, n int) {
 		var span Span
 		ok := n <= int(s.streams.Load())
 		if ok {
-			span, ok = s.rest.take(s.begun())
+			span, ok = s.rest.next(s.begun())
 		}
 		if !ok {
 			if s.Complete() {

@@ -90,7 +90,7 @@ func (t *Transfer) begin(file string, asked options) error {
 		return err
 	}
 	if p.op != opOptions {
-		return t.take(p)
+		return t.handle(p)
 	}
 	if t.agreed, err = parseOptions(p.data, asked); err != nil {
 		_ = t.write(failure(badOptions, err.Error()))
@@ -123,12 +123,12 @@ func (t *Transfer) next() error {
 	if err != nil {
 		return err
 	}
-	return t.take(p)
+	return t.handle(p)
 }
 
-// take looks at what came: the next block is kept, anything else tells what the
-// server does not know.
-func (t *Transfer) take(p packet) error {
+// handle looks at what came: the next block is kept, anything else tells what
+// the server does not know.
+func (t *Transfer) handle(p packet) error {
 	if p.op == opOptions { // repeated: our answer was lost
 		return t.write(t.last)
 	}

@@ -199,7 +199,7 @@ func (o *Order) ask(ctx context.Context, places []ref.Artifact, digest string, t
 	r := o.Fetch
 	r.What, r.Accept, r.Mirrors, r.Progress, r.Digest, r.Size, r.Verify, r.SHA256 = "registry's manifest", oci.Accept, nil, nil, true, 0, nil, nil
 	// What the image must be, something else may say.
-	r.Hearsay, r.Checked = !trusted, o.SHA256 != nil || o.RootHash != nil || len(o.Keys) > 0
+	r.Untrusted, r.Checked = !trusted, o.SHA256 != nil || o.RootHash != nil || len(o.Keys) > 0
 	for _, place := range places {
 		if digest != "" {
 			place = place.At(digest)
@@ -224,10 +224,10 @@ func (o *Order) ask(ctx context.Context, places []ref.Artifact, digest string, t
 	return slices.Clone(blob.Bytes), said{blob.Source, hex.EncodeToString(blob.SHA256[:])}, nil
 }
 
-// heed has the order hold what an artifact says of its image: where its digest
-// is trusted as if it were asked for, and else, where nothing vouches, as what
-// a server says.
-func (o *Order) heed(a *artifact) error {
+// applyArtifact has the order hold what an artifact says of its image: where
+// its digest is trusted as if it were asked for, and else, where nothing
+// vouches, as what a server says.
+func (o *Order) applyArtifact(a *artifact) error {
 	digest, err := hex.DecodeString(a.Image.Digest)
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (o *Order) heed(a *artifact) error {
 	case a.pinned:
 		o.SHA256 = digest
 	case o.SHA256 == nil && o.RootHash == nil:
-		o.SHA256, o.Fetch.Hearsay = digest, true
+		o.SHA256, o.Fetch.Untrusted = digest, true
 	}
 	return nil
 }

@@ -53,8 +53,8 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 	}()
 	blocks := tree.Superblock().DataBlocks
 	store := &stream.Store{File: file, Tree: tree, Map: stream.NewBitmap(make([]uint64, stream.Words(blocks)), blocks)}
-	told := telling(ctx, r, store, func() int64 { return 0 })
-	i.take(ctx, o, store)
+	told := reportingProgress(ctx, r, store, func() int64 { return 0 })
+	i.fillFromSeeds(ctx, o, store)
 	told()
 	if store.Map.Count() == 0 || ctx.Err() != nil {
 		return false, ctx.Err()
@@ -83,10 +83,10 @@ func (i *Image) seeded(ctx context.Context, o Order, tree *verity.Tree) (done bo
 	return true, nil
 }
 
-// take tries the seeds in their order. What is wrong with one is told, and is
-// nothing more than that. A disk that hangs has no other one tried: they lie on
-// it, too.
-func (i *Image) take(ctx context.Context, o Order, store *stream.Store) {
+// fillFromSeeds tries the seeds in their order. What is wrong with one is told,
+// and is nothing more than that. A disk that hangs has no other one tried: they
+// lie on it, too.
+func (i *Image) fillFromSeeds(ctx context.Context, o Order, store *stream.Store) {
 	total := store.Tree.Size()
 	limit := seedPatience + time.Duration(total/seedRate)*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it is too slow: %v are over", limit))
@@ -119,11 +119,11 @@ func (i *Image) take(ctx context.Context, o Order, store *stream.Store) {
 // what comes after it does not wait for a slow disk.
 const besideLimit = 30 * time.Second
 
-// takeBeside is take for an image that comes meanwhile.
-func (i *Image) takeBeside(ctx context.Context, o Order, store *stream.Store) {
+// fillBeside is fillFromSeeds for an image that comes meanwhile.
+func (i *Image) fillBeside(ctx context.Context, o Order, store *stream.Store) {
 	ctx, cancel := context.WithTimeoutCause(ctx, besideLimit, fmt.Errorf("after %v servers are faster", besideLimit))
 	defer cancel()
-	i.take(ctx, o, store)
+	i.fillFromSeeds(ctx, o, store)
 }
 
 // complete brings what the seeds did not have.
@@ -148,7 +148,7 @@ func (i *Image) complete(ctx context.Context, r fetch.Request, store *stream.Sto
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { watch(ctx, cancel, ranges, s, 3*cmp.Or(r.LowSpeed.Window, 10*time.Second), store.Map.Count) })
-	told := telling(ctx, r, store, s.Received)
+	told := reportingProgress(ctx, r, store, s.Received)
 	if err = s.Run(ctx); err != nil {
 		err = context.Cause(ctx)
 	}
@@ -184,18 +184,18 @@ func watch(ctx context.Context, end context.CancelCauseFunc, ranges *fetch.Range
 	}
 }
 
-// telling tells the progress until it is ended: how much is there, by whatever
-// way, and how fast servers bring it.
-func telling(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64) (end func()) {
+// reportingProgress tells the progress until it is ended: how much is there, by
+// whatever way, and how fast servers bring it.
+func reportingProgress(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var teller sync.WaitGroup
 	if r.Progress != nil {
-		teller.Go(func() { tell(ctx, r, store, received, time.Now()) })
+		teller.Go(func() { reportProgress(ctx, r, store, received, time.Now()) })
 	}
 	return func() { cancel(); teller.Wait() }
 }
 
-func tell(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64, begun time.Time) {
+func reportProgress(ctx context.Context, r fetch.Request, store *stream.Store, received func() int64, begun time.Time) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -240,7 +240,7 @@ func TestSeedsHaveALimit(t *testing.T) {
 				o, _ := order(t)
 				o.Seeds = []Seed{{"first", sleepy{c.read, &first}, 1 << 30}, {"second", sleepy{c.read, &second}, 1 << 30}}
 				begun := time.Now()
-				new(Image).take(t.Context(), o, store)
+				new(Image).fillFromSeeds(t.Context(), o, store)
 				if took := time.Since(begun); took < c.least || took > c.most || (second.Load() > 0) != c.second {
 					t.Errorf("it took %v, of the second %d reads", took, second.Load())
 				}

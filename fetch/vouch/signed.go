@@ -29,7 +29,7 @@ type Signed struct {
 	places            []ref.Location // mirrors that have it
 }
 
-func (s *Signed) tell(log *slog.Logger) {
+func (s *Signed) announce(log *slog.Logger) {
 	serial := ""
 	if s.Serial > 0 {
 		serial = fmt.Sprintf(", serial %d", s.Serial)
@@ -92,8 +92,9 @@ func CheckTimes(name string, now, notBefore, notAfter time.Time) error {
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// obey makes the order what the manifest allows, and returns the image's size.
-func (o *Order) obey(s *Signed) (size int64, err error) {
+// applyManifest makes the order what the manifest allows, and returns the
+// image's size.
+func (o *Order) applyManifest(s *Signed) (size int64, err error) {
 	if err := s.AllowInit(o.Init); err != nil {
 		return 0, err
 	}
@@ -150,7 +151,7 @@ func getManifest(ctx context.Context, o *Order) (*Signed, error) {
 		return nil, err
 	}
 	signed := &Signed{Manifest: m, Source: d.source, Keys: d.signers, SHA256: sha256.Sum256(d.Body), List: serial, Document: d.Document, KeyList: list, places: d.places}
-	signed.tell(o.about("manifest"))
+	signed.announce(o.about("manifest"))
 	return signed, nil
 }
 

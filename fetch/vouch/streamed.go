@@ -53,7 +53,7 @@ func (i *Image) stream(ctx context.Context, o Order, tree *verity.Tree, file *os
 		return false, err
 	}
 	if s.Seeded && open.Store != nil {
-		i.takeBeside(ctx, o, open.Store)
+		i.fillBeside(ctx, o, open.Store)
 	}
 	if err := open.Ready(ctx); err != nil {
 		return false, errors.Join(err, open.End())

@@ -135,106 +135,126 @@ func get(ctx context.Context, o Order) (*Image, *artifact, error) {
 		return nil, o.artifact, err
 	}
 	image, err := o.get(ctx)
-	return image, o.artifact, err
+	if err != nil {
+		return nil, o.artifact, err
+	}
+	return image, o.artifact, nil
 }
 
+// get goes the way of the order: what is signed, what a registry says, the tree,
+// the image.
 func (o *Order) get(ctx context.Context) (*Image, error) {
 	image := &Image{Init: o.Init}
-	size := int64(0)
-	if len(o.Keys) > 0 || len(o.Manifests) > 0 {
-		signed, err := getManifest(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		pinned := o.SHA256
-		if size, err = o.obey(signed); err != nil {
-			return nil, err
-		}
-		// Hash once: where the tree vouches for every block, and the manifest
-		// for the tree's root and for the size, the manifest's SHA-256 says
-		// nothing new. One that somebody else pinned does.
-		if o.RootHash != nil && !o.Fetch.Digest {
-			o.SHA256 = pinned
-		}
-		image.Signed, image.Init = signed, signed.Manifest.Init
-		if o.artifact == nil { // it may be the manifest that names one
-			if err := o.locate(ctx); err != nil {
-				return nil, err
-			}
-		}
+	size, err := o.getSigned(ctx, image)
+	if err != nil {
+		return nil, err
 	}
 	if o.artifact != nil {
-		if err := o.heed(o.artifact); err != nil {
+		if err := o.applyArtifact(o.artifact); err != nil {
 			return nil, err
 		}
 		image.Artifact = o.artifact.documents
-		if size == 0 {
-			size = o.artifact.Image.Size
-		} else if size != o.artifact.Image.Size {
+		if size > 0 && size != o.artifact.Image.Size {
 			return nil, fault.Errorf(fault.Mismatch, "%s has an image of %d bytes, the manifest names one of %d", o.artifact.from, o.artifact.Image.Size, size)
 		}
+		size = o.artifact.Image.Size
 	}
-	if len(o.Images) == 0 {
-		return nil, fault.Errorf(fault.NoImage, "no image is named")
+	if err := o.checkComplete(); err != nil {
+		return nil, err
 	}
 	image.SHA256, image.RootHash = o.SHA256, o.RootHash
-	if o.Fetch.Hearsay {
+	if o.Fetch.Untrusted {
 		image.SHA256 = nil // a registry's word is no check
 	}
-	if o.KeepTree && o.RootHash == nil {
-		return nil, fault.Errorf(fault.Policy, "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
-	}
-	if o.Stream != nil && o.RootHash == nil && !local(o.Images) {
-		return nil, fault.Errorf(fault.Policy, "the image is to be used while it comes, and no root hash vouches for its blocks: give roothash=, or sign the image with its verity tree beside it")
-	}
-	var check verify.Verifier
 	if o.RootHash != nil {
-		tree, file, err := getTree(ctx, *o)
-		if err != nil {
-			return nil, err
-		}
-		image.Salt = tree.Superblock().Salt
-		if o.KeepTree {
-			image.Tree = &Tree{file, o.RootHash, tree.Superblock()}
-		} else {
-			defer file.Close() // it is only read
-		}
-		if size > 0 && size != tree.Size() {
-			return nil, image.withoutTree(fault.Errorf(fault.Policy, "an image of %d bytes is named, and the verity tree is of %d", size, tree.Size()))
-		}
-		size, check = tree.Size(), tree.Verifier(runtime.NumCPU())
-		if o.Stream != nil && !local(o.Images) {
-			streamed, err := image.stream(ctx, *o, tree, file)
-			if err != nil {
-				return nil, image.withoutTree(err)
-			}
-			if streamed {
-				return image, nil
-			}
-		}
-		if len(o.Seeds) > 0 && !local(o.Images) {
-			seeded, err := image.seeded(ctx, *o, tree)
-			if err != nil {
-				return nil, image.withoutTree(err)
-			}
-			if seeded {
-				return image, nil
-			}
-		}
+		return image, image.getByTree(ctx, *o, size)
 	}
-	get := image.fetch
-	if local(o.Images) {
-		get = image.open
-	}
-	if err := get(ctx, *o, size, check); err != nil {
-		return nil, image.withoutTree(err)
-	}
-	return image, nil
+	return image, image.getWhole(ctx, *o, size, nil)
 }
 
-// withoutTree gives up a tree whose image can't be had because of err.
+// getSigned gets the manifest, where one is wanted or named, and returns the
+// size that it says the image has; 0: none does.
+func (o *Order) getSigned(ctx context.Context, image *Image) (size int64, err error) {
+	if len(o.Keys) == 0 && len(o.Manifests) == 0 {
+		return 0, nil
+	}
+	signed, err := getManifest(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	pinned := o.SHA256
+	if size, err = o.applyManifest(signed); err != nil {
+		return 0, err
+	}
+	// Hash once: where the tree vouches for every block, and the manifest for
+	// the tree's root and for the size, the manifest's SHA-256 says nothing
+	// new. One that somebody else pinned does.
+	if o.RootHash != nil && !o.Fetch.Digest {
+		o.SHA256 = pinned
+	}
+	image.Signed, image.Init = signed, signed.Manifest.Init
+	if o.artifact == nil { // it may be the manifest that names one
+		err = o.locate(ctx)
+	}
+	return size, err
+}
+
+// checkComplete refuses an order that has no image, or no root hash where the
+// blocks are to be verified one by one.
+func (o *Order) checkComplete() error {
+	switch {
+	case len(o.Images) == 0:
+		return fault.Errorf(fault.NoImage, "no image is named")
+	case o.RootHash != nil:
+	case o.KeepTree:
+		return fault.Errorf(fault.Policy, "every block is to be verified when it is read, and no root hash is known: give roothash=, or sign the image with its verity tree beside it")
+	case o.Stream != nil && !local(o.Images):
+		return fault.Errorf(fault.Policy, "the image is to be used while it comes, and no root hash vouches for its blocks: give roothash=, or sign the image with its verity tree beside it")
+	}
+	return nil
+}
+
+// getByTree gets the verity tree, and the image by the first way that serves:
+// while it is used, from seeds, whole.
+func (i *Image) getByTree(ctx context.Context, o Order, size int64) error {
+	tree, file, err := getTree(ctx, o)
+	if err != nil {
+		return err
+	}
+	i.Salt = tree.Superblock().Salt
+	if o.KeepTree {
+		i.Tree = &Tree{file, o.RootHash, tree.Superblock()}
+	} else {
+		defer file.Close() // it is only read
+	}
+	if size > 0 && size != tree.Size() {
+		return i.withoutTree(fault.Errorf(fault.Policy, "an image of %d bytes is named, and the verity tree is of %d", size, tree.Size()))
+	}
+	if o.Stream != nil && !local(o.Images) {
+		if done, err := i.stream(ctx, o, tree, file); done || err != nil {
+			return i.withoutTree(err)
+		}
+	}
+	if len(o.Seeds) > 0 && !local(o.Images) {
+		if done, err := i.seeded(ctx, o, tree); done || err != nil {
+			return i.withoutTree(err)
+		}
+	}
+	return i.withoutTree(i.getWhole(ctx, o, tree.Size(), tree.Verifier(runtime.NumCPU())))
+}
+
+// getWhole gets an image from where it is.
+func (i *Image) getWhole(ctx context.Context, o Order, size int64, check verify.Verifier) error {
+	if local(o.Images) {
+		return i.open(ctx, o, size, check)
+	}
+	return i.fetch(ctx, o, size, check)
+}
+
+// withoutTree gives up a tree whose image can't be had because of err, if that
+// is an error.
 func (i *Image) withoutTree(err error) error {
-	if i.Tree != nil {
+	if err != nil && i.Tree != nil {
 		_ = i.Tree.File.Close() // nothing was written
 	}
 	return err

@@ -41,7 +41,7 @@ type Config struct {
 	Proxy         string             // rootfs.proxy=, for http and https; may hold a password
 	CA            string             // rootfs.ca=, a file of the initrd
 	Token         string             // rootfs.token=, a file of the initrd
-	Floor         pace.LowSpeedLimit // rootfs.floor=
+	LowSpeed      pace.LowSpeedLimit // rootfs.floor=
 	Cache         ref.Location       // rootfs.cache=, of images; it needs no trust
 	CacheDisk     ref.Location       // rootfs.cache.disk=: the disk with the images of earlier boots
 

@@ -68,7 +68,7 @@ func TestParse(t *testing.T) {
 			c.Manifest = []ref.Location{parsed("/m")}
 			c.Newer = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 			c.CA, c.Token = "/etc/ca.pem", "/etc/netstage/token"
-			c.Floor = pace.LowSpeedLimit{Bytes: 1000, Window: 2 * time.Second}
+			c.LowSpeed = pace.LowSpeedLimit{Bytes: 1000, Window: 2 * time.Second}
 		}),
 		"rootfs.verity.mount roothash=" + emptySHA: defaults(func(c *Config) {
 			c.MountVerity = true

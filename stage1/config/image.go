@@ -92,7 +92,7 @@ func (c *Config) readImage(p cmdline.Param, complain func(string, ...any)) {
 		if err != nil {
 			complain("rootfs.floor=%s: want BYTES/SECONDS, such as 655360/10", p.Value)
 		}
-		c.Floor = floor
+		c.LowSpeed = floor
 	}
 }
 

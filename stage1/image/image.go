@@ -237,7 +237,7 @@ func (g *Getter) store() store.Store {
 // request says how to fetch.
 func (g *Getter) request() (fetch.Request, error) {
 	r := fetch.Request{
-		Store: g.store(), UserAgent: g.Agent, LowSpeed: g.Config.Floor, Log: g.Log, Progress: g.Progress,
+		Store: g.store(), UserAgent: g.Agent, LowSpeed: g.Config.LowSpeed, Log: g.Log, Progress: g.Progress,
 	}
 	var err error
 	if g.Config.Proxy != "" {

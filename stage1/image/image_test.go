@@ -184,7 +184,7 @@ func TestWholeDisk(t *testing.T) {
 	}
 	g, _ := getter(t, "rootfs.verity.mount roothash="+sha, nil)
 	for _, name := range []string{disks[0], "/" + disks[0], "/dev/../dev/" + filepath.Base(disks[0])} {
-		if g.lies(name) != isDisk || !g.copies(false, at(name)) {
+		if g.placeOf(name) != isDisk || !g.copies(false, at(name)) {
 			t.Errorf("%s is not seen as a disk", name)
 		}
 	}

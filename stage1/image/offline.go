@@ -163,7 +163,7 @@ func (c *cache) offline(ctx context.Context, e *earlier) (*Image, error) {
 	own.patience, own.lengthOf = diskPatience, func(*os.File) (int64, error) { return e.Size, nil }
 	own.Config.Stream, own.Config.Verity, own.Config.Manifest, own.Config.KeyLists = false, nil, nil, nil
 	own.Config.CopyToRAM = true // the disk is done with when the system runs
-	if err := obeyArtifact(&own.Config, e.Record); err != nil {
+	if err := applyArtifact(&own.Config, e.Record); err != nil {
 		return nil, err
 	}
 	keys, err := manifest.LoadKeys(os.DirFS(c.g.Initrd), config.TrustedKeys[1:])

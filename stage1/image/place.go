@@ -17,7 +17,7 @@ func (g *Getter) copies(signed bool, images []ref.Location) bool {
 	if len(images) == 0 {
 		return false
 	}
-	where := g.lies(images[0].Path)
+	where := g.placeOf(images[0].Path)
 	vouched := signed || c.SHA256 != nil || c.RootHash != nil
 	return where != inInitrd && (c.CopyToRAM || vouched && (where == isDisk || !c.MountVerity))
 }
@@ -31,8 +31,8 @@ const (
 	isDisk
 )
 
-// lies looks at what would be opened, however its name is written.
-func (g *Getter) lies(image string) place {
+// placeOf looks at what would be opened, however its name is written.
+func (g *Getter) placeOf(image string) place {
 	var file, initrd syscall.Stat_t
 	if !filepath.IsAbs(image) || syscall.Stat(image, &file) != nil || syscall.Stat(g.Initrd, &initrd) != nil {
 		return inInitrd
@@ -51,7 +51,7 @@ func (g *Getter) describe(source string, copied bool) string {
 	switch {
 	case copied:
 		return source + " copied into memory"
-	case g.lies(source) != inInitrd:
+	case g.placeOf(source) != inInitrd:
 		return source + " in place"
 	}
 	return source + " of the initrd"

@@ -25,9 +25,9 @@ func inRegistries(images []ref.Location) []ref.Location {
 // all that is in the artifact.
 func artifactIsPinned(l ref.Location) bool { return l.Artifact().Digest != "" }
 
-// obeyArtifact has an earlier image be the one of the artifact that c pins, if
+// applyArtifact has an earlier image be the one of the artifact that c pins, if
 // it pins one: what was kept with the image leads there from the digest.
-func obeyArtifact(c *config.Config, e kept.Record) error {
+func applyArtifact(c *config.Config, e kept.Record) error {
 	i := slices.IndexFunc(c.Rootfs, artifactIsPinned)
 	if i < 0 {
 		return nil

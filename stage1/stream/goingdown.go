@@ -99,8 +99,8 @@ func (d *shutdown) limit(up time.Duration) time.Duration {
 	return d.wait
 }
 
-// settled learns of reads: whoever waited in vain tells of the others.
-func (d *shutdown) settled(now time.Time, answered bool) {
+// readEnded learns of reads: whoever waited in vain tells of the others.
+func (d *shutdown) readEnded(now time.Time, answered bool) {
 	if d.wait = downRead; !answered {
 		d.wait, d.vain = downNext, now
 	}

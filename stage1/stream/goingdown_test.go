@@ -34,18 +34,18 @@ func TestAShutdownIsSeen(t *testing.T) {
 	if l := d.limit(2 * time.Second); l != 2*time.Second {
 		t.Errorf("a read that was to wait 2 s waits %v", l)
 	}
-	d.settled(now, false)
+	d.readEnded(now, false)
 	if l := later(); l != downNext {
 		t.Errorf("after one has waited in vain reads wait %v", l)
 	}
-	d.settled(now, true)
+	d.readEnded(now, true)
 	if l := later(); l != downRead {
 		t.Errorf("after an answer reads wait %v", l)
 	}
 	if now = now.Add(downLimit); d.stuck(now) {
 		t.Error("a shutdown that reads is stuck")
 	}
-	if d.settled(now, false); !d.stuck(now) {
+	if d.readEnded(now, false); !d.stuck(now) {
 		t.Error("a shutdown that reads in vain for minutes is not stuck")
 	}
 	put()

@@ -170,7 +170,7 @@ func (h *holder) turn() error {
 	// First: what comes from now on the worker tells.
 	h.noteWaiting()
 	err := h.server.Settle(now, limit, func(w *nbd.Wait, answered bool) {
-		h.down.settled(now, answered)
+		h.down.readEnded(now, answered)
 		if took := uint64(time.Since(w.Since)); took > h.shared.get(wordLongest) {
 			h.shared.set(wordLongest, took)
 		}

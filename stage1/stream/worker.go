@@ -104,7 +104,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	}()
 	go w.hear()
 	stop := make(chan struct{})
-	go w.tell(stop)
+	go w.reportStatus(stop)
 	if err := w.stream.Run(ctx); err != nil {
 		return err
 	}
@@ -190,8 +190,8 @@ func (w *worker) handedOver(ctx context.Context) bool {
 // waitEvery is how often it is said what readers wait for.
 const waitEvery = 10 * time.Second
 
-// tell says how far it is.
-func (w *worker) tell(stop chan struct{}) {
+// reportStatus says how far it is.
+func (w *worker) reportStatus(stop chan struct{}) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	said := time.Time{}

@@ -40,7 +40,7 @@ func newClient(c Config, d *dialer, secrets bool) *http.Client {
 	return client
 }
 
-// proxyAnswer judges what a proxy says to CONNECT, as statusFault does for a
+// proxyAnswer checks what a proxy says to CONNECT, as statusFault does for a
 // server.
 func proxyAnswer(_ context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
 	code := resp.StatusCode

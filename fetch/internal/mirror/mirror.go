@@ -1,4 +1,4 @@
-// Package mirror asks mirrors for an image, judges what they answer, and keeps
+// Package mirror asks mirrors for an image, checks what they answer, and keeps
 // what is learnt of each.
 package mirror
 
@@ -25,23 +25,23 @@ type Mirror struct {
 	Version  Validator // of the image it serves, from its last answer
 	Near     bool      // a cache: others are asked only where none does well
 
-	noRanges  bool                // it answers ranges wrongly, so it is read from the start
-	failures  int                 // in a row, without bytes to speak of
-	faults    int                 // in all
-	waited    atomic.Int32        // how often it was not waited for long enough
-	delivered bool                // its last body brought something
-	ready     time.Time           // not to be asked before
-	rate      float64             // bytes per second that it delivered; 0: not known
-	dead      *Fault              // of no use in this download
-	bytes     int64               // of bodies that it sent
-	ahead     atomic.Int64        // likewise, to several streams
-	answer    string              // its last answer or fault
-	class     fault.Class         // of its last fault
-	client    *http.Client        // its own, once dates were forgiven; nil: the requester's
-	chains    []*x509.Certificate // whose dates were forgiven
-	forgiven  int
-	mismatch  int64         // size of an image of unknown length that did not verify
-	astray    *atomic.Int32 // how often in a row it led to who refuses; all copies count together
+	noRanges     bool                // it answers ranges wrongly, so it is read from the start
+	failures     int                 // in a row, without bytes to speak of
+	faults       int                 // in all
+	waited       atomic.Int32        // how often it was not waited for long enough
+	delivered    bool                // its last body brought something
+	ready        time.Time           // not to be asked before
+	rate         float64             // bytes per second that it delivered; 0: not known
+	dead         *Fault              // of no use in this download
+	bytes        int64               // of bodies that it sent
+	ahead        atomic.Int64        // likewise, to several streams
+	answer       string              // its last answer or fault
+	class        fault.Class         // of its last fault
+	client       *http.Client        // its own, once dates were forgiven; nil: the requester's
+	chains       []*x509.Certificate // whose dates were forgiven
+	forgiven     int
+	mismatch     int64         // size of an image of unknown length that did not verify
+	badRedirects *atomic.Int32 // how often in a row it led to who refuses; all copies count together
 }
 
 // State is what an operator may know of a mirror.
@@ -69,7 +69,7 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 		}
 		u := l.URL()
 		hosts[u.Host]++
-		list = append(list, &Mirror{Location: l, URL: u, Name: u.Host, astray: new(atomic.Int32)})
+		list = append(list, &Mirror{Location: l, URL: u, Name: u.Host, badRedirects: new(atomic.Int32)})
 	}
 	if len(list) == 0 {
 		return nil, NewFault(Fatal, fault.BadURL, nil, "no URL of an image is given")
@@ -90,7 +90,7 @@ func New(locations []ref.Location, proxy func(*http.Request) (*url.URL, error)) 
 // Own is a copy for somebody who asks it beside the download: what is learnt
 // there stays there.
 func (m *Mirror) Own() *Mirror {
-	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, Near: m.Near, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven, astray: m.astray}
+	own := &Mirror{Location: m.Location, URL: m.URL, Name: m.Name, Version: m.Version, Near: m.Near, client: m.client, chains: slices.Clone(m.chains), forgiven: m.forgiven, badRedirects: m.badRedirects}
 	own.waited.Store(m.waited.Load())
 	return own
 }

@@ -109,7 +109,7 @@ func (q *Requester) Do(ctx context.Context, m *Mirror, p Part) (*http.Response, 
 	}
 	resp, err := withinTime(client, r, limits)
 	if err == nil && resp.StatusCode/100 == 2 {
-		m.astray.Store(0)
+		m.badRedirects.Store(0)
 	}
 	return resp, q.later(m, err)
 }

@@ -29,66 +29,89 @@ type Expect struct {
 
 // Check reads the header of a response. Everything unusable is a fault.
 func (q *Requester) Check(m *Mirror, resp *http.Response, e Expect) (Answer, *Fault) {
-	offset, size := e.Offset, e.Size
-	h := resp.Header
-	if enc := coding(h); enc != "" && resp.StatusCode/100 == 2 {
+	if enc := coding(resp.Header); enc != "" && resp.StatusCode/100 == 2 {
 		return Answer{}, NewFault(ThisMirror, fault.Encoding, nil, "%s: sends the image with Content-Encoding %s", m.Name, enc)
 	}
-	a := Answer{Size: -1, Last: -1, Framed: resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || m.URL.Scheme == "tftp"}
-	switch status(resp, offset) {
+	var a Answer
+	var bad *Fault
+	switch status(resp, e.Offset) {
 	case http.StatusOK:
-		a.Size = resp.ContentLength
-		if offset > 0 && size > 0 && a.Size == size-offset {
-			// A proxy's way to send a part and to say that it is the whole.
-			return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it sends the %d that are left, as if they were all", m.Name, offset, a.Size)
-		}
-		if offset > 0 {
-			a.Restart = "it sends no ranges"
-			if how, changed := e.Version.Differs(ValidatorOf(h)); changed {
-				a.Restart = how
-			} else if a.Size >= 0 && size >= 0 && a.Size != size {
-				a.Restart = fmt.Sprintf("its length %d became %d", size, a.Size)
-			}
-		}
+		a, bad = checkBody(m, resp, e)
 	case http.StatusPartialContent:
-		r, ok := parseContentRange(h.Get("Content-Range"))
-		whole := offset == 0 // and asked for without a range
-		if !ok || r.first != offset || whole && r.total < 0 && size < 0 || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
-			return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it answers Content-Range %q", m.Name, offset, h.Get("Content-Range"))
-		}
-		a.Size, a.Last, a.Part = r.total, r.last, !whole
-		if e.Trusted && a.Size >= 0 && a.Size != size {
-			return a, wrongSize(m, a.Size, size)
-		}
-		if how, changed := e.Version.Differs(ValidatorOf(h)); changed {
-			return a, NewFault(Transient, fault.Changed, nil, "%s: %s", m.Name, how)
-		}
-		if size >= 0 && a.Size >= 0 && a.Size != size {
-			return a, NewFault(Transient, fault.Changed, nil, "%s: its length is %d, not %d", m.Name, a.Size, size)
-		}
-		if a.Size < 0 {
-			a.Size = size
-		}
+		a, bad = checkRange(m, resp, e)
 	case http.StatusRequestedRangeNotSatisfiable:
-		if offset == 0 {
-			return a, q.statusFault(m, resp)
+		if e.Offset > 0 {
+			return checkEnd(m, resp, e)
 		}
-		if r, ok := parseContentRange(h.Get("Content-Range")); ok && r.total == offset && size < 0 {
-			return Answer{Size: offset, Complete: true, Framed: true}, nil
-		} else if e.Trusted && ok && r.total >= 0 && r.total != size {
-			return a, wrongSize(m, r.total, size)
-		}
-		return a, NewFault(Transient, fault.Changed, nil, "%s: has no byte %d any more (Content-Range %q)", m.Name, offset, h.Get("Content-Range"))
+		return Answer{}, q.statusFault(m, resp)
 	default:
-		return a, q.refusal(m, resp, offset)
+		return Answer{}, q.refusal(m, resp, e.Offset)
 	}
-	if e.Trusted && a.Size >= 0 && a.Size != size {
-		return a, wrongSize(m, a.Size, size)
+	a.Framed = resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || m.URL.Scheme == "tftp"
+	switch {
+	case bad != nil:
+	case e.Trusted && a.Size >= 0 && a.Size != e.Size:
+		bad = wrongSize(m, a.Size, e.Size)
+	case a.Size == 0:
+		bad = NewFault(ThisMirror, fault.Short, nil, "%s: its image is empty", m.Name)
 	}
-	if a.Size == 0 {
-		return a, NewFault(ThisMirror, fault.Short, nil, "%s: its image is empty", m.Name)
+	return a, bad
+}
+
+// checkBody is Check of a response that sends the image from its first byte on.
+func checkBody(m *Mirror, resp *http.Response, e Expect) (Answer, *Fault) {
+	a := Answer{Size: resp.ContentLength, Last: -1}
+	if e.Offset == 0 {
+		return a, nil
+	}
+	if e.Size > 0 && a.Size == e.Size-e.Offset {
+		// A proxy's way to send a part and to say that it is the whole.
+		return a, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it sends the %d that are left, as if they were all", m.Name, e.Offset, a.Size)
+	}
+	a.Restart = "it sends no ranges"
+	if how, changed := e.Version.Differs(ValidatorOf(resp.Header)); changed {
+		a.Restart = how
+	} else if a.Size >= 0 && e.Size >= 0 && a.Size != e.Size {
+		a.Restart = fmt.Sprintf("its length %d became %d", e.Size, a.Size)
 	}
 	return a, nil
+}
+
+// checkRange is Check of a response that sends a range.
+func checkRange(m *Mirror, resp *http.Response, e Expect) (Answer, *Fault) {
+	r, ok := parseContentRange(resp.Header.Get("Content-Range"))
+	whole := e.Offset == 0 // and asked for without a range
+	if !ok || r.first != e.Offset || whole && r.total < 0 && e.Size < 0 || resp.ContentLength >= 0 && resp.ContentLength != r.last-r.first+1 {
+		return Answer{Size: -1, Last: -1}, NewFault(Transient, fault.BadRange, nil, "%s: asked from byte %d on it answers Content-Range %q", m.Name, e.Offset, resp.Header.Get("Content-Range"))
+	}
+	a := Answer{Size: r.total, Last: r.last, Part: !whole}
+	other := e.Size >= 0 && a.Size >= 0 && a.Size != e.Size
+	if e.Trusted && other {
+		return a, wrongSize(m, a.Size, e.Size)
+	}
+	if how, changed := e.Version.Differs(ValidatorOf(resp.Header)); changed {
+		return a, NewFault(Transient, fault.Changed, nil, "%s: %s", m.Name, how)
+	}
+	if other {
+		return a, NewFault(Transient, fault.Changed, nil, "%s: its length is %d, not %d", m.Name, a.Size, e.Size)
+	}
+	if a.Size < 0 {
+		a.Size = e.Size
+	}
+	return a, nil
+}
+
+// checkEnd is Check of a response that knows no byte at the offset: of an image
+// of unknown length that is its end.
+func checkEnd(m *Mirror, resp *http.Response, e Expect) (Answer, *Fault) {
+	r, ok := parseContentRange(resp.Header.Get("Content-Range"))
+	switch {
+	case ok && r.total == e.Offset && e.Size < 0:
+		return Answer{Size: e.Offset, Complete: true, Framed: true}, nil
+	case ok && e.Trusted && r.total >= 0 && r.total != e.Size:
+		return Answer{Size: -1, Last: -1}, wrongSize(m, r.total, e.Size)
+	}
+	return Answer{Size: -1, Last: -1}, NewFault(Transient, fault.Changed, nil, "%s: has no byte %d any more (Content-Range %q)", m.Name, e.Offset, resp.Header.Get("Content-Range"))
 }
 
 // status is that of a response to a request from byte offset on. One that
@@ -152,14 +175,15 @@ func (q *Requester) statusFault(m *Mirror, resp *http.Response) *Fault {
 	case passes(code):
 		f.Scope = Transient
 		f.RetryAfter = parseRetryAfter(resp.Header, q.c.Now(), q.c.RetryAfterCap)
-	case by != "" && expires(code) && m.astray.Add(1) <= mostAstray:
+	case by != "" && expires(code) && m.badRedirects.Add(1) <= mostBadRedirects:
 		f.Scope = Transient
 	}
 	return f
 }
 
-// mostAstray is how often in a row a mirror may lead to somebody who refuses.
-const mostAstray = 5
+// mostBadRedirects is how often in a row a mirror may lead to somebody who
+// refuses.
+const mostBadRedirects = 5
 
 // expires tells whether a status may be about the way there: the URL of an
 // object store that a registry hands out holds for minutes, by clocks that may

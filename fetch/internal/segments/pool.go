@@ -228,11 +228,11 @@ func (p *Pool) tidy() {
 // wake has everybody look again.
 func (p *Pool) wake() {
 	p.turn.Broadcast()
-	p.tell()
+	p.notify()
 }
 
-// tell has the engine look again.
-func (p *Pool) tell() {
+// notify has the engine look again.
+func (p *Pool) notify() {
 	select {
 	case p.news <- struct{}{}:
 	default:

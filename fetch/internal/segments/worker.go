@@ -195,7 +195,7 @@ func (p *Pool) put(s *Segment, b []byte) (whole bool, err *mirror.Fault) {
 	defer p.mu.Unlock()
 	s.Have = have + int64(len(b))
 	if len(b) > 0 {
-		p.tell()
+		p.notify()
 	}
 	return s.Have == s.End, nil
 }
