@@ -163,7 +163,8 @@ func (c *familyClient) protocol() protocol {
 	}
 }
 
-// acquireAndKeep gets a lease and keeps it as long as a server and the context allow.
+// acquireAndKeep gets a lease and keeps it as long as a server and the context
+// allow.
 func (c *familyClient) acquireAndKeep(p protocol, hint netip.Addr, start time.Time) {
 	l, closer, err := p.Acquire(c.ctx, hint)
 	c.tail.Go(closer)

@@ -50,7 +50,7 @@ func (n *Network) failure(cause error) *Error {
 		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
 	case !lease:
 		f.Class = fault.NoLease
-		f.Text = "network: " + n.plan.Nobody() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs +
+		f.Text = "network: " + n.plan.NoAnswer() + " on " + names(links, func(l linktable.Row) bool { return l.Carrier }) + " after " + secs +
 			faultOf(links, func(l linktable.Row) bool { return l.Carrier && l.Fault != carrierLost })
 	case proofErr == nil:
 		f.Class = fault.NoRoute

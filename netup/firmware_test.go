@@ -75,7 +75,7 @@ func TestFirmwareTableIsMissing(t *testing.T) {
 func TestFirmwareTag(t *testing.T) {
 	log, _ := logTo(t)
 	p := plan.Plan{Config: config(t, ipparam.Params{IP: []string{"ibft"}})}
-	p.Consult(log, firmwareSays(t, "52:54:00:12:34:56", "flags=3", "ip-addr=10.2.0.9", "prefix-len=24", "vlan=7"))
+	p.ApplyIBFT(log, firmwareSays(t, "52:54:00:12:34:56", "flags=3", "ip-addr=10.2.0.9", "prefix-len=24", "vlan=7"))
 	if len(p.VLANs) != 1 || p.VLANs[0] != (ipparam.VLAN{Name: "vlan7", ID: 7, Parent: "enx525400123456"}) {
 		t.Errorf("%+v", p.VLANs)
 	}

@@ -49,7 +49,7 @@ func Up(ctx context.Context, opts Options) (*Network, error) {
 	for _, note := range opts.Config.Notes {
 		log.Warn(note)
 	}
-	fixed.Consult(log, opts.Sysfs)
+	fixed.ApplyIBFT(log, opts.Sysfs)
 	if err := fixed.Check(); err != nil {
 		return nil, &Error{fault: err}
 	}

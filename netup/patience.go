@@ -17,7 +17,8 @@ import (
 const speedDelay = time.Second
 
 // slowDivisor is what divides the patience with a link at 10 Mb/s, as a kernel
-// that was replaced by kexec, or a firmware that keeps it for wake-up, leaves it.
+// that was replaced by kexec, or a firmware that keeps it for wake-up, leaves
+// it.
 const slowDivisor = 6
 
 // bounceWithoutLease bounces a link's carrier, once, where it has led to no

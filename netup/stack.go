@@ -84,7 +84,7 @@ func (s *stack) add(nl netlink.Link, joined *joining) bool {
 		return false
 	}
 	named := slices.ContainsFunc(s.plan.Entries, func(e ipparam.Entry) bool {
-		return e.Link != "" && e.Method != ipparam.Off && s.plan.Means(e.Link, a.Name, a.HardwareAddr)
+		return e.Link != "" && e.Method != ipparam.Off && s.plan.Matches(e.Link, a.Name, a.HardwareAddr)
 	})
 	joined.jobs = append(joined.jobs, func() {
 		log := s.log.With("link", a.Name)

@@ -11,10 +11,10 @@ import (
 	"netstage/netup/ipparam"
 )
 
-// Consult puts what the firmware's iBFT says in the place of ip=ibft. Where no
+// ApplyIBFT puts what the firmware's iBFT says in the place of ip=ibft. Where no
 // ip= says anything, the card that the firmware booted from gets the table's
 // setting and the others keep theirs: the table may be an old one.
-func (p *Plan) Consult(log *slog.Logger, sysfs string) {
+func (p *Plan) ApplyIBFT(log *slog.Logger, sysfs string) {
 	isIBFT := func(e ipparam.Entry) bool { return e.Method == ipparam.IBFT }
 	asked := slices.ContainsFunc(p.Entries, isIBFT)
 	if !p.WantsIBFT() {

@@ -60,7 +60,7 @@ func (p Plan) Rename(mac net.HardwareAddr) string {
 // narrows those down to one. vlan= and bond= put the devices they make in the
 // place of the others.
 func (p Plan) EntriesOf(name string, mac net.HardwareAddr) []ipparam.Entry {
-	if p.BootDev != "" && !p.Means(p.BootDev, name, mac) {
+	if p.BootDev != "" && !p.Matches(p.BootDev, name, mac) {
 		return nil
 	}
 	stacked := p.Stacked(name) != ""
@@ -68,7 +68,7 @@ func (p Plan) EntriesOf(name string, mac net.HardwareAddr) []ipparam.Entry {
 	for _, e := range p.Entries {
 		switch {
 		case e.Link == "":
-		case p.Means(e.Link, name, mac):
+		case p.Matches(e.Link, name, mac):
 			own = append(own, e)
 		case e.Method != ipparam.Off:
 			pinned = true
@@ -136,8 +136,8 @@ func Dynamic(entries []ipparam.Entry, f lease.Family) (ipparam.Entry, bool) {
 	return ipparam.Entry{}, false
 }
 
-// Nobody says who gives no address, where none does.
-func (p Plan) Nobody() string {
+// NoAnswer says who gives no address, where none does.
+func (p Plan) NoAnswer() string {
 	four, six := len(p.Entries) == 0, len(p.Entries) == 0
 	for _, e := range p.Entries {
 		_, is4 := Dynamic([]ipparam.Entry{e}, lease.V4)
@@ -210,7 +210,7 @@ func (p Plan) Amend(l lease.Lease, e ipparam.Entry) lease.Lease {
 		l.Host = e.Hostname
 	}
 	for _, r := range p.Routes {
-		here := r.Link != "" && p.Means(r.Link, l.Link, l.MAC) ||
+		here := r.Link != "" && p.Matches(r.Link, l.Link, l.MAC) ||
 			r.Link == "" && l.Addr.Masked().Contains(r.Gateway)
 		if here && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
 			l.Routes = append(slices.Clone(l.Routes), lease.Route{Dst: r.Dst, Gateway: r.Gateway})

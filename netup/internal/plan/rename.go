@@ -31,7 +31,7 @@ func (r Renaming) Run(links []netlink.Link) {
 			continue
 		}
 		if holder, err := netlink.LinkByName(want); err == nil && holder.Attrs().Index != a.Index && !r.Used(holder.Attrs().Index) {
-			aside := r.aside(holder)
+			aside := r.spareName(holder)
 			r.rename(holder, aside)
 			if i := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Index == holder.Attrs().Index }); i >= 0 {
 				links[i].Attrs().Name = holder.Attrs().Name
@@ -52,9 +52,9 @@ func (r Renaming) rename(nl netlink.Link, want string) {
 	a.Name = want
 }
 
-// aside is a free name for a link whose name another one is to have: one that
+// spareName is a free name for a link whose name another one is to have: one that
 // it has for a moment where ifname= names it, else the next free ethN.
-func (r Renaming) aside(nl netlink.Link) string {
+func (r Renaming) spareName(nl netlink.Link) string {
 	if r.Plan.Rename(nl.Attrs().HardwareAddr) != "" {
 		return fmt.Sprintf("rename%d", nl.Attrs().Index)
 	}

@@ -21,9 +21,9 @@ func (p Plan) Stacked(name string) string {
 	return ""
 }
 
-// Means reports whether an operator's name means a link: the one that ifname=
+// Matches reports whether an operator's name means a link: the one that ifname=
 // has for it, else the kernel's, or one as systemd makes them.
-func (p Plan) Means(text, name string, mac net.HardwareAddr) bool {
+func (p Plan) Matches(text, name string, mac net.HardwareAddr) bool {
 	if own := p.Rename(mac); own != "" && text == own || own == "" && text == name {
 		return true
 	}
@@ -33,7 +33,7 @@ func (p Plan) Means(text, name string, mac net.HardwareAddr) bool {
 // BondOf returns the bond that a link is to be a slave of.
 func (p Plan) BondOf(name string, mac net.HardwareAddr) (ipparam.Bond, bool) {
 	for _, b := range p.Bonds {
-		if slices.ContainsFunc(b.Slaves, func(s string) bool { return p.Means(s, name, mac) }) {
+		if slices.ContainsFunc(b.Slaves, func(s string) bool { return p.Matches(s, name, mac) }) {
 			return b, true
 		}
 	}
@@ -44,7 +44,7 @@ func (p Plan) BondOf(name string, mac net.HardwareAddr) (ipparam.Bond, bool) {
 func (p Plan) VLANsOn(name string, mac net.HardwareAddr) []ipparam.VLAN {
 	var out []ipparam.VLAN
 	for _, v := range p.VLANs {
-		if p.Means(v.Parent, name, mac) {
+		if p.Matches(v.Parent, name, mac) {
 			out = append(out, v)
 		}
 	}

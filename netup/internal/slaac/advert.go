@@ -59,8 +59,8 @@ func parseAdvert(b []byte, router netip.Addr) (advert, error) {
 	return a, nil
 }
 
-// heard says when an advertisement came.
-func (a advert) heard(at time.Time) advert {
+// receivedAt says when an advertisement came.
+func (a advert) receivedAt(at time.Time) advert {
 	a.at, a.prefixes = at, slices.Clone(a.prefixes)
 	for i := range a.prefixes {
 		a.prefixes[i].at = at
@@ -68,9 +68,9 @@ func (a advert) heard(at time.Time) advert {
 	return a
 }
 
-// after adds what a router said before and does not mention now: it goes on
+// mergedWith adds what a router said before and does not mention now: it goes on
 // (RFC 4861 section 6.3.4), for as long as it lives.
-func (a advert) after(last advert) advert {
+func (a advert) mergedWith(last advert) advert {
 	var prefixes []prefixInfo // in the order in which they were first heard of
 	for _, p := range last.prefixes {
 		i := slices.IndexFunc(a.prefixes, func(q prefixInfo) bool { return q.prefix == p.prefix })

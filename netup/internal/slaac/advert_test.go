@@ -43,7 +43,7 @@ func TestAdvertOptions(t *testing.T) {
 		{"cut short", advertisement[:20], "cut short"},
 	} {
 		a, err := parseAdvert(c.msg, router)
-		a = a.heard(time.Now())
+		a = a.receivedAt(time.Now())
 		got := fmt.Sprintf("%v, managed %v", err, a.managed)
 		if l, ok := (routers{a}).slaac("eth0", mac, a.at); err == nil && ok {
 			got = l.String()
@@ -66,7 +66,7 @@ func TestNameServerThatIsTakenBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a.heard(at)
+		return a.receivedAt(at)
 	}
 	back := slices.Clone(advertisement)
 	clear(back[len(back)-20 : len(back)-16]) // its lifetime
@@ -86,7 +86,7 @@ func FuzzAdvert(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a = a.heard(time.Now())
+		a = a.receivedAt(time.Now())
 		mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 		l, ok := (routers{a}).slaac("eth0", mac, a.at)
 		if !ok {

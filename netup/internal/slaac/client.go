@@ -49,11 +49,11 @@ type Client struct {
 	Always  bool // an address by DHCPv6, whatever the routers say (ip=dhcp6)
 
 	// What is known; one of Acquire and Renew runs at a time.
-	routers routers
-	given   *dhcp6.Answer // a DHCPv6 server's answer
-	tried   []netip.Addr  // routers that led nowhere, the last one tried last
-	warned  bool          // of an advertisement of no use
-	alone   bool          // no router speaks: DHCPv6 is asked all the same
+	routers  routers
+	given    *dhcp6.Answer // a DHCPv6 server's answer
+	tried    []netip.Addr  // routers that led nowhere, the last one tried last
+	warned   bool          // of an advertisement of no use
+	noRouter bool          // no router speaks: DHCPv6 is asked all the same
 }
 
 // Acquire solicits until a router or a server gives an address.
@@ -61,7 +61,7 @@ func (c *Client) Acquire(ctx context.Context, _ netip.Addr) (lease.Lease, func()
 	none := func() {}
 	tries := retry.New(time.Second, 16*time.Second, c.Rand)
 	for {
-		l, err := c.find(ctx)
+		l, err := c.acquireOnce(ctx)
 		if err == nil || ctx.Err() != nil {
 			probe := c.DHCP.Probe()
 			return l, probe.Wait, err
@@ -100,23 +100,23 @@ func (s *server) ask(ctx context.Context, wg *sync.WaitGroup, f func(context.Con
 	})
 }
 
-// hearing is a conversation with the routers of a link, and what goes on beside
-// it.
-type hearing struct {
+// routerListener is a conversation with the routers of a link, and what goes on
+// beside it.
+type routerListener struct {
 	*routerConn
 	adverts chan advert
 	failed  chan error // the end of it
 	wg      sync.WaitGroup
 }
 
-// hear opens the socket to routers for f. All that f starts is over when hear
-// returns.
-func (c *Client) hear(ctx context.Context, f func(context.Context, *hearing) (lease.Lease, error)) (lease.Lease, error) {
+// withRouters opens the socket to routers for f. All that f starts is over when
+// withRouters returns.
+func (c *Client) withRouters(ctx context.Context, f func(context.Context, *routerListener) (lease.Lease, error)) (lease.Lease, error) {
 	conn, err := listenRouters(c.Index, c.MAC, c.Log)
 	if err != nil {
 		return lease.Lease{}, err
 	}
-	h := &hearing{routerConn: conn, adverts: make(chan advert), failed: make(chan error, 1)}
+	h := &routerListener{routerConn: conn, adverts: make(chan advert), failed: make(chan error, 1)}
 	defer h.wg.Wait()
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
@@ -125,22 +125,22 @@ func (c *Client) hear(ctx context.Context, f func(context.Context, *hearing) (le
 	return f(ctx, h)
 }
 
-// find gets an address: it asks routers until one has something to say, and
-// DHCPv6 servers once it is known that there are some.
-func (c *Client) find(ctx context.Context) (lease.Lease, error) {
-	c.routers, c.given, c.alone = nil, nil, false
+// acquireOnce gets an address: it asks routers until one has something to say,
+// and DHCPv6 servers once it is known that there are some.
+func (c *Client) acquireOnce(ctx context.Context) (lease.Lease, error) {
+	c.routers, c.given, c.noRouter = nil, nil, false
 	if err := c.Kernel.LinkLocal(netip.PrefixFrom(EUI64(netip.MustParseAddr("fe80::"), c.MAC), 64)); err != nil {
 		return lease.Lease{}, err
 	}
-	return c.hear(ctx, c.solicit)
+	return c.withRouters(ctx, c.solicit)
 }
 
-// solicitation is the conversation of find: routers are solicited until one has
-// something to say, and DHCPv6 servers asked once it is known that there are
-// some.
+// solicitation is the conversation of acquireOnce: routers are solicited until
+// one has something to say, and DHCPv6 servers asked once it is known that there
+// are some.
 type solicitation struct {
 	*Client
-	*hearing
+	*routerListener
 	dhcp, info *server
 	wait       *retry.Backoff
 	sent       int
@@ -149,10 +149,10 @@ type solicitation struct {
 	timedOut   bool        // by late
 }
 
-// solicit runs the conversation of find.
-func (c *Client) solicit(ctx context.Context, h *hearing) (lease.Lease, error) {
+// solicit runs the conversation of acquireOnce.
+func (c *Client) solicit(ctx context.Context, h *routerListener) (lease.Lease, error) {
 	s := &solicitation{
-		Client: c, hearing: h, dhcp: newServer(), info: newServer(),
+		Client: c, routerListener: h, dhcp: newServer(), info: newServer(),
 		wait: retry.Retransmit(c.Rand), next: time.NewTimer(0), late: time.NewTimer(time.Hour),
 	}
 	defer s.next.Stop()
@@ -208,16 +208,16 @@ func (s *solicitation) restart() {
 // send sends a solicitation.
 func (s *solicitation) send() {
 	s.sent++
-	if !s.Always && !s.alone {
+	if !s.Always && !s.noRouter {
 		s.Note("soliciting a router", s.sent)
 	}
-	s.hearing.solicit()
+	s.routerListener.solicit()
 	s.next.Reset(s.wait.Next())
 }
 
 // advertised asks the servers that an advertisement speaks of.
 func (s *solicitation) advertised(ctx context.Context, a advert) {
-	s.hearRouter(a)
+	s.handleAdvert(a)
 	first := !s.dhcp.asked && !s.info.asked
 	if s.routers.managed() {
 		s.dhcp.ask(ctx, &s.wg, s.DHCP.Acquire)
@@ -235,7 +235,7 @@ func (s *solicitation) withoutRouter(ctx context.Context) {
 		return
 	}
 	s.Log.Info("no IPv6 router speaks, asking DHCPv6 servers")
-	s.alone, s.timedOut = true, true
+	s.noRouter, s.timedOut = true, true
 	s.dhcp.ask(ctx, &s.wg, s.DHCP.Acquire)
 }
 
@@ -251,8 +251,8 @@ func (s *solicitation) result() (lease.Lease, bool) {
 	return l, ok
 }
 
-// hearRouter takes an advertisement, and says so where it is of no use.
-func (c *Client) hearRouter(a advert) {
+// handleAdvert takes an advertisement, and says so where it is of no use.
+func (c *Client) handleAdvert(a advert) {
 	c.routers = c.routers.update(a)
 	if _, ok := c.routers.slaac(c.Name, c.MAC, a.at); ok || c.Always || c.routers.managed() || c.warned {
 		return
@@ -265,16 +265,16 @@ func (c *Client) hearRouter(a advert) {
 // come has had its time.
 func (c *Client) compose(timedOut bool) (lease.Lease, bool) {
 	now := time.Now()
-	byServer := c.Always || c.alone || c.routers.managed()
+	byServer := c.Always || c.noRouter || c.routers.managed()
 	if byServer && c.given != nil && c.given.Addr.IsValid() {
 		if len(c.routers) == 0 && !timedOut {
 			return lease.Lease{}, false
 		}
-		l := c.known().leased(c.given.Reply, c.given.At, c.Name, now)
+		l := c.ranked().leased(c.given.Reply, c.given.At, c.Name, now)
 		l.Server = c.given.From
 		return c.finish(l), true
 	}
-	l, ok := c.known().slaac(c.Name, c.MAC, now)
+	l, ok := c.ranked().slaac(c.Name, c.MAC, now)
 	if !ok || c.Always {
 		return lease.Lease{}, false
 	}
@@ -287,9 +287,9 @@ func (c *Client) compose(timedOut bool) (lease.Lease, bool) {
 	return c.finish(l), true
 }
 
-// known are the routers, those last that led nowhere.
-func (c *Client) known() routers {
-	return c.routers.but(c.tried)
+// ranked are the routers, those last that led nowhere.
+func (c *Client) ranked() routers {
+	return c.routers.demoting(c.tried)
 }
 
 // finish adds the link, and what the operator said.

@@ -65,7 +65,7 @@ func (c *routerConn) deliver(ctx context.Context, out chan<- advert) error {
 			continue
 		}
 		select {
-		case out <- a.heard(time.Now()):
+		case out <- a.receivedAt(time.Now()):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -39,7 +39,7 @@ func FuzzLease6(f *testing.F) {
 		now := time.Now()
 		var rs routers
 		if a, err := parseAdvert(ra, netip.MustParseAddr("fe80::1")); err == nil {
-			rs = rs.update(a.heard(now))
+			rs = rs.update(a.receivedAt(now))
 		}
 		l := rs.leased(r, now, "eth0", now)
 		if !dhcp6.Usable(l.Addr.Addr()) || l.T1 > l.T2 || l.T2 > l.Time {

@@ -13,11 +13,11 @@ import (
 // Renew returns when a router or a server has news, or an address is lost. It
 // asks for news when a quarter, half and three quarters of a life are over.
 func (c *Client) Renew(ctx context.Context, l lease.Lease) (lease.Lease, error) {
-	return c.hear(ctx, func(ctx context.Context, h *hearing) (lease.Lease, error) { return c.listen(ctx, h, l) })
+	return c.withRouters(ctx, func(ctx context.Context, h *routerListener) (lease.Lease, error) { return c.listen(ctx, h, l) })
 }
 
 // listen is the conversation of Renew.
-func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.Lease, error) {
+func (c *Client) listen(ctx context.Context, h *routerListener, l lease.Lease) (lease.Lease, error) {
 	dhcp := newServer()
 	switch {
 	case l.Source == "dhcp6":
@@ -51,7 +51,7 @@ func (c *Client) listen(ctx context.Context, h *hearing, l lease.Lease) (lease.L
 			solicit.Reset(c.nextSolicitation(l, wait))
 			continue
 		case a := <-h.adverts:
-			c.hearRouter(a)
+			c.handleAdvert(a)
 			// News end a conversation with a server, which is not to be had in
 			// vain.
 			if next, ok := c.compose(true); ok && l.Source == "dhcp6" && next.Says(l) {

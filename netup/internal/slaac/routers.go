@@ -25,7 +25,7 @@ type routers []advert
 func (rs routers) update(a advert) routers {
 	for i := range rs {
 		if rs[i].router == a.router {
-			rs[i] = a.after(rs[i])
+			rs[i] = a.mergedWith(rs[i])
 			return rs
 		}
 	}
@@ -57,9 +57,9 @@ func (rs routers) gateway(now time.Time) *advert {
 	return best
 }
 
-// but are the routers with those of a list behind all others of the same use,
+// demoting are the routers with those of a list behind all others of the same use,
 // in the list's order: they led nowhere.
-func (rs routers) but(tried []netip.Addr) routers {
+func (rs routers) demoting(tried []netip.Addr) routers {
 	if len(tried) == 0 {
 		return rs
 	}
