@@ -124,7 +124,7 @@ func (e *engine) record(m *mirror.Mirror, err *mirror.Fault) {
 	default:
 		text += fmt.Sprintf(", next try in %.1f s", max(0, time.Until(n.Ready())).Seconds())
 	}
-	e.req.Log.Warn(text, "err", err)
+	e.req.Log.Warn(text, "mirror", m.Name, "class", err.Class, "err", err)
 	e.report(e.image.offset, 0, m)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,6 +90,26 @@ func TestReportIsPosted(t *testing.T) {
 			},
 		}.run)
 	}
+}
+
+// A boot that succeeds tells what it had to get around, and about what that was.
+func TestReportHasWarnings(t *testing.T) {
+	var c collector
+	scenario{
+		lan:     &network{web: map[string]http.Handler{"reports": &c, "gone": http.NotFoundHandler()}},
+		cmdline: "init={init} rootfs=http://{gone}/image rootfs={url} rootfs.sha256={sha256} boot.report=http://{reports}/",
+		shown:   []string{"report: sent to "},
+		check: func(p *played) {
+			r := c.last(p.t, 1)
+			gone := slices.IndexFunc(r.Warnings, func(w report.Warning) bool { return w.Mirror == p.others["gone"] })
+			if gone < 0 || r.State != report.Good {
+				p.t.Fatalf("state %s, warnings %+v", r.State, r.Warnings)
+			}
+			if w := r.Warnings[gone]; w.What != "image" || w.Class != "http-404" || w.Error || w.AtMS < r.StartMS || !strings.HasPrefix(w.Text, "image: ") {
+				p.t.Errorf("%+v", w)
+			}
+		},
+	}.run(t)
 }
 
 // Nobody listens, or listens and says nothing: the boot goes on.

@@ -27,7 +27,7 @@ func TestWarningsForTheReport(t *testing.T) {
 		t.Fatalf("%d warnings, the first %+v", len(got), got[0])
 	}
 	want := []report.Warning{
-		{Text: "image: 10.0.0.1:80: 503: http-5xx", What: "image", Mirror: "10.0.0.1:80", Class: "http-5xx"},
+		{Text: "image: 10.0.0.1:80: 503", What: "image", Mirror: "10.0.0.1:80", Class: "http-5xx"},
 		{Text: "network (5/8): no-lease: nobody answered", Step: "network (5/8)", Class: "no-lease", Error: true},
 	}
 	if diff := cmp.Diff(want, got[mostWarnings-2:], cmpopts.IgnoreFields(report.Warning{}, "AtMS")); diff != "" {

@@ -24,12 +24,12 @@ type Line struct {
 // by several goroutines at once.
 //
 // A line's text is the values of the logger's attributes, the message, and the
-// values of the call's, with colons between them:
+// call's error, with colons between them:
 //
-//	log.With("link", "eth0").Warn("renew", "err", err)    eth0: renew: no answer
+//	log.With("link", "eth0").Warn("renew", "class", class, "err", err)    eth0: renew: no answer
 //
-// What is empty has no place in it; nor has an attribute of the call whose value
-// the message cites itself.
+// What is empty has no place in it; nor has an error that the message cites
+// itself. The call's other attributes are for tools alone.
 func NewHandler(least slog.Leveler, print func(Line) error) slog.Handler {
 	return handler{least: least, print: print}
 }
@@ -69,7 +69,7 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		a = h.resolved(a)
 		attrs = append(attrs, a)
-		if text := a.Value.String(); !strings.Contains(r.Message, text) {
+		if text := a.Value.String(); a.Key == "err" && !strings.Contains(r.Message, text) {
 			add(text)
 		}
 		return true

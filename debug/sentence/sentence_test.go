@@ -19,11 +19,12 @@ func TestText(t *testing.T) {
 		{func() { log.Info("drivers: e1000") }, "drivers: e1000", nil},
 		{func() { eth0.Info("carrier") }, "eth0: carrier", []string{"link=eth0"}},
 		{func() { eth0.Warn("renew", "err", failed) }, "eth0: renew: no answer", []string{"link=eth0", "err=no answer"}},
-		{func() { eth0.With("mirror", "http://a/").Warn("503", "class", "server", "err", failed) }, "eth0: http://a/: 503: server: no answer",
+		{func() { eth0.With("mirror", "http://a/").Warn("503", "class", "server", "err", failed) }, "eth0: http://a/: 503: no answer",
 			[]string{"link=eth0", "mirror=http://a/", "class=server", "err=no answer"}},
 		{func() { eth0.Error("no-lease", "class", "no-lease", "err", failed) }, "eth0: no-lease: no answer", []string{"link=eth0", "class=no-lease", "err=no answer"}},
+		{func() { eth0.Warn("no answer, next try in 2 s", "err", failed) }, "eth0: no answer, next try in 2 s", []string{"link=eth0", "err=no answer"}},
 		{func() { log.With("link", "").Info("two\nlines\n", "class", "") }, "two\nlines", []string{"link=", "class="}},
-		{func() { log.WithGroup("net").With("link", "eth1").Info("up", slog.Group("", "mtu", 1400)) }, "eth1: up: [mtu=1400]", []string{"net.link=eth1", "net.=[mtu=1400]"}},
+		{func() { log.WithGroup("net").With("link", "eth1").Info("up", slog.Group("", "mtu", 1400)) }, "eth1: up", []string{"net.link=eth1", "net.=[mtu=1400]"}},
 	} {
 		test.say()
 		var attrs []string

@@ -95,7 +95,7 @@ func (d *Disks) excuse(e mount.Entry, err error) error {
 	if err == nil || !e.Has("nofail") || fault.ClassOf(err) == fault.FsckReboot {
 		return err
 	}
-	d.log().Warn(e.Target+" is not mounted", "class", fault.ClassOf(err), "err", err)
+	d.log().Warn(fmt.Sprintf("%s is not mounted: %s", e.Target, fault.ClassOf(err)), "class", fault.ClassOf(err), "err", err)
 	return nil
 }
 
