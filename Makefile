@@ -107,7 +107,7 @@ registry: programs deps
 	@$(setup)/registry.sh build/registry $(REGISTRY_PORT)
 
 # Every command of the tool with all that may go wrong around it: a minute and a
-# half. make test has an eighth of it.
+# half. make test has a sixteenth of it.
 manners: deps
 	NETSTAGE_MANNERS=all go test -count=1 -timeout 20m -run '^TestManners$$' ./cmd/netstage
 
