@@ -71,7 +71,7 @@ func (c *Connection) Up(ctx context.Context, o Order) error {
 		err = c.explainNoNIC(err)
 	}
 	if err != nil && elsewhere {
-		c.log().Warn(fmt.Sprintf("%v; the image may be on a disk", err))
+		c.Log.Warn(fmt.Sprintf("%v; the image may be on a disk", err), "what", "network", "class", fault.ClassOf(err))
 		return nil
 	}
 	if err != nil {
