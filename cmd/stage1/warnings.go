@@ -37,6 +37,11 @@ func (w *warnings) add(l sentence.Line) {
 			warning.Mirror = value
 		case "class":
 			warning.Class = fault.Class(value)
+		case "err":
+			err, _ := a.Value.Any().(error)
+			if class := fault.ClassOf(err); warning.Class == "" && class != fault.Failed && class != fault.StepTimeout { // which stand for no class
+				warning.Class = class
+			}
 		}
 	}
 	w.mu.Lock()

@@ -17,6 +17,16 @@ type Class string
 // HTTP is the class of an answer with that status, such as http-404.
 func HTTP(status int) Class { return Class("http-" + strconv.Itoa(status)) }
 
+// HTTPStatus is the status that HTTP made the class of, or 0.
+func (c Class) HTTPStatus() int {
+	digits, made := strings.CutPrefix(string(c), "http-")
+	status, err := strconv.Atoi(digits)
+	if !made || err != nil {
+		return 0
+	}
+	return status
+}
+
 // advice is what to do about a class.
 type advice struct {
 	class Class
@@ -47,10 +57,10 @@ func (c Class) Advice() []string {
 	if todo := c.own(); todo != nil {
 		return slices.Clone(todo)
 	}
-	switch {
-	case strings.HasPrefix(string(c), "http-4"):
+	switch status := c.HTTPStatus(); {
+	case status >= 400 && status < 500:
 		return NotFound.Advice()
-	case strings.HasPrefix(string(c), "http-"):
+	case status != 0:
 		return []string{
 			"The server answered with an error of its own: read its error log first.",
 			"Ask it yourself: curl -I URL from a machine in the same network.",

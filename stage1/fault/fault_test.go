@@ -108,3 +108,11 @@ func TestAdvice(t *testing.T) {
 		t.Error("advice was changed by who asked for it")
 	}
 }
+
+func TestHTTPStatus(t *testing.T) {
+	for class, want := range map[Class]int{HTTP(503): 503, NotFound: 404, NoLease: 0, "http-": 0, "404": 0, "http-x": 0, "": 0} {
+		if got := class.HTTPStatus(); got != want {
+			t.Errorf("%q: %d, want %d", class, got, want)
+		}
+	}
+}

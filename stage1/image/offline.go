@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +77,7 @@ func away(err error) bool {
 	case slices.Contains(refusedClasses, class): // who asks once more may be late
 		return false
 	default:
-		return errors.Is(err, errOffline) || strings.HasPrefix(string(class), "http-") || slices.Contains(awayClasses, class)
+		return errors.Is(err, errOffline) || class.HTTPStatus() != 0 || slices.Contains(awayClasses, class)
 	}
 }
 

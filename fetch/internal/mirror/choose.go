@@ -100,7 +100,7 @@ func rank(class fault.Class) int {
 		return 3
 	case strings.HasPrefix(string(class), string(fault.TLS)):
 		return 2
-	case strings.HasPrefix(string(class), "http-"), class == fault.TFTP:
+	case class.HTTPStatus() != 0, class == fault.TFTP:
 		return 1
 	}
 	return 0

@@ -72,7 +72,7 @@ func Classify(name string, err error) *Fault {
 	switch {
 	case errors.As(err, &registry) && registry.Class == fault.RegistryAuth:
 		return NewFault(ThisMirror, registry.Class, err, "%s", registry.Text)
-	case registry != nil && strings.HasPrefix(string(registry.Class), "http-"): // of a token server
+	case registry != nil && registry.Class.HTTPStatus() != 0: // of a token server
 		return NewFault(Transient, registry.Class, err, "%s", registry.Text)
 	case errors.As(err, &dns):
 		return NewFault(Transient, fault.DNS, err, "%s: cannot resolve %s: %s", name, dns.Name, dns.Err)
