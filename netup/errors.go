@@ -44,7 +44,7 @@ func (n *Network) failure(cause error) *Error {
 	secs := fmt.Sprintf("%d s", seconds(n.started))
 	switch {
 	case len(links) == 0:
-		n.describeNoNIC(f, secs)
+		describeNoNIC(f, n.board.ignoredLinks(), n.plan.Wanted(), secs)
 	case !carrier:
 		f.Class = fault.NoCarrier
 		f.Text = "network: no carrier on " + names(links, func(linktable.Row) bool { return true }) + " after " + secs + " (cable, switch port)"
@@ -65,12 +65,13 @@ func (n *Network) failure(cause error) *Error {
 	return e
 }
 
-// describeNoNIC says that no link takes part, and which ones are left out.
-func (n *Network) describeNoNIC(f *fault.Error, secs string) {
-	f.Class, f.Tried = fault.NoNIC, n.board.ignoredLinks()
-	switch w := n.plan.Wanted(); {
-	case w != "":
-		f.Text = "network: no network card as " + w + " wants it in " + secs
+// describeNoNIC says that no link takes part, and which ones are left out: those
+// ignored, as an operator wanted it.
+func describeNoNIC(f *fault.Error, ignored []string, wanted, secs string) {
+	f.Class, f.Tried = fault.NoNIC, ignored
+	switch {
+	case wanted != "":
+		f.Text = "network: no network card as " + wanted + " wants it in " + secs
 	case len(f.Tried) > 0:
 		f.Text = "network: no network card of use in " + secs + ": " + strings.Join(f.Tried, "; ")
 	default:

@@ -3,7 +3,6 @@ package netup
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
@@ -14,14 +13,11 @@ import (
 	"netstage/netup/ipparam"
 )
 
-// logOf is a logger that names a link.
-func (n *Network) logOf(link string) *slog.Logger { return n.opts.Log.With("link", link) }
-
 // ignore notes a link that the operator's words leave out.
 func (n *Network) ignore(nl netlink.Link) {
 	a := nl.Attrs()
 	if n.board.ignore(a.Index, a.Name+" "+a.HardwareAddr.String()+": not asked for") {
-		n.logOf(a.Name).Info(a.HardwareAddr.String() + " left alone, " + n.plan.Wanted())
+		n.opts.Log.With("link", a.Name).Info(a.HardwareAddr.String() + " left alone, " + n.plan.Wanted())
 	}
 }
 
@@ -29,7 +25,7 @@ func (n *Network) ignore(nl netlink.Link) {
 func (n *Network) refuse(nl netlink.Link, why string) {
 	a := nl.Attrs()
 	if n.board.ignore(a.Index, a.Name+": "+why) {
-		n.logOf(a.Name).Info("left alone, " + why)
+		n.opts.Log.With("link", a.Name).Info("left alone, " + why)
 	}
 }
 
@@ -71,7 +67,7 @@ func (n *Network) giveUpBootIF(ctx context.Context) {
 // join adds a link to the race and sets it up.
 func (n *Network) join(ctx context.Context, nl netlink.Link, entries []ipparam.Entry, joined *joining) *link {
 	a := nl.Attrs()
-	log := n.logOf(a.Name)
+	log := n.opts.Log.With("link", a.Name)
 	mac := n.plan.Prepare(log, nl, entries)
 	l := &link{
 		index: a.Index, name: a.Name, log: log, kernel: n.kernel.Link(a.Index, log), mac: mac, mtu: a.MTU, entries: entries,

@@ -44,10 +44,10 @@ func (n *Network) Networkd() networkd.State {
 		k.ClientID, k.Asked6 = hex.EncodeToString(entries[lease.V4].ClientID), entries[lease.V6].Method == ipparam.DHCP6
 	}
 	if k.Kind != "" {
-		k.Stack = n.stackOf(l.Link)
+		k.Stack = stackOf(n.kernel, n.plan, l.Link)
 	}
 	for _, l := range leases {
-		n.addLease(&k, l, entries)
+		addLease(&k, n.plan, l, entries)
 	}
 	if l.Time > 0 {
 		k.Lease = int(l.Time / time.Second)
@@ -58,7 +58,7 @@ func (n *Network) Networkd() networkd.State {
 
 // addLease adds a lease's addresses and routes. The entries are those by which
 // the link found its addresses.
-func (n *Network) addLease(k *networkd.State, l lease.Lease, entries map[lease.Family]ipparam.Entry) {
+func addLease(k *networkd.State, p plan.Plan, l lease.Lease, entries map[lease.Family]ipparam.Entry) {
 	if l.RouteMTU != 0 {
 		k.RouteMTU = l.RouteMTU
 	}
@@ -68,7 +68,7 @@ func (n *Network) addLease(k *networkd.State, l lease.Lease, entries map[lease.F
 		}
 	}
 	family := lease.FamilyOf(l.Addr.Addr())
-	own := n.plan.OwnRoutes(l, entries[family])
+	own := p.OwnRoutes(l, entries[family])
 	for _, r := range l.Routes {
 		route := networkd.Route{To: r.Dst, Via: given(r.Gateway), Own: slices.Contains(own, r)}
 		if !slices.ContainsFunc(k.Routes, func(have networkd.Route) bool { return have.To == r.Dst && sameAddr(have.Via, r.Gateway) }) {
@@ -98,31 +98,31 @@ func sameAddr(p *netip.Addr, a netip.Addr) bool {
 }
 
 // stackOf describes a stacked link and all beneath it, itself first.
-func (n *Network) stackOf(name string) []networkd.Device {
+func stackOf(kernel rtnl.Conn, p plan.Plan, name string) []networkd.Device {
 	var out []networkd.Device
 	var add func(name string)
 	add = func(name string) {
-		l, err := n.kernel.LinkByName(name)
+		l, err := kernel.LinkByName(name)
 		if err != nil || slices.ContainsFunc(out, func(d networkd.Device) bool { return d.Name == name }) {
 			return
 		}
 		a := l.Attrs()
-		d := networkd.Device{Name: name, Kind: n.plan.Stacked(name), MAC: a.HardwareAddr.String()}
+		d := networkd.Device{Name: name, Kind: p.Stacked(name), MAC: a.HardwareAddr.String()}
 		if len(a.PermHWAddr) == len(a.HardwareAddr) && !slices.Equal(a.PermHWAddr, make(net.HardwareAddr, len(a.PermHWAddr))) {
 			d.MAC = a.PermHWAddr.String()
 		}
 		switch d.Kind {
 		case "vlan":
-			for _, v := range n.plan.VLANs {
+			for _, v := range p.VLANs {
 				if v.Name == name {
 					d.Tag = int(v.ID)
 				}
 			}
-			if parent, err := n.kernel.LinkByIndex(a.ParentIndex); err == nil {
+			if parent, err := kernel.LinkByIndex(a.ParentIndex); err == nil {
 				d.Over = []string{parent.Attrs().Name}
 			}
 		case "bond":
-			describeBond(&d, n.plan)
+			describeBond(&d, p)
 		}
 		out = append(out, d)
 		for _, under := range d.Over {

@@ -87,7 +87,7 @@ func (n *Network) race(ctx context.Context) {
 	due := n.opts.Report
 	report := time.NewTimer(due)
 	defer report.Stop()
-	watch := n.newWatcher()
+	watch := newWatcher(n)
 	defer watch.Stop()
 	won := n.board.won
 	for {

@@ -15,7 +15,7 @@ type watcher struct {
 }
 
 // newWatcher is a watcher that ticks where somebody is to be told.
-func (n *Network) newWatcher() *watcher {
+func newWatcher(n *Network) *watcher {
 	w := &watcher{Ticker: time.NewTicker(n.opts.Every), n: n}
 	if n.opts.Watch == nil {
 		w.Stop()
