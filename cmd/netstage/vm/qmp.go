@@ -94,16 +94,31 @@ func (q *qmp) command(ctx context.Context, name string, arguments any) (json.Raw
 	if err := json.NewEncoder(q.conn).Encode(message); err != nil {
 		return nil, fmt.Errorf("QEMU's %s: %w", name, err)
 	}
+	m, err := q.answer(ctx)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("QEMU's %s: %w", name, err)
+	case m.Error != nil:
+		return nil, fmt.Errorf("QEMU's %s: %s: %s", name, m.Error.Class, m.Error.Desc)
+	}
+	return m.Return, nil
+}
+
+// answer waits for the answer to a command. It may be the last that QEMU says:
+// what ends the machine is answered, too.
+func (q *qmp) answer(ctx context.Context) (qmpMessage, error) {
 	select {
 	case m := <-q.answers:
-		if m.Error != nil {
-			return nil, fmt.Errorf("QEMU's %s: %s: %s", name, m.Error.Class, m.Error.Desc)
-		}
-		return m.Return, nil
+		return m, nil
 	case <-q.ended:
-		return nil, fmt.Errorf("QEMU's %s: %w", name, errEnded)
 	case <-ctx.Done():
-		return nil, fmt.Errorf("QEMU's %s: %w", name, ctx.Err())
+		return qmpMessage{}, ctx.Err()
+	}
+	select {
+	case m := <-q.answers:
+		return m, nil
+	default:
+		return qmpMessage{}, errEnded
 	}
 }
 
