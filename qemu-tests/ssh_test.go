@@ -2,7 +2,9 @@ package qemutests
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"netstage/cmd/netstage/vm/transcript"
 	"netstage/fetch/faulty"
 )
 
@@ -228,8 +231,8 @@ func TestSSHTerminal(t *testing.T) {
 	r := withSSH(t, "boot.break=root init={init}")
 	r.expect("leaves it")
 	stays := r.ssh("right", "-tt")
-	var out bytes.Buffer
-	stays.Stdout = &out
+	out := transcript.New(io.Discard)
+	stays.Stdout = out
 	keys, err := stays.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -237,14 +240,19 @@ func TestSSHTerminal(t *testing.T) {
 	if err := stays.Start(); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(keys, "sleep 1000\r")
-	time.Sleep(500 * time.Millisecond) // before, Ctrl-C is one at the prompt, which is as good
-	fmt.Fprint(keys, "\x03")
-	fmt.Fprint(keys, "echo status=$?\r")
-	fmt.Fprint(keys, "exit 5\r")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, turn := range []struct{ shown, keys string }{
+		{"# ", "echo st''arted; sleep 1000\r"}, {"started", "\x03"}, {"# ", "echo status=$?\r"}, {"status=130", "exit 5\r"},
+	} {
+		if _, _, err := out.Expect(ctx, transcript.Text(turn.shown)); err != nil {
+			t.Fatalf("no %q in %q: %v", turn.shown, out, err)
+		}
+		fmt.Fprint(keys, turn.keys)
+	}
 	stays.Wait()
-	if stays.ProcessState.ExitCode() != 5 || !strings.Contains(out.String(), "status=130") {
-		t.Errorf("status %d, %q", stays.ProcessState.ExitCode(), out.String())
+	if status := stays.ProcessState.ExitCode(); status != 5 {
+		t.Errorf("status %d, %q", status, out)
 	}
 	r.send("exit\r")
 	r.ends(stage2)
