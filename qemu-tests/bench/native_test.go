@@ -53,13 +53,13 @@ func BenchmarkNative(b *testing.B) {
 
 func (f fixture) native(before string, runs int) string {
 	dir, load := f.TempDir(), loadAverage()
-	lan := nsmachine.NewLAN(f)
-	lan.DHCP(f)
-	url := lan.Serve(f, http.FileServer(http.Dir(dir)))
 	var results []nativeResult
 	for n, c := range nativeCases {
 		name := fmt.Sprint(n)
 		i := f.image(dir, name, c.size)
+		lan := nsmachine.NewLAN(f) // one for each: it has addresses for 90 machines
+		lan.DHCP(f)
+		url := lan.Serve(f, http.FileServer(http.Dir(dir)))
 		r := nativeResult{nativeCase: c, bytes: i.Size}
 		for run := range runs {
 			agents := []func(){
