@@ -58,7 +58,7 @@ func (n *Network) failure(cause error) *Error {
 	default:
 		f.Class, f.Cause = fault.NoRoute, proofErr
 		f.Text = noPath(links, secs) + ": " + proofErr.Error()
-		if c := fault.ClassOf(proofErr); c != fault.Failed && c != fault.StepTimeout {
+		if c := fault.GivenClass(proofErr); c != "" {
 			f.Class = c
 		}
 	}

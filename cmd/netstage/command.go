@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"netstage/cmd/netstage/internal/output"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"netstage/cmd/netstage/internal/output"
 )
 
 // A usageError says what is wrong with the command line.

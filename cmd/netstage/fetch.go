@@ -153,10 +153,10 @@ func getImage(ctx context.Context, o vouch.Order) (*vouch.Image, error) {
 
 // failure is an error with its class.
 func failure(ctx context.Context, err error) error {
-	switch class := fault.ClassOf(err); {
+	switch class := fault.GivenClass(err); {
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return context.Canceled
-	case class != fault.Failed && class != fault.StepTimeout: // which are those of errors that have none
+	case class != "":
 		return fmt.Errorf("%s: %w", class, err)
 	}
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"sync"
 
@@ -39,9 +40,7 @@ func (w *warnings) add(l sentence.Line) {
 			warning.Class = fault.Class(value)
 		case "err":
 			err, _ := a.Value.Any().(error)
-			if class := fault.ClassOf(err); warning.Class == "" && class != fault.Failed && class != fault.StepTimeout { // which stand for no class
-				warning.Class = class
-			}
+			warning.Class = cmp.Or(warning.Class, fault.GivenClass(err))
 		}
 	}
 	w.mu.Lock()

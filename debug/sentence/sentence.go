@@ -9,12 +9,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // A Line is a record of a log.
 type Line struct {
-	Time  time.Time
 	Level slog.Level
 	Text  string
 	Attrs []slog.Attr // those of the logger, then those of the call
@@ -74,7 +72,7 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	return h.print(Line{r.Time, r.Level, strings.TrimRight(strings.Join(parts, ": "), "\n"), attrs})
+	return h.print(Line{r.Level, strings.TrimRight(strings.Join(parts, ": "), "\n"), attrs})
 }
 
 // WithAttrs is slog.Handler's.

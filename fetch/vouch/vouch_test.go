@@ -5,13 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -374,13 +372,7 @@ func TestSigned(t *testing.T) {
 
 // logTo is a log of lines as an operator sees them.
 func logTo(w io.Writer) *slog.Logger {
-	var mu sync.Mutex
-	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
-		mu.Lock()
-		defer mu.Unlock()
-		_, err := fmt.Fprintln(w, l.Level, l.Text)
-		return err
-	}))
+	return slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(w)))
 }
 
 // A manifest that was signed and is older than the floor is refused; its own

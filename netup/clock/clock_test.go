@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -91,10 +90,7 @@ func (f *fake) clock() Clock {
 
 func logged() (*slog.Logger, *strings.Builder) {
 	var b strings.Builder
-	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
-		_, err := fmt.Fprintln(&b, l.Text)
-		return err
-	})), &b
+	return slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(&b))), &b
 }
 
 func silent([]byte) [][]byte { return nil }

@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"netstage/stage1/fault"
 	"reflect"
 	"slices"
 	"strings"
+
+	"netstage/stage1/fault"
 )
 
 // Params are the values of the parameters, in the order given, without names.

@@ -40,13 +40,18 @@ func (e *Error) Unwrap() error { return e.Cause }
 // ClassOf is the class of the outermost error in err's tree that has one. That
 // of nil is empty, of a deadline StepTimeout, of any other error Failed.
 func ClassOf(err error) Class {
-	if err == nil {
-		return ""
+	class := GivenClass(err)
+	switch {
+	case err == nil || class != "":
+		return class
+	case errors.Is(err, context.DeadlineExceeded):
+		return StepTimeout
 	}
-	class := Failed
-	if errors.Is(err, context.DeadlineExceeded) {
-		class = StepTimeout
-	}
+	return Failed
+}
+
+// GivenClass is ClassOf of an error that was given a class, and else empty.
+func GivenClass(err error) (class Class) {
 	walk(err, func(err error) bool {
 		e, ok := err.(*Error)
 		if ok = ok && e.Class != ""; ok {

@@ -14,20 +14,23 @@ import (
 func TestClassOf(t *testing.T) {
 	lease := &Error{Class: NoLease, Text: "nobody answers"}
 	for name, test := range map[string]struct {
-		err  error
-		want Class
+		err         error
+		want, given Class
 	}{
-		"nil":                {nil, ""},
-		"none":               {errors.New("x"), Failed},
-		"a deadline":         {fmt.Errorf("x: %w", context.DeadlineExceeded), StepTimeout},
-		"wrapped":            {fmt.Errorf("x: %w", lease), NoLease},
-		"joined":             {errors.Join(errors.New("x"), lease), NoLease},
-		"the outermost":      {Errorf(NoRoute, "x: %w", lease), NoRoute},
-		"after a deadline":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, lease), NoLease},
-		"an Error with none": {&Error{Cause: lease}, NoLease},
+		"nil":                {nil, "", ""},
+		"none":               {errors.New("x"), Failed, ""},
+		"a deadline":         {fmt.Errorf("x: %w", context.DeadlineExceeded), StepTimeout, ""},
+		"wrapped":            {fmt.Errorf("x: %w", lease), NoLease, NoLease},
+		"joined":             {errors.Join(errors.New("x"), lease), NoLease, NoLease},
+		"the outermost":      {Errorf(NoRoute, "x: %w", lease), NoRoute, NoRoute},
+		"after a deadline":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, lease), NoLease, NoLease},
+		"an Error with none": {&Error{Cause: lease}, NoLease, NoLease},
 	} {
 		if got := ClassOf(test.err); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		if got := GivenClass(test.err); got != test.given {
+			t.Errorf("%s: given %q, want %q", name, got, test.given)
 		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -73,13 +72,7 @@ func getter(t *testing.T, line string, files map[string]string) (*Getter, *bytes
 
 // logTo is a log of lines as an operator sees them.
 func logTo(w io.Writer) *slog.Logger {
-	var mu sync.Mutex
-	return slog.New(sentence.NewHandler(slog.LevelInfo, func(l sentence.Line) error {
-		mu.Lock()
-		defer mu.Unlock()
-		_, err := fmt.Fprintln(w, l.Level, l.Text)
-		return err
-	}))
+	return slog.New(sentence.NewHandler(slog.LevelInfo, sentence.To(w)))
 }
 
 func rawOf(all []ref.Location) []string {
